@@ -1,0 +1,50 @@
+"""Classify folders of images every night, and prove that nothing was skipped.
+
+>>> import boatinfer
+>>> model = boatinfer.open_model()  # the built-in boats model
+>>> model.predict(["photo.jpg"]).labels
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from boatinfer.errors import BoatinferError, ImageError
+
+if TYPE_CHECKING:
+    from boatinfer.model import Model, Predictions, open_model
+    from boatinfer.options import RunOptions
+    from boatinfer.results import Summary
+    from boatinfer.run import run
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BoatinferError",
+    "ImageError",
+    "Model",
+    "Predictions",
+    "RunOptions",
+    "Summary",
+    "__version__",
+    "open_model",
+    "run",
+]
+
+_HOME = {
+    "Model": "model",
+    "Predictions": "model",
+    "open_model": "model",
+    "RunOptions": "options",
+    "Summary": "results",
+    "run": "run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a name from its module on first use, so that importing this package is cheap."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'boatinfer' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"boatinfer.{_HOME[name]}"), name)

@@ -1,0 +1,117 @@
+"""The ``boatinfer`` command: parse, call, print; no logic.
+
+Commands that need an extra live in other packages, which name them as entry points of
+the group ``boatinfer.commands``; such a package is loaded when its command is used.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+import boatinfer
+from boatinfer.cli import commands
+from boatinfer.cli.options import from_fields
+from boatinfer.errors import BoatinferError, UsageError
+from boatinfer.options import FitOptions
+
+__all__ = ["app", "main"]
+
+ENTRY_POINTS = "boatinfer.commands"
+
+
+class Commands(TyperGroup):
+    """The commands of this package and, loaded on use, those of the extras.
+
+    ``ctx`` is a context of the command-line library inside typer, whose type is private.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names all commands, the extras' after our own."""
+        return [*super().list_commands(ctx), *sorted(entry_points(group=ENTRY_POINTS).names)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Finds a command here or, by its entry point, in another package."""
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        for entry in entry_points(group=ENTRY_POINTS, name=cmd_name):
+            return get_command(entry.load())
+        return None
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command; a missing extra becomes the line that installs it."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            for entry in entry_points(group=ENTRY_POINTS, name=str(ctx.invoked_subcommand)):
+                raise _missing_extra(entry, error) from error
+            raise
+
+
+def _missing_extra(entry: EntryPoint, error: ModuleNotFoundError) -> UsageError:
+    extra = ",".join(entry.extras)
+    return UsageError(
+        f"'boatinfer {entry.name}' needs {error.name}, which is not installed; "
+        f"bring it with: pip install 'boatinfer[{extra}]'"
+    )
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Classify folders of images every night, and prove that nothing was skipped.",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"boatinfer {boatinfer.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("run")(from_fields(commands.RunCommand, commands.run))
+app.command("classify")(commands.classify)
+app.command("features")(commands.features)
+
+model = typer.Typer(no_args_is_help=True, help="Look into model files.")
+model.command("show")(commands.model_show)
+app.add_typer(model, name="model")
+
+svm = typer.Typer(no_args_is_help=True, help="Train an SVM on features.")
+svm.command("fit")(from_fields(FitOptions, commands.svm_fit))
+app.add_typer(svm, name="svm")
+
+
+@svm.callback()
+@model.callback()
+def _group() -> None:
+    """Keeps a group a group while it has one command."""
+
+
+def main() -> None:
+    """Runs the command line; an error of ours is one sentence and its exit code."""
+    try:
+        app()
+    except BoatinferError as error:
+        typer.echo(f"boatinfer: {error}", err=True)
+        sys.exit(error.exit_code)

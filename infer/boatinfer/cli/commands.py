@@ -1,0 +1,165 @@
+"""The commands of the light install; each calls one function and prints what it says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from boatinfer.cli.progress import shown
+from boatinfer.errors import TOO_MANY_FAILURES, ImageError
+from boatinfer.options import Device, FitOptions, RunOptions
+
+if TYPE_CHECKING:
+    from boatinfer.card import Card
+    from boatinfer.model import Model
+    from boatinfer.results import Summary
+
+__all__ = ["RunCommand", "classify", "features", "model_show", "run", "svm_fit"]
+
+ModelOption = Annotated[
+    Path | None,
+    typer.Option("-m", "--model", help="Model file [default: the built-in boats model]."),
+]
+
+
+@dataclass(frozen=True)
+class RunCommand(RunOptions):
+    """What ``boatinfer run`` takes: the run's options, and how to tell the outcome."""
+
+    json: Annotated[
+        bool, typer.Option("--json", help="Print run.json instead of the summary for people.")
+    ] = False
+
+
+def run(command: RunCommand) -> None:
+    """Classify a folder of images; what was done before is not done again."""
+    from boatinfer.run import run as run_night
+
+    with shown() as progress:
+        summary = run_night(command, progress)
+    if command.json:
+        typer.echo((command.results_folder / "run.json").read_text(), nl=False)
+    else:
+        _print_summary(summary, command.results_folder)
+    if summary.exit_code == TOO_MANY_FAILURES:
+        typer.echo(
+            f"boatinfer: {summary.failed:,} of {summary.found:,} images failed, more than "
+            f"--max-failures {command.max_failures} allows; see failures.csv in "
+            f"{command.results_folder}.",
+            err=True,
+        )
+    raise typer.Exit(summary.exit_code or 0)
+
+
+def _print_summary(summary: Summary, out: Path) -> None:
+    rate = f", {summary.images_per_second:,.0f} a second" if summary.images_per_second else ""
+    typer.echo(
+        f"{summary.found:,} images found = {summary.classified:,} classified "
+        f"+ {summary.reused:,} reused + {summary.failed:,} failed "
+        f"in {summary.seconds:.1f} s on {summary.device}{rate}"
+    )
+    for label, count in sorted(summary.labels.items(), key=lambda item: -item[1]):
+        typer.echo(f"{count:>9,}  {label}")
+    for reason, count in summary.failures.items():
+        typer.echo(f"{count:>9,}  failed: {reason}")
+    typer.echo(f"predictions: {out / 'predictions.csv'}\nreport:      {out / 'report.html'}")
+
+
+def classify(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    model: ModelOption = None,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to print.")] = 5,
+    device: Annotated[Device, typer.Option(help="Where to run the network.")] = Device.AUTO,
+) -> None:
+    """Print the likeliest classes of single images."""
+    from boatinfer.model import open_model
+
+    opened = open_model(model, device)
+    broken = 0
+    for image in images:
+        try:
+            _print_classes(opened, image, top)
+        except ImageError as error:
+            broken += 1
+            typer.echo(f"boatinfer: {error}", err=True)
+    if broken:
+        raise typer.Exit(TOO_MANY_FAILURES)
+
+
+def _print_classes(model: Model, image: Path, top: int) -> None:
+    probabilities = model.predict([image]).probabilities[0]
+    typer.echo(f"{image}")
+    for index in (-probabilities).argsort(kind="stable")[:top]:
+        typer.echo(f"  {probabilities[index]:7.2%}  {model.card.classes[index]}")
+
+
+def features(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Results folder with features.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="File to write: .npz, .npy, .csv or .parquet.")
+    ],
+) -> None:
+    """Write the features of a results folder to one file."""
+    from boatinfer.features import export
+
+    count = export(out, output)
+    typer.echo(f"features of {count:,} images: {output}")
+
+
+def svm_fit(options: FitOptions) -> None:
+    """Fit an SVM on features; the folder that an image lies in is its class."""
+    from boatinfer.svm import fit
+
+    svm, count = fit(options)
+    typer.echo(
+        f"fitted on {count:,} images of {len(svm.classes)} classes, "
+        f"{svm.dimension} features each: {options.output}"
+    )
+
+
+def model_show(
+    file: Annotated[
+        Path | None, typer.Argument(help="Model file [default: the built-in model].")
+    ] = None,
+) -> None:
+    """Print what a model file says about itself."""
+    from boatinfer.model import open_model
+
+    model = open_model(file, Device.CPU)
+    for key, value in _described(model, model.card):
+        typer.echo(f"{key:<11}{value}")
+
+
+def _described(model: Model, card: Card) -> list[tuple[str, str]]:
+    image, feed = card.image, card.input
+    fit = {"stretch": "stretched", "crop": "cropped", "pad": "padded"}[image.fit]
+    turned = "turned upright by EXIF, " if image.orientation else ""
+    lines = [
+        ("file", f"{model.path} ({model.path.stat().st_size:,} bytes)"),
+        ("sha256", model.digest),
+        ("name", card.name),
+        ("created", card.created),
+        ("licence", card.licence or "not stated"),
+        ("notes", card.notes or "none"),
+        ("classes", f"{len(card.classes)}: {', '.join(card.classes)}"),
+        ("images", f"{turned}{fit} to {image.height} x {image.width} pixels ({image.resize})"),
+        ("input", f"{feed.name}: {feed.dtype} {feed.layout} {feed.order}"),
+        ("precision", card.precision),
+        ("self-test", f"{len(model.golden.images)} golden images, passed on {model.device}"),
+    ]
+    if card.features is not None:
+        lines.append(("features", f"{card.features.dimension}, of the layer {card.features.layer}"))
+    if card.training is not None:
+        training = card.training
+        counts = ", ".join(f"{count:,} {split}" for split, count in training.counts.items())
+        metrics = ", ".join(f"{name} {value:.4f}" for name, value in training.metrics.items())
+        versions = ", ".join(f"{name} {value}" for name, value in training.versions.items())
+        lines += [
+            ("trained on", f"{counts} images (fingerprint {training.data})"),
+            ("valid", metrics),
+            ("made with", versions),
+        ]
+    return lines

@@ -1,0 +1,55 @@
+"""A command whose options are the fields of a dataclass, declared once.
+
+The Python function takes the dataclass; the command line takes its fields. A field is
+written ``name: Annotated[type, typer.Option(...)] = default``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import typing
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+__all__ = ["from_fields"]
+
+Options = TypeVar("Options")
+
+
+def from_fields(kind: type[Options], call: Callable[[Options], None]) -> Callable[..., None]:
+    """Makes the function that Typer turns into a command.
+
+    Args:
+        kind: a dataclass whose fields are annotated with Typer parameters.
+        call: what to do with the options; its docstring is the command's help.
+
+    Returns:
+        A function with one parameter a field, in the order of the fields.
+    """
+    hints = typing.get_type_hints(kind, include_extras=True)
+
+    def command(**values: Any) -> None:
+        call(kind(**values))
+
+    parameters = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=_default(field),
+            annotation=hints[field.name],
+        )
+        for field in dataclasses.fields(kind)  # type: ignore[arg-type]
+    ]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__doc__ = call.__doc__
+    return command
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return inspect.Parameter.empty

@@ -1,0 +1,108 @@
+"""What can go wrong, and the exit code of each.
+
+    BoatinferError            1    a bug, or something nobody foresaw
+    ├── UsageError            2    no such folder, a bad option, a missing extra
+    ├── ModelError            4    the model file is unusable, or its self-test failed
+    ├── DeviceError           5    the device asked for is not available
+    ├── BusyError             6    another run holds the results folder
+    ├── OutputError           7    the results could not be written
+    └── RunInterruptedError      130 or 143, after writing what was done
+    ImageError                one image's trouble: becomes a row, never an exit
+
+A run that is complete ends with 0, or with `TOO_MANY_FAILURES` (3).
+
+A message is one sentence that says what is wrong, where, and what to do.
+"""
+
+from __future__ import annotations
+
+import enum
+
+__all__ = [
+    "TOO_MANY_FAILURES",
+    "BoatinferError",
+    "BusyError",
+    "DeviceError",
+    "Failure",
+    "ImageError",
+    "ModelError",
+    "OutputError",
+    "RunInterruptedError",
+    "UsageError",
+]
+
+#: Exit code of a complete run in which more images failed than ``--max-failures`` allows.
+TOO_MANY_FAILURES = 3
+
+
+class BoatinferError(Exception):
+    """Base of all errors that end a command; ``exit_code`` is the process's."""
+
+    exit_code = 1
+
+
+class UsageError(BoatinferError):
+    """What the user asked for cannot be done: a folder, an option, an extra."""
+
+    exit_code = 2
+
+
+class ModelError(BoatinferError):
+    """A model file that cannot be used, or whose self-test failed on this device."""
+
+    exit_code = 4
+
+
+class DeviceError(BoatinferError):
+    """The device asked for is not available."""
+
+    exit_code = 5
+
+
+class BusyError(BoatinferError):
+    """Another run holds the results folder."""
+
+    exit_code = 6
+
+
+class OutputError(BoatinferError):
+    """The results could not be written."""
+
+    exit_code = 7
+
+
+class RunInterruptedError(BoatinferError):
+    """A signal ended the run; what was done is written.
+
+    Args:
+        message: the sentence for the user.
+        signal_number: 2 (SIGINT) or 15 (SIGTERM); the exit code is 128 more.
+    """
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
+
+
+class Failure(enum.StrEnum):
+    """Why an image has no label: the closed set of reasons."""
+
+    NOT_AN_IMAGE = "not_an_image"
+    CORRUPT = "corrupt"
+    TOO_LARGE = "too_large"
+    UNREADABLE = "unreadable"
+    VANISHED = "vanished"
+    INFERENCE_FAILED = "inference_failed"
+
+
+class ImageError(Exception):
+    """One image that cannot be classified.
+
+    Args:
+        reason: the reason, which becomes the row's status.
+        message: one sentence of detail, which becomes the row's error.
+    """
+
+    def __init__(self, reason: Failure, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

@@ -1,0 +1,219 @@
+"""A support vector machine on the features of a results folder, saved with joblib.
+
+The file is one dict: the scikit-learn pipeline, its classes, the model and dimension that
+its features come from, and the versions. A joblib file is a pickle, and a pickle can run
+code; here it is loaded through an allow-list of exactly the classes that `save` writes.
+"""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from boatinfer.errors import ModelError, OutputError, UsageError
+from boatinfer.files import replacing
+from boatinfer.model import Floats
+from boatinfer.options import FitOptions
+from boatinfer.results import Results, matrix
+
+__all__ = ["SVM", "fit", "load", "save"]
+
+FORMAT = 1
+_KEYS = {"format", "pipeline", "classes", "model", "dimension", "versions"}
+_ALLOWED = {
+    ("joblib.numpy_pickle", "NumpyArrayWrapper"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("numpy._core.multiarray", "scalar"),
+    ("sklearn.pipeline", "Pipeline"),
+    ("sklearn.preprocessing._data", "StandardScaler"),
+    ("sklearn.svm._classes", "SVC"),
+}
+
+
+@dataclass(frozen=True)
+class SVM:
+    """A fitted SVM and what its features must come from.
+
+    Attributes:
+        pipeline: the scikit-learn pipeline, scaler included.
+        classes: class names, sorted.
+        model: SHA-256 of the ONNX file that the features come from, hex.
+        dimension: D, the length of a feature vector.
+    """
+
+    pipeline: Any
+    classes: list[str]
+    model: str
+    dimension: int
+
+    def classify(self, features: Floats) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.float64]]:
+        """Classifies feature vectors.
+
+        Args:
+            features: float32 [N, D].
+
+        Returns:
+            Labels, str [N], and the scores of those labels, float64 [N]: the value of the
+            decision function, larger is surer.
+        """
+        if len(features) == 0:
+            return np.array([], dtype=np.str_), np.array([], dtype=np.float64)
+        scores = self.pipeline.decision_function(features)
+        if scores.ndim == 1:  # two classes: one signed distance
+            scores = np.stack([-scores, scores], axis=1)
+        best = scores.argmax(axis=1)
+        return np.array(self.classes)[best], scores[np.arange(len(best)), best]
+
+    def check(self, model: str, dimension: int | None, where: Path) -> None:
+        """Refuses features of another model.
+
+        Raises:
+            ModelError: the SVM was fitted on another model's features.
+        """
+        if (self.model, self.dimension) != (model, dimension):
+            raise ModelError(
+                f"{where} was fitted on {self.dimension} features of the model "
+                f"{self.model[:12]}, and this model is {model[:12]} with {dimension or 'no'} "
+                "features; fit a new SVM with 'boatinfer svm fit'."
+            )
+
+
+def fit(options: FitOptions) -> tuple[SVM, int]:
+    """Fits an SVM on the features of a results folder and saves it.
+
+    The folder that an image lies in is its class.
+
+    Returns:
+        The SVM, and the number of images it was fitted on.
+
+    Raises:
+        UsageError: the folder holds no features, or no two classes.
+        OutputError: the file could not be written.
+    """
+    if not options.output.parent.is_dir():
+        raise UsageError(f"the folder {options.output.parent} does not exist; make it first.")
+    current = Results(options.out).current()
+    vectors, labels = [], []
+    for part in Results(options.out).read(current, ["path", "features"]):
+        if "features" not in part.column_names:
+            raise UsageError(
+                f"{options.out} holds images without features; run again with --features."
+            )
+        vectors.append(matrix(part["features"]))
+        labels += [_class_folder(path, options.out) for path in part["path"].to_pylist()]
+    if len(set(labels)) < 2:
+        raise UsageError(
+            f"{options.out} holds images of {len(set(labels))} class folders, and an SVM needs "
+            "two or more; run on a folder with one sub-folder a class."
+        )
+    features = np.concatenate(vectors)
+    svm = SVM(
+        pipeline=_pipeline(options, features, labels),
+        classes=sorted(set(labels)),
+        model=current["model"][0].as_py(),
+        dimension=features.shape[1],
+    )
+    save(svm, options.output)
+    return svm, len(labels)
+
+
+def _class_folder(path: str, out: Path) -> str:
+    folders = path.split("/")[:-1]
+    if not folders:
+        raise UsageError(
+            f"{out}: the image {path} lies in no class folder; run on a folder with one "
+            "sub-folder a class."
+        )
+    return folders[-1]
+
+
+def _pipeline(options: FitOptions, features: Floats, labels: list[str]) -> Any:
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
+    svc = SVC(kernel=options.kernel, C=options.penalty)
+    return make_pipeline(StandardScaler(), svc).fit(features, np.array(labels))
+
+
+def save(svm: SVM, path: Path) -> None:
+    """Writes an SVM with joblib, whole or not at all.
+
+    Raises:
+        OutputError: the file could not be written.
+    """
+    import joblib
+    import sklearn
+
+    document = {
+        "format": FORMAT,
+        "pipeline": svm.pipeline,
+        "classes": svm.classes,
+        "model": svm.model,
+        "dimension": svm.dimension,
+        "versions": {"scikit-learn": sklearn.__version__, "numpy": np.__version__},
+    }
+    try:
+        with replacing(path) as temporary:
+            joblib.dump(document, temporary)
+    except OSError as error:
+        raise OutputError(f"{path} could not be written: {error.strerror}.") from error
+
+
+def load(path: Path) -> SVM:
+    """Loads an SVM through the allow-list; nothing else in the file is executed.
+
+    Raises:
+        ModelError: the file is missing, is no SVM of ours, was written by another
+            scikit-learn version, or names a class that is not on the list.
+    """
+    from sklearn.exceptions import InconsistentVersionWarning
+
+    try:
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("error", InconsistentVersionWarning)
+            document = _restricted(path, file).load()
+    except OSError as error:
+        raise ModelError(f"the SVM {path} cannot be read: {error.strerror}.") from error
+    except InconsistentVersionWarning as error:
+        raise ModelError(
+            f"{path} was written by scikit-learn {error.original_sklearn_version}, and this is "
+            f"{error.current_sklearn_version}; fit it again with 'boatinfer svm fit'."
+        ) from error
+    except pickle.UnpicklingError as error:
+        raise ModelError(f"{path} is refused: {error}.") from error
+    except Exception as error:  # a damaged pickle raises whatever it stumbles over
+        raise ModelError(
+            f"{path} is no SVM file ({type(error).__name__}); make one with 'boatinfer svm fit'."
+        ) from error
+    if not isinstance(document, dict) or set(document) != _KEYS or document["format"] != FORMAT:
+        raise ModelError(
+            f"{path} is no SVM file of this boatinfer; make one with 'boatinfer svm fit'."
+        )
+    return SVM(*(document[key] for key in ("pipeline", "classes", "model", "dimension")))
+
+
+def _restricted(path: Path, file: BinaryIO) -> Any:
+    """An unpickler that knows the allowed classes only, and no arrays of objects."""
+    from joblib.numpy_pickle import NumpyArrayWrapper, NumpyUnpickler
+
+    class PlainArray(NumpyArrayWrapper):  # type: ignore[misc]
+        def read(self, *args: Any) -> Any:
+            if self.dtype.hasobject:  # its elements would be a pickle of their own
+                raise pickle.UnpicklingError("it holds an array of objects")
+            return super().read(*args)
+
+    class Restricted(NumpyUnpickler):  # type: ignore[misc]
+        def find_class(self, module: str, name: str) -> Any:
+            if (module, name) not in _ALLOWED:
+                raise pickle.UnpicklingError(f"it wants to load {module}.{name}")
+            return PlainArray if name == "NumpyArrayWrapper" else super().find_class(module, name)
+
+    return Restricted(str(path), file, True)

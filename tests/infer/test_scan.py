@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from boatinfer.errors import UsageError
+from boatinfer.scan import Found, from_text, scan, to_text
+
+names = st.binary(min_size=1, max_size=12).filter(lambda name: not {0, ord("/")} & set(name))
+
+
+def paths(folder: Path, skip: Path | None = None) -> list[str]:
+    return [found.path for found in scan(folder, skip)]
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+@given(names)
+def test_every_name_has_a_text_and_comes_back(name: bytes) -> None:
+    path = os.fsdecode(name)
+    to_text(path).encode()  # any file format can hold it
+    assert from_text(to_text(path)) == path
+
+
+@given(names, names)
+def test_two_names_never_share_a_text(one: bytes, other: bytes) -> None:
+    same = to_text(os.fsdecode(one)) == to_text(os.fsdecode(other))
+    assert same == (one == other)
+
+
+def test_images_are_found_in_all_folders_and_nothing_else(tmp_path: Path) -> None:
+    touch(tmp_path, "b.JPG", "a.png", "sub/deep/c.webp", "notes.txt", "jpg", "x.jpg.part")
+    touch(tmp_path, ".hidden.jpg", ".hidden/d.jpg")
+    assert paths(tmp_path) == ["a.png", "b.JPG", "sub/deep/c.webp"]
+
+
+def test_size_and_time_are_those_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"12345")
+    os.utime(tmp_path / "a.png", ns=(1, 1_700_000_000_123_456_789))
+    assert list(scan(tmp_path)) == [Found("a.png", 5, 1_700_000_000_123_456_789)]
+
+
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    touch(tmp_path, "in/a.png", "elsewhere/b.png")
+    (tmp_path / "in" / "up").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "other").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "copy.png").symlink_to(tmp_path / "in" / "a.png")
+    (tmp_path / "in" / "ring").symlink_to(tmp_path / "in" / "ring")
+    assert paths(tmp_path / "in") == ["a.png", "copy.png", "other/b.png"]
+
+
+def test_a_dangling_link_is_found_so_that_it_is_not_lost(tmp_path: Path) -> None:
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    assert list(scan(tmp_path)) == [Found("gone.png", -1, -1)]
+
+
+def test_the_results_folder_is_not_entered(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "out/b.png")
+    assert paths(tmp_path, skip=tmp_path / "out") == ["a.png"]
+    assert paths(tmp_path, skip=tmp_path / "no-such-folder") == ["a.png", "out/b.png"]
+
+
+def test_a_folder_that_cannot_be_listed_is_an_entry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "a.png", "closed/b.png")
+    listing = os.scandir
+
+    def refuse(folder: os.PathLike[str]) -> object:
+        if os.fspath(folder).endswith("closed"):
+            raise PermissionError(13, "Permission denied")
+        return listing(folder)
+
+    monkeypatch.setattr("os.scandir", refuse)  # the superuser may list every folder
+    assert paths(tmp_path) == ["a.png", "closed/"]
+
+
+def test_a_missing_folder_and_a_file_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png")
+    with pytest.raises(UsageError, match="does not exist"):
+        paths(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="is not a folder"):
+        paths(tmp_path / "a.png")
+
+
+def test_bytes_that_are_no_text_are_found(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"\xff.png")).touch()
+    touch(tmp_path, "new\nline.png")
+    assert sorted(paths(tmp_path)) == ["\\xff.png", "new\nline.png"]
