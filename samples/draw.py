@@ -107,8 +107,15 @@ def person(at: Point, coat: Colour, tall: float = 46) -> list[Shape]:
     return body + bar((neck,), 0.26 * tall, coat) + arm + face
 
 
-def box(span: Pair, height: Pair, width: float, face: Colour, top: Colour, windows: int = 0,
-        slope: Pair = (0, 0)) -> list[Shape]:  # fmt: skip
+def box(  # noqa: PLR0917
+    span: Pair,
+    height: Pair,
+    width: float,
+    face: Colour,
+    top: Colour,
+    windows: int = 0,
+    slope: Pair = (0, 0),
+) -> list[Shape]:
     """A cabin, a roof or a piece of load; `slope` is how far its two ends lean inwards."""
     foot, head = np.linspace(*span, 101), np.linspace(span[0] + slope[0], span[1] - slope[1], 101)
     base, eaves = edge(foot, -width, height[0]), edge(head, -width, height[1])

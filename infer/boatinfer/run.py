@@ -275,7 +275,7 @@ def _allowance(text: str) -> Callable[[int], float]:
         number = float(text.removesuffix("%")) if text.endswith("%") else int(text)
     except ValueError:
         number = -1
-    if number < 0:
+    if not number >= 0:  # NaN too
         raise UsageError(f"--max-failures {text}: give a percentage such as 5%, or a number.")
     return lambda found: found * number / 100 if text.endswith("%") else number
 

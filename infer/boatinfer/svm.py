@@ -187,7 +187,7 @@ def load(path: Path) -> SVM:
             f"{path} was written by scikit-learn {error.original_sklearn_version}, and this is "
             f"{error.current_sklearn_version}; fit it again with 'boatinfer svm fit'."
         ) from error
-    except pickle.UnpicklingError as error:
+    except _Refused as error:
         raise ModelError(f"{path} is refused: {error}.") from error
     except Exception as error:  # a damaged pickle raises whatever it stumbles over
         raise ModelError(
@@ -200,6 +200,10 @@ def load(path: Path) -> SVM:
     return SVM(*(document[key] for key in ("pipeline", "classes", "model", "dimension")))
 
 
+class _Refused(pickle.UnpicklingError):
+    """The file holds something that `save` never writes."""
+
+
 def _restricted(path: Path, file: BinaryIO) -> Any:
     """An unpickler that knows the allowed classes only, and no arrays of objects."""
     from joblib.numpy_pickle import NumpyArrayWrapper, NumpyUnpickler
@@ -207,13 +211,13 @@ def _restricted(path: Path, file: BinaryIO) -> Any:
     class PlainArray(NumpyArrayWrapper):  # type: ignore[misc]
         def read(self, *args: Any) -> Any:
             if self.dtype.hasobject:  # its elements would be a pickle of their own
-                raise pickle.UnpicklingError("it holds an array of objects")
+                raise _Refused("it holds an array of objects")
             return super().read(*args)
 
     class Restricted(NumpyUnpickler):  # type: ignore[misc]
         def find_class(self, module: str, name: str) -> Any:
             if (module, name) not in _ALLOWED:
-                raise pickle.UnpicklingError(f"it wants to load {module}.{name}")
+                raise _Refused(f"it wants to load {module}.{name}")
             return PlainArray if name == "NumpyArrayWrapper" else super().find_class(module, name)
 
     return Restricted(str(path), file, True)

@@ -1,26 +1,12 @@
-"""A model file and a folder of pictures that tests share, and a way to call the command."""
+"""A model file and a folder of pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
-import colours
 import pytest
 
-from boatinfer import cli
-
-
-class Outcome(NamedTuple):
-    """What a command printed and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Outcome]
+import colours
 
 
 @pytest.fixture
@@ -35,18 +21,3 @@ def pictures(tmp_path: Path) -> Path:
     folder = tmp_path / "pictures"
     colours.write_pictures(folder, each=4)
     return folder
-
-
-@pytest.fixture
-def boatinfer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Calls the command line in this process, through its real entry point."""
-
-    def call(*arguments: object) -> Outcome:
-        monkeypatch.setattr("sys.argv", ["boatinfer", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capsys.readouterr()
-        return Outcome(int(ended.value.code or 0), printed.out, printed.err)
-
-    return call

@@ -3,11 +3,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import colours
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import colours
 from boatinfer.card import (
     CARD_KEY,
     GOLDEN_KEY,

@@ -7,7 +7,6 @@ import sys
 import zlib
 from typing import Any
 
-import colours
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -15,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import colours
 from boatinfer import images
 from boatinfer.card import ImageSpec
 from boatinfer.errors import Failure, ImageError
@@ -113,13 +113,12 @@ def test_exif_orientation_makes_it_upright(orientation: int, form: str) -> None:
 
 def test_fit_stretch_crop_and_pad() -> None:
     picture = encoded(Image.fromarray(gradient(160, 24)), "PNG")
-    square = {"height": 24, "width": 24}
-    stretched = images.read(picture, ImageSpec(**square, fit="stretch"))
+    stretched = images.read(picture, ImageSpec(24, 24, fit="stretch"))
     assert stretched[0, 0, 0] < 20
     assert stretched[0, -1, 0] > 235
-    cropped = images.read(picture, ImageSpec(**square, fit="crop"))
+    cropped = images.read(picture, ImageSpec(24, 24, fit="crop"))
     assert (cropped == gradient(160, 24)[:, 68:92]).all()
-    padded = images.read(picture, ImageSpec(**square, fit="pad"))
+    padded = images.read(picture, ImageSpec(24, 24, fit="pad"))
     assert (padded[:10] == 0).all()
     assert (padded[-10:] == 0).all()
     assert padded[12, -1, 0] > 200

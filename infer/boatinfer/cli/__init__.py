@@ -41,7 +41,9 @@ class Commands(TyperGroup):
         if own is not None:
             return own
         for entry in entry_points(group=ENTRY_POINTS, name=cmd_name):
-            return get_command(entry.load())
+            command = get_command(entry.load())
+            command.name = cmd_name
+            return command
         return None
 
     def invoke(self, ctx: Any) -> Any:

@@ -1,0 +1,1 @@
+"""Turns Keras models into self-describing, verified ONNX files."""

@@ -1,0 +1,74 @@
+"""A Keras model to an ONNX graph: uint8 pixels in, probabilities and features out."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from boatinfer.card import CARD_KEY, GOLDEN_KEY, Card, Golden, encode
+
+__all__ = ["convert", "describe", "with_features"]
+
+#: The oldest opset that has all operators needed, and the IR version of its time: the file
+#: then loads in old runtimes as well.
+OPSET = 17
+IR_VERSION = 8
+
+
+def with_features(model: Any, card: Card) -> Any:
+    """Makes a Keras model that also gives the features.
+
+    Args:
+        model: a Keras model whose only output is the probabilities [N, C].
+        card: its card; ``card.features.layer`` names the layer of the features.
+
+    Returns:
+        A Keras model with the outputs that the card names.
+    """
+    import keras
+
+    outputs = {str(card.outputs.probabilities): model.outputs[0]}
+    if card.features is not None:
+        outputs[str(card.outputs.features)] = model.get_layer(card.features.layer).output
+    return keras.Model(model.inputs[0], outputs)
+
+
+def convert(model: Any, card: Card) -> onnx.ModelProto:
+    """Converts a Keras model with tf2onnx.
+
+    Args:
+        model: a Keras model as `with_features` makes it.
+        card: its card, which names the tensors and the image size.
+
+    Returns:
+        The ONNX model, with a dynamic first axis called ``batch``.
+    """
+    import tensorflow as tf
+
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    shape = (None, card.image.height, card.image.width, 3)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # keras probes numpy for old names
+        path = Path(folder) / "model.onnx"
+        model.export(
+            str(path),
+            format="onnx",
+            verbose=False,
+            input_signature=[tf.TensorSpec(shape, card.input.dtype, name=card.input.name)],
+            opset_version=OPSET,
+        )
+        graph = onnx.load(path)
+    graph.ir_version = IR_VERSION
+    for tensor in [*graph.graph.input, *graph.graph.output]:
+        tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
+    return graph
+
+
+def describe(graph: onnx.ModelProto, card: Card, golden: Golden) -> None:
+    """Puts the card and the golden images into the model's ``metadata_props``."""
+    onnx.helper.set_model_props(graph, {CARD_KEY: encode(card), GOLDEN_KEY: encode(golden)})

@@ -1,0 +1,132 @@
+"""A Keras model and its card to a verified ONNX file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from boatexport.options import ExportOptions
+from boatinfer.card import Card, Golden, ImageSpec, decode_card, decode_golden
+from boatinfer.errors import ImageError, ModelError, OutputError, UsageError
+from boatinfer.files import replacing
+from boatinfer.model import open_model
+from boatinfer.scan import from_text, scan
+from boattrain.backend import load_keras
+from boattrain.golden import golden_image_bytes, make_golden
+
+__all__ = ["Exported", "export_model"]
+
+_MOST_GOLDEN = 16
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An ONNX file that was verified.
+
+    Attributes:
+        path: the file.
+        golden_images: how many images its self-test has.
+        batch_sizes: the batch sizes it was compared with Keras at.
+        difference: the largest difference of a probability found then.
+    """
+
+    path: Path
+    golden_images: int
+    batch_sizes: tuple[int, ...]
+    difference: float
+
+
+def export_model(options: ExportOptions) -> Exported:
+    """Exports a Keras model; the file gets its name only once it is verified.
+
+    Args:
+        options: the model, the file to write, and where its golden images come from.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UsageError: a folder is missing or holds no images.
+        ModelError: the model or its card cannot be used, or the verification failed.
+        OutputError: the file could not be written.
+    """
+    if not options.onnx_file.parent.is_dir():
+        raise UsageError(f"the folder {options.onnx_file.parent} does not exist; make it first.")
+    card = _card(options)
+    images = None if options.golden is None else _golden_images(options.golden, card.image)
+    load_keras()
+    from boatexport.convert import convert, describe, with_features
+    from boatexport.verify import BATCH_SIZES, verify
+
+    reference = with_features(_load(options.model), card)
+    golden = _golden(options.model, images, card, reference)
+    graph = convert(reference, card)
+    describe(graph, card, golden)
+    try:
+        with replacing(options.onnx_file) as temporary:
+            temporary.write_bytes(graph.SerializeToString())
+            difference = verify(open_model(temporary, "cpu"), reference)
+    except OSError as error:
+        raise OutputError(f"{options.onnx_file} could not be written: {error.strerror}.") from error
+    return Exported(options.onnx_file, len(golden.images), BATCH_SIZES, difference)
+
+
+def _card(options: ExportOptions) -> Card:
+    card = decode_card(*_beside(options.model, ".card.json"))
+    return msgspec.structs.replace(
+        card,
+        name=options.name or card.name,
+        licence=options.licence or card.licence,
+        notes=options.notes or card.notes,
+    )
+
+
+def _beside(model: Path, ending: str) -> tuple[bytes, str]:
+    """Reads a document that the training writes beside the model."""
+    if not model.is_file():
+        raise ModelError(f"the model {model} does not exist; make one with 'boatinfer train'.")
+    path = model.with_suffix(ending)
+    try:
+        return path.read_bytes(), str(path)
+    except OSError as error:
+        raise ModelError(
+            f"{model} is without {path.name}, which 'boatinfer train' writes beside it; put that "
+            "file back, or train again."
+        ) from error
+
+
+def _load(path: Path) -> Any:
+    import keras
+
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # keras raises whatever it stumbles over in a damaged file
+        raise ModelError(
+            f"{path} cannot be loaded as a Keras model ({str(error).splitlines()[0]}); train again."
+        ) from error
+
+
+def _golden(model: Path, images: list[bytes] | None, card: Card, reference: Any) -> Golden:
+    if images is None:
+        return decode_golden(*_beside(model, ".golden.json"))
+    name = str(card.outputs.probabilities)
+    return make_golden(
+        images, card.image, lambda pixels: np.asarray(reference(pixels, training=False)[name])
+    )
+
+
+def _golden_images(folder: Path, spec: ImageSpec) -> list[bytes]:
+    """Takes the first image of each sub-folder, or the first of a folder without any."""
+    paths = [Path(from_text(found.path)) for found in scan(folder)]
+    firsts = list({path.parent: path for path in reversed(paths)}.values())[::-1]
+    chosen = (firsts if len(firsts) > 1 else paths)[:_MOST_GOLDEN]
+    if not chosen:
+        raise UsageError(f"--golden {folder}: the folder holds no image files.")
+    try:
+        return [golden_image_bytes((folder / path).read_bytes(), spec) for path in chosen]
+    except (ImageError, OSError) as error:
+        raise UsageError(f"--golden {folder}: an image cannot be read: {error}.") from error

@@ -1,0 +1,78 @@
+"""Proves that an ONNX file gives what the Keras model gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from boatinfer import images
+from boatinfer.errors import ModelError
+from boatinfer.images import Pixels
+from boatinfer.model import Floats, Model
+
+__all__ = ["BATCH_SIZES", "verify"]
+
+BATCH_SIZES = (1, 5)
+
+#: Largest difference allowed, absolute for probabilities.
+PROBABILITY_TOLERANCE = 1e-5
+#: And for features, whose scale is the network's own, as a share of the largest.
+FEATURE_TOLERANCE = 1e-4
+
+_NOISE_IMAGES = 8
+
+
+def verify(exported: Model, reference: Any) -> float:
+    """Compares an ONNX file with the Keras model on golden and random images.
+
+    Args:
+        exported: the final file, opened.
+        reference: the Keras model of `boatexport.convert.with_features`.
+
+    Returns:
+        The largest difference of a probability.
+
+    Raises:
+        ModelError: a shape or a value differs.
+    """
+    outputs, pixels = exported.card.outputs, _pictures(exported)
+    expected = reference(pixels, training=False)
+    probabilities = np.asarray(expected[outputs.probabilities])
+    largest = 0.0
+    for size in BATCH_SIZES:
+        found = [exported.infer(pixels[i : i + size]) for i in range(0, len(pixels), size)]
+        difference = _difference(np.concatenate([p for p, _ in found]), probabilities)
+        _require("probabilities", difference, PROBABILITY_TOLERANCE, size)
+        largest = max(largest, difference)
+        if outputs.features is not None:
+            features = np.asarray(expected[outputs.features])
+            difference = _difference(
+                np.concatenate([f for _, f in found if f is not None]), features
+            )
+            _require(
+                "features", difference / np.abs(features).max(initial=1), FEATURE_TOLERANCE, size
+            )
+    return largest
+
+
+def _pictures(exported: Model) -> Pixels:
+    image = exported.card.image
+    golden = [images.read(golden.image, image) for golden in exported.golden.images]
+    shape = (_NOISE_IMAGES, image.height, image.width, 3)
+    noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    return np.concatenate([np.stack(golden), noise])
+
+
+def _difference(found: Floats, expected: Floats) -> float:
+    """Largest absolute difference; infinite where the shapes differ."""
+    return float(np.abs(found - expected).max()) if found.shape == expected.shape else np.inf
+
+
+def _require(what: str, difference: float, tolerance: float, batch_size: int) -> None:
+    if not difference <= tolerance:  # NaN fails too
+        raise ModelError(
+            f"the exported {what} differ from Keras by {difference:.2g} at batch size "
+            f"{batch_size}, more than {tolerance:g}, so no file was written; export with other "
+            "versions of tensorflow and tf2onnx."
+        )

@@ -1,0 +1,55 @@
+"""The command line, a trained model and the real boats, for all tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from boatinfer import cli
+from support import Command, Outcome, Trained, write_data
+
+
+@pytest.fixture
+def boatinfer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Calls the command line in this process, through its real entry point."""
+
+    def call(*arguments: object) -> Outcome:
+        monkeypatch.setattr("sys.argv", ["boatinfer", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return Outcome(int(ended.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def mardct() -> Path:
+    """The folder of real boats; its tests are skipped where there is none."""
+    folder = os.environ.get("MARDCT")
+    if not folder:
+        pytest.skip("MARDCT does not name the folder of real boats (with train/ and valid/)")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Trains in a process of its own, on data with a broken image and files to be skipped."""
+    folder = tmp_path_factory.mktemp("trained")
+    data = write_data(folder / "data")
+    whole = (data / "train/red/00.jpg").read_bytes()
+    (data / "train/red/broken.jpg").write_bytes(whole[: len(whole) // 2])
+    (data / "train/red/notes.txt").write_text("no image")
+    (data / "train/red/.hidden.jpg").write_text("no image")
+    (data / "train/.hidden").mkdir()
+    (data / "valid/green/00.jpg").rename(data / "valid/green/00.JPG")
+    output = folder / "small.keras"
+    command = [sys.executable, "-m", "boatinfer", "train", "cnn", str(data), "-o", str(output)]
+    options = ["--epochs", "3", "--batch-size", "4", "--size", "12x40"]
+    run = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return Trained(data, output, run.stdout, run.stderr)

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+import colours
+from boatexport import convert, exporting, verify
+from boatexport.exporting import export_model
+from boatexport.options import ExportOptions
+from boatinfer import images
+from boatinfer.card import decode_card, from_metadata
+from boatinfer.errors import ModelError
+from boatinfer.model import open_model
+from boattrain.backend import load_keras
+from support import Command, Trained
+
+
+@pytest.fixture(scope="session")
+def keras() -> ModuleType:
+    return load_keras()
+
+
+@pytest.fixture
+def model(trained: Trained, tmp_path: Path) -> Path:
+    """A trained model with what lies beside it, for the test to spoil."""
+    for ending in (".keras", ".card.json", ".golden.json"):
+        shutil.copy(trained.output.with_suffix(ending), tmp_path)
+    return tmp_path / trained.output.name
+
+
+@pytest.fixture(scope="session")
+def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained model as ONNX."""
+    path = tmp_path_factory.mktemp("exported") / "small.onnx"
+    export_model(ExportOptions(trained.output, path))
+    return path
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_it_gives_what_keras_gives(
+    exported: Path, trained: Trained, keras: ModuleType, count: int
+) -> None:
+    noise = np.random.default_rng(count).integers(0, 256, (count, 12, 40, 3), dtype=np.uint8)
+    reference = keras.models.load_model(trained.output)
+    probabilities, features = open_model(exported).infer(noise)
+    assert np.abs(probabilities - reference.predict(noise, verbose=0)).max() <= 1e-5
+    last_but_one = keras.Model(reference.inputs[0], reference.get_layer("features").output)
+    assert features is not None
+    assert np.allclose(features, last_but_one.predict(noise, verbose=0), rtol=1e-4, atol=1e-5)
+
+
+def test_same_files_same_labels_as_in_training(exported: Path, trained: Trained) -> None:
+    """The accuracy that the training printed is that of the exported file."""
+    paths = sorted((trained.data / "valid").rglob("*.[jJ]*"))
+    labels = open_model(exported).predict(paths).labels
+    accuracy = np.mean(labels == [path.parent.name for path in paths])
+    card = open_model(exported).card
+    assert card.training is not None
+    assert accuracy == pytest.approx(card.training.metrics["accuracy"])
+
+
+def test_the_graph_takes_raw_pixels_and_any_batch(exported: Path) -> None:
+    graph = onnx.load(exported)
+    onnx.checker.check_model(graph, full_check=True)
+    (tensor,) = graph.graph.input
+    kind = tensor.type.tensor_type
+    assert (tensor.name, kind.elem_type) == ("image", onnx.TensorProto.UINT8)
+    assert kind.shape.dim[0].dim_param == "batch"
+    assert [dim.dim_value for dim in kind.shape.dim[1:]] == [12, 40, 3]
+    assert {output.name for output in graph.graph.output} == {"probabilities", "features"}
+    assert (graph.ir_version, graph.opset_import[0].version) == (8, 17)
+
+
+def test_card_and_golden_images_are_those_of_the_training(exported: Path, trained: Trained) -> None:
+    metadata = {p.key: p.value for p in onnx.load(exported).metadata_props}
+    card, golden = from_metadata(metadata, "exported")
+    beside = trained.output.with_suffix(".card.json")
+    assert card == decode_card(beside.read_text(), "beside")
+    assert len(golden.images) == 3
+    assert str(trained.data) not in exported.read_bytes().decode("latin-1")
+
+
+def test_other_golden_images_and_words_for_the_card(model: Path, tmp_path: Path) -> None:
+    colours.write_pictures(tmp_path / "golden", each=2)
+    options = ExportOptions(
+        model, tmp_path / "x.onnx", tmp_path / "golden", name="n", licence="l", notes="o"
+    )
+    assert export_model(options).golden_images == 3
+    opened = open_model(tmp_path / "x.onnx")
+    assert (opened.card.name, opened.card.licence, opened.card.notes) == ("n", "l", "o")
+    first = images.read((tmp_path / "golden/blue/000.jpg").read_bytes(), opened.card.image)
+    stored = images.read(opened.golden.images[0].image, opened.card.image)
+    assert np.abs(first.astype(int) - stored.astype(int)).mean() < 8
+    flat = ExportOptions(model, tmp_path / "y.onnx", tmp_path / "golden" / "red")
+    assert export_model(flat).golden_images == 2
+
+
+def test_a_file_that_differs_from_keras_gets_no_name(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = convert.convert
+
+    def wrong(reference: Any, card: Any) -> onnx.ModelProto:
+        graph = real(reference, card)
+        weights = max(graph.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+        values = onnx.numpy_helper.to_array(weights) * 1.001
+        weights.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), weights.name))
+        return graph
+
+    monkeypatch.setattr(convert, "convert", wrong)
+    (tmp_path / "x.onnx").write_text("what was there before")
+    with pytest.raises(ModelError, match=r"differ from Keras|failed its self-test"):
+        export_model(ExportOptions(model, tmp_path / "x.onnx"))
+    assert (tmp_path / "x.onnx").read_text() == "what was there before"
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_verification_sees_values_features_and_shapes(exported: Path) -> None:
+    opened = open_model(exported)
+
+    def reference(pixels: images.Pixels, training: bool) -> dict[str, Any]:
+        assert not training
+        probabilities, features = opened.infer(pixels)
+        return {"probabilities": probabilities.copy(), "features": np.array(features)}
+
+    assert verify.verify(opened, reference) == 0
+
+    def spoiled(name: str, spoil: Any) -> Any:
+        def call(pixels: images.Pixels, training: bool) -> dict[str, Any]:
+            outputs = reference(pixels, training)
+            return outputs | {name: spoil(outputs[name])}
+
+        return call
+
+    for name, spoil in [
+        ("probabilities", lambda p: p + 2e-5),
+        ("probabilities", lambda p: p * np.nan),
+        ("probabilities", lambda p: p[:, :2]),
+        ("features", lambda f: f + 0.01 * np.abs(f).max()),
+    ]:
+        with pytest.raises(ModelError, match=f"exported {name} differ"):
+            verify.verify(opened, spoiled(name, spoil))
+
+
+def test_the_command_says_what_it_verified(model: Path, boatinfer: Command) -> None:
+    done = boatinfer("export", model)
+    assert done.code == 0
+    assert "verified against Keras at batch sizes 1 and 5: largest difference" in done.out
+    assert f"{model.with_suffix('.onnx')} (" in done.out
+    assert done.err == ""
+
+
+def test_what_cannot_be_exported_is_one_sentence_and_writes_nothing(
+    model: Path, tmp_path: Path, boatinfer: Command
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "x.jpg").write_text("hello")
+    output = tmp_path / "x.onnx"
+    damaged, lonely = tmp_path / "damaged.keras", tmp_path / "lonely.keras"
+    damaged.write_bytes(model.read_bytes()[:5000])
+    shutil.copy(model.with_suffix(".card.json"), damaged.with_suffix(".card.json"))
+    shutil.copy(model, lonely)
+    calls: list[tuple[list[Any], int, str]] = [
+        ([tmp_path / "none.keras"], 4, "does not exist"),
+        ([lonely], 4, "is without lonely.card.json"),
+        ([damaged], 4, "cannot be loaded as a Keras model"),
+        ([model, "--golden", tmp_path / "empty"], 2, "holds no image files"),
+        ([model, "--golden", tmp_path / "none"], 2, "does not exist"),
+        ([model, "--golden", tmp_path / "text"], 2, "an image cannot be read"),
+    ]
+    for arguments, code, said in calls:
+        done = boatinfer("export", *arguments, "-o", output)
+        assert (done.code, done.out) == (code, "")
+        assert said in done.err
+        assert done.err.count("\n") == 1
+        assert not output.exists()
+    done = boatinfer("export", model, "-o", tmp_path / "nowhere" / "x.onnx")
+    assert (done.code, "does not exist" in done.err) == (2, True)
+    model.with_suffix(".golden.json").unlink()
+    done = boatinfer("export", model, "-o", output)
+    assert (done.code, "is without small.golden.json" in done.err) == (4, True)
+
+
+def test_a_damaged_card_beside_the_model_is_refused(model: Path) -> None:
+    card = model.with_suffix(".card.json")
+    card.write_text(card.read_text().replace('"uint8"', '"uint7"'))
+    with pytest.raises(ModelError, match="uint7"):
+        export_model(ExportOptions(model))
+
+
+def test_one_golden_image_a_sub_folder_and_sixteen_at_most(tmp_path: Path) -> None:
+    for name in range(20):
+        (tmp_path / f"{name:02}").mkdir()
+        for number in range(2):
+            path = tmp_path / f"{name:02}" / f"{number}.jpg"
+            path.write_bytes(colours.picture("red", seed=name))
+    chosen = exporting._golden_images(tmp_path, colours.SPEC)
+    assert len(chosen) == len(set(chosen)) == 16

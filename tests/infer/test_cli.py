@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+import boatinfer as package
+import colours
+from boatinfer import cli
+from boatinfer.card import Training
+from boatinfer.cli import progress
+from boatinfer.run import Progress
+from support import Command
+
+HEAVY = ["onnxruntime", "pyarrow", "sklearn", "matplotlib", "tensorflow", "keras", "scipy"]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"]])
+def test_help_and_version_load_nothing_heavy(arguments: list[str]) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "boatinfer", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    loaded = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+    assert "boatinfer" in loaded
+    assert not loaded & set(HEAVY)
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    code = f"import sys, boatinfer; print(sorted(set(sys.modules) & set({HEAVY})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_public_names_are_there() -> None:
+    assert all(getattr(package, name) is not None for name in package.__all__)
+    with pytest.raises(AttributeError):
+        _ = package.nothing_of_the_kind
+
+
+def test_version(boatinfer: Command) -> None:
+    assert boatinfer("--version").out == f"boatinfer {package.__version__}\n"
+
+
+def test_help_names_every_command(boatinfer: Command) -> None:
+    said = boatinfer("--help").out
+    for command in ["run", "classify", "features", "model", "svm", "train", "export"]:
+        assert f" {command} " in said
+
+
+def test_run_prints_what_it_did(
+    boatinfer: Command, pictures: Path, model_file: Path, tmp_path: Path
+) -> None:
+    (pictures / "bad.jpg").write_text("hello")
+    options = ("run", pictures, "-o", tmp_path / "out", "-m", model_file)
+    done = boatinfer(*options, "--max-failures", "1")
+    assert done.code == 0
+    assert done.out.startswith("13 images found = 12 classified + 0 reused + 1 failed in ")
+    assert "        4  red\n" in done.out
+    assert "        1  failed: not_an_image\n" in done.out
+    assert str(tmp_path / "out" / "report.html") in done.out
+    too_many = boatinfer(*options)
+    assert too_many.code == 3
+    assert "1 of 13 images failed, more than --max-failures 5% allows" in too_many.err
+
+
+def test_run_json(boatinfer: Command, pictures: Path, model_file: Path, tmp_path: Path) -> None:
+    done = boatinfer("run", pictures, "-o", tmp_path / "out", "-m", model_file, "--json")
+    assert done.out == (tmp_path / "out" / "run.json").read_text()
+    assert json.loads(done.out)["found"] == 12
+
+
+def test_errors_are_one_sentence_and_their_exit_code(
+    boatinfer: Command, pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "text.onnx").write_text("hello")
+    (tmp_path / "empty").mkdir()
+    for arguments, code, said in [
+        (("run", tmp_path / "nowhere"), 2, "does not exist"),
+        (("run", tmp_path / "empty"), 2, "holds no image files"),
+        (("run", pictures, "-m", tmp_path / "text.onnx"), 4, "not an ONNX model"),
+        (("run", pictures, "--max-failures", "many"), 2, "--max-failures"),
+        (("features", tmp_path / "empty", "-o", tmp_path / "x.npz"), 2, "no finished run"),
+        (("svm", "fit", tmp_path / "empty"), 2, "no finished run"),
+        (("model", "show", tmp_path / "none.onnx"), 4, "cannot be read"),
+        (("classify", pictures, "-m", tmp_path / "none.onnx"), 4, "cannot be read"),
+    ]:
+        done = boatinfer(*arguments)
+        assert (done.code, done.out) == (code, "")
+        assert said in done.err
+        assert done.err.startswith("boatinfer: ")
+        assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["run", "x", "--top", "0"], ["sail"], ["model"]])
+def test_wrong_usage_is_exit_code_2(boatinfer: Command, arguments: list[str]) -> None:
+    assert boatinfer(*arguments).code == 2
+
+
+def test_classify_prints_the_best_classes(
+    boatinfer: Command, pictures: Path, model_file: Path
+) -> None:
+    path = pictures / "green" / "000.jpg"
+    done = boatinfer("classify", path, "-m", model_file, "--top", 2)
+    lines = done.out.splitlines()
+    assert done.code == 0
+    assert lines[0] == str(path)
+    assert lines[1].endswith("%  green")
+    assert len(lines) == 3
+
+
+def test_classify_goes_on_after_a_broken_picture(
+    boatinfer: Command, pictures: Path, model_file: Path
+) -> None:
+    (pictures / "bad.jpg").write_text("hello")
+    good = pictures / "red" / "000.jpg"
+    done = boatinfer("classify", pictures / "bad.jpg", good, "-m", model_file)
+    assert done.code == 3
+    assert "bad.jpg: no known image format" in done.err
+    assert done.out.startswith(f"{good}\n")
+
+
+def test_features_and_svm_from_the_command_line(
+    boatinfer: Command, pictures: Path, model_file: Path, tmp_path: Path
+) -> None:
+    out, svm = tmp_path / "out", tmp_path / "svm.joblib"
+    assert boatinfer("run", pictures, "-o", out, "-m", model_file, "--features").code == 0
+    assert "12 images" in boatinfer("features", out, "-o", tmp_path / "x.npz").out
+    assert "12 images of 3 classes" in boatinfer("svm", "fit", out, "-o", svm, "--C", 2).out
+    done = boatinfer("run", pictures, "-o", out, "-m", model_file, "--svm", svm)
+    assert done.out.startswith("12 images found = 0 classified + 12 reused")
+
+
+def test_model_show_prints_the_card(boatinfer: Command, tmp_path: Path) -> None:
+    training = Training("f00d", counts={"train": 9}, metrics={"f1": 0.5}, versions={})
+    card = colours.card(notes="for tests", training=training)
+    done = boatinfer("model", "show", colours.write_model(tmp_path / "m.onnx", card=card))
+    for said in [
+        "3: red, green, blue",
+        "12 x 40",
+        "for tests",
+        "3 golden images",
+        "f00d",
+        "0.5000",
+    ]:
+        assert said in done.out
+
+
+def test_a_missing_extra_is_the_line_that_brings_it(
+    boatinfer: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "needy.py").write_text(
+        "import typer\napp = typer.Typer()\n@app.command()\ndef go(): import no_such_library\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    (known,) = entry_points(group=cli.ENTRY_POINTS, name="train")
+    entry = type(known)("train", "needy:app [train]", cli.ENTRY_POINTS)
+    monkeypatch.setattr(cli, "entry_points", lambda **_: [entry])
+    monkeypatch.setattr(cli.Commands, "list_commands", lambda *_: ["train"])
+    done = boatinfer("train")
+    assert done.code == 2
+    assert "pip install 'boatinfer[train]'" in done.err
+    assert "no_such_library" in done.err
+
+
+def test_a_failed_import_of_ours_is_a_bug_and_not_an_extra(
+    boatinfer: Command, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "boatinfer.run", None)
+    with pytest.raises(ModuleNotFoundError):
+        boatinfer("run", pictures)
+
+
+def test_without_a_terminal_progress_is_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_LINE_SECONDS", 0.0)
+    with progress.shown() as update:
+        update(Progress(100, 40, 3))
+    assert "40 of 100 images" in capsys.readouterr().err
+    monkeypatch.setattr(progress, "_LINE_SECONDS", 30.0)
+    with progress.shown() as update:
+        update(Progress(100, 40, 3))
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_on_a_terminal_progress_is_a_bar(pictures: Path, model_file: Path, tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "boatinfer", "run", str(pictures)]
+    command += ["-o", str(tmp_path / "out"), "-m", str(model_file)]
+    with open(theirs, "wb", 0) as terminal:  # noqa: PTH123
+        done = subprocess.run(
+            command, stderr=terminal, stdout=subprocess.PIPE, check=True, timeout=60
+        )
+    said = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert "12/12" in said
+    assert b"12/12" not in done.stdout

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from boatinfer.files import replacing
+from boatinfer.quiet import native_chatter_hidden
+
+
+def test_a_file_appears_whole(tmp_path: Path) -> None:
+    target = tmp_path / "x.txt"
+    with replacing(target) as temporary:
+        temporary.write_text("new")
+        assert not target.exists()
+    assert target.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
+    target = tmp_path / "x.txt"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), replacing(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_native_chatter_is_hidden_unless_it_explains_an_error(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with native_chatter_hidden():
+        os.write(2, b"hello from C\n")
+    assert capfd.readouterr().err == ""
+    with pytest.raises(RuntimeError), native_chatter_hidden():
+        os.write(2, b"this is why\n")
+        raise RuntimeError
+    assert capfd.readouterr().err == "this is why\n"
+    os.write(2, b"back again\n")
+    sys.stderr.flush()
+    assert capfd.readouterr().err == "back again\n"

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+import boatinfer
+import colours
+from boatinfer import images
+from boatinfer import model as models
+from boatinfer.card import (
+    CARD_KEY,
+    GOLDEN_KEY,
+    Golden,
+    GoldenImage,
+    ImageSpec,
+    InputSpec,
+    Outputs,
+    encode,
+)
+from boatinfer.errors import DeviceError, Failure, ImageError, ModelError, UsageError
+from boatinfer.model import open_model
+
+
+def test_predictions_are_those_of_the_network(model_file: Path, pictures: Path) -> None:
+    paths = [pictures / colour / "000.jpg" for colour in colours.CLASSES]
+    predictions = open_model(model_file).predict(paths)
+    pixels = [images.read(path.read_bytes(), colours.SPEC) for path in paths]
+    assert predictions.labels.tolist() == colours.CLASSES
+    assert np.allclose(predictions.probabilities, [colours.expected(p) for p in pixels], atol=1e-5)
+    assert predictions.features is not None
+    assert np.allclose(predictions.features, [p.mean(axis=(0, 1)) / 255 for p in pixels], atol=1e-5)
+
+
+def test_paths_texts_and_arrays_are_the_same_to_it(model_file: Path, pictures: Path) -> None:
+    model = open_model(model_file)
+    path = pictures / "blue" / "001.jpg"
+    pixels = images.read(path.read_bytes(), colours.SPEC)
+    found = model.predict([path, str(path), pixels])
+    assert (found.probabilities == found.probabilities[0]).all()
+    assert (model.predict(np.stack([pixels] * 3)).probabilities == found.probabilities).all()
+
+
+def test_more_pictures_than_a_batch_keep_their_order(model_file: Path) -> None:
+    model = open_model(model_file)
+    pixels = [np.full((5, 5, 3), 20, np.uint8) for _ in range(70)]
+    for i, picture in enumerate(pixels):
+        picture[..., i % 3] = 200
+    assert model.predict(pixels).labels.tolist() == [colours.CLASSES[i % 3] for i in range(70)]
+
+
+def test_pictures_that_cannot_be_read_are_named(model_file: Path, tmp_path: Path) -> None:
+    model = open_model(model_file)
+    (tmp_path / "text.jpg").write_text("hello")
+    for name, reason in [("text.jpg", Failure.NOT_AN_IMAGE), ("none.jpg", Failure.VANISHED)]:
+        with pytest.raises(ImageError, match=name) as raised:
+            model.predict([tmp_path / name])
+        assert raised.value.reason is reason
+    with pytest.raises(ImageError, match="Is a directory") as raised:
+        model.predict([tmp_path])
+    assert raised.value.reason is Failure.UNREADABLE
+    with pytest.raises(ImageError, match=r"float64 \[4, 4\]"):
+        model.predict([np.zeros((4, 4))])  # type: ignore[list-item]
+    with pytest.raises(UsageError, match="at least one"):
+        model.predict([])
+
+
+def test_the_digest_is_the_files(model_file: Path) -> None:
+    assert open_model(model_file).digest == hashlib.sha256(model_file.read_bytes()).hexdigest()
+
+
+def test_a_missing_file_a_folder_and_other_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.onnx").write_text("hello")
+    onnx.save(colours.graph(), tmp_path / "bare.onnx")
+    for name, said in [
+        ("none.onnx", "No such file"),
+        (".", "Is a directory"),
+        ("text.onnx", "not an ONNX model"),
+        ("bare.onnx", "has no model card"),
+    ]:
+        with pytest.raises(ModelError, match=said):
+            open_model(tmp_path / name)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.3, 0.9, 0.999])
+def test_a_truncated_file_is_refused(model_file: Path, kept: float) -> None:
+    whole = model_file.read_bytes()
+    model_file.write_bytes(whole[: int(len(whole) * kept)])
+    with pytest.raises(ModelError):
+        open_model(model_file)
+
+
+def test_the_self_test_catches_wrong_preprocessing(tmp_path: Path) -> None:
+    turned = colours.card(input=InputSpec("image", order="BGR"))
+    with pytest.raises(ModelError, match="failed its self-test"):
+        open_model(colours.write_model(tmp_path / "bgr.onnx", card=turned))
+
+
+def test_the_self_test_catches_other_weights(model_file: Path) -> None:
+    graph = onnx.load(model_file)
+    graph.graph.initializer[1].CopyFrom(helper.make_tensor("ten", TensorProto.FLOAT, [], [9.0]))
+    onnx.save(graph, model_file)
+    with pytest.raises(ModelError, match="failed its self-test"):
+        open_model(model_file)
+
+
+def test_the_self_test_catches_results_that_are_no_numbers(model_file: Path) -> None:
+    graph = onnx.load(model_file)
+    nan = helper.make_tensor("ten", TensorProto.FLOAT, [], [float("nan")])
+    graph.graph.initializer[1].CopyFrom(nan)
+    onnx.save(graph, model_file)
+    with pytest.raises(ModelError, match="failed its self-test"):
+        open_model(model_file)
+
+
+def test_a_golden_image_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    broken = Golden(images=[GoldenImage(colours.picture("red")[:400], [1.0, 0.0, 0.0])])
+    with pytest.raises(ModelError, match="golden image cannot be read"):
+        open_model(colours.write_model(tmp_path / "m.onnx", golden=broken))
+
+
+def test_a_card_that_does_not_fit_its_graph_is_refused(tmp_path: Path) -> None:
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"outputs": Outputs(probabilities="chances", features="features")}, "chances"),
+        ({"input": InputSpec("picture")}, "picture"),
+        ({"image": ImageSpec(height=13, width=40)}, "13"),
+        ({"input": InputSpec("image", dtype="float32")}, "float32"),
+        ({"input": InputSpec("image", layout="NCHW")}, r"3, 12, 40"),
+    ]
+    for change, said in changes:
+        path = colours.write_model(tmp_path / "m.onnx", card=colours.card(**change))
+        with pytest.raises(ModelError, match=said):
+            open_model(path)
+
+
+def test_logits_become_probabilities(tmp_path: Path, pictures: Path) -> None:
+    plain = open_model(colours.write_model(tmp_path / "plain.onnx"))
+    outputs = Outputs(logits="logits", features="features")
+    card = colours.card(outputs=outputs)
+    logits = open_model(colours.write_model(tmp_path / "l.onnx", card=card))
+    paths = sorted(pictures.rglob("*.jpg"))
+    found, wanted = logits.predict(paths).probabilities, plain.predict(paths).probabilities
+    assert np.allclose(found, wanted, atol=1e-6)
+
+
+def test_a_float_network_in_torch_layout_gets_what_its_card_says(tmp_path: Path) -> None:
+    """The network passes its input through, so the features are what it was fed."""
+    height, width = colours.SPEC.height, colours.SPEC.width
+    spec = InputSpec(
+        "x", "float32", "NCHW", "BGR", scale=1 / 255, mean=(0.4, 0.5, 0.6), std=(0.1, 0.2, 0.3)
+    )
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["features"]),
+        helper.make_node("Softmax", ["features"], ["probabilities"], axis=1),
+    ]
+    tensor = helper.make_tensor_value_info
+    graph = helper.make_model(
+        helper.make_graph(
+            nodes,
+            "torch",
+            [tensor("x", TensorProto.FLOAT, ["batch", 3, height, width])],
+            [tensor(n, TensorProto.FLOAT, ["batch", 3]) for n in ("probabilities", "features")],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    pixels = images.read(colours.picture("red"), colours.SPEC)
+    blue_green_red = pixels[..., ::-1].mean(axis=(0, 1)) / 255
+    wanted = (blue_green_red - [0.4, 0.5, 0.6]) / [0.1, 0.2, 0.3]
+    powers = np.exp(wanted - wanted.max())
+    golden = Golden(images=[GoldenImage(colours.picture("red"), (powers / powers.sum()).tolist())])
+    documents = {CARD_KEY: encode(colours.card(input=spec)), GOLDEN_KEY: encode(golden)}
+    helper.set_model_props(graph, documents)
+    onnx.save(graph, tmp_path / "torch.onnx")
+    features = open_model(tmp_path / "torch.onnx").predict([pixels]).features
+    assert features is not None
+    assert np.allclose(features[0], wanted, atol=1e-4)
+
+
+def test_cuda_is_never_replaced_by_the_cpu(model_file: Path) -> None:
+    if models._cuda_devices():
+        pytest.skip("this machine has a GPU; the refusal cannot be seen here")
+    with pytest.raises(DeviceError, match="no NVIDIA GPU"):
+        open_model(model_file, "cuda")
+    assert open_model(model_file, "auto").device == "cpu"
+
+
+def test_a_gpu_without_its_libraries_is_said(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "_cuda_devices", lambda: 1)
+    with pytest.raises(DeviceError, match=r"boatinfer\[cuda\]"):
+        open_model(model_file, "cuda")
+
+
+def test_the_built_in_model_opens_and_tests_itself() -> None:
+    model = boatinfer.open_model()
+    assert len(model.card.classes) == 16
+    assert model.path.stat().st_size < 2_000_000
+    assert model.self_test() <= 1e-3

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+import colours
+from boatinfer import svm as svms
+from boatinfer.errors import ModelError, UsageError
+from boatinfer.model import open_model
+from boatinfer.options import FitOptions, RunOptions
+from boatinfer.run import run
+from boatinfer.svm import fit, load
+from support import rows
+
+
+@pytest.fixture
+def out(pictures: Path, model_file: Path, tmp_path: Path) -> Path:
+    """A results folder with features."""
+    run(RunOptions(pictures, tmp_path / "out", model_file, features=True))
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "linear"])
+def test_its_labels_are_those_of_scikit_learn(
+    out: Path, pictures: Path, model_file: Path, tmp_path: Path, kernel: Any
+) -> None:
+    fit(FitOptions(out, tmp_path / "svm.joblib", kernel))
+    colours.write_pictures(tmp_path / "new", each=7)
+    new = RunOptions(tmp_path / "new", tmp_path / "out2", model_file, svm=tmp_path / "svm.joblib")
+    run(new)
+
+    model = open_model(model_file)
+    known = sorted(pictures.rglob("*.jpg"))
+    pipeline = make_pipeline(StandardScaler(), SVC(kernel=kernel))
+    pipeline.fit(model.predict(known).features, [path.parent.name for path in known])
+    found = rows(tmp_path / "out2")
+    features = model.predict([tmp_path / "new" / row["path"] for row in found]).features
+    assert [row["svm_label"] for row in found] == pipeline.predict(features).tolist()
+    scores = pipeline.decision_function(features).max(axis=1)
+    assert np.allclose([float(row["svm_score"]) for row in found], scores, atol=1e-4)
+
+
+def test_a_run_with_an_svm_adds_its_columns_after_the_others(
+    out: Path, pictures: Path, model_file: Path, tmp_path: Path
+) -> None:
+    fit(FitOptions(out, tmp_path / "svm.joblib"))
+    (pictures / "bad.jpg").write_text("hello")
+    summary = run(
+        RunOptions(pictures, out, model_file, svm=tmp_path / "svm.joblib", max_failures="1")
+    )
+    assert (summary.reused, summary.failed) == (12, 1)
+    found = rows(out)
+    assert list(found[0])[-3:] == ["status", "svm_label", "svm_score"]
+    assert [row["svm_label"] for row in found] == [
+        "" if row["status"] != "ok" else row["path"].split("/")[0] for row in found
+    ]
+
+
+def test_two_classes_work_as_many_do(pictures: Path, model_file: Path, tmp_path: Path) -> None:
+    for picture in (pictures / "blue").iterdir():
+        picture.unlink()
+    run(RunOptions(pictures, tmp_path / "out", model_file, features=True))
+    svm, count = fit(FitOptions(tmp_path / "out", tmp_path / "svm.joblib"))
+    assert (svm.classes, count) == (["green", "red"], 8)
+    features = open_model(model_file).predict(sorted(pictures.rglob("*.jpg"))).features
+    assert features is not None
+    labels, scores = load(tmp_path / "svm.joblib").classify(features)
+    assert labels.tolist() == ["green"] * 4 + ["red"] * 4
+    assert (scores > 0).all()
+
+
+def test_an_svm_of_another_model_is_refused(out: Path, pictures: Path, tmp_path: Path) -> None:
+    fit(FitOptions(out, tmp_path / "svm.joblib"))
+    other = colours.write_model(tmp_path / "other.onnx", card=colours.card(notes="another"))
+    with pytest.raises(ModelError, match="was fitted on 3 features of the model"):
+        run(RunOptions(pictures, out, other, svm=tmp_path / "svm.joblib"))
+
+
+def test_what_cannot_be_fitted_is_said(
+    out: Path, pictures: Path, model_file: Path, tmp_path: Path
+) -> None:
+    def fails(options: FitOptions, said: str) -> None:
+        with pytest.raises(UsageError, match=said):
+            fit(options)
+
+    target = tmp_path / "svm.joblib"
+    fails(FitOptions(out, tmp_path / "nowhere" / "svm.joblib"), "does not exist")
+    fails(FitOptions(tmp_path / "nowhere", target), "no finished run")
+    run(RunOptions(pictures, tmp_path / "bare", model_file))
+    fails(FitOptions(tmp_path / "bare", target), "without features")
+    run(RunOptions(pictures / "red", tmp_path / "flat", model_file, features=True))
+    fails(FitOptions(tmp_path / "flat", target), "in no class folder")
+    (tmp_path / "one").mkdir()
+    (pictures / "red").rename(tmp_path / "one" / "red")
+    run(RunOptions(tmp_path / "one", tmp_path / "single", model_file, features=True))
+    fails(FitOptions(tmp_path / "single", target), "images of 1 class folder")
+    assert not target.exists()
+
+
+def test_an_svm_of_another_scikit_learn_is_refused(
+    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr("sklearn.base.__version__", "1.0.0")
+        fit(FitOptions(out, tmp_path / "svm.joblib"))
+    with pytest.raises(ModelError, match=r"written by scikit-learn 1\.0\.0, and this is"):
+        load(tmp_path / "svm.joblib")
+
+
+class Attack:
+    """Unpickled in the ordinary way, this makes a file."""
+
+    def __init__(self, call: Callable[..., Any], *arguments: Any) -> None:
+        self.call, self.arguments = call, arguments
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self.call, self.arguments
+
+
+def attacks(mark: Path) -> dict[str, Any]:
+    shell = Attack(os.system, f"touch {mark}")
+    scikit = StandardScaler()
+    scikit.mean_ = shell
+    return {
+        "posix.system": shell,
+        "builtins.eval": Attack(eval, f"__import__('os').mkdir({str(mark)!r})"),
+        "pathlib": mark,
+        "system": {"format": 1, "pipeline": scikit},
+        "objects": np.array([shell, None], dtype=object),
+        "numpy.*load": Attack(np.load, str(mark)),
+    }
+
+
+@pytest.mark.parametrize("name", list(attacks(Path("x"))))
+@pytest.mark.parametrize("dump", [joblib.dump, "pickle"])
+def test_nothing_but_an_svm_is_ever_executed(tmp_path: Path, name: str, dump: Any) -> None:
+    mark, file = tmp_path / "mark", tmp_path / "evil.joblib"
+    if dump == "pickle":
+        file.write_bytes(pickle.dumps(attacks(mark)[name]))
+    else:
+        dump(attacks(mark)[name], file)
+    with pytest.raises(ModelError, match=r"refused|no SVM file"):
+        load(file)
+    assert not mark.exists()
+    if name in {"posix.system", "builtins.eval"}:  # the attacks are real ones
+        joblib.load(file)
+        assert mark.exists()
+
+
+@pytest.mark.parametrize("name", ["posix.system", "builtins.eval"])
+def test_what_is_refused_is_named(tmp_path: Path, name: str) -> None:
+    joblib.dump(attacks(tmp_path / "mark")[name], tmp_path / "evil.joblib")
+    with pytest.raises(ModelError, match=f"wants to load {name}"):
+        load(tmp_path / "evil.joblib")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x05K\x01."])
+def test_a_file_that_is_no_svm_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.joblib").write_bytes(content)
+    with pytest.raises(ModelError, match="is no SVM file"):
+        load(tmp_path / "x.joblib")
+
+
+def test_every_cut_of_a_real_file_is_refused(out: Path, tmp_path: Path) -> None:
+    file = tmp_path / "svm.joblib"
+    fit(FitOptions(out, file))
+    whole = file.read_bytes()
+    for kept in range(0, len(whole) - 1, 97):
+        file.write_bytes(whole[:kept])
+        with pytest.raises(ModelError):
+            load(file)
+
+
+def test_the_file_holds_what_the_design_says(out: Path, tmp_path: Path) -> None:
+    svm, _ = fit(FitOptions(out, tmp_path / "svm.joblib"))
+    document = joblib.load(tmp_path / "svm.joblib")
+    assert set(document) == svms._KEYS
+    assert load(tmp_path / "svm.joblib").model == svm.model == document["model"]

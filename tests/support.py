@@ -1,0 +1,51 @@
+"""What tests of several folders share besides their fixtures."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import colours
+
+#: Images of each class in the splits that `write_data` makes.
+COUNTS = {"train": 12, "valid": 4}
+
+
+class Outcome(NamedTuple):
+    """What a command printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Outcome]
+
+
+class Trained(NamedTuple):
+    """A finished training."""
+
+    data: Path
+    output: Path
+    stdout: str
+    stderr: str
+
+
+def rows(out: Path, name: str = "predictions.csv") -> list[dict[str, str]]:
+    """Reads a table of a results folder."""
+    with (out / name).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_data(folder: Path) -> Path:
+    """Fills a folder with train/ and valid/; no two pictures are equal."""
+    seeds = itertools.count()
+    for (split, count), name in itertools.product(COUNTS.items(), colours.CLASSES):
+        (folder / split / name).mkdir(parents=True)
+        for number in range(count):
+            path = folder / split / name / f"{number:02}.jpg"
+            path.write_bytes(colours.picture(name, next(seeds)))
+    return folder

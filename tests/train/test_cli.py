@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support import Command
+
+Spoil = Callable[[Path], None]
+
+
+def remove(*paths: str) -> Spoil:
+    def spoil(data: Path) -> None:
+        for path in paths:
+            shutil.rmtree(data / path)
+
+    return spoil
+
+
+def empty(path: str) -> Spoil:
+    def spoil(data: Path) -> None:
+        for file in (data / path).iterdir():
+            file.unlink()
+
+    return spoil
+
+
+def break_images(path: str) -> Spoil:
+    def spoil(data: Path) -> None:
+        for file in (data / path).iterdir():
+            file.write_text("no image")
+
+    return spoil
+
+
+def make_a_file(data: Path) -> None:
+    shutil.rmtree(data)
+    data.touch()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (remove("."), "{data} does not exist"),
+        (make_a_file, "{data} is not a folder"),
+        (remove("train"), "{data} holds no folder train/"),
+        (remove("valid"), "{data} holds no folder valid/"),
+        (remove("train/red", "train/green", "train/blue"), "{data}/train holds no class folders"),
+        (remove("train/red", "train/green"), "{data}/train holds only one class, blue"),
+        (empty("train/green"), "{data}/train has no images of the class green"),
+        (empty("valid/green"), "{data}/valid has no images of the class green"),
+        (remove("valid/red", "valid/blue"), "{data}/valid has no images of the class blue, red"),
+        (remove("train/red"), "{data}/valid has the class red, which {data}/train lacks"),
+        (break_images("train/red"), "{data}/train has no readable images of the class red"),
+        (break_images("valid/red"), "{data}/valid has no readable images of the class red"),
+    ],
+)
+def test_data_that_cannot_be_used(
+    data: Path,
+    tmp_path: Path,
+    boatinfer: Command,
+    spoil: Spoil,
+    message: str,
+) -> None:
+    spoil(data)
+    (tmp_path / "out").mkdir()
+
+    outcome = boatinfer("train", "cnn", data, "-o", tmp_path / "out/model.keras")
+
+    assert outcome.code == 2
+    assert outcome.out == ""
+    last = outcome.err.splitlines()[-1]
+    assert last.startswith("boatinfer: ")
+    assert message.format(data=data) in last
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("missing/model.keras", "missing does not exist"),
+        ("model.h5", "model.h5 must end in .keras"),
+        ("folder.keras", "folder.keras is a folder"),
+    ],
+)
+def test_output_that_cannot_be_written(
+    data: Path,
+    tmp_path: Path,
+    boatinfer: Command,
+    output: str,
+    message: str,
+) -> None:
+    (tmp_path / "folder.keras").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+
+    outcome = boatinfer("train", "cnn", data, "-o", tmp_path / output)
+
+    assert outcome.code == 2
+    assert message in outcome.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        ("30", "--size 30 is not HEIGHTxWIDTH"),
+        ("30x-100", "--size 30x-100 is not HEIGHTxWIDTH"),
+        ("11x100", "--size 11x100 is too small"),
+        ("30x0", "--size 30x0 is too small"),
+    ],
+)
+def test_size_that_cannot_be_used(
+    data: Path,
+    boatinfer: Command,
+    size: str,
+    message: str,
+) -> None:
+    outcome = boatinfer("train", "cnn", data, "--size", size)
+
+    assert outcome.code == 2
+    assert message in outcome.err
+
+
+def test_the_command_is_a_group_and_light() -> None:
+    heavy = ["tensorflow", "keras", "matplotlib", "sklearn", "pyarrow"]
+    code = f"import sys, boattrain.cli; print([m for m in {heavy} if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

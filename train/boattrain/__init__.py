@@ -1,0 +1,1 @@
+"""Trains image classifiers in Keras on a folder of labelled photographs."""

@@ -1,0 +1,28 @@
+"""The one place that loads Keras and TensorFlow."""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+
+from boatinfer.quiet import native_chatter_hidden
+
+__all__ = ["load_keras"]
+
+
+def load_keras() -> ModuleType:
+    """Imports Keras on TensorFlow without the lines that TensorFlow greets with.
+
+    Returns:
+        The ``keras`` module.
+
+    Raises:
+        ModuleNotFoundError: keras or tensorflow is not installed.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the user's own projects run on
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with native_chatter_hidden():
+        import keras
+        import tensorflow  # noqa: F401 (keras would fail later, and less clearly)
+
+    return keras  # type: ignore[no-any-return]

@@ -1,0 +1,36 @@
+"""The ``boatinfer train`` commands."""
+
+from __future__ import annotations
+
+import typer
+
+from boatinfer.cli.options import from_fields
+from boattrain.training import CnnOptions, train_cnn
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Train a classifier on a folder of labelled images.",
+)
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps ``cnn`` a sub-command, though it is the only one."""
+
+
+def _cnn(options: CnnOptions) -> None:
+    """Train the small convolutional network.
+
+    DATA holds train/<class>/ to learn from and valid/<class>/ to choose the best epoch by.
+    Beside the model go its card, its golden images, and the training's history and curves.
+    """
+    from boattrain.summary import summarise
+
+    typer.echo(summarise(train_cnn(options)))
+
+
+app.command("cnn")(from_fields(CnnOptions, _cnn))
