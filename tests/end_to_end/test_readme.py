@@ -1,0 +1,155 @@
+"""The README, word by word: every command in it, in its order, in a new environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from boatinfer.errors import Failure
+from support import rows, write_data
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"^```(console|python)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+SETUP, TESTS, ACTIVATE, *USE = BLOCKS
+
+
+class Followed(NamedTuple):
+    """A copy of the project in which somebody followed the README."""
+
+    folder: Path
+    printed: dict[str, str]
+    tensorflow_after_setup: bool
+
+
+@pytest.fixture(scope="session")
+def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
+    """Runs all blocks but the tests' own, on the real boats where MARDCT names them."""
+    folder = tmp_path_factory.mktemp("readme") / "boatinfer"
+    others = shutil.ignore_patterns(".*", "boatinfer-out", "__pycache__")
+    shutil.copytree(ROOT, folder, ignore=others)
+    _bring_images(folder)
+    printed = {SETUP[1]: _bash(folder, SETUP[1])}
+    found = subprocess.run(
+        [folder / ".venv/bin/python", "-c", "import tensorflow"], capture_output=True, check=False
+    )
+    for language, block in USE:
+        script = block if language == "console" else f"python - <<'END'\n{block}END\n"
+        printed[block] = _bash(folder, ACTIVATE[1] + script)
+    return Followed(folder, printed, found.returncode == 0)
+
+
+def _bring_images(folder: Path) -> None:
+    real = os.environ.get("MARDCT")
+    if real:
+        (folder / "boats").symlink_to(real)
+    else:
+        write_data(folder / "boats")
+    chosen = sorted((folder / "boats" / "valid").rglob("*.jpg"))[:: 10 if real else 1]
+    for number, image in enumerate(chosen):
+        shutil.copy(image, folder / "photo.jpg")
+        (folder / "photos" / image.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(image, folder / "photos" / image.parent.name / f"{number}.jpg")
+
+
+def _bash(folder: Path, script: str) -> str:
+    """Runs a block as a user would type it: no variables of the test run, no input."""
+    kept = {key: os.environ[key] for key in os.environ if key.startswith(("PIP_", "SSL_", "HOME"))}
+    path = os.pathsep.join(p for p in os.environ["PATH"].split(os.pathsep) if ".tox" not in p)
+    done = subprocess.run(
+        ["bash", "-ec", script],
+        cwd=folder,
+        env=kept | {"PATH": path},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{script}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+    return done.stdout
+
+
+def _after(followed: Followed, command: str) -> str:
+    return next(out for block, out in followed.printed.items() if command in block)
+
+
+def _summary(folder: Path) -> dict[str, object]:
+    summary: dict[str, object] = json.loads((folder / "run.json").read_text())
+    return summary
+
+
+def test_the_tests_command_is_the_one_that_ci_runs() -> None:
+    (command,) = re.findall(r"^python3 .*tox$", README, re.MULTILINE)
+    assert ("console", f"{command}\n") == TESTS
+    assert "grep '^python3 .*tox$' README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_setup_classifies_the_samples_without_tensorflow(followed: Followed) -> None:
+    assert not followed.tensorflow_after_setup
+    out = followed.folder / "boatinfer-out" / "samples"
+    assert {"predictions.csv", "failures.csv", "run.json", "report.html"} <= {
+        path.name for path in out.iterdir()
+    }
+    summary = _summary(out)
+    assert (summary["complete"], summary["exit_code"], summary["classified"]) == (True, 0, 12)
+
+
+def test_every_run_is_complete(followed: Followed) -> None:
+    for out in ["boatinfer-out/photos", "train-out", "valid-out", "python-out"]:
+        summary = _summary(followed.folder / out)
+        assert (summary["complete"], summary["exit_code"]) == (True, 0)
+
+
+def test_the_exported_model_is_as_accurate_as_training_said(followed: Followed) -> None:
+    said = re.search(r"accuracy (\S+), macro-F1", _after(followed, "train cnn"))
+    assert said is not None
+    found = rows(followed.folder / "valid-out")
+    accuracy = np.mean([row["label"] == row["path"].split("/")[0] for row in found])
+    assert float(said[1]) == pytest.approx(accuracy, abs=5e-5)
+    assert len(found) == len(list((followed.folder / "boats/valid").rglob("*.jpg")))
+
+
+def test_the_svm_labels_better_than_the_commonest_class(followed: Followed) -> None:
+    found = rows(followed.folder / "valid-out")
+    truth = [row["path"].split("/")[0] for row in found]
+    accuracy = np.mean([row["svm_label"] == name for row, name in zip(found, truth, strict=True)])
+    assert accuracy > 1.5 * max(truth.count(name) for name in set(truth)) / len(truth)
+
+
+def test_features_are_those_of_all_training_images(followed: Followed) -> None:
+    with np.load(followed.folder / "features.npz") as arrays:
+        images = list((followed.folder / "boats/train").rglob("*.jpg"))
+        assert arrays["features"].shape == (len(images), 50)
+        assert len(set(arrays["paths"].tolist())) == len(images)
+
+
+def test_python_prints_labels_and_counts(followed: Followed) -> None:
+    labels, counts = _after(followed, "open_model").splitlines()
+    assert re.fullmatch(r"\['\w+'\] \(1, 16\) \(1, 50\)", labels)
+    found, classified, failed = map(int, counts.split())
+    assert found == classified == len(list((followed.folder / "photos").rglob("*.jpg")))
+    assert failed == 0
+
+
+def test_the_documents_name_every_failure_reason_and_exit_code() -> None:
+    results = (ROOT / "docs" / "results.md").read_text()
+    assert all(f"`{reason}`" in results for reason in Failure)
+    assert re.findall(r"^\| (\d[\d, ]*) \|", README, re.MULTILINE) == [
+        *map(str, range(8)),
+        "130, 143",
+    ]
+
+
+def test_links_lead_somewhere() -> None:
+    for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            assert (document.parent / link).exists(), f"{document}: {link}"
