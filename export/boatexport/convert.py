@@ -11,6 +11,7 @@ from typing import Any
 import onnx
 
 from boatinfer.card import CARD_KEY, GOLDEN_KEY, Card, Golden, encode
+from boatinfer.errors import ModelError
 
 __all__ = ["convert", "describe", "with_features"]
 
@@ -20,22 +21,40 @@ OPSET = 17
 IR_VERSION = 8
 
 
-def with_features(model: Any, card: Card) -> Any:
+def with_features(model: Any, card: Card, where: Path) -> Any:
     """Makes a Keras model that also gives the features.
 
     Args:
         model: a Keras model whose only output is the probabilities [N, C].
         card: its card; ``card.features.layer`` names the layer of the features.
+        where: names the model in error messages.
 
     Returns:
         A Keras model with the outputs that the card names.
+
+    Raises:
+        ModelError: the card is not that of the model.
     """
     import keras
 
+    image, features = card.image, card.features
     outputs = {str(card.outputs.probabilities): model.outputs[0]}
-    if card.features is not None:
-        outputs[str(card.outputs.features)] = model.get_layer(card.features.layer).output
-    return keras.Model(model.inputs[0], outputs)
+    expected = {str(card.outputs.probabilities): len(card.classes)}
+    if features is not None:
+        layers = {layer.name: layer for layer in model.layers}
+        if features.layer not in layers:
+            raise ModelError(f"{where} has no layer {features.layer}, which its card names.")
+        outputs[str(card.outputs.features)] = layers[features.layer].output
+        expected[str(card.outputs.features)] = features.dimension
+    (fed,) = model.inputs
+    found = {name: output.shape[-1] for name, output in outputs.items()}
+    size = (image.height, image.width, 3)
+    if found != expected or tuple(fed.shape[1:]) != size or fed.dtype != card.input.dtype:
+        raise ModelError(
+            f"{where} takes {fed.dtype} {list(fed.shape[1:])} and gives {found}, where its card "
+            f"says {card.input.dtype} {list(size)} and {expected}; put its own card beside it."
+        )
+    return keras.Model(fed, outputs)
 
 
 def convert(model: Any, card: Card) -> onnx.ModelProto:

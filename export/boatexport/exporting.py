@@ -11,16 +11,14 @@ import numpy as np
 
 from boatexport.options import ExportOptions
 from boatinfer.card import Card, Golden, ImageSpec, decode_card, decode_golden
-from boatinfer.errors import ImageError, ModelError, OutputError, UsageError
-from boatinfer.files import replacing
-from boatinfer.model import open_model
+from boatinfer.errors import ImageError, ModelError, UsageError
+from boatinfer.files import replacing, require_folder
+from boatinfer.golden import MOST_IMAGES, golden_image_bytes, make_golden
+from boatinfer.model import load
 from boatinfer.scan import from_text, scan
 from boattrain.backend import load_keras
-from boattrain.golden import golden_image_bytes, make_golden
 
 __all__ = ["Exported", "export_model"]
-
-_MOST_GOLDEN = 16
 
 
 @dataclass(frozen=True)
@@ -54,25 +52,28 @@ def export_model(options: ExportOptions) -> Exported:
         ModelError: the model or its card cannot be used, or the verification failed.
         OutputError: the file could not be written.
     """
-    if not options.onnx_file.parent.is_dir():
-        raise UsageError(f"the folder {options.onnx_file.parent} does not exist; make it first.")
+    output = options.onnx_file
+    require_folder(output)
+    if options.model.suffix != ".keras" or output.suffix != ".onnx":
+        raise UsageError(
+            f"{options.model} and {output}: the model must end in .keras and the file to write "
+            "in .onnx."
+        )
     card = _card(options)
     images = None if options.golden is None else _golden_images(options.golden, card.image)
     load_keras()
     from boatexport.convert import convert, describe, with_features
     from boatexport.verify import BATCH_SIZES, verify
 
-    reference = with_features(_load(options.model), card)
+    reference = with_features(_load(options.model), card, options.model)
     golden = _golden(options.model, images, card, reference)
     graph = convert(reference, card)
     describe(graph, card, golden)
-    try:
-        with replacing(options.onnx_file) as temporary:
-            temporary.write_bytes(graph.SerializeToString())
-            difference = verify(open_model(temporary, "cpu"), reference)
-    except OSError as error:
-        raise OutputError(f"{options.onnx_file} could not be written: {error.strerror}.") from error
-    return Exported(options.onnx_file, len(golden.images), BATCH_SIZES, difference)
+    content = graph.SerializeToString()
+    difference = verify(load(content, output, "cpu"), reference)
+    with replacing(output) as temporary:
+        temporary.write_bytes(content)
+    return Exported(output, len(golden.images), BATCH_SIZES, difference)
 
 
 def _card(options: ExportOptions) -> Card:
@@ -121,9 +122,9 @@ def _golden(model: Path, images: list[bytes] | None, card: Card, reference: Any)
 
 def _golden_images(folder: Path, spec: ImageSpec) -> list[bytes]:
     """Takes the first image of each sub-folder, or the first of a folder without any."""
-    paths = [Path(from_text(found.path)) for found in scan(folder)]
+    paths = [Path(from_text(found.path)) for found in sorted(scan(folder))]
     firsts = list({path.parent: path for path in reversed(paths)}.values())[::-1]
-    chosen = (firsts if len(firsts) > 1 else paths)[:_MOST_GOLDEN]
+    chosen = (firsts if len(firsts) > 1 else paths)[:MOST_IMAGES]
     if not chosen:
         raise UsageError(f"--golden {folder}: the folder holds no image files.")
     try:

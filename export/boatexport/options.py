@@ -20,19 +20,19 @@ class ExportOptions:
     ]
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="ONNX file to write [default: MODEL.onnx]."),
+        typer.Option("-o", "--output", help="ONNX file to write; if not given, beside the model."),
     ] = None
     golden: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder of images for the self-test, one a sub-folder and at most 16 "
-            "[default: those kept by the training].",
+            help="Images for the self-test, the first of each sub-folder and at most 16; if not "
+            "given, those that the training kept.",
         ),
     ] = None
 
     name: Annotated[
-        str | None, typer.Option(help="Name in the card [default: as in the training].")
+        str | None, typer.Option(help="Name, for the card; if not given, as in the training.")
     ] = None
     licence: Annotated[str, typer.Option(help="Licence, for the card.")] = ""
     notes: Annotated[str, typer.Option(help="What people should know, for the card.")] = ""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import stat
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,80 +12,78 @@ import xxhash
 from boatinfer import images
 from boatinfer.errors import Failure, ImageError
 from boatinfer.images import Pixels
-from boatinfer.model import Model
-from boatinfer.results import Row
+from boatinfer.model import Floats, Model
+from boatinfer.options import Device
+from boatinfer.parts import Contents, Row
 from boatinfer.scan import Found, from_text
 
-__all__ = ["MAX_BYTES", "Classifier"]
-
-#: A larger file is refused unread.
-MAX_BYTES = 2**30
-
-# Opening a named pipe would wait for a writer for ever; this way it is seen for what it is.
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+__all__ = ["Classifier"]
 
 
 @dataclass(frozen=True)
 class Classifier:
     """Classifies batches of files; may be called from several threads at once.
 
+    On a GPU one batch is inferred at a time, always of the full size, so that no second
+    shape is compiled; the other threads read and decode meanwhile, a batch each.
+
     Attributes:
         model: the open model.
         folder: the folder that the paths are relative to.
+        size: the most files that a batch has.
         features: whether rows keep their feature vectors.
         lenient: whether a damaged JPEG is classified by what can be decoded of it.
+        contents: rows of images that are known already, to be found by their content.
     """
 
     model: Model
     folder: Path
+    size: int
     features: bool = False
     lenient: bool = False
+    contents: Contents | None = None
+    gpu: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, batch: list[Found]) -> list[Row]:
         """Makes exactly one row of each file; one file's trouble never touches another's."""
         spec = self.model.card.image
-        pixels = np.empty((len(batch), spec.height, spec.width, 3), np.uint8)
+        pixels = np.empty((self.size, spec.height, spec.width, 3), np.uint8)
         rows: list[Row] = []
         readable: list[Row] = []
         for found in batch:
-            row = Row(found.path, found.bytes, found.mtime_ns)
+            row = Row(*found)
             rows.append(row)
             try:
-                pixels[len(readable)] = self._read(row)
+                data, status = images.load(self.folder / from_text(row.path))
+                row.bytes, row.mtime_ns = status.st_size, status.st_mtime_ns
+                if self._is_known(row, data):
+                    continue
+                pixels[len(readable)] = self._decode(row, data)
                 readable.append(row)
             except ImageError as error:
                 row.status, row.error = error.reason.value, str(error)
+            except Exception as error:  # whatever it is, it is this file's trouble alone
+                row.status, row.error = Failure.CORRUPT.value, f"{type(error).__name__}: {error}"
         if readable:
-            self._infer(readable, pixels[: len(readable)])
+            self._infer(readable, pixels)
         return rows
 
-    def _read(self, row: Row) -> Pixels:
-        data = self._load(row)
+    def _is_known(self, row: Row, data: bytes) -> bool:
         row.content = xxhash.xxh3_128_hexdigest(data)
+        if self.contents is not None:
+            row.known = self.contents.find(row.content)
+        return row.known is not None
+
+    def _decode(self, row: Row, data: bytes) -> Pixels:
         damage: list[str] | None = [] if self.lenient else None
         pixels = images.read(data, self.model.card.image, damage)
         row.error = "; ".join(damage) if damage else None
         return pixels
 
-    def _load(self, row: Row) -> bytes:
-        """Reads a file and notes its size and time as of now, so a later change is seen."""
-        try:
-            with os.fdopen(os.open(self.folder / from_text(row.path), _FLAGS), "rb", 0) as file:
-                status = os.fstat(file.fileno())
-                row.bytes, row.mtime_ns = status.st_size, status.st_mtime_ns
-                if not stat.S_ISREG(status.st_mode):
-                    raise ImageError(Failure.UNREADABLE, "it is no regular file")
-                if status.st_size > MAX_BYTES:
-                    raise ImageError(Failure.TOO_LARGE, f"the file has {status.st_size:,} bytes")
-                return file.read()
-        except FileNotFoundError as error:
-            raise ImageError(Failure.VANISHED, "the file has gone since it was listed") from error
-        except OSError as error:
-            raise ImageError(Failure.UNREADABLE, error.strerror or str(error)) from error
-
     def _infer(self, rows: list[Row], pixels: Pixels) -> None:
+        """Fills in what the network says; ``pixels`` may be longer than ``rows``."""
         try:
-            probabilities, features = self.model.infer(pixels)
+            probabilities, features = self._outputs(pixels, len(rows))
         except Exception as error:  # onnxruntime has a dozen exception types
             self._infer_singly(rows, pixels, str(error))
             return
@@ -97,6 +94,15 @@ class Classifier:
             row.probabilities = probabilities[i]
             if self.features and features is not None:
                 row.features = features[i]
+
+    def _outputs(self, pixels: Pixels, count: int) -> tuple[Floats, Floats | None]:
+        if self.model.device is not Device.CUDA:
+            return self.model.infer(pixels[:count])
+        padded = np.zeros((self.size, *pixels.shape[1:]), np.uint8)
+        padded[:count] = pixels[:count]
+        with self.gpu:
+            probabilities, features = self.model.infer(padded)
+        return probabilities[:count], None if features is None else features[:count]
 
     def _infer_singly(self, rows: list[Row], pixels: Pixels, reason: str) -> None:
         """Finds the image that a failed batch is to blame on."""

@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from boatinfer.errors import OutputError, UsageError
-from boatinfer.files import replacing
+from boatinfer.errors import UsageError
+from boatinfer.files import replacing, require_folder
 from boatinfer.model import Floats
-from boatinfer.results import Results, csv_path, matrix
+from boatinfer.parts import matrix
+from boatinfer.results import Results, csv_safe
 
 __all__ = ["FORMATS", "export"]
 
@@ -41,20 +42,16 @@ def export(out: Path, output: Path) -> int:
     """
     if output.suffix not in FORMATS:
         raise UsageError(f"{output}: the ending must be one of {', '.join(FORMATS)}.")
-    if not output.parent.is_dir():
-        raise UsageError(f"the folder {output.parent} does not exist; make it first.")
+    require_folder(output)
     table = _table(out)
-    try:
-        with replacing(output) as temporary, temporary.open("wb") as file:
-            _write(table, output.suffix, file)
-    except OSError as error:
-        raise OutputError(f"{output} could not be written: {error.strerror}.") from error
+    with replacing(output) as temporary, temporary.open("wb") as file:
+        _write(table, output.suffix, file)
     return int(table.num_rows)
 
 
 def _table(out: Path) -> pa.Table:
     results = Results(out)
-    parts = list(results.read(results.current(), ["path", "label", "features"]))
+    parts = list(results.parts.read(results.current(), ["path", "label", "features"]))
     if not parts or any("features" not in part.column_names for part in parts):
         raise UsageError(f"{out} holds images without features; run again with --features.")
     return pa.concat_tables(parts).sort_by("path")
@@ -64,7 +61,7 @@ def _write(table: pa.Table, suffix: str, file: BinaryIO) -> None:
     if suffix == ".parquet":
         pq.write_table(table, file, compression="zstd")
     elif suffix == ".csv":
-        pa.csv.write_csv(_flat(table), file)
+        pa.csv.write_csv(csv_safe(_flat(table)), file)
     elif suffix == ".npy":
         np.save(file, matrix(table["features"]))
     else:
@@ -75,6 +72,5 @@ def _write(table: pa.Table, suffix: str, file: BinaryIO) -> None:
 
 def _flat(table: pa.Table) -> pa.Table:
     features: Floats = matrix(table["features"])
-    paths = [csv_path(path) for path in table["path"].to_pylist()]
     columns = {f"f{i}": features[:, i] for i in range(features.shape[1])}
-    return pa.table({"path": pa.array(paths, pa.string()), "label": table["label"], **columns})
+    return pa.table({"path": table["path"], "label": table["label"], **columns})

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import io
 import math
+import os
+import stat
 import warnings
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +22,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from boatinfer.card import ImageSpec
 from boatinfer.errors import Failure, ImageError
 
-__all__ = ["MAX_PIXELS", "Pixels", "fit", "read"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "Pixels", "fit", "load", "read"]
 
 Pixels = npt.NDArray[np.uint8]
 
-#: Larger images are refused by their header. 180 megapixels is above every camera in
-#: common use and below what would let a few crafted files exhaust the memory.
-MAX_PIXELS = 180_000_000
+#: Larger images are refused by their header. 179 megapixels is Pillow's own limit: above
+#: every camera in common use, below what lets a few crafted files exhaust the memory.
+MAX_PIXELS = 178_956_970
+#: A larger file is refused unread.
+MAX_BYTES = 2**30
 
 # Pillow warns from half of that size on; the limit above is the one that counts here.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -32,6 +38,38 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 _JPEG = b"\xff\xd8\xff"
 _ORIENTATION_TAG = 0x0112
 _SHIFT_16_TO_8 = 8
+
+#: What Pillow may try. Left out above all is EPS, for which it would start Ghostscript.
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "TGA")
+
+# Opening a named pipe would wait for a writer for ever; this way it is seen for what it is.
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+def load(path: Path) -> tuple[bytes, os.stat_result]:
+    """Reads an image file.
+
+    Returns:
+        Its content, and its status as of now, so that a later change can be seen.
+
+    Raises:
+        ImageError: ``vanished``, ``unreadable`` or ``too_large``.
+    """
+    try:
+        with os.fdopen(os.open(path, _FLAGS), "rb", 0) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError(Failure.UNREADABLE, "it is no regular file")
+            if status.st_size > MAX_BYTES:
+                raise ImageError(Failure.TOO_LARGE, f"the file has {status.st_size:,} bytes")
+            return file.read(), status
+    except FileNotFoundError as error:
+        message = "no such file: it has gone since it was listed, or is a link to nothing"
+        raise ImageError(Failure.VANISHED, message) from error
+    except OSError as error:
+        raise ImageError(Failure.UNREADABLE, error.strerror or str(error)) from error
+    except MemoryError as error:
+        raise ImageError(Failure.TOO_LARGE, "not enough memory to read the file") from error
 
 
 def read(data: bytes, spec: ImageSpec, damage: list[str] | None = None) -> Pixels:
@@ -82,8 +120,10 @@ def _read_jpeg(data: bytes, spec: ImageSpec, damage: list[str] | None) -> Pixels
     """Returns None for a kind of JPEG that is Pillow's to read."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data, strict=False)
-    except (ValueError, KeyError):  # KeyError: a colour space that simplejpeg has no name for
-        return None
+    except (ValueError, KeyError) as error:
+        if _is_unusual(data):
+            return None
+        raise ImageError(Failure.CORRUPT, f"its header cannot be read: {error}") from error
     _refuse_bomb(height, width)
     orientation = _orientation(data) if spec.orientation else 1
     scale = _least_size(height, width, spec, swapped=orientation > 4)
@@ -93,24 +133,47 @@ def _read_jpeg(data: bytes, spec: ImageSpec, damage: list[str] | None) -> Pixels
     except ValueError as error:
         if "nsupported" in str(error):
             return None
-        pixels = _salvage(data, scale, str(error), damage)
-    if inks:  # found sound; which way round its inks are, Pillow knows
+        if damage is None:
+            raise ImageError(Failure.CORRUPT, str(error)) from error
+        if not inks:
+            pixels = _salvage(data, scale)
+        damage.append(str(error))
+    if inks:  # which way round its inks are, Pillow knows
         return None
     if orientation != 1:
         pixels = np.asarray(_turn(Image.fromarray(pixels), orientation))
     return fit(pixels, spec)
 
 
-def _salvage(data: bytes, scale: dict[str, int], warning: str, damage: list[str] | None) -> Pixels:
-    """Decodes what there is of a damaged JPEG, if the caller wants that."""
-    if damage is not None:
-        try:
-            pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB", strict=False, **scale)
-        except ValueError as error:
-            raise ImageError(Failure.CORRUPT, f"{error} (nothing could be decoded)") from error
-        damage.append(warning)
-        return pixels
-    raise ImageError(Failure.CORRUPT, warning)
+def _salvage(data: bytes, scale: dict[str, int]) -> Pixels:
+    """Decodes what there is of a damaged JPEG."""
+    try:
+        pixels: Pixels = simplejpeg.decode_jpeg(data, "RGB", strict=False, **scale)
+    except ValueError as error:
+        raise ImageError(Failure.CORRUPT, f"{error} (nothing could be decoded)") from error
+    return pixels
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Markers and contents of a JPEG's segments, up to where the picture begins."""
+    position = 2
+    while data[position : position + 1] == b"\xff" and position + 4 <= len(data):
+        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4])
+        length = max(length, 2)  # it counts itself; libjpeg takes less for that
+        if marker == 0xDA:
+            return
+        yield marker, data[position + 4 : position + 2 + length]
+        position += 2 + length
+
+
+def _is_unusual(data: bytes) -> bool:
+    """Whether a JPEG is lossless, arithmetic, 12-bit, or of uncommon sampling (ITU T.81, B.2.2)."""
+    for marker, frame in _segments(data):
+        if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC} and len(frame) >= 9:
+            usual = marker <= 0xC2 and frame[0] == 8
+            factors = [frame[i] for i in range(7, len(frame), 3)]
+            return not usual or any(f not in {0x11, 0x12, 0x21, 0x22, 0x41} for f in factors[:1])
+    return False
 
 
 def _least_size(height: int, width: int, spec: ImageSpec, *, swapped: bool) -> dict[str, int]:
@@ -124,23 +187,26 @@ def _least_size(height: int, width: int, spec: ImageSpec, *, swapped: bool) -> d
 
 def _orientation(data: bytes) -> int:
     """EXIF orientation 1 to 8; Pillow is asked only where there is an EXIF segment."""
-    position = 2
-    while data[position : position + 1] == b"\xff" and len(data) > position + 10:
-        marker, length = data[position + 1], int.from_bytes(data[position + 2 : position + 4])
-        if marker == 0xE1 and data[position + 4 : position + 10] == b"Exif\0\0":
-            return _orientation_of(Image.open(io.BytesIO(data)))
-        if marker == 0xDA:  # the picture begins; no metadata comes after
-            break
-        position += 2 + length
+    for marker, content in _segments(data):
+        if marker == 0xE1 and content.startswith(b"Exif\0\0"):
+            exif = Image.Exif()
+            try:
+                exif.load(content)
+                return _valid(exif.get(_ORIENTATION_TAG))
+            except Exception:  # damaged EXIF says nothing about the pixels
+                return 1
     return 1
 
 
 def _orientation_of(image: Image.Image) -> int:
     try:
-        value = image.getexif().get(_ORIENTATION_TAG, 1)
-    except Exception:  # damaged EXIF says nothing about the pixels
+        return _valid(image.getexif().get(_ORIENTATION_TAG))
+    except Exception:  # likewise
         return 1
-    return value if value in range(1, 9) else 1
+
+
+def _valid(orientation: object) -> int:
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
 def _turn(image: Image.Image, orientation: int) -> Image.Image:
@@ -160,7 +226,7 @@ def _turn(image: Image.Image, orientation: int) -> Image.Image:
 def _read_any(data: bytes, spec: ImageSpec) -> Pixels:
     """Reads what Pillow reads: first frame, alpha over white, 16 bits to 8."""
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError as error:
         if data.startswith(_JPEG):
             raise ImageError(Failure.CORRUPT, "a JPEG cut off in its header") from error
@@ -183,9 +249,13 @@ def _read_any(data: bytes, spec: ImageSpec) -> Pixels:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16") or image.mode == "I":
+    if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
+        raise ValueError("nobody knows the range of its numbers")
+    if image.mode.startswith("I"):
         wide = np.asarray(image.convert("I"))
-        image = Image.fromarray((wide >> _SHIFT_16_TO_8).clip(0, 255).astype(np.uint8))
+        narrow = (wide >> _SHIFT_16_TO_8).clip(0, 255).astype(np.uint8)
+        narrow[wide == image.info.get("transparency", -1)] = 255
+        return Image.fromarray(narrow).convert("RGB")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         white = Image.new("RGBA", layer.size, "white")

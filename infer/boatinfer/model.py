@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
+import io
+import itertools
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,12 +24,15 @@ from boatinfer.images import Pixels
 from boatinfer.options import Device
 from boatinfer.quiet import native_chatter_hidden
 
-__all__ = ["BUILT_IN", "Floats", "Model", "Predictions", "open_model"]
+__all__ = ["BUILT_IN", "Floats", "Model", "Predictions", "load", "open_model"]
 
 Floats = npt.NDArray[np.float32]
 
 #: The boats model that comes with the package.
 BUILT_IN = Path(str(files("boatinfer"))) / "models" / "boats.onnx"
+
+#: Pictures that `Model.predict` holds in memory at a time.
+_BATCH = 32
 
 _ONNX_TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
 
@@ -87,12 +93,12 @@ class Model:
         features = np.asarray(outputs[1], dtype=np.float32) if len(outputs) > 1 else None
         return probabilities, features
 
-    def predict(self, pictures: Iterable[str | Path | Pixels] | Pixels) -> Predictions:
+    def predict(self, pictures: Iterable[str | Path | Pixels] | str | Path) -> Predictions:
         """Classifies pictures.
 
         Args:
             pictures: paths, or arrays uint8 [H, W, 3] RGB of any size, or one array
-                uint8 [N, H, W, 3].
+                uint8 [N, H, W, 3], or one path.
 
         Returns:
             Labels, probabilities and features, in the order of the pictures.
@@ -101,10 +107,12 @@ class Model:
             ImageError: a picture cannot be read; the message names it.
             UsageError: there is no picture.
         """
-        batch = [self._pixels(picture) for picture in pictures]
-        if not batch:
+        waiting = iter([pictures] if isinstance(pictures, str | Path) else pictures)
+        found = []
+        while batch := [self._pixels(picture) for picture in itertools.islice(waiting, _BATCH)]:
+            found.append(self.infer(np.stack(batch)))
+        if not found:
             raise UsageError("predict needs at least one picture.")
-        found = [self.infer(np.stack(batch[i : i + 32])) for i in range(0, len(batch), 32)]
         probabilities = np.concatenate([p for p, _ in found])
         features = [f for _, f in found if f is not None]
         labels = np.array(self.card.classes)[probabilities.argmax(axis=1)]
@@ -126,7 +134,22 @@ class Model:
                 f"{self.path}: a golden image cannot be read ({error}); export the model again."
             ) from error
         expected = np.array([g.probabilities for g in self.golden.images], np.float32)
-        difference = float(np.abs(self.infer(np.stack(pixels))[0] - expected).max())
+        try:
+            probabilities, features = self.infer(np.stack(pixels))
+        except Exception as error:  # onnxruntime has a dozen exception types
+            reason = str(error).splitlines()[0]
+            raise ModelError(
+                f"{self.path} cannot be run on {self.device} ({reason}); export the model again."
+            ) from error
+        wide = None if features is None else features.shape[1]
+        described = self.card.features
+        if probabilities.shape != expected.shape or (described and described.dimension != wide):
+            raise ModelError(
+                f"{self.path}: its card promises {len(self.card.classes)} classes and "
+                f"{described.dimension if described else 'no'} features, and its graph gives "
+                f"{probabilities.shape[1]} and {wide or 'none'}; export the model again."
+            )
+        difference = float(np.abs(probabilities - expected).max())
         tolerance = TOLERANCE[self.card.precision]
         if not difference <= tolerance:  # NaN fails too
             raise ModelError(
@@ -146,11 +169,7 @@ class Model:
                 )
             return images.fit(picture, self.card.image)
         try:
-            return images.read(Path(picture).read_bytes(), self.card.image)
-        except FileNotFoundError as error:
-            raise ImageError(Failure.VANISHED, f"{picture}: no such file") from error
-        except OSError as error:
-            raise ImageError(Failure.UNREADABLE, f"{picture}: {error.strerror}") from error
+            return images.read(images.load(Path(picture))[0], self.card.image)
         except ImageError as error:
             raise ImageError(error.reason, f"{picture}: {error}") from error
 
@@ -171,8 +190,16 @@ def open_model(
         DeviceError: CUDA was asked for and does not work.
     """
     path = BUILT_IN if path is None else Path(path)
-    content = _content(path)
-    session, used = _session(content, path, Device(device), threads)
+    return load(_content(path), path, device, threads)
+
+
+def load(content: bytes, path: Path, device: Device | str = Device.AUTO, threads: int = 0) -> Model:
+    """Opens a model from the content of its file; as `open_model`, to which ``path`` is named."""
+    try:
+        device = Device(device)
+    except ValueError:
+        raise UsageError(f"the device must be auto, cpu or cuda, not {device}.") from None
+    session, used = _session(content, path, device, threads)
     card, golden = from_metadata(session.get_modelmeta().custom_metadata_map, str(path))
     _check_tensors(session, card, path)
     model = Model(path, hashlib.sha256(content).hexdigest(), card, golden, used, session)
@@ -185,11 +212,19 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ModelError(
-            f"the model {path} cannot be read: {error.strerror}; check the name given with -m."
+            f"the model {path} cannot be read: {error.strerror}; check its name."
         ) from error
 
 
 def _session(content: bytes, path: Path, device: Device, threads: int) -> tuple[Any, Device]:
+    if content.startswith(b"PK\3\4"):
+        raise ModelError(f"{path} is a Keras model; turn it into ONNX with 'boatinfer export'.")
+    gpus = 0 if device is Device.CPU else _cuda_devices()
+    if device is Device.CUDA and not gpus:
+        raise DeviceError(
+            "--device cuda: this machine shows no NVIDIA GPU; use --device cpu, or check the "
+            "driver with nvidia-smi."
+        )
     with native_chatter_hidden():
         import onnxruntime as ort
 
@@ -198,14 +233,13 @@ def _session(content: bytes, path: Path, device: Device, threads: int) -> tuple[
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    wants_cuda = device is Device.CUDA or (device is Device.AUTO and _cuda_devices() > 0)
-    if wants_cuda and hasattr(ort, "preload_dlls"):
-        ort.preload_dlls(directory="")
-    providers = ["CUDAExecutionProvider"] if wants_cuda else []
+    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"][0 if gpus else 1 :]
     try:
-        session = ort.InferenceSession(
-            content, options, providers=[*providers, "CPUExecutionProvider"]
-        )
+        # Where CUDA's libraries are missing, it prints advice that ours replaces.
+        with contextlib.redirect_stdout(io.StringIO()), native_chatter_hidden():
+            if gpus and hasattr(ort, "preload_dlls"):
+                ort.preload_dlls(directory="")
+            session = ort.InferenceSession(content, options, providers=providers)
     except Exception as error:  # onnxruntime has a dozen exception types with no common base
         reason = str(error).splitlines()[0]
         raise ModelError(
@@ -214,20 +248,11 @@ def _session(content: bytes, path: Path, device: Device, threads: int) -> tuple[
         ) from error
     used = Device.CUDA if "CUDAExecutionProvider" in session.get_providers() else Device.CPU
     if device is Device.CUDA and used is Device.CPU:
-        raise DeviceError(_why_no_cuda())
-    return session, used
-
-
-def _why_no_cuda() -> str:
-    if _cuda_devices() == 0:
-        return (
-            "--device cuda: this machine shows no NVIDIA GPU; use --device cpu, or check the "
-            "driver with nvidia-smi."
+        raise DeviceError(
+            "--device cuda: onnxruntime could not load CUDA and cuDNN; bring them with "
+            "pip install 'boatinfer[cuda]', or use --device cpu."
         )
-    return (
-        "--device cuda: onnxruntime could not load CUDA and cuDNN; bring them with "
-        "pip install 'boatinfer[cuda]', or use --device cpu."
-    )
+    return session, used
 
 
 def _cuda_devices() -> int:
@@ -261,6 +286,11 @@ def _check_tensors(session: Any, card: Card, path: Path) -> None:
     size = (card.image.height, card.image.width)
     shape = (None, *size, 3) if card.input.layout == "NHWC" else (None, 3, *size)
     tensor = inputs[card.input.name]
+    if tensor.shape and isinstance(tensor.shape[0], int):
+        raise ModelError(
+            f"{path} takes batches of exactly {tensor.shape[0]} images; export it with a dynamic "
+            "batch axis."
+        )
     fits = len(tensor.shape) == 4 and all(
         not isinstance(is_, int) or is_ == want
         for is_, want in zip(tensor.shape[1:], shape[1:], strict=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,11 +28,13 @@ class RunOptions:
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of images.")]
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="Results folder [default: boatinfer-out/NAME-OF-DIR]."),
+        typer.Option(
+            "-o", "--out", help="Results folder; if not given, boatinfer-out/ and the name of DIR."
+        ),
     ] = None
     model: Annotated[
         Path | None,
-        typer.Option("-m", "--model", help="Model file [default: the built-in boats model]."),
+        typer.Option("-m", "--model", help="Model file; if not given, the built-in boats model."),
     ] = None
     features: Annotated[
         bool, typer.Option("--features", help="Keep each image's feature vector.")
@@ -45,10 +48,11 @@ class RunOptions:
     ] = 2
     device: Annotated[Device, typer.Option(help="Where to run the network.")] = Device.AUTO
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images a batch [default: by the image size].")
+        int | None, typer.Option(min=1, help="Images in a batch; if not given, by the image size.")
     ] = None
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Worker threads [default: one a usable CPU].")
+        int | None,
+        typer.Option(min=1, help="Worker threads; if not given, one for each usable CPU."),
     ] = None
     max_failures: Annotated[
         str, typer.Option(help="Failed images that still end in exit code 0: 5% or a number.")
@@ -57,10 +61,48 @@ class RunOptions:
         bool, typer.Option("--lenient", help="Classify what can be decoded of a damaged JPEG.")
     ] = False
 
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Do everything again, whatever was done before.")
+    ] = False
+    recursive: Annotated[
+        bool, typer.Option("--recursive/--no-recursive", help="Whether to enter sub-folders.")
+    ] = True
+    include: Annotated[
+        list[str],
+        typer.Option(metavar="GLOB", help="Only files that match; may be repeated."),
+    ] = field(default_factory=list)
+    exclude: Annotated[
+        list[str],
+        typer.Option(metavar="GLOB", help="No files or folders that match; may be repeated."),
+    ] = field(default_factory=list)
+    from_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="LIST", help="Take the paths in this file (- is standard input), not all."
+        ),
+    ] = None
+    sniff: Annotated[
+        bool, typer.Option("--sniff", help="Know images by their content, not only their ending.")
+    ] = False
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only the first images, in the order of paths.")
+    ] = None
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Whether to write report.html.")
+    ] = True
+
     @property
     def results_folder(self) -> Path:
         """Where the results go: ``out``, or a folder named after the scanned one."""
-        return self.out or Path("boatinfer-out") / (self.folder.resolve().name or "root")
+        name = os.path.basename(os.path.realpath(self.folder))  # noqa: PTH119
+        return self.out or Path("boatinfer-out") / (name or "root")
+
+    def __post_init__(self) -> None:
+        """Takes text where a path is meant, as Python users write it."""
+        for name in ("folder", "out", "model", "svm", "from_file"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, Path(value))
 
 
 @dataclass(frozen=True)
@@ -76,5 +118,6 @@ class FitOptions:
     )
     kernel: Annotated[Literal["rbf", "linear"], typer.Option(help="Kernel of the SVM.")] = "rbf"
     penalty: Annotated[
-        float, typer.Option("--C", min=1e-9, help="Larger fits the images closer.")
+        float,
+        typer.Option("--C", min=1e-9, help="Penalty: a larger one fits the images closer."),
     ] = 1.0

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
 from boatinfer.files import replacing
-from boatinfer.results import OK, Results, csv_path, matrix, writing
+from boatinfer.parts import OK, matrix
+from boatinfer.results import Results, csv_safe
 from boatinfer.svm import SVM
 
-__all__ = ["ORDINALS", "write_tables"]
+__all__ = ["write_tables"]
 
 #: Prefixes of the columns of the best, second best, ... class.
 ORDINALS = [
@@ -25,18 +28,18 @@ _DECIMALS = 6
 
 def write_tables(
     results: Results, rows: pa.Table, classes: list[str], top: int, svm: SVM | None
-) -> pa.Table:
+) -> tuple[pa.Table, pa.Table]:
     """Writes predictions.csv and failures.csv, sorted by path.
 
     Args:
         results: the folder.
-        rows: the rows of `Results.index` that this run found.
+        rows: the rows of `Parts.index` that this run found.
         classes: the model's class names.
         top: how many classes each image's row names, 1 to 10.
         svm: adds its labels, from the features.
 
     Returns:
-        What predictions.csv holds.
+        What predictions.csv and failures.csv hold.
 
     Raises:
         OutputError: a table could not be written, or a part is damaged.
@@ -44,58 +47,60 @@ def write_tables(
     needed = ["path", "status", "probabilities", *(["features"] if svm else [])]
     tables = [
         _predictions(part, classes, min(top, len(classes)), svm)
-        for part in results.read(rows, needed)
+        for part in results.parts.read(rows, needed)
     ]
-    predictions = pa.concat_tables(tables).sort_by("path")
-    failed = rows.filter(pc.not_equal(rows["status"], OK)).sort_by("path")
-    failures = pa.table(
-        {"path": failed["path"], "reason": failed["status"], "message": failed["error"]}
-    )
-    with writing(results.out):
-        _write_csv(failures, results.failures)
-        _write_csv(predictions, results.predictions)
-    return predictions
+    predictions = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+    predictions = predictions.take(pc.sort_indices(predictions["path"]))
+    failed = _failures(results, rows)
+    _write_csv(failed, results.failures)
+    _write_csv(predictions, results.predictions)
+    return predictions, failed
 
 
 def _predictions(part: pa.Table, classes: list[str], top: int, svm: SVM | None) -> pa.Table:
-    classified = pc.equal(part["status"], OK).to_numpy()
-    sound = part.filter(pa.array(classified))
-    probabilities = (
-        matrix(sound["probabilities"]) if sound.num_rows else np.zeros((0, len(classes)))
-    )
-    order = np.argsort(-probabilities, axis=1, kind="stable")
-    names = np.array(classes, dtype=object)
-    columns = {"path": part["path"]}
+    classified = pc.equal(part["status"], OK).combine_chunks()
+    sound = part.filter(classified)
+    # For each row its place among the classified ones, or null: taking by it leaves gaps.
+    places = np.cumsum(classified.to_numpy(zero_copy_only=False)) - 1
+    gaps = pc.if_else(classified, pa.array(places), None)
+
+    columns: dict[str, Any] = {"path": part["path"]}
+    probabilities = _matrix(sound, "probabilities", len(classes))
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
+    found = np.take_along_axis(probabilities, order, axis=1)
     for rank in range(top):
-        best = order[:, rank]
-        found = np.take_along_axis(probabilities, best[:, None], axis=1)[:, 0]
-        columns[f"{ORDINALS[rank]}label"] = _spread(names[best], classified, pa.string())
-        columns[f"{ORDINALS[rank]}confidence"] = _spread(_rounded(found), classified, pa.float64())
+        columns[f"{ORDINALS[rank]}label"] = _names(order[:, rank], classes).take(gaps)
+        columns[f"{ORDINALS[rank]}confidence"] = _rounded(found[:, rank]).take(gaps)
     columns["status"] = part["status"]
     if svm is not None:
-        labels, scores = svm.classify(
-            matrix(sound["features"])
-            if sound.num_rows
-            else np.zeros((0, svm.dimension), np.float32)
-        )
-        columns["svm_label"] = _spread(labels.astype(object), classified, pa.string())
-        columns["svm_score"] = _spread(_rounded(scores), classified, pa.float64())
+        labels, scores = svm.classify(_matrix(sound, "features", svm.dimension))
+        columns["svm_label"] = pa.array(labels.tolist(), pa.string()).take(gaps)
+        columns["svm_score"] = _rounded(scores).take(gaps)
     return pa.table(columns)
 
 
-def _rounded(values: np.ndarray) -> np.ndarray:
-    return np.round(values.astype(np.float64), _DECIMALS)
+def _matrix(table: pa.Table, column: str, width: int) -> npt.NDArray[np.float32]:
+    """A column of vectors; a part without any classified row may lack the column."""
+    return matrix(table[column]) if table.num_rows else np.zeros((0, width), np.float32)
 
 
-def _spread(values: np.ndarray, classified: np.ndarray, kind: pa.DataType) -> pa.Array:
-    """Puts values into the rows that were classified and null into the others."""
-    column = np.full(len(classified), None, dtype=object)
-    column[classified] = values
-    return pa.array(column, kind)
+def _names(indices: npt.NDArray[np.int64], classes: list[str]) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(indices.astype(np.int32), pa.array(classes, pa.string()))
+
+
+def _rounded(values: npt.NDArray[Any]) -> pa.Array:
+    return pa.array(np.round(values.astype(np.float64), _DECIMALS))
+
+
+def _failures(results: Results, rows: pa.Table) -> pa.Table:
+    failed = rows.filter(pc.not_equal(rows["status"], OK))
+    columns = ["path", "status", "error"]
+    parts = list(results.parts.read(failed, columns))
+    kinds = pa.schema([(name, pa.string()) for name in columns])
+    table = pa.concat_tables(parts) if parts else kinds.empty_table()
+    return table.sort_by("path").rename_columns(["path", "reason", "message"])
 
 
 def _write_csv(table: pa.Table, path: Path) -> None:
-    safe = [csv_path(name) for name in table["path"].to_pylist()]
-    table = table.set_column(0, "path", pa.array(safe, pa.string()))
     with replacing(path) as temporary:
-        pa.csv.write_csv(table, temporary, pa.csv.WriteOptions(quoting_style="needed"))
+        pa.csv.write_csv(csv_safe(table), temporary, pa.csv.WriteOptions(quoting_style="needed"))

@@ -18,8 +18,13 @@ def native_chatter_hidden() -> Iterator[None]:
     TensorFlow greets with lines about missing CUDA drivers that no setting turns off.
     If the body fails, what was hidden is printed, for it may say why.
     """
-    sys.stderr.flush()
-    kept = os.dup(2)
+    try:
+        kept = os.dup(2)
+    except OSError:  # closed by whoever started us: nothing to hide
+        yield
+        return
+    if sys.stderr is not None:
+        sys.stderr.flush()
     with tempfile.TemporaryFile() as hidden:
         os.dup2(hidden.fileno(), 2)
         try:

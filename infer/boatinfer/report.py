@@ -2,52 +2,71 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from boatinfer.files import replacing
-from boatinfer.results import OK, Results, Summary, writing
+from boatinfer.parts import OK
+from boatinfer.results import Results, Summary
 from boatinfer.scan import from_text
 
 __all__ = ["write"]
 
-#: Rows that a list on the page shows at most.
-_SHOWN = 100
+#: Rows that the lists on the page show at most.
+_DOUBTFUL = 20
+_FAILED = 100
 
 
-def write(results: Results, summary: Summary, predictions: pa.Table) -> None:
+def write(results: Results, summary: Summary, tables: tuple[pa.Table, pa.Table] | None) -> None:
     """Writes ``report.html``.
 
     Args:
         results: the folder to write into.
         summary: the run in figures.
-        predictions: what predictions.csv holds.
+        tables: what predictions.csv and failures.csv hold; None while the run goes on, or
+            if it did not come to its end: the page then says so.
 
     Raises:
         OutputError: the page could not be written.
     """
-    classified = predictions.filter(pc.equal(predictions["status"], OK))
-    failed = predictions.filter(pc.not_equal(predictions["status"], OK))
+    doubtful, failed = ([], []) if tables is None else _shown(*tables)
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("boatinfer"), autoescape=True, undefined=StrictUndefined
     )
+    environment.filters["address"] = lambda path: _address(path, summary.folder)
     page = environment.get_template("report.html").render(
         summary=summary,
         most=max(summary.labels.values(), default=1),
-        doubtful=_linked(classified.sort_by("confidence").slice(0, _SHOWN), summary.folder),
-        failed=_linked(failed.slice(0, _SHOWN), summary.folder),
+        started=_local(summary.started),
+        finished=_local(summary.finished),
+        doubtful=doubtful,
+        failed=failed,
     )
-    with writing(results.out), replacing(results.report) as temporary:
+    with replacing(results.report) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 
-def _linked(rows: pa.Table, folder: str) -> list[dict[str, Any]]:
-    """Rows as dicts, each with the address of its image."""
-    return [
-        row | {"address": (Path(folder) / from_text(row["path"])).as_uri()}
-        for row in rows.to_pylist()
-    ]
+def _shown(predictions: pa.Table, failures: pa.Table) -> tuple[list[Any], list[Any]]:
+    """The rows that the page lists, as dicts."""
+    classified = predictions.filter(pc.equal(predictions["status"], OK))
+    keys = [("confidence", "ascending"), ("path", "ascending")]
+    order = pc.select_k_unstable(classified, min(_DOUBTFUL, classified.num_rows), keys)
+    return classified.take(order).to_pylist(), failures.slice(0, _FAILED).to_pylist()
+
+
+def _local(moment: str | None) -> str:
+    """A moment as the clock on the wall shows it."""
+    if moment is None:
+        return ""
+    return datetime.fromisoformat(moment).astimezone().strftime("%A %d %B %Y, %H:%M")
+
+
+def _address(path: str, folder: str) -> str:
+    """Where the image is, for a link."""
+    return (Path(from_text(folder)) / from_text(path)).as_uri()

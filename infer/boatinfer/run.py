@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import platform
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -19,15 +18,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import boatinfer
-from boatinfer import predictions, report
+from boatinfer import plan, predictions, report
 from boatinfer import svm as svms
 from boatinfer.batch import Classifier
 from boatinfer.engines import local
-from boatinfer.errors import TOO_MANY_FAILURES, BoatinferError, RunInterruptedError, UsageError
+from boatinfer.errors import (
+    TOO_MANY_FAILURES,
+    BoatinferError,
+    OutputError,
+    RunInterruptedError,
+    UsageError,
+)
+from boatinfer.files import writing
+from boatinfer.interrupt import Stop, stop_on_signals
 from boatinfer.model import Model, open_model
 from boatinfer.options import RunOptions
-from boatinfer.results import OK, Results, Row, Summary
-from boatinfer.scan import Found, scan
+from boatinfer.parts import OK, Contents, Row
+from boatinfer.results import Results, Summary
+from boatinfer.scan import Choice, listed, scan, to_text
 
 __all__ = ["Progress", "run"]
 
@@ -52,7 +60,8 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
     """Classifies a folder into a results folder.
 
     Images that a previous run classified with the same model, and that have not changed
-    since, are reused; what failed is tried again.
+    since, are reused without being opened; a copy or a renamed image is recognised by its
+    content; what failed is tried again.
 
     Args:
         options: what to do.
@@ -64,34 +73,18 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
     Raises:
         BoatinferError: of the kind that says what ended the run; what was done is kept.
     """
-    started = time.monotonic()
     allowed = _allowance(options.max_failures)
-    with _stop_on_signals() as stop:
-        folder, results = options.folder.resolve(), Results(options.results_folder)
-        found = _listing(options.folder, scan(folder, skip=results.out), stop)
-        model = open_model(options.model, options.device, threads=1)
-        svm = _load_svm(options.svm, model)
-        if options.features and model.card.features is None:
-            raise UsageError(f"{model.path} has no feature output, so --features cannot work.")
-        with results.hold(folder):
-            summary = _begin(folder, found.num_rows, model)
-            night = _Night(options, results, model, summary, stop, progress)
-            results.write_summary(summary)
-            night.classify(night.plan(found))
-            rows = night.prove(found)
-            if stop.signal_number:
-                raise night.interrupted(started)
-            table = predictions.write_tables(results, rows, model.card.classes, options.top, svm)
-            summary.labels = _counts(table["label"])
-            too_many = summary.failed > allowed(summary.found)
-            night.close(started, TOO_MANY_FAILURES if too_many else 0)
-            report.write(results, summary, table)
-            results.write_summary(summary)
-    if not summary.complete:
-        raise BoatinferError(
-            f"the rows in {results.out} do not account for every image found, see run.json; run "
-            "again, and report it if it stays so."
-        )
+    folder, results = Path(os.path.realpath(options.folder)), Results(options.results_folder)
+    if not folder.is_dir():
+        next(scan(folder))  # says what is wrong with it
+    summary = _begin(folder)
+    with stop_on_signals() as stop, results.hold(summary.folder):
+        night = _Night(options, folder, results, summary, stop, progress)
+        try:
+            night.work(allowed)
+        except Exception as error:
+            night.fail(error)
+            raise
     return summary
 
 
@@ -100,137 +93,174 @@ class _Night:
     """One run: its options, what it works with, and its summary as it comes about."""
 
     options: RunOptions
+    folder: Path
     results: Results
-    model: Model
     summary: Summary
-    stop: _Stop
+    stop: Stop
     progress: Callable[[Progress], None]
+    started: float = field(default_factory=time.monotonic)
+
+    def work(self, allowed: Callable[[int], float]) -> None:
+        """Does everything, from the listing to the report."""
+        results, summary, options = self.results, self.summary, self.options
+        found = self._listing()
+        model = open_model(options.model, options.device, threads=1)
+        svm = _load_svm(options.svm, model)
+        if options.features and model.card.features is None:
+            raise UsageError(f"{model.path} has no feature output, so --features cannot work.")
+        summary.found, summary.versions = found.num_rows, _versions()
+        summary.model, summary.model_name = model.digest, model.card.name
+        summary.device = model.device.value
+        self.stop.check()
+        self._report(None)
+        results.write_summary(summary)
+
+        before = len(results.parts.files())
+        known = plan.reusable(
+            results.parts.index(), model.digest, self.wants_features, options.lenient
+        )
+        known = known.slice(0, 0) if options.fresh else known
+        todo = plan.todo(found, known)
+        self.progress(Progress(todo.num_rows, 0, 0))
+        if todo.num_rows:
+            self._classify(model, todo, Contents(results.parts, known))
+        index = results.parts.index()
+        rows = self._prove(plan.current(found, index), todo, before)
+        if self.stop.signal_number:
+            raise RunInterruptedError(
+                f"interrupted; {summary.classified + summary.reused:,} of {summary.found:,} "
+                "images are done, and the next run continues from there.",
+                self.stop.signal_number,
+            )
+        if not summary.complete:
+            raise BoatinferError(
+                f"the rows in {results.out} do not account for every image found, see run.json; "
+                "run again, and report it if it stays so."
+            )
+        tables = predictions.write_tables(results, rows, model.card.classes, options.top, svm)
+        results.write_current(rows)
+        summary.labels = _counts(tables[0]["label"])
+        results.parts.compact(index)
+        unlisted = pc.any(pc.ends_with(found["path"], "/")).as_py()
+        too_many = unlisted or summary.failed > allowed(summary.found)
+        self._close(TOO_MANY_FAILURES if too_many else 0)
+        self._report(tables)
+        results.write_summary(summary)
+
+    def fail(self, error: Exception) -> None:
+        """Leaves word of a run that did not come to its end, where there is a place for it."""
+        if self.results.run_json.exists():
+            self.summary.complete, self.summary.error = False, str(error)
+            self._close(getattr(error, "exit_code", BoatinferError.exit_code))
+            with contextlib.suppress(OutputError):  # the error itself says more
+                self._report(None)
+                self.results.write_summary(self.summary)
 
     @property
     def wants_features(self) -> bool:
         """Whether rows need features: to keep them, or for the SVM."""
         return self.options.features or self.options.svm is not None
 
-    def plan(self, found: pa.Table) -> list[Found]:
-        """The images whose last row does not hold what this run wants, sorted by path."""
-        index = self.results.index()
-        reusable = pc.and_(
-            pc.equal(index["status"], OK), pc.equal(index["model"], self.model.digest)
-        )
-        if self.wants_features:
-            reusable = pc.and_(reusable, index["has_features"])
-        keys = ["path", "bytes", "mtime_ns"]
-        todo = found.join(index.filter(reusable).select(keys), keys, join_type="left anti")
-        columns = [column.to_pylist() for column in todo.sort_by("path").columns]
-        return [Found(*row) for row in zip(*columns, strict=True)]
+    def _listing(self) -> pa.Table:
+        """Lists what the options choose: ``path``, ``bytes``, ``mtime_ns``."""
+        options = self.options
+        include, exclude = tuple(options.include), tuple(options.exclude)
+        choice = Choice(options.recursive, include, exclude, options.sniff)
+        if options.from_file is None:
+            files = scan(self.folder, self.results.out, choice)
+        else:
+            files = listed(self.folder, options.from_file)
+        found = plan.listing(files, self.stop)
+        if not found.num_rows:
+            raise UsageError(
+                f"the folder {options.folder} holds no image files; check the name, and that the "
+                "disk is there."
+            )
+        return found if options.limit is None else found.sort_by("path").slice(0, options.limit)
 
-    def classify(self, todo: list[Found]) -> None:
+    def _classify(self, model: Model, todo: pa.Table, contents: Contents) -> None:
         """Classifies images and records them in parts; after a signal, those it has begun."""
         started = written = time.monotonic()
         done = failed = 0
         pending: list[Row] = []
-        self.progress(Progress(len(todo), 0, 0))
-        for rows in self._spread(todo):
+        for rows in self._spread(model, todo, contents):
             pending += rows
             done += len(rows)
             failed += sum(row.status != OK for row in rows)
-            self.progress(Progress(len(todo), done, failed))
+            self.progress(Progress(todo.num_rows, done, failed))
             if len(pending) >= PART_ROWS or time.monotonic() - written >= PART_SECONDS:
-                self._record(pending)
+                self._record(model, pending, contents)
                 pending, written = [], time.monotonic()
         if pending:
-            self._record(pending)
-        if done:
-            self.summary.images_per_second = round(done / (time.monotonic() - started), 1)
+            self._record(model, pending, contents)
+        self.summary.images_per_second = round(done / (time.monotonic() - started), 1)
 
-    def _spread(self, todo: list[Found]) -> Iterator[list[Row]]:
-        image = self.model.card.image
+    def _spread(self, model: Model, todo: pa.Table, contents: Contents) -> Iterator[list[Row]]:
+        options, image = self.options, model.card.image
         default = min(32, max(1, _BATCH_PIXELS // (image.height * image.width)))
-        size = self.options.batch_size or default
+        size = options.batch_size or default
         batches = itertools.takewhile(
-            lambda _: not self.stop.signal_number,
-            (todo[i : i + size] for i in range(0, len(todo), size)),
+            lambda _: not self.stop.signal_number, plan.batches(todo, size)
         )
-        folder = Path(self.summary.folder)
-        work = Classifier(self.model, folder, self.wants_features, self.options.lenient)
-        return local.spread(work, batches, self.options.threads or local.usable_cpus())
+        work = Classifier(
+            model,
+            self.folder,
+            size,
+            features=self.wants_features,
+            lenient=options.lenient,
+            contents=contents,
+        )
+        return local.spread(work, batches, options.threads or local.usable_cpus())
 
-    def _record(self, rows: list[Row]) -> None:
-        self.results.append(rows, self.model.card.classes, self.model.digest, self.summary.run)
+    def _record(self, model: Model, rows: list[Row], contents: Contents) -> None:
+        contents.fill(rows, self.wants_features)
+        self.results.parts.append(rows, model.card.classes, model.digest, self.summary.run)
 
-    def prove(self, found: pa.Table) -> pa.Table:
-        """Counts, from the parts on disk, what became of every image found.
+    def _prove(self, rows: pa.Table, todo: pa.Table, before: int) -> pa.Table:
+        """Counts what became of every image found.
+
+        Args:
+            rows: the rows that the parts on disk have of the images found.
+            todo: the images that were not known as they are now.
+            before: how many parts there were when the run began.
 
         Returns:
-            The rows of `Results.index` for this run's images.
+            ``rows``.
         """
-        rows = found.select(["path"]).join(self.results.index(), "path", join_type="inner")
-        sound = pc.equal(rows["status"], OK)
-        failed = pc.invert(sound)
-        ours = pc.equal(rows["run"], self.summary.run)
-        earlier = pc.and_(pc.invert(ours), pc.equal(rows["model"], self.model.digest))
         summary = self.summary
-        summary.classified = _true(pc.and_(sound, ours))
-        summary.reused = _true(pc.and_(sound, earlier))
-        summary.failed = _true(pc.and_(failed, ours))
-        summary.failures = _counts(rows["status"].filter(failed))
+        sound = pc.equal(rows["status"], OK)
+        ours = pc.equal(rows["run"], summary.run)
+        written = pc.greater_equal(rows["part"], before)
+        due = pc.is_in(rows["path"], value_set=todo["path"].combine_chunks())
+        proved = pc.equal(written, due)  # what was due has a new row, the rest its old one
+        summary.classified = _true(pc.and_(proved, pc.and_(sound, ours)))
+        summary.reused = _true(pc.and_(proved, pc.and_(sound, pc.invert(ours))))
+        summary.failed = _true(pc.and_(proved, pc.and_(pc.invert(sound), ours)))
+        summary.failures = _counts(rows["status"].filter(pc.and_(proved, pc.invert(sound))))
         accounted = summary.classified + summary.reused + summary.failed
         summary.complete = accounted == rows.num_rows == summary.found
         return rows
 
-    def close(self, started: float, exit_code: int) -> None:
-        """Fills in how the run ended; without the proof it ends as a bug."""
+    def _close(self, exit_code: int) -> None:
         self.summary.finished = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self.summary.seconds = round(time.monotonic() - started, 3)
-        self.summary.exit_code = exit_code if self.summary.complete else BoatinferError.exit_code
+        self.summary.seconds = round(time.monotonic() - self.started, 3)
+        self.summary.exit_code = exit_code
 
-    def interrupted(self, started: float) -> RunInterruptedError:
-        """Writes the summary of a run that a signal ended, and gives the error to raise."""
-        summary = self.summary
-        error = RunInterruptedError(
-            f"interrupted; {summary.classified + summary.reused:,} of {summary.found:,} images "
-            "are done, and the next run continues from there.",
-            self.stop.signal_number,
-        )
-        self.close(started, error.exit_code)
-        summary.complete, summary.exit_code = False, error.exit_code
-        self.results.write_summary(summary)
-        return error
+    def _report(self, tables: tuple[pa.Table, pa.Table] | None) -> None:
+        """Writes the page, or removes an older one that would say something else."""
+        if self.options.report:
+            report.write(self.results, self.summary, tables)
+        else:
+            with writing(self.results.report):
+                self.results.report.unlink(missing_ok=True)
 
 
-def _listing(folder: Path, found: Iterable[Found], stop: _Stop) -> pa.Table:
-    """Makes a table of path, bytes and mtime_ns of the listing."""
-    paths: list[str] = []
-    sizes: list[int] = []
-    times: list[int] = []
-    for file in found:
-        stop.check()
-        paths.append(file.path)
-        sizes.append(file.bytes)
-        times.append(file.mtime_ns)
-    if not paths:
-        raise UsageError(
-            f"the folder {folder} holds no image files; check the name, and that the disk is there."
-        )
-    return pa.table(
-        {
-            "path": pa.array(paths, pa.string()),
-            "bytes": pa.array(sizes, pa.int64()),
-            "mtime_ns": pa.array(times, pa.int64()),
-        }
-    )
-
-
-def _begin(folder: Path, found: int, model: Model) -> Summary:
+def _begin(folder: Path) -> Summary:
     now = datetime.now(UTC)
     return Summary(
         run=now.strftime("%Y%m%dT%H%M%S.%fZ"),
-        folder=str(folder),
+        folder=to_text(str(folder)),
         started=now.isoformat(timespec="milliseconds"),
-        found=found,
-        model=model.digest,
-        device=model.device.value,
-        versions=_versions(),
     )
 
 
@@ -265,7 +295,7 @@ def _true(mask: pa.ChunkedArray) -> int:
 
 
 def _counts(column: pa.ChunkedArray) -> dict[str, int]:
-    counts = column.drop_null().value_counts().to_pylist()
+    counts = column.cast(pa.string()).drop_null().value_counts().to_pylist()
     return dict(sorted((str(count["values"]), int(count["counts"])) for count in counts))
 
 
@@ -278,37 +308,3 @@ def _allowance(text: str) -> Callable[[int], float]:
     if not number >= 0:  # NaN too
         raise UsageError(f"--max-failures {text}: give a percentage such as 5%, or a number.")
     return lambda found: found * number / 100 if text.endswith("%") else number
-
-
-class _Stop:
-    """Set by SIGINT or SIGTERM; the run then finishes its batches and writes them."""
-
-    signal_number = 0
-
-    def check(self) -> None:
-        """Ends a run of which nothing is recorded yet."""
-        if self.signal_number:
-            raise RunInterruptedError("interrupted before the first image.", self.signal_number)
-
-
-@contextlib.contextmanager
-def _stop_on_signals() -> Iterator[_Stop]:
-    """Lets the first SIGINT or SIGTERM end the run in order; a second one acts at once."""
-    stop = _Stop()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # only the main thread may set handlers; its owner decides
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def note(number: int, _: object) -> None:
-        stop.signal_number = number
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,7 +1,7 @@
 r"""A folder to the list of image files in it, with nothing left out silently.
 
 Hidden files and folders are skipped, and so is the results folder. Links to files and
-folders are followed; a link back to a folder that contains it is not walked again. A
+folders are followed, and every folder is entered once, however many links lead to it. A
 folder that may not be listed becomes an entry of its own (its path ends in ``/``), which
 the run records as a failure.
 
@@ -14,19 +14,32 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from fnmatch import translate
 from pathlib import Path
 from typing import NamedTuple
 
 from boatinfer.errors import UsageError
 
-__all__ = ["IMAGE_EXTENSIONS", "Found", "from_text", "scan", "to_text"]
+__all__ = ["IMAGE_EXTENSIONS", "Choice", "Found", "from_text", "listed", "scan", "to_text"]
 
-#: Endings that count as images, in lower case.
+#: Endings that count as images, in lower case; HEIC too, which cannot be read, so that a
+#: folder of such files does not look empty.
 IMAGE_EXTENSIONS = frozenset(
-    {".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"}
-    | {".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
+    {".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe"}
+    | {".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
 )
+
+#: First bytes of the formats above, for files without such an ending.
+_MAGIC = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM|II\*\0|MM\0\*|RIFF.{4}WEBP|.{4}ftyp(avi|hei)"
+    rb"|\0\0\0\x0cjP  |\xff\x4f\xff\x51|P[1-6]\s",
+    re.DOTALL,
+)
+
+_Identity = tuple[int, int]
 
 
 class Found(NamedTuple):
@@ -44,12 +57,47 @@ class Found(NamedTuple):
     mtime_ns: int
 
 
-def scan(folder: Path, skip: Path | None = None) -> Iterator[Found]:
-    """Lists all image files below a folder, sorted within each folder.
+@dataclass(frozen=True)
+class Choice:
+    """Which files of a folder count.
+
+    A pattern with a ``/`` is matched against the path relative to the folder, any other
+    against the name; ``*`` matches ``/`` too. An excluded folder is not entered.
+
+    Attributes:
+        recursive: whether sub-folders are entered.
+        include: patterns of which a file must match one; none means all files.
+        exclude: patterns of which neither a file nor a folder may match any.
+        sniff: whether files count by their first bytes, whatever their ending.
+    """
+
+    recursive: bool = True
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    sniff: bool = False
+
+    def takes(self, name: str, path: str) -> bool:
+        """Whether the patterns take a file."""
+        return (not self.include or _matches(self.include, name, path)) and not self.refuses(
+            name, path
+        )
+
+    def refuses(self, name: str, path: str) -> bool:
+        """Whether the patterns exclude a file or folder."""
+        return bool(self.exclude) and _matches(self.exclude, name, path)
+
+
+def _matches(patterns: Iterable[str], name: str, path: str) -> bool:
+    return any(re.match(translate(p), path if "/" in p else name) for p in patterns)
+
+
+def scan(folder: Path, skip: Path | None = None, choice: Choice | None = None) -> Iterator[Found]:
+    """Lists the image files of a folder, in no particular order.
 
     Args:
         folder: where to start.
         skip: a folder that is not entered: the results folder, should it lie inside.
+        choice: which files count; None means all image files below the folder.
 
     Yields:
         One `Found` per image file, or per folder that could not be listed.
@@ -58,8 +106,7 @@ def scan(folder: Path, skip: Path | None = None) -> Iterator[Found]:
         UsageError: ``folder`` is missing, is no folder, or cannot be listed.
     """
     try:
-        identity = _identity(folder.stat())
-        entries = _entries(folder)
+        os.scandir(folder).close()
     except FileNotFoundError:
         raise UsageError(f"the folder {folder} does not exist; check the name.") from None
     except NotADirectoryError:
@@ -68,50 +115,82 @@ def scan(folder: Path, skip: Path | None = None) -> Iterator[Found]:
         ) from None
     except OSError as error:
         raise UsageError(f"the folder {folder} cannot be listed: {error.strerror}.") from error
-    skipped = _identity(skip.stat()) if skip is not None and skip.exists() else None
-    yield from _walk(entries, "", [identity], skipped)
+    skipped = {_identity(skip.stat())} if skip is not None and skip.exists() else set()
+    if _identity(folder.stat()) in skipped:
+        raise UsageError(f"the results cannot go into the scanned folder {folder} itself; give -o.")
+    return _Walk(choice or Choice(), skipped).files(str(folder))
 
 
-def _walk(
-    entries: list[os.DirEntry[str]],
-    prefix: str,
-    above: list[tuple[int, int]],
-    skipped: tuple[int, int] | None,
-) -> Iterator[Found]:
-    for entry in entries:
-        if entry.name.startswith("."):
-            continue
-        path = prefix + entry.name
-        try:
-            is_folder = entry.is_dir()
-        except OSError:  # a link in a ring
-            is_folder = False
-        if is_folder:
-            yield from _enter(entry, path, above, skipped)
-        elif os.path.splitext(entry.name)[1].lower() in IMAGE_EXTENSIONS:  # noqa: PTH122
-            yield _found(entry, path)
+def _identity(status: os.stat_result) -> _Identity:
+    return status.st_dev, status.st_ino
 
 
-def _enter(
-    entry: os.DirEntry[str],
-    path: str,
-    above: list[tuple[int, int]],
-    skipped: tuple[int, int] | None,
-) -> Iterator[Found]:
+@dataclass
+class _Walk:
+    """A walk over folders, each entered once, and through a link only if not otherwise."""
+
+    choice: Choice
+    entered: set[_Identity]
+    folders: list[tuple[str, str]] = field(default_factory=list)
+    links: list[tuple[str, str]] = field(default_factory=list)
+
+    def files(self, folder: str) -> Iterator[Found]:
+        """Yields the files of a folder and of those below it."""
+        self.folders.append((folder, ""))
+        while self.folders or self.links:
+            folder, prefix = self.folders.pop() if self.folders else self.links.pop()
+            try:
+                if not self._enters(folder):
+                    continue
+                with os.scandir(folder) as entries:
+                    yield from self._listed(entries, prefix)
+            except OSError:
+                yield Found(to_text(prefix), -1, -1)
+
+    def _enters(self, folder: str) -> bool:
+        identity = _identity(os.stat(folder))  # noqa: PTH116
+        new = identity not in self.entered
+        self.entered.add(identity)
+        return new
+
+    def _listed(self, entries: Iterable[os.DirEntry[str]], prefix: str) -> Iterator[Found]:
+        for entry in sorted(entries, key=lambda entry: entry.name, reverse=True):
+            if entry.name.startswith("."):
+                continue
+            path = prefix + entry.name
+            if _is_folder(entry):
+                if self.choice.recursive and not self.choice.refuses(entry.name, path):
+                    waiting = self.links if entry.is_symlink() else self.folders
+                    waiting.append((entry.path, path + "/"))
+            elif self._counts(entry, path):
+                yield _found(entry, path)
+
+    def _counts(self, entry: os.DirEntry[str], path: str) -> bool:
+        if not self.choice.takes(entry.name, path):
+            return False
+        return _has_image_ending(entry.name) or (
+            self.choice.sniff and _looks_like_image(entry.path)
+        )
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        identity = _identity(entry.stat())
-        if identity == skipped or identity in above:
-            return
-        entries = _entries(entry)
+        return entry.is_dir()
+    except OSError:  # a link in a ring
+        return False
+
+
+def _has_image_ending(name: str) -> bool:
+    dot = name.rfind(".")
+    return dot > 0 and name[dot:].lower() in IMAGE_EXTENSIONS
+
+
+def _looks_like_image(path: str) -> bool:
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb", 0) as file:
+            return bool(_MAGIC.match(file.read(16) or b""))
     except OSError:
-        yield Found(to_text(path) + "/", -1, -1)
-        return
-    yield from _walk(entries, path + "/", [*above, identity], skipped)
-
-
-def _entries(folder: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as entries:
-        return sorted(entries, key=lambda entry: entry.name)
+        return False
 
 
 def _found(entry: os.DirEntry[str], path: str) -> Found:
@@ -122,12 +201,47 @@ def _found(entry: os.DirEntry[str], path: str) -> Found:
     return Found(to_text(path), status.st_size, status.st_mtime_ns)
 
 
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
+def listed(folder: Path, source: Path) -> Iterator[Found]:
+    """Reads the paths of the files to take from a list instead of the folder.
+
+    Args:
+        folder: what relative paths are relative to.
+        source: a file with one path a line, or paths that end in NUL bytes; ``-`` is the
+            standard input.
+
+    Yields:
+        One `Found` per path, each path once, whether or not there is such a file.
+
+    Raises:
+        UsageError: the list cannot be read, or a path leads out of the folder.
+    """
+    try:
+        raw = sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
+    except OSError as error:
+        raise UsageError(f"the list {source} cannot be read: {error.strerror}.") from error
+    separator = b"\0" if b"\0" in raw else b"\n"
+    names = [os.fsdecode(line.removesuffix(b"\r")) for line in raw.split(separator)]
+    for path in dict.fromkeys(_relative(folder, name) for name in names if name):
+        try:
+            status = os.stat(folder / path)  # noqa: PTH116
+        except OSError:
+            yield Found(to_text(path), -1, -1)
+        else:
+            yield Found(to_text(path), status.st_size, status.st_mtime_ns)
+
+
+def _relative(folder: Path, name: str) -> str:
+    path = os.path.normpath(os.path.join(folder, name))  # noqa: PTH118
+    relative = os.path.relpath(path, folder)
+    if relative.startswith(".."):
+        raise UsageError(f"--from-file: {name} lies outside {folder}; give paths within it.")
+    return relative.replace(os.sep, "/")
 
 
 def to_text(path: str) -> str:
     """Turns a path as the system gives it into text that any file format can hold."""
+    if path.isascii() and "\\x" not in path:
+        return path
     raw = os.fsencode(path)
     try:
         if "\\x" not in raw.decode():

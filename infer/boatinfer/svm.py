@@ -7,6 +7,7 @@ code; here it is loaded through an allow-list of exactly the classes that `save`
 
 from __future__ import annotations
 
+import math
 import pickle
 import warnings
 from dataclasses import dataclass
@@ -16,21 +17,18 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from boatinfer.errors import ModelError, OutputError, UsageError
-from boatinfer.files import replacing
+from boatinfer.errors import ModelError, UsageError
+from boatinfer.files import replacing, require_folder
 from boatinfer.model import Floats
 from boatinfer.options import FitOptions
-from boatinfer.results import Results, matrix
+from boatinfer.parts import matrix
+from boatinfer.results import Results
 
 __all__ = ["SVM", "fit", "load", "save"]
 
 FORMAT = 1
 _KEYS = {"format", "pipeline", "classes", "model", "dimension", "versions"}
 _ALLOWED = {
-    ("joblib.numpy_pickle", "NumpyArrayWrapper"),
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    ("numpy._core.multiarray", "scalar"),
     ("sklearn.pipeline", "Pipeline"),
     ("sklearn.preprocessing._data", "StandardScaler"),
     ("sklearn.svm._classes", "SVC"),
@@ -97,11 +95,12 @@ def fit(options: FitOptions) -> tuple[SVM, int]:
         UsageError: the folder holds no features, or no two classes.
         OutputError: the file could not be written.
     """
-    if not options.output.parent.is_dir():
-        raise UsageError(f"the folder {options.output.parent} does not exist; make it first.")
+    require_folder(options.output)
+    if not 0 < options.penalty < math.inf:
+        raise UsageError(f"--C {options.penalty}: it must be a number above 0.")
     current = Results(options.out).current()
     vectors, labels = [], []
-    for part in Results(options.out).read(current, ["path", "features"]):
+    for part in Results(options.out).parts.read(current, ["path", "features"]):
         if "features" not in part.column_names:
             raise UsageError(
                 f"{options.out} holds images without features; run again with --features."
@@ -128,7 +127,7 @@ def _class_folder(path: str, out: Path) -> str:
     folders = path.split("/")[:-1]
     if not folders:
         raise UsageError(
-            f"{out}: the image {path} lies in no class folder; run on a folder with one "
+            f"{out}: the image {path!r} lies in no class folder; run on a folder with one "
             "sub-folder a class."
         )
     return folders[-1]
@@ -160,11 +159,8 @@ def save(svm: SVM, path: Path) -> None:
         "dimension": svm.dimension,
         "versions": {"scikit-learn": sklearn.__version__, "numpy": np.__version__},
     }
-    try:
-        with replacing(path) as temporary:
-            joblib.dump(document, temporary)
-    except OSError as error:
-        raise OutputError(f"{path} could not be written: {error.strerror}.") from error
+    with replacing(path) as temporary:
+        joblib.dump(document, temporary)
 
 
 def load(path: Path) -> SVM:
@@ -179,7 +175,7 @@ def load(path: Path) -> SVM:
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("error", InconsistentVersionWarning)
-            document = _restricted(path, file).load()
+            return _checked(_restricted(path, file).load())
     except OSError as error:
         raise ModelError(f"the SVM {path} cannot be read: {error.strerror}.") from error
     except InconsistentVersionWarning as error:
@@ -191,13 +187,39 @@ def load(path: Path) -> SVM:
         raise ModelError(f"{path} is refused: {error}.") from error
     except Exception as error:  # a damaged pickle raises whatever it stumbles over
         raise ModelError(
-            f"{path} is no SVM file ({type(error).__name__}); make one with 'boatinfer svm fit'."
+            f"{path} is not an SVM file of this boatinfer; make one with 'boatinfer svm fit'."
         ) from error
-    if not isinstance(document, dict) or set(document) != _KEYS or document["format"] != FORMAT:
-        raise ModelError(
-            f"{path} is no SVM file of this boatinfer; make one with 'boatinfer svm fit'."
-        )
-    return SVM(*(document[key] for key in ("pipeline", "classes", "model", "dimension")))
+
+
+def _checked(document: dict[str, Any]) -> SVM:
+    """Refuses an SVM whose arrays do not fit together: compiled code would trust them."""
+    if set(document) != _KEYS or document["format"] != FORMAT:
+        raise _Refused("its keys are not those of an SVM file")
+    svm = SVM(*(document[key] for key in ("pipeline", "classes", "model", "dimension")))
+    scaler, svc = (step for _, step in svm.pipeline.steps)
+    count, vectors = len(svm.classes), len(svc.support_)
+    shapes = {
+        "support_": (vectors,),
+        "support_vectors_": (vectors, svm.dimension),
+        "_n_support": (count,),
+        "_dual_coef_": (count - 1, vectors),
+        "_intercept_": (count * (count - 1) // 2,),
+        "_probA": (0,),
+        "_probB": (0,),
+    }
+    fits = (
+        all(getattr(svc, name).shape == shape for name, shape in shapes.items())
+        and (svc._n_support >= 0).all()
+        and svc._n_support.sum() == vectors
+        and scaler.mean_.shape == scaler.scale_.shape == (svm.dimension,)
+        and svc.classes_.tolist() == svm.classes == sorted(svm.classes)
+        and svc.kernel in {"rbf", "linear"}
+        and isinstance(svm.model, str)
+    )
+    if not fits:
+        raise _Refused("its arrays do not fit together")
+    svm.classify(np.zeros((1, svm.dimension), np.float32))
+    return svm
 
 
 class _Refused(pickle.UnpicklingError):
@@ -205,19 +227,42 @@ class _Refused(pickle.UnpicklingError):
 
 
 def _restricted(path: Path, file: BinaryIO) -> Any:
-    """An unpickler that knows the allowed classes only, and no arrays of objects."""
+    """An unpickler that knows the allowed classes, and arrays of plain numbers and text."""
     from joblib.numpy_pickle import NumpyArrayWrapper, NumpyUnpickler
 
-    class PlainArray(NumpyArrayWrapper):  # type: ignore[misc]
-        def read(self, *args: Any) -> Any:
-            if self.dtype.hasobject:  # its elements would be a pickle of their own
-                raise _Refused("it holds an array of objects")
-            return super().read(*args)
+    def plain_dtype(name: str, *flags: bool) -> np.dtype[Any]:
+        dtype = np.dtype(name, *flags)
+        if dtype.kind not in "biufU":
+            raise _Refused(f"it holds an array of {dtype}")
+        return dtype
+
+    def plain_scalar(dtype: np.dtype[Any], content: bytes) -> Any:
+        return np.frombuffer(content, dtype, count=1)[0]
+
+    known = {
+        ("joblib.numpy_pickle", "NumpyArrayWrapper"): NumpyArrayWrapper,
+        ("numpy", "dtype"): plain_dtype,
+        ("numpy", "ndarray"): None,  # only ever named, as what a wrapped array is
+        ("numpy._core.multiarray", "scalar"): plain_scalar,
+    }
 
     class Restricted(NumpyUnpickler):  # type: ignore[misc]
+        dispatch = NumpyUnpickler.dispatch.copy()
+
         def find_class(self, module: str, name: str) -> Any:
+            if (module, name) in known:
+                return known[module, name]
             if (module, name) not in _ALLOWED:
                 raise _Refused(f"it wants to load {module}.{name}")
-            return PlainArray if name == "NumpyArrayWrapper" else super().find_class(module, name)
+            return super().find_class(module, name)
+
+        def load_build(self) -> None:
+            """A dtype's state may only be its own: another could pass bytes off as objects."""
+            target, state = self.stack[-2:]
+            if isinstance(target, np.dtype) and state != target.__reduce__()[2]:
+                raise _Refused("it holds a dtype that is not plain")
+            super().load_build()
+
+        dispatch[pickle.BUILD[0]] = load_build
 
     return Restricted(str(path), file, True)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from boatinfer.errors import Failure
+from boatinfer.scan import IMAGE_EXTENSIONS
 from support import rows, write_data
 
 ROOT = Path(__file__).parents[2]
@@ -147,6 +148,12 @@ def test_the_documents_name_every_failure_reason_and_exit_code() -> None:
         *map(str, range(8)),
         "130, 143",
     ]
+
+
+def test_the_documents_name_every_ending() -> None:
+    results = (ROOT / "docs" / "results.md").read_text()
+    (listed,) = re.findall(r"`(\.avif .*?)`", results, re.DOTALL)
+    assert set(listed.split()) == IMAGE_EXTENSIONS
 
 
 def test_links_lead_somewhere() -> None:

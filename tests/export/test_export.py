@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from types import ModuleType
@@ -171,6 +172,7 @@ def test_what_cannot_be_exported_is_one_sentence_and_writes_nothing(
         ([tmp_path / "none.keras"], 4, "does not exist"),
         ([lonely], 4, "is without lonely.card.json"),
         ([damaged], 4, "cannot be loaded as a Keras model"),
+        ([tmp_path / "README.md"], 2, "must end in .keras"),
         ([model, "--golden", tmp_path / "empty"], 2, "holds no image files"),
         ([model, "--golden", tmp_path / "none"], 2, "does not exist"),
         ([model, "--golden", tmp_path / "text"], 2, "an image cannot be read"),
@@ -193,6 +195,32 @@ def test_a_damaged_card_beside_the_model_is_refused(model: Path) -> None:
     card.write_text(card.read_text().replace('"uint8"', '"uint7"'))
     with pytest.raises(ModelError, match="uint7"):
         export_model(ExportOptions(model))
+
+
+def test_a_model_is_never_written_over_itself(model: Path, boatinfer: Command) -> None:
+    before = model.read_bytes()
+    done = boatinfer("export", model, "-o", model)
+    assert (done.code, "in .onnx" in done.err) == (2, True)
+    assert model.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"layer":"features"', '"layer":"nowhere"'),
+        ('"dimension":50', '"dimension":7'),
+        ('"height":12', '"height":14'),
+        ('"uint8"', '"float32"'),
+    ],
+)
+def test_a_card_of_another_model_is_refused(model: Path, old: str, new: str) -> None:
+    card = model.with_suffix(".card.json")
+    text = json.dumps(json.loads(card.read_text()), separators=(",", ":"))
+    assert old in text
+    card.write_text(text.replace(old, new))
+    with pytest.raises(ModelError, match=r"its card (says|names)"):
+        export_model(ExportOptions(model))
+    assert not model.with_suffix(".onnx").exists()
 
 
 def test_one_golden_image_a_sub_folder_and_sixteen_at_most(tmp_path: Path) -> None:

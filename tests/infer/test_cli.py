@@ -67,6 +67,60 @@ def test_run_prints_what_it_did(
     assert "1 of 13 images failed, more than --max-failures 5% allows" in too_many.err
 
 
+def test_quiet_prints_nothing_but_errors(
+    boatinfer: Command, pictures: Path, model_file: Path, tmp_path: Path
+) -> None:
+    done = boatinfer("run", pictures, "-o", tmp_path / "out", "-m", model_file, "--quiet")
+    assert done == (0, "", "")
+
+
+def test_defaults_are_told(boatinfer: Command) -> None:
+    said = " ".join(boatinfer("run", "-h").out.replace("│", " ").split())
+    assert "boatinfer-out/ and the name of DIR" in said
+    assert "[default: 5%]" in said
+
+
+def test_an_empty_argument_is_a_variable_that_is_not_set(boatinfer: Command) -> None:
+    done = boatinfer("run", "")
+    assert (done.code, done.err) == (
+        2,
+        "boatinfer: an argument is empty; is a variable not set?\n",
+    )
+
+
+def test_results_says_what_is_there_and_what_is_damaged(
+    boatinfer: Command, pictures: Path, model_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    boatinfer("run", pictures, "-o", out, "-m", model_file, "--features")
+    done = boatinfer("results", out, "--verify")
+    assert done.code == 0
+    for said in ["12 ever recorded, 12 of them", "features  12 images", "1 files", "verified"]:
+        assert said in done.out
+    (part,) = (out / "parts").iterdir()
+    content = bytearray(part.read_bytes())
+    content[len(content) // 4] ^= 255
+    part.write_bytes(content)
+    done = boatinfer("results", out, "--verify")
+    assert (done.code, done.out) == (7, "")
+    assert part.name in done.err
+    part.unlink()
+    done = boatinfer("results", out, "--verify")
+    assert (done.code, "parts are missing" in done.err) == (7, True)
+    assert boatinfer("results", pictures).code == 2
+
+
+def test_a_closed_standard_error_does_not_matter(
+    pictures: Path, model_file: Path, tmp_path: Path
+) -> None:
+    command = f"{sys.executable} -m boatinfer run {pictures} -o {tmp_path}/out -m {model_file} 2>&-"
+    subprocess.run(["bash", "-c", command], check=True, capture_output=True)
+
+
+def test_a_folder_is_for_run(boatinfer: Command, pictures: Path, model_file: Path) -> None:
+    assert "boatinfer run" in boatinfer("classify", pictures, "-m", model_file).err
+
+
 def test_run_json(boatinfer: Command, pictures: Path, model_file: Path, tmp_path: Path) -> None:
     done = boatinfer("run", pictures, "-o", tmp_path / "out", "-m", model_file, "--json")
     assert done.out == (tmp_path / "out" / "run.json").read_text()
@@ -83,8 +137,8 @@ def test_errors_are_one_sentence_and_their_exit_code(
         (("run", tmp_path / "empty"), 2, "holds no image files"),
         (("run", pictures, "-m", tmp_path / "text.onnx"), 4, "not an ONNX model"),
         (("run", pictures, "--max-failures", "many"), 2, "--max-failures"),
-        (("features", tmp_path / "empty", "-o", tmp_path / "x.npz"), 2, "no finished run"),
-        (("svm", "fit", tmp_path / "empty"), 2, "no finished run"),
+        (("features", tmp_path / "empty", "-o", tmp_path / "x.npz"), 2, "is no results folder"),
+        (("svm", "fit", tmp_path / "empty"), 2, "is no results folder"),
         (("model", "show", tmp_path / "none.onnx"), 4, "cannot be read"),
         (("classify", pictures, "-m", tmp_path / "none.onnx"), 4, "cannot be read"),
     ]:
@@ -158,7 +212,7 @@ def test_a_missing_extra_is_the_line_that_brings_it(
     monkeypatch.syspath_prepend(tmp_path)
     (known,) = entry_points(group=cli.ENTRY_POINTS, name="train")
     entry = type(known)("train", "needy:app [train]", cli.ENTRY_POINTS)
-    monkeypatch.setattr(cli, "entry_points", lambda **_: [entry])
+    monkeypatch.setattr(cli, "_extras", lambda *_: [entry])
     monkeypatch.setattr(cli.Commands, "list_commands", lambda *_: ["train"])
     done = boatinfer("train")
     assert done.code == 2

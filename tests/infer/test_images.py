@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-import colours
 from boatinfer import images
 from boatinfer.card import ImageSpec
 from boatinfer.errors import Failure, ImageError
@@ -247,6 +247,71 @@ def test_a_broken_exif_block_does_not_matter() -> None:
     assert close(images.read(bytes(data), SPEC), gradient())
 
 
-def test_the_same_bytes_give_the_same_pixels() -> None:
-    data = colours.picture("green", size=(333, 97))
-    assert (images.read(data, SPEC) == images.read(data, SPEC)).all()
+def segment(marker: int, content: bytes) -> bytes:
+    return bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2) + content
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [segment(0xE2, b"ICC_PROFILE\0\1"), segment(0xE0, b"JFIF\0"), segment(0xEE, b"Adobe\0")],
+)
+def test_odd_metadata_beside_exif_does_not_matter(odd: bytes) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    data = encoded(Image.fromarray(gradient()).rotate(180), "JPEG", exif=exif, quality=95)
+    assert close(images.read(data[:2] + odd + data[2:], SPEC), gradient())
+
+
+def test_numbers_of_unknown_range_are_refused() -> None:
+    for mode in ("F", "I"):
+        picture = Image.new(mode, (80, 24), 1)
+        with pytest.raises(ImageError, match="range"):
+            images.read(encoded(picture, "TIFF"), SPEC)
+
+
+def test_sixteen_bit_transparency_lies_over_white() -> None:
+    wide = np.full((24, 80), 1000, np.uint16)
+    wide[:, :40] = 60_000
+    data = encoded(Image.fromarray(wide), "PNG", transparency=1000)
+    found = images.read(data, SPEC)
+    assert (found[:, 40:] == 255).all()
+    assert (found[:, :40] == 60_000 >> 8).all()
+
+
+def test_postscript_is_no_image_and_starts_no_program(tmp_path: Path) -> None:
+    postscript = encoded(Image.new("RGB", (80, 24)), "EPS")
+    with pytest.raises(ImageError) as raised:
+        images.read(postscript, SPEC)
+    assert raised.value.reason is Failure.NOT_AN_IMAGE
+
+
+def test_a_jpeg_with_a_damaged_header_is_corrupt_and_nobody_guesses() -> None:
+    data = jpeg()
+    with pytest.raises(ImageError) as raised:
+        images.read(data[:2] + b"\xff\xe1" + data[2:], SPEC)
+    assert raised.value.reason is Failure.CORRUPT
+
+
+def test_an_empty_segment_hides_no_orientation() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    data = encoded(Image.fromarray(gradient()).rotate(180), "JPEG", exif=exif, quality=95)
+    assert close(images.read(data[:2] + b"\xff\xe2\0\0" + data[2:], SPEC), gradient())
+
+
+def test_uncommon_sampling_is_left_to_pillow() -> None:
+    grey = Image.fromarray(gradient()).convert("L")
+    data = bytearray(encoded(grey, "JPEG"))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 11] = 0x33  # one channel: its sampling factors mean nothing, but are odd
+    assert close(images.read(bytes(data), SPEC), np.asarray(grey)[..., None], by=6)
+
+
+def test_lenient_reading_of_a_damaged_cmyk_jpeg_is_pillows() -> None:
+    random = np.random.default_rng(3)
+    noise = Image.fromarray(random.integers(0, 256, (96, 320, 4), np.uint8), "CMYK")
+    whole = bytearray(encoded(noise, "JPEG"))
+    whole[-200:-190] = bytes(10)
+    damage: list[str] = []
+    assert images.read(bytes(whole), SPEC, damage).shape == (24, 80, 3)
+    assert len(damage) == 1

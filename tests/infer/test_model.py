@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from boatinfer import model as models
 from boatinfer.card import (
     CARD_KEY,
     GOLDEN_KEY,
+    Features,
     Golden,
     GoldenImage,
     ImageSpec,
@@ -136,6 +138,46 @@ def test_a_card_that_does_not_fit_its_graph_is_refused(tmp_path: Path) -> None:
         path = colours.write_model(tmp_path / "m.onnx", card=colours.card(**change))
         with pytest.raises(ModelError, match=said):
             open_model(path)
+
+
+def test_a_graph_that_gives_something_else_than_its_card_says_is_refused(tmp_path: Path) -> None:
+    golden = Golden(images=[GoldenImage(colours.picture("red"), [0.5, 0.5])])
+    changes: list[tuple[dict[str, Any], Golden | None]] = [
+        ({"classes": ["a", "b"]}, golden),
+        ({"features": Features(dimension=99, layer="x")}, None),
+    ]
+    for change, test in changes:
+        card = colours.card(**change)
+        with pytest.raises(ModelError, match="its card promises"):
+            open_model(colours.write_model(tmp_path / "m.onnx", card, test))
+
+
+def test_a_fixed_batch_size_is_refused(tmp_path: Path) -> None:
+    path = colours.write_model(tmp_path / "m.onnx")
+    graph = onnx.load(path)
+    graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(graph, path)
+    with pytest.raises(ModelError, match="exactly 1 images"):
+        open_model(path)
+
+
+def test_a_keras_file_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "m.keras").write_bytes(b"PK\3\4" + bytes(50))
+    with pytest.raises(ModelError, match="boatinfer export"):
+        open_model(tmp_path / "m.keras")
+
+
+def test_an_unknown_device_and_one_path_alone(model_file: Path, pictures: Path) -> None:
+    with pytest.raises(UsageError, match="auto, cpu or cuda"):
+        open_model(model_file, "gpu")
+    found = open_model(model_file).predict(str(pictures / "red" / "000.jpg"))
+    assert found.labels.tolist() == ["red"]
+
+
+def test_a_named_pipe_does_not_wait_for_ever(model_file: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(ImageError, match="no regular file"):
+        open_model(model_file).predict([tmp_path / "pipe.jpg"])
 
 
 def test_logits_become_probabilities(tmp_path: Path, pictures: Path) -> None:

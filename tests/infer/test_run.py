@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,10 @@ from boatinfer.errors import (
     RunInterruptedError,
     UsageError,
 )
-from boatinfer.model import Model
-from boatinfer.options import RunOptions
-from boatinfer.results import Results, Row, Summary
+from boatinfer.model import Model, open_model
+from boatinfer.options import Device, RunOptions
+from boatinfer.parts import Parts, Row
+from boatinfer.results import Results, Summary
 from boatinfer.run import Progress, run
 from support import rows
 
@@ -86,7 +88,7 @@ def test_run_json_is_the_summary_and_is_kept_per_run(
     assert set(written) == {
         *("run", "folder", "started", "finished", "seconds", "found", "classified", "reused"),
         *("failed", "failures", "labels", "images_per_second", "model", "device", "versions"),
-        *("complete", "exit_code"),
+        *("complete", "exit_code", "error", "model_name"),
     }
     assert json.loads((out / "runs" / f"{first.run}.json").read_text())["classified"] == 12
 
@@ -124,13 +126,13 @@ def test_unchanged_pictures_are_not_opened_again(
     (pictures / "red" / "new.jpg").write_bytes(colours.picture("red", seed=99))
     (pictures / "blue" / "000.jpg").write_bytes(colours.picture("green", seed=99))
     opened = []
-    load = Classifier._load
+    load = images.load
 
-    def note(self: Classifier, row: Row) -> bytes:
-        opened.append(row.path)
-        return load(self, row)
+    def note(path: Path) -> tuple[bytes, os.stat_result]:
+        opened.append(str(path.relative_to(pictures)))
+        return load(path)
 
-    monkeypatch.setattr(Classifier, "_load", note)
+    monkeypatch.setattr(images, "load", note)
     assert without_times(night()) == (13, 2, 11, 0)
     assert sorted(opened) == ["blue/000.jpg", "red/new.jpg"]
 
@@ -228,7 +230,7 @@ def test_each_trouble_has_its_reason_and_the_night_goes_on(
     (pictures / "dangling.jpg").symlink_to("nowhere.jpg")
     os.mkfifo(pictures / "pipe.jpg")
     (pictures / "huge.jpg").write_bytes(colours.picture("red") + bytes(5000))
-    monkeypatch.setattr("boatinfer.batch.MAX_BYTES", 5000)
+    monkeypatch.setattr(images, "MAX_BYTES", 5000)
     (pictures / "secret.jpg").write_bytes(colours.picture("red"))
     opening = os.open
 
@@ -237,7 +239,7 @@ def test_each_trouble_has_its_reason_and_the_night_goes_on(
             raise PermissionError(13, "Permission denied")
         return opening(path, *flags)
 
-    monkeypatch.setattr("boatinfer.batch.os.open", refuse)
+    monkeypatch.setattr("boatinfer.images.os.open", refuse)
     summary = night(max_failures="7")
     assert {row["path"]: row["reason"] for row in rows(tmp_path / "out", "failures.csv")} == {
         "cut.jpg": "corrupt",
@@ -311,20 +313,31 @@ def test_lenient_classifies_a_damaged_jpeg_and_keeps_the_warning(
     assert (row["status"], row["error"]) == ("ok", "Premature end of JPEG file")
 
 
+@pytest.mark.parametrize("earlier", [False, True])
 def test_a_lost_row_is_noticed(
-    night: Callable[..., Summary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    night: Callable[..., Summary],
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    earlier: bool,
 ) -> None:
-    append = Results.append
+    """Even where an older row of the same path is there, of the image as it was then."""
+    if earlier:
+        night()
+        for name in ("000.jpg", "001.jpg"):
+            (pictures / "blue" / name).write_bytes(colours.picture("green", seed=77))
+    append = Parts.append
 
-    def lose(self: Results, rows: list[Row], *arguments: Any) -> None:
+    def lose(self: Parts, rows: list[Row], *arguments: Any) -> None:
         append(self, rows[1:], *arguments)
 
-    monkeypatch.setattr(Results, "append", lose)
+    monkeypatch.setattr(Parts, "append", lose)
     with pytest.raises(BoatinferError, match="do not account for") as raised:
         night()
     assert raised.value.exit_code == 1
     written = json.loads((tmp_path / "out" / "run.json").read_text())
     assert (written["complete"], written["exit_code"]) == (False, 1)
+    assert "Not complete" in (tmp_path / "out" / "report.html").read_text()
 
 
 @pytest.mark.parametrize("bad", ["x", "-1", "-5%", "5 percent", "%", "nan%"])
@@ -373,7 +386,7 @@ def test_a_held_folder_ends_the_second_run_and_says_who_holds_it(
     night: Callable[..., Summary], pictures: Path, tmp_path: Path
 ) -> None:
     results = Results(tmp_path / "out")
-    with results.hold(pictures), pytest.raises(BusyError, match=f"process {os.getpid()} on "):
+    with results.hold(str(pictures)), pytest.raises(BusyError, match=f"process {os.getpid()} on "):
         night()
     assert night().classified == 12
 
@@ -416,14 +429,175 @@ def test_a_damaged_part_is_named(night: Callable[..., Summary], tmp_path: Path) 
     assert night().classified == 12
 
 
-def test_leftovers_of_a_killed_run_are_cleaned(
+def test_leftovers_of_a_killed_run_are_cleaned_and_nothing_else(
     night: Callable[..., Summary], tmp_path: Path
 ) -> None:
     night()
     leftover = tmp_path / "out" / "parts" / ".000002-x.parquet.123.tmp"
     leftover.write_bytes(b"half")
+    (tmp_path / "out" / "mine").mkdir()
+    others = [tmp_path / "out" / ".notes.tmp", tmp_path / "out" / "mine" / ".a.1.tmp"]
+    for other in others:
+        other.touch()
+    (tmp_path / "out" / ".folder.1.tmp").mkdir()
     assert night().reused == 12
     assert not leftover.exists()
+    assert all(other.exists() for other in others)
+
+
+def test_a_folder_of_other_things_is_not_filled(
+    night: Callable[..., Summary], pictures: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "letter.txt").touch()
+    for folder in (tmp_path / "documents", pictures):
+        before = sorted(folder.rglob("*"))
+        with pytest.raises(UsageError, match="something else than results"):
+            night(out=folder)
+        assert sorted(folder.rglob("*")) == before
+
+
+def test_copies_renamed_and_touched_images_need_no_inference(
+    night: Callable[..., Summary], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night(features=True)
+    (pictures / "copy.jpg").write_bytes((pictures / "red" / "000.jpg").read_bytes())
+    (pictures / "red" / "001.jpg").rename(pictures / "renamed.jpg")
+    os.utime(pictures / "red" / "002.jpg")
+    infer = Model.infer
+    sizes: list[int] = []
+
+    def note(self: Model, batch: images.Pixels) -> Any:
+        sizes.append(len(batch))
+        return infer(self, batch)
+
+    monkeypatch.setattr(Model, "infer", note)
+    assert without_times(night(features=True)) == (13, 0, 13, 0)
+    assert sizes == [3]  # the self-test
+    found = {row["path"]: row for row in rows(tmp_path / "out")}
+    assert found["copy.jpg"]["label"] == found["renamed.jpg"]["label"] == "red"
+    assert found["copy.jpg"]["confidence"] == found["red/000.jpg"]["confidence"]
+    assert without_times(night(features=True)) == (13, 0, 13, 0)
+    assert night(features=True, fresh=True).classified == 13
+
+
+def test_a_strict_run_judges_again_what_a_lenient_one_let_pass(
+    night: Callable[..., Summary], pictures: Path
+) -> None:
+    whole = colours.picture("red", size=(320, 96))
+    (pictures / "cut.jpg").write_bytes(whole[: len(whole) * 3 // 4])
+    assert night(lenient=True).failed == 0
+    assert night(lenient=True).reused == 13
+    assert night(max_failures="1").failures == {"corrupt": 1}
+
+
+def test_choices_of_what_to_classify(
+    night: Callable[..., Summary], pictures: Path, tmp_path: Path
+) -> None:
+    assert night(include=["red/*", "000.jpg"]).labels == {"blue": 1, "green": 1, "red": 4}
+    assert night(exclude=["red"]).labels == {"blue": 4, "green": 4}
+    assert night(limit=5).labels == {"blue": 4, "green": 1}
+    (tmp_path / "list").write_text("red/000.jpg\nred/none.jpg\n")
+    summary = night(from_file=tmp_path / "list", max_failures="1")
+    assert (summary.found, summary.failures) == (2, {"vanished": 1})
+    with pytest.raises(UsageError, match="no image files"):
+        night(recursive=False)
+
+
+def test_a_folder_that_cannot_be_listed_fails_the_night(
+    night: Callable[..., Summary], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    colours.write_pictures(pictures / "more", each=20)
+    listing = os.scandir
+
+    def refuse(folder: Any) -> Any:
+        if str(folder).endswith("green"):  # the superuser may list every folder
+            raise PermissionError(13, "Permission denied")
+        return listing(folder)
+
+    monkeypatch.setattr("os.scandir", refuse)
+    summary = night()
+    assert (summary.complete, summary.exit_code) == (True, 3)
+    assert {row["path"] for row in rows(tmp_path / "out", "failures.csv")} == {
+        *("green/", "more/green/"),
+    }
+
+
+def test_a_failed_start_is_told_where_last_nights_success_stood(
+    night: Callable[..., Summary], pictures: Path, tmp_path: Path
+) -> None:
+    night()
+    with pytest.raises(ModelError):
+        night(model=tmp_path / "none.onnx")
+    written = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (written["complete"], written["exit_code"]) == (False, 4)
+    assert "none.onnx" in written["error"]
+    assert "none.onnx" in (tmp_path / "out" / "report.html").read_text()
+    night(report=False)
+    assert not (tmp_path / "out" / "report.html").exists()
+
+
+def test_a_killed_run_leaves_a_report_that_says_so(
+    night: Callable[..., Summary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night()
+
+    def kill(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr("boatinfer.run.Contents", kill)
+        with pytest.raises(KeyboardInterrupt):
+            night(fresh=True)
+    assert "Not finished" in (tmp_path / "out" / "report.html").read_text()
+    written = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (written["finished"], written["complete"]) == (None, False)
+
+
+def test_names_of_folders_that_are_no_text(
+    night: Callable[..., Summary], pictures: Path, tmp_path: Path
+) -> None:
+    odd = pictures.rename(os.fsdecode(os.fsencode(tmp_path) + b"/odd\xff"))
+    assert night(folder=odd).found == 12
+    assert night(folder=odd).folder.endswith("odd\\xff")
+    with pytest.raises(UsageError, match="not valid UTF-8"):
+        night(folder=odd, out=Path(os.fsdecode(os.fsencode(tmp_path) + b"/out\xff")))
+
+
+def test_whatever_one_image_does_to_the_reader_is_its_own_trouble(
+    night: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = images.read
+    calls = itertools.count()
+
+    def stumble(*arguments: Any) -> Any:
+        if next(calls) == 8:
+            raise ZeroDivisionError("so odd")
+        return read(*arguments)
+
+    monkeypatch.setattr(images, "read", stumble)
+    summary = night(max_failures="1")
+    assert (summary.classified, summary.failures) == (11, {"corrupt": 1})
+
+
+def test_on_a_gpu_every_batch_has_the_same_shape(
+    night: Callable[..., Summary], model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night(out=model_file.parent / "cpu")
+    opened = replace(open_model(model_file), device=Device.CUDA)
+    monkeypatch.setattr("boatinfer.run.open_model", lambda *_, **__: opened)
+    infer = Model.infer
+    sizes: list[int] = []
+
+    def note(self: Model, batch: images.Pixels) -> Any:
+        sizes.append(len(batch))
+        return infer(self, batch)
+
+    monkeypatch.setattr(Model, "infer", note)
+    night(batch_size=5, threads=3)
+    assert sizes == [5, 5, 5]
+    found = (model_file.parent / "out" / "predictions.csv").read_bytes()
+    assert found == (model_file.parent / "cpu" / "predictions.csv").read_bytes()
 
 
 def test_progress_ends_at_the_total(model_file: Path, pictures: Path, tmp_path: Path) -> None:
@@ -484,7 +658,7 @@ def test_a_killed_run_continues(model_file: Path, tmp_path: Path) -> None:
 import sys
 from pathlib import Path
 from boatinfer import run as runs
-from boatinfer.options import RunOptions
+from boatinfer.options import Device, RunOptions
 runs.PART_ROWS = 10
 runs.run(RunOptions(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), batch_size=2))
 """

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boatinfer.errors import UsageError
-from boatinfer.scan import Found, from_text, scan, to_text
+from boatinfer.scan import Choice, Found, from_text, listed, scan, to_text
 
 names = st.binary(min_size=1, max_size=12).filter(lambda name: not {0, ord("/")} & set(name))
 
 
 def paths(folder: Path, skip: Path | None = None) -> list[str]:
-    return [found.path for found in scan(folder, skip)]
+    return sorted(found.path for found in scan(folder, skip))
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -54,9 +54,17 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     (tmp_path / "in" / "up").symlink_to(tmp_path / "in")
     (tmp_path / "in" / "other").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "again").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in" / "z").mkdir()
+    (tmp_path / "in" / "a-link-to-z").symlink_to(tmp_path / "in" / "z")
+    touch(tmp_path, "in/z/c.png")
     (tmp_path / "in" / "copy.png").symlink_to(tmp_path / "in" / "a.png")
     (tmp_path / "in" / "ring").symlink_to(tmp_path / "in" / "ring")
-    assert paths(tmp_path / "in") == ["a.png", "copy.png", "other/b.png"]
+    found = paths(tmp_path / "in")
+    assert found in (
+        ["a.png", "again/b.png", "copy.png", "z/c.png"],
+        ["a.png", "copy.png", "other/b.png", "z/c.png"],
+    )
 
 
 def test_a_dangling_link_is_found_so_that_it_is_not_lost(tmp_path: Path) -> None:
@@ -97,3 +105,60 @@ def test_bytes_that_are_no_text_are_found(tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"\xff.png")).touch()
     touch(tmp_path, "new\nline.png")
     assert sorted(paths(tmp_path)) == ["\\xff.png", "new\nline.png"]
+
+
+def test_deep_trees_and_many_links_between_folders_are_no_trouble(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["d"] * 800)
+    deep.mkdir(parents=True)
+    (deep / "x.png").touch()
+    for number in range(12):
+        (tmp_path / f"f{number}").mkdir()
+        (tmp_path / f"f{number}" / "y.png").touch()
+        for other in range(12):
+            (tmp_path / f"f{number}" / f"to{other}").symlink_to(tmp_path / f"f{other}")
+    found = paths(tmp_path)
+    assert len(found) == 13
+    assert sum(path.endswith("x.png") for path in found) == 1
+    assert all(f"f{number}/y.png" in found for number in range(12))
+
+
+def test_choices(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "b.jpg", "old/c.png", "old/d.jpg", "new/e.png", "new/f.gif")
+    (tmp_path / "really-a-jpeg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(20))
+    (tmp_path / "really-text").write_bytes(b"hello")
+
+    def chosen(choice: Choice) -> list[str]:
+        return sorted(found.path for found in scan(tmp_path, choice=choice))
+
+    assert chosen(Choice(recursive=False)) == ["a.png", "b.jpg"]
+    assert chosen(Choice(include=("*.png",))) == ["a.png", "new/e.png", "old/c.png"]
+    assert chosen(Choice(include=("*.png", "new/*"))) == [
+        *("a.png", "new/e.png", "new/f.gif", "old/c.png"),
+    ]
+    assert chosen(Choice(exclude=("old", "*.gif"))) == ["a.png", "b.jpg", "new/e.png"]
+    assert chosen(Choice(include=("*.png",), exclude=("old/*",))) == ["a.png", "new/e.png"]
+    assert "really-a-jpeg" in chosen(Choice(sniff=True))
+    assert "really-text" not in chosen(Choice(sniff=True))
+
+
+def test_a_list_of_paths_may_be_lines_or_end_in_nul_bytes(tmp_path: Path) -> None:
+    touch(tmp_path, "in/a.png", "in/b c.dat", "in/new\nline.png")
+    lines, nuls = tmp_path / "lines", tmp_path / "nuls"
+    lines.write_text(f"a.png\r\nb c.dat\n\ngone.png\n./a.png\n{tmp_path}/in/a.png\n")
+    nuls.write_bytes(b"new\nline.png\0a.png\0")
+    assert [found.path for found in listed(tmp_path / "in", lines)] == [
+        *("a.png", "b c.dat", "gone.png"),
+    ]
+    assert [found.path for found in listed(tmp_path / "in", nuls)] == ["new\nline.png", "a.png"]
+    assert list(listed(tmp_path / "in", lines))[2] == Found("gone.png", -1, -1)
+    lines.write_text("../elsewhere.png")
+    with pytest.raises(UsageError, match="lies outside"):
+        list(listed(tmp_path / "in", lines))
+    with pytest.raises(UsageError, match="cannot be read"):
+        list(listed(tmp_path / "in", tmp_path / "none"))
+
+
+def test_the_scanned_folder_cannot_hold_the_results_itself(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png")
+    with pytest.raises(UsageError, match="itself"):
+        paths(tmp_path, skip=tmp_path)

@@ -15,9 +15,10 @@ from sklearn.svm import SVC
 
 import colours
 from boatinfer import svm as svms
-from boatinfer.errors import ModelError, UsageError
+from boatinfer.errors import ModelError, OutputError, UsageError
 from boatinfer.model import open_model
 from boatinfer.options import FitOptions, RunOptions
+from boatinfer.parts import Parts
 from boatinfer.run import run
 from boatinfer.svm import fit, load
 from support import rows
@@ -86,6 +87,29 @@ def test_an_svm_of_another_model_is_refused(out: Path, pictures: Path, tmp_path:
         run(RunOptions(pictures, out, other, svm=tmp_path / "svm.joblib"))
 
 
+@pytest.mark.parametrize("penalty", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_penalty_that_is_none_is_refused(out: Path, tmp_path: Path, penalty: float) -> None:
+    with pytest.raises(UsageError, match="--C"):
+        fit(FitOptions(out, tmp_path / "svm.joblib", penalty=penalty))
+
+
+def test_a_stopped_run_does_not_mix_two_models_in_one_svm(
+    out: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = colours.write_model(tmp_path / "other.onnx", card=colours.card(notes="another"))
+    append = Parts.append
+
+    def stop(self: Parts, rows: Any, *arguments: Any) -> None:
+        append(self, rows[:6], *arguments)
+        raise OutputError("full")
+
+    with monkeypatch.context() as stopped, pytest.raises(OutputError):
+        stopped.setattr(Parts, "append", stop)
+        run(RunOptions(pictures, out, other, features=True))
+    with pytest.raises(UsageError, match="did not finish"):
+        fit(FitOptions(out, tmp_path / "svm.joblib"))
+
+
 def test_what_cannot_be_fitted_is_said(
     out: Path, pictures: Path, model_file: Path, tmp_path: Path
 ) -> None:
@@ -95,7 +119,7 @@ def test_what_cannot_be_fitted_is_said(
 
     target = tmp_path / "svm.joblib"
     fails(FitOptions(out, tmp_path / "nowhere" / "svm.joblib"), "does not exist")
-    fails(FitOptions(tmp_path / "nowhere", target), "no finished run")
+    fails(FitOptions(tmp_path / "nowhere", target), "is no results folder")
     run(RunOptions(pictures, tmp_path / "bare", model_file))
     fails(FitOptions(tmp_path / "bare", target), "without features")
     run(RunOptions(pictures / "red", tmp_path / "flat", model_file, features=True))
@@ -149,12 +173,52 @@ def test_nothing_but_an_svm_is_ever_executed(tmp_path: Path, name: str, dump: An
         file.write_bytes(pickle.dumps(attacks(mark)[name]))
     else:
         dump(attacks(mark)[name], file)
-    with pytest.raises(ModelError, match=r"refused|no SVM file"):
+    with pytest.raises(ModelError, match=r"refused|not an SVM file"):
         load(file)
     assert not mark.exists()
     if name in {"posix.system", "builtins.eval"}:  # the attacks are real ones
         joblib.load(file)
         assert mark.exists()
+
+
+def forged_array() -> bytes:
+    """A pickle of an array whose dtype passes bytes off as objects."""
+    state = (3, "|", None, ("a",), {"a": (np.dtype("O"), 0)}, 8, 1, 0)
+
+    class Forged:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return np.dtype, ("V8", False, True), state
+
+    return pickle.dumps(Forged())
+
+
+def test_a_dtype_that_lies_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "evil.joblib").write_bytes(forged_array())
+    with pytest.raises(ModelError, match="refused"):
+        load(tmp_path / "evil.joblib")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda d: d["pipeline"].steps[1][1].__dict__.update(_n_support=np.array([9, 9, 9], "i4")),
+        lambda d: d["pipeline"].steps[1][1].__dict__.update(support_vectors_=np.zeros((1, 1))),
+        lambda d: d["pipeline"].steps[1][1].__dict__.update(kernel="precomputed"),
+        lambda d: d.update(classes=["a"]),
+        lambda d: d.update(classes=3),
+        lambda d: d.update(pipeline=None),
+        lambda d: d.update(dimension=4),
+        lambda d: d.update(format=2),
+        lambda d: d.pop("model"),
+    ],
+)
+def test_parts_that_do_not_fit_together_are_refused(out: Path, tmp_path: Path, spoil: Any) -> None:
+    fit(FitOptions(out, tmp_path / "svm.joblib"))
+    document = joblib.load(tmp_path / "svm.joblib")
+    spoil(document)
+    joblib.dump(document, tmp_path / "svm.joblib")
+    with pytest.raises(ModelError, match=r"refused|not an SVM file"):
+        load(tmp_path / "svm.joblib")
 
 
 @pytest.mark.parametrize("name", ["posix.system", "builtins.eval"])
@@ -167,7 +231,7 @@ def test_what_is_refused_is_named(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x05K\x01."])
 def test_a_file_that_is_no_svm_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.joblib").write_bytes(content)
-    with pytest.raises(ModelError, match="is no SVM file"):
+    with pytest.raises(ModelError, match="not an SVM file"):
         load(tmp_path / "x.joblib")
 
 

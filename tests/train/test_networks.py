@@ -8,7 +8,7 @@ import pytest
 from boattrain.networks import FEATURES, INPUT, PROBABILITIES, SMALLEST, cnn
 
 
-def test_the_layers_are_those_of_the_design(keras: ModuleType) -> None:
+def test_layers_and_loss_are_those_of_the_tutorial(keras: ModuleType) -> None:
     model = cnn(30, 100, 16)
 
     assert [(type(layer).__name__, layer.output.shape) for layer in model.layers] == [
@@ -33,8 +33,11 @@ def test_the_layers_are_those_of_the_design(keras: ModuleType) -> None:
             (50, 16),
         ]
     )
-    activations = [layer.activation.__name__ for layer in model.layers if hasattr(layer, "units")]
-    assert activations == ["relu", "relu", "softmax"]
+    activations = [
+        layer.activation.__name__ for layer in model.layers if hasattr(layer, "activation")
+    ]
+    assert activations == ["relu", "relu", "relu", "relu", "softmax"]
+    assert model.loss == "sparse_categorical_crossentropy"
     assert model.get_layer(index=5).rate == 0.2
     assert isinstance(model.optimizer, keras.optimizers.Adam)
 

@@ -15,8 +15,9 @@ from boatinfer.card import Card, Golden, ImageSpec, decode_card, decode_golden
 from boatinfer.errors import OutputError
 from boattrain import saving, training
 from boattrain.history import Epoch, best_of
+from boattrain.options import CnnOptions
 from boattrain.saving import model_files, save
-from boattrain.training import CnnOptions, train_cnn
+from boattrain.training import train_cnn
 from support import COUNTS, Trained
 
 SPEC = ImageSpec(height=12, width=40)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from boatinfer.cli.options import from_fields
-from boattrain.training import CnnOptions, train_cnn
+from boattrain.options import CnnOptions
 
 __all__ = ["app"]
 
@@ -29,6 +29,7 @@ def _cnn(options: CnnOptions) -> None:
     Beside the model go its card, its golden images, and the training's history and curves.
     """
     from boattrain.summary import summarise
+    from boattrain.training import train_cnn
 
     typer.echo(summarise(train_cnn(options)))
 

@@ -189,7 +189,7 @@ def _list_files(folder: Path, classes: list[str]) -> Files:
         (folders[name] / from_text(file.path), label)
         for label, name in enumerate(classes)
         if name in folders
-        for file in scan(folders[name])
+        for file in sorted(scan(folders[name]))
     ]
     labels = [label for _, label in found]
     require_every_class(folder, classes, labels)

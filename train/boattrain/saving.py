@@ -22,8 +22,8 @@ from boatinfer.card import (
     Training,
     encode,
 )
-from boatinfer.errors import OutputError, UsageError
-from boatinfer.files import replacing
+from boatinfer.errors import UsageError
+from boatinfer.files import replacing, require_folder
 from boattrain.data import Split, fingerprint
 from boattrain.history import Epoch, write_history
 from boattrain.networks import FEATURES, INPUT, PROBABILITIES
@@ -64,8 +64,7 @@ def model_files(output: Path) -> ModelFiles:
         raise UsageError(f"the model file {output} must end in .keras; give it that ending.")
     if output.is_dir():
         raise UsageError(f"{output} is a folder; give the model file another name.")
-    if not output.parent.is_dir():
-        raise UsageError(f"the folder {output.parent} does not exist; make it or check the name.")
+    require_folder(output)
     if not os.access(output.parent, os.W_OK):
         raise UsageError(f"the folder {output.parent} may not be written to; give another one.")
     return ModelFiles(
@@ -127,17 +126,14 @@ def save(
     """
     from boattrain.curves import draw_curves
 
-    try:
-        with contextlib.ExitStack() as stack:
-            # The stack unwinds backwards: the model, first in, gets its name last.
-            temporary = ModelFiles(*(stack.enter_context(replacing(path)) for path in files))
-            _save_keras(model, temporary.model)
-            temporary.card.write_text(encode(card), encoding="utf-8")
-            temporary.golden.write_text(encode(golden), encoding="utf-8")
-            write_history(history, temporary.history)
-            draw_curves(history, temporary.curves)
-    except OSError as error:
-        raise OutputError(f"{files.model} could not be written: {error}.") from error
+    with contextlib.ExitStack() as stack:
+        # The stack unwinds backwards: the model, first in, gets its name last.
+        temporary = ModelFiles(*(stack.enter_context(replacing(path)) for path in files))
+        _save_keras(model, temporary.model)
+        temporary.card.write_text(encode(card), encoding="utf-8")
+        temporary.golden.write_text(encode(golden), encoding="utf-8")
+        write_history(history, temporary.history)
+        draw_curves(history, temporary.curves)
 
 
 def _save_keras(model: Any, path: Path) -> None:

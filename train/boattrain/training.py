@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,36 +13,16 @@ import typer
 
 from boatinfer.card import ImageSpec
 from boatinfer.errors import UsageError
+from boatinfer.golden import MOST_IMAGES, golden_image_bytes, make_golden
 from boattrain import networks
 from boattrain.backend import load_keras
 from boattrain.data import TRAIN, VALID, Files, Split, find_images, load_images, require_every_class
-from boattrain.golden import golden_image_bytes, make_golden
 from boattrain.history import Epoch, best_of
+from boattrain.options import CnnOptions
 from boattrain.progress import TrainingProgress
 from boattrain.saving import ModelFiles, describe, model_files, save
 
-__all__ = ["CnnOptions", "TrainingResult", "train_cnn"]
-
-_MOST_GOLDEN_IMAGES = 16
-
-
-@dataclass(frozen=True)
-class CnnOptions:
-    """Options of `train_cnn`; their help texts say what they mean."""
-
-    data: Annotated[
-        Path,
-        typer.Argument(metavar="DATA", help="Folder that holds train/<class>/ and valid/<class>/."),
-    ]
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Model file to write; ends in .keras.")
-    ] = Path("boats-cnn.keras")
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 10
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 32
-    size: Annotated[
-        str, typer.Option(metavar="HEIGHTxWIDTH", help="The network's input, pixels.")
-    ] = "30x100"
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Makes a training repeat.")] = 0
+__all__ = ["TrainingResult", "train_cnn"]
 
 
 @dataclass(frozen=True)
@@ -149,7 +128,7 @@ def _load(files: Files, spec: ImageSpec) -> Split:
 def _golden_images(valid: Split, spec: ImageSpec) -> list[bytes]:
     """Takes the first image of each class, before the long work: files may go away."""
     _, first = np.unique(valid.labels, return_index=True)
-    rows = first[:_MOST_GOLDEN_IMAGES].tolist()
+    rows = first[:MOST_IMAGES].tolist()
     return [golden_image_bytes(valid.paths[row].read_bytes(), spec) for row in rows]
 
 

@@ -7,8 +7,7 @@ the group ``boatinfer.commands``; such a package is loaded when its command is u
 from __future__ import annotations
 
 import sys
-from importlib.metadata import EntryPoint, entry_points
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -19,6 +18,9 @@ from boatinfer.cli import commands
 from boatinfer.cli.options import from_fields
 from boatinfer.errors import BoatinferError, UsageError
 from boatinfer.options import FitOptions
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint, EntryPoints
 
 __all__ = ["app", "main"]
 
@@ -33,14 +35,14 @@ class Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names all commands, the extras' after our own."""
-        return [*super().list_commands(ctx), *sorted(entry_points(group=ENTRY_POINTS).names)]
+        return [*super().list_commands(ctx), *sorted(_extras().names)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Finds a command here or, by its entry point, in another package."""
         own = super().get_command(ctx, cmd_name)
         if own is not None:
             return own
-        for entry in entry_points(group=ENTRY_POINTS, name=cmd_name):
+        for entry in _extras(cmd_name):
             command = get_command(entry.load())
             command.name = cmd_name
             return command
@@ -51,9 +53,17 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:
-            for entry in entry_points(group=ENTRY_POINTS, name=str(ctx.invoked_subcommand)):
+            for entry in _extras(str(ctx.invoked_subcommand)):
                 raise _missing_extra(entry, error) from error
             raise
+
+
+def _extras(name: str | None = None) -> EntryPoints:
+    """The commands of other packages, all or those of a name."""
+    from importlib.metadata import entry_points  # slow to load, and most commands need none
+
+    found = entry_points(group=ENTRY_POINTS)
+    return found if name is None else found.select(name=name)
 
 
 def _missing_extra(entry: EntryPoint, error: ModuleNotFoundError) -> UsageError:
@@ -69,6 +79,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Classify folders of images every night, and prove that nothing was skipped.",
 )
 
@@ -94,6 +105,7 @@ def _options(
 app.command("run")(from_fields(commands.RunCommand, commands.run))
 app.command("classify")(commands.classify)
 app.command("features")(commands.features)
+app.command("results")(commands.results)
 
 model = typer.Typer(no_args_is_help=True, help="Look into model files.")
 model.command("show")(commands.model_show)
@@ -113,6 +125,8 @@ def _group() -> None:
 def main() -> None:
     """Runs the command line; an error of ours is one sentence and its exit code."""
     try:
+        if "" in sys.argv:
+            raise UsageError("an argument is empty; is a variable not set?")
         app()
     except BoatinferError as error:
         typer.echo(f"boatinfer: {error}", err=True)

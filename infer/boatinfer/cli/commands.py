@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from boatinfer.cli.progress import shown
-from boatinfer.errors import TOO_MANY_FAILURES, ImageError
+from boatinfer.errors import TOO_MANY_FAILURES, ImageError, OutputError
 from boatinfer.options import Device, FitOptions, RunOptions
 
 if TYPE_CHECKING:
-    from boatinfer.card import Card
     from boatinfer.model import Model
     from boatinfer.results import Summary
 
-__all__ = ["RunCommand", "classify", "features", "model_show", "run", "svm_fit"]
+__all__ = ["RunCommand", "classify", "features", "model_show", "results", "run", "svm_fit"]
 
 ModelOption = Annotated[
     Path | None,
-    typer.Option("-m", "--model", help="Model file [default: the built-in boats model]."),
+    typer.Option("-m", "--model", help="Model file; if not given, the built-in boats model."),
 ]
 
 
@@ -32,34 +31,35 @@ class RunCommand(RunOptions):
     json: Annotated[
         bool, typer.Option("--json", help="Print run.json instead of the summary for people.")
     ] = False
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False
 
 
 def run(command: RunCommand) -> None:
     """Classify a folder of images; what was done before is not done again."""
     from boatinfer.run import run as run_night
 
-    with shown() as progress:
+    with shown(not command.quiet) as progress:
         summary = run_night(command, progress)
     if command.json:
         typer.echo((command.results_folder / "run.json").read_text(), nl=False)
-    else:
+    elif not command.quiet:
         _print_summary(summary, command.results_folder)
     if summary.exit_code == TOO_MANY_FAILURES:
         typer.echo(
             f"boatinfer: {summary.failed:,} of {summary.found:,} images failed, more than "
-            f"--max-failures {command.max_failures} allows; see failures.csv in "
-            f"{command.results_folder}.",
+            f"--max-failures {command.max_failures} allows, or a folder could not be listed; "
+            f"see {command.results_folder / 'failures.csv'}.",
             err=True,
         )
     raise typer.Exit(summary.exit_code or 0)
 
 
 def _print_summary(summary: Summary, out: Path) -> None:
-    rate = f", {summary.images_per_second:,.0f} a second" if summary.images_per_second else ""
+    rate = f", {summary.images_per_second:,.0f} a second" if summary.classified >= 100 else ""
     typer.echo(
         f"{summary.found:,} images found = {summary.classified:,} classified "
         f"+ {summary.reused:,} reused + {summary.failed:,} failed "
-        f"in {summary.seconds:.1f} s on {summary.device}{rate}"
+        f"in {summary.seconds:.1f} s with {summary.model_name} on {summary.device}{rate}"
     )
     for label, count in sorted(summary.labels.items(), key=lambda item: -item[1]):
         typer.echo(f"{count:>9,}  {label}")
@@ -84,7 +84,8 @@ def classify(
             _print_classes(opened, image, top)
         except ImageError as error:
             broken += 1
-            typer.echo(f"boatinfer: {error}", err=True)
+            hint = "; for a folder there is 'boatinfer run'" if image.is_dir() else ""
+            typer.echo(f"boatinfer: {error}{hint}", err=True)
     if broken:
         raise typer.Exit(TOO_MANY_FAILURES)
 
@@ -109,6 +110,27 @@ def features(
     typer.echo(f"features of {count:,} images: {output}")
 
 
+def results(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Results folder.")],
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every part in full and name what is damaged.")
+    ] = False,
+) -> None:
+    """Print what a results folder holds."""
+    from boatinfer.results import Results
+
+    folder = Results(out)
+    damaged = list(folder.damage()) if verify else []
+    if damaged:
+        for sentence in damaged:
+            typer.echo(f"boatinfer: {sentence}", err=True)
+        raise typer.Exit(OutputError.exit_code)
+    for name, value in folder.holdings().items():
+        typer.echo(f"{name:<9} {value}")
+    if verify:
+        typer.echo("verified: every part is whole, and every prediction has its row")
+
+
 def svm_fit(options: FitOptions) -> None:
     """Fit an SVM on features; the folder that an image lies in is its class."""
     from boatinfer.svm import fit
@@ -122,18 +144,20 @@ def svm_fit(options: FitOptions) -> None:
 
 def model_show(
     file: Annotated[
-        Path | None, typer.Argument(help="Model file [default: the built-in model].")
+        Path | None,
+        typer.Argument(metavar="FILE", help="Model file; if not given, the built-in one."),
     ] = None,
 ) -> None:
     """Print what a model file says about itself."""
     from boatinfer.model import open_model
 
     model = open_model(file, Device.CPU)
-    for key, value in _described(model, model.card):
+    for key, value in _described(model):
         typer.echo(f"{key:<11}{value}")
 
 
-def _described(model: Model, card: Card) -> list[tuple[str, str]]:
+def _described(model: Model) -> list[tuple[str, str]]:
+    card = model.card
     image, feed = card.image, card.input
     fit = {"stretch": "stretched", "crop": "cropped", "pad": "padded"}[image.fit]
     turned = "turned upright by EXIF, " if image.orientation else ""

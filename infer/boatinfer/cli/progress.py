@@ -17,9 +17,11 @@ _LINE_SECONDS = 30.0
 
 
 @contextlib.contextmanager
-def shown() -> Iterator[Callable[[Progress], None]]:
-    """Gives the function to call with each progress; writes to standard error only."""
-    if sys.stderr.isatty():
+def shown(wanted: bool = True) -> Iterator[Callable[[Progress], None]]:
+    """Gives the function to call with each progress; writes to standard error, if ``wanted``."""
+    if not wanted:
+        yield lambda _: None
+    elif sys.stderr is not None and sys.stderr.isatty():
         with _bar() as update:
             yield update
     else:

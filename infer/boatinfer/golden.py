@@ -1,7 +1,4 @@
-"""Golden images: a model's own test, made from a few images of the user's.
-
-Nothing here loads TensorFlow; the model comes in as a function.
-"""
+"""Golden images: a model's own test, made from a few images of the user's."""
 
 from __future__ import annotations
 
@@ -16,7 +13,10 @@ from PIL import ExifTags, Image
 from boatinfer import images
 from boatinfer.card import Golden, GoldenImage, ImageSpec
 
-__all__ = ["golden_image_bytes", "make_golden"]
+__all__ = ["MOST_IMAGES", "golden_image_bytes", "make_golden"]
+
+#: How many images a model's test has at most.
+MOST_IMAGES = 16
 
 #: Stored images are at most this many times the network's size, so that they stay small
 #: and reading them back still has something to shrink.

@@ -1,0 +1,352 @@
+"""The parts of a results folder: immutable Parquet files, one row per image worked on.
+
+Parts are numbered in the order in which they were written, and a later part's row replaces
+an earlier row of the same path. A part has its name only once it is whole and on disk, so
+a killed run leaves nothing half.
+"""
+
+from __future__ import annotations
+
+import itertools
+from binascii import unhexlify
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from boatinfer.errors import OutputError
+from boatinfer.files import replacing
+from boatinfer.model import Floats
+
+__all__ = ["OK", "Contents", "Parts", "Row", "matrix"]
+
+#: Status of a row whose image was classified; any other status is a failure reason.
+OK = "ok"
+
+#: Parts are merged when there are this many that are small or mostly out of date.
+MANY_PARTS = 64
+#: A part with fewer rows is small; merging makes parts of at least as many.
+FULL_PART = 65_536
+
+_LIGHT = pa.schema(
+    [
+        ("path", pa.string()),
+        ("bytes", pa.int64()),
+        ("mtime_ns", pa.int64()),
+        ("status", pa.dictionary(pa.int32(), pa.string())),
+        ("model", pa.dictionary(pa.int32(), pa.string())),
+        ("run", pa.dictionary(pa.int32(), pa.string())),
+    ]
+)
+_INDEX = pa.schema(
+    [
+        *_LIGHT,
+        ("damaged", pa.bool_()),
+        ("has_features", pa.bool_()),
+        ("part", pa.int32()),
+        ("row", pa.int32()),
+    ]
+)
+
+
+@dataclass(slots=True)
+class Row:
+    """One image's row, as a worker fills it.
+
+    Attributes:
+        path: text of the path relative to the scanned folder.
+        bytes: size when it was read; -1 if it could not be read.
+        mtime_ns: last change when it was read, nanoseconds since 1970; -1 likewise.
+        content: xxh3-128 of the file, hex; None if it could not be read.
+        status: ``ok`` or a failure reason.
+        error: what went wrong, or the decoder's warning; None if nothing did.
+        probabilities: float32 [C]; None for a failure.
+        features: float32 [D]; None for a failure, or if not asked for.
+        known: where an earlier row of the same content is, as `Contents.find` says;
+            `Contents.fill` then copies what that row holds.
+        run: the run that classified the image, if it was not this one.
+    """
+
+    path: str
+    bytes: int
+    mtime_ns: int
+    content: str | None = None
+    status: str = OK
+    error: str | None = None
+    probabilities: Floats | None = None
+    features: Floats | None = None
+    known: int | None = None
+    run: str | None = None
+
+
+class Parts:
+    """The parts in one folder.
+
+    Args:
+        folder: where they are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def files(self) -> list[Path]:
+        """All parts, in the order in which they were written."""
+        return sorted(self.folder.glob(f"{'[0-9]' * 6}-*.parquet"))
+
+    def append(self, rows: Sequence[Row], classes: Sequence[str], model: str, run: str) -> None:
+        """Writes rows as a new part, whole and synced.
+
+        Args:
+            rows: at least one.
+            classes: the model's class names, in the order of the probabilities.
+            model: SHA-256 of the model file, hex.
+            run: the run's id.
+
+        Raises:
+            OSError: the disk is full, read-only, or gone.
+        """
+        with replacing(self._next(run)) as path:
+            pq.write_table(_table(rows, classes, model, run), path, **_WRITING)
+
+    def index(self) -> pa.Table:
+        """The last row of every path ever recorded, without its heavy columns.
+
+        Returns:
+            A table with the columns ``path``, ``bytes``, ``mtime_ns``, ``status``, ``model``,
+            ``run``; ``damaged`` (it failed, or was classified in spite of a warning);
+            ``has_features`` (its part has features); ``part`` and ``row``, which say where
+            it is.
+
+        Raises:
+            OutputError: a part is damaged.
+        """
+        tables = [self._light(number, part) for number, part in enumerate(self.files())]
+        if not tables:
+            return _INDEX.empty_table()
+        table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+        paths = table["path"].combine_chunks().dictionary_encode()
+        last = np.empty(len(paths.dictionary), np.int64)
+        last[paths.indices.to_numpy()] = np.arange(table.num_rows)  # the last assignment stays
+        return table if len(last) == table.num_rows else table.take(pa.array(last))
+
+    def read(self, index: pa.Table, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Reads columns of indexed rows, part by part.
+
+        Args:
+            index: some rows of `index`.
+            columns: columns of the parts; one that a part lacks is left out of its table.
+
+        Yields:
+            One table per part that holds any of the rows; together they are in the order of
+            ``part`` and ``row``.
+        """
+        files = self.files()
+        parts, rows = index["part"].to_numpy(), index["row"].to_numpy()
+        for number in np.unique(parts):
+            chosen = np.sort(rows[parts == number])
+            table = _read(files[number], columns)
+            whole = np.array_equal(chosen, np.arange(table.num_rows))
+            yield table if whole else table.take(pa.array(chosen))
+
+    def compact(self, index: pa.Table) -> None:
+        """Merges small and outdated parts when there are many, one part in memory at a time.
+
+        The merged part gets its name before the old ones go, so a crash in between leaves
+        rows twice, of which the later ones count; they are equal.
+
+        Args:
+            index: what `index` gives now.
+
+        Raises:
+            OSError: the disk is full, read-only, or gone.
+        """
+        files = self.files()
+        sizes = np.array([pq.read_metadata(file).num_rows for file in files])
+        live = np.bincount(index["part"].to_numpy(), minlength=len(files))
+        worn = np.flatnonzero((sizes < FULL_PART) | (live < sizes / 2))
+        if len(worn) < MANY_PARTS:
+            return
+        schemas = {number: pq.read_schema(files[number]) for number in worn}
+        while worn.size:
+            schema = schemas[worn[0]]
+            alike = [int(number) for number in worn if schemas[number].equals(schema)]
+            self._merge(index, alike, schema)
+            worn = np.setdiff1d(worn, alike)
+        for number in schemas:
+            files[number].unlink()
+
+    def damage(self) -> Iterator[str]:
+        """Reads every part in full, checksums included, and tells of each that is damaged."""
+        for part in self.files():
+            try:
+                _read(part, None)
+            except OutputError as error:
+                yield str(error)
+
+    def _next(self, run: str) -> Path:
+        files = self.files()
+        number = int(files[-1].name.split("-")[0]) + 1 if files else 1
+        return self.folder / f"{number:06d}-{run}.parquet"
+
+    def _merge(self, index: pa.Table, numbers: Sequence[int], schema: pa.Schema) -> None:
+        """Writes the live rows of parts of one schema, `FULL_PART` rows or a bit more a part."""
+        parts = index["part"].to_numpy()
+        live = [index.filter(pa.array(parts == number)) for number in numbers]
+        tables = (table for rows in live for table in self.read(rows, schema.names))
+        for first in tables:
+            with (
+                replacing(self._next("merged")) as path,
+                pq.ParquetWriter(path, schema, **_WRITING) as writer,
+            ):
+                written = 0
+                for table in itertools.chain([first], tables):
+                    writer.write_table(table)
+                    written += table.num_rows
+                    if written >= FULL_PART:
+                        break
+
+    def _light(self, number: int, part: Path) -> pa.Table:
+        file = _open(part)
+        names = [*_LIGHT.names, "error"]
+        table = _reading(part, lambda: file.read(names))
+        count = table.num_rows
+        has_features = "features" in file.schema_arrow.names
+        light = _reading(part, lambda: table.select(_LIGHT.names).cast(_LIGHT))
+        columns = [
+            *light.columns,
+            table["error"].is_valid(),
+            pa.array(np.full(count, has_features)),
+            pa.array(np.full(count, number, np.int32)),
+            pa.array(np.arange(count, dtype=np.int32)),
+        ]
+        return pa.table(columns, schema=_INDEX)
+
+
+class Contents:
+    """Finds rows by the content of their image.
+
+    Args:
+        parts: where the rows are.
+        index: the rows of `Parts.index` to find, all of classified images.
+    """
+
+    def __init__(self, parts: Parts, index: pa.Table) -> None:
+        places = np.lexsort((index["row"].to_numpy(), index["part"].to_numpy()))
+        digests = [_digests(table["content"]) for table in parts.read(index, ["content"])]
+        keys = np.concatenate(digests) if digests else np.empty(0, "S16")
+        order = np.argsort(keys, kind="stable")
+        self._parts, self._index = parts, index
+        self._keys, self._places = keys[order], places[order]
+
+    def find(self, content: str) -> int | None:
+        """Looks an xxh3-128 (hex) up; gives a value for `Row.known`, or None."""
+        key = np.bytes_(unhexlify(content))
+        position = int(np.searchsorted(self._keys, key))
+        there = position < len(self._keys) and self._keys[position] == key
+        return int(self._places[position]) if there else None
+
+    def fill(self, rows: Sequence[Row], features: bool) -> None:
+        """Fills in, for rows that are ``known``, what the earlier rows say.
+
+        Args:
+            rows: any rows.
+            features: whether to bring the features along.
+
+        Raises:
+            OutputError: a part is damaged.
+        """
+        part, place = self._index["part"].to_numpy(), self._index["row"].to_numpy()
+        same = [row for row in rows if row.known is not None]
+        same.sort(key=lambda row: (part[row.known], place[row.known]))
+        earlier = self._index.take(pa.array([row.known for row in same], pa.int64()))
+        columns = ["error", "run", "probabilities", *(["features"] if features else [])]
+        waiting = iter(same)
+        for table in self._parts.read(earlier, columns):
+            vectors = {name: matrix(table[name]) for name in columns[2:]}
+            errors, runs = table["error"].to_pylist(), table["run"].to_pylist()
+            for i in range(table.num_rows):
+                row = next(waiting)
+                row.error, row.run = errors[i], runs[i]
+                row.probabilities = vectors["probabilities"][i]
+                row.features = vectors["features"][i] if features else None
+
+
+def _digests(column: pa.ChunkedArray) -> npt.NDArray[np.bytes_]:
+    """Turns digests in hex into bytes, all at once."""
+    text = "".join(column.to_pylist())
+    return np.frombuffer(unhexlify(text), "S16")
+
+
+def matrix(column: pa.ChunkedArray) -> Floats:
+    """Turns a column of vectors, without nulls, into float32 [N, D]."""
+    vectors = column.combine_chunks()
+    if vectors.null_count:
+        raise ValueError("a vector is missing")
+    flat = vectors.flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat, dtype=np.float32).reshape(len(vectors), -1)
+
+
+_WRITING: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
+
+
+def _table(rows: Sequence[Row], classes: Sequence[str], model: str, run: str) -> pa.Table:
+    best = [None if row.probabilities is None else int(row.probabilities.argmax()) for row in rows]
+    confidences = [
+        None if row.probabilities is None or i is None else row.probabilities[i]
+        for row, i in zip(rows, best, strict=True)
+    ]
+    columns: dict[str, Any] = {
+        "path": pa.array([row.path for row in rows], pa.string()),
+        "bytes": pa.array([row.bytes for row in rows], pa.int64()),
+        "mtime_ns": pa.array([row.mtime_ns for row in rows], pa.int64()),
+        "content": pa.array([row.content for row in rows], pa.string()),
+        "model": pa.array([model] * len(rows), pa.string()),
+        "run": pa.array([row.run or run for row in rows], pa.string()),
+        "status": pa.array([row.status for row in rows], pa.string()),
+        "error": pa.array([row.error for row in rows], pa.string()),
+        "label": pa.array([None if i is None else classes[i] for i in best], pa.string()),
+        "confidence": pa.array(confidences, pa.float32()),
+        "probabilities": _vectors([row.probabilities for row in rows], len(classes)),
+    }
+    dimension = next((len(row.features) for row in rows if row.features is not None), 0)
+    if dimension:
+        columns["features"] = _vectors([row.features for row in rows], dimension)
+    return pa.table(columns)
+
+
+def _vectors(vectors: Sequence[Floats | None], dimension: int) -> pa.Array:
+    missing = np.array([vector is None for vector in vectors])
+    flat = np.zeros((len(vectors), dimension), np.float32)
+    for i, vector in enumerate(vectors):
+        if vector is not None:
+            flat[i] = vector
+    return pa.FixedSizeListArray.from_arrays(
+        pa.array(flat.ravel()), dimension, mask=pa.array(missing)
+    )
+
+
+def _open(part: Path) -> pq.ParquetFile:
+    return _reading(part, lambda: pq.ParquetFile(part, page_checksum_verification=True))
+
+
+def _read(part: Path, columns: Sequence[str] | None) -> pa.Table:
+    """Reads the columns that the part has; None means all."""
+    file = _open(part)
+    names = file.schema_arrow.names
+    there = names if columns is None else [name for name in columns if name in names]
+    return _reading(part, lambda: file.read(there))
+
+
+def _reading(part: Path, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+        raise OutputError(
+            f"the part {part} is damaged ({error}); delete it and run again: its images will be "
+            "classified anew."
+        ) from error
