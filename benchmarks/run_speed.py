@@ -1,0 +1,190 @@
+"""How fast `boatinfer run` is, beside its floor, Keras, and what one writes by hand.
+
+Usage: python benchmarks/run_speed.py FOLDER [--repeats 3] [--small 1300]
+
+FOLDER holds images in class folders. All use the built-in network (Keras: the same layers
+with random weights) on the same machine in turn, so the ratios hold though machines vary:
+
+floor    threads that read, decode and infer in the barest loop, and keep nothing
+run      `boatinfer run`, fresh, with everything written
+keras    `image_dataset_from_directory` + `predict`; its second pass over the data
+keras 1  the same, its first pass
+pillow   Pillow in a thread pool and onnxruntime, what one writes by hand
+
+Steady state is images a second without start-up; whole processes are seconds for the
+first images only, start-up included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from measure import measure
+
+BATCH = 32
+
+
+def image_files(folder: Path) -> list[Path]:
+    """All JPEGs of the folder, sorted."""
+    return sorted(folder.rglob("*.jpg"))
+
+
+def threaded(work: Callable[[list[Path]], object], files: list[Path]) -> float:
+    """Images a second of ``work`` on batches in as many threads as there are CPUs."""
+    from boatinfer.engines.local import usable_cpus
+
+    batches: Iterable[list[Path]] = (files[i : i + BATCH] for i in range(0, len(files), BATCH))
+    with ThreadPoolExecutor(usable_cpus()) as pool:
+        started = time.perf_counter()
+        for _ in pool.map(work, batches):
+            pass
+        return len(files) / (time.perf_counter() - started)
+
+
+def floor(folder: Path) -> dict[str, float]:
+    """The barest loop with the project's own reader and network."""
+    from boatinfer import images
+    from boatinfer.model import open_model
+
+    model = open_model(threads=1)
+
+    def work(files: list[Path]) -> None:
+        model.infer(np.stack([images.read(f.read_bytes(), model.card.image) for f in files]))
+
+    return {"floor": threaded(work, image_files(folder))}
+
+
+def pillow(folder: Path) -> dict[str, float]:
+    """Pillow and onnxruntime, as in many a script."""
+    import onnxruntime
+    from PIL import Image
+
+    from boatinfer.model import BUILT_IN
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(BUILT_IN), options)
+
+    def work(files: list[Path]) -> None:
+        batch = [np.asarray(Image.open(f).convert("RGB").resize((100, 30))) for f in files]
+        session.run(["probabilities"], {"image": np.stack(batch)})
+
+    return {"pillow": threaded(work, image_files(folder))}
+
+
+def keras(folder: Path, passes: int = 2) -> dict[str, float]:
+    """Keras' own way to read a folder and classify it."""
+    from boattrain.backend import load_keras
+    from boattrain.networks import cnn
+
+    backend = load_keras()
+    model = cnn(30, 100, 16)
+    data = backend.utils.image_dataset_from_directory(
+        folder, image_size=(30, 100), batch_size=BATCH, shuffle=False, labels=None, verbose=False
+    )
+    speeds = []
+    for _ in range(passes):
+        started = time.perf_counter()
+        count = len(model.predict(data, verbose=0))
+        speeds.append(count / (time.perf_counter() - started))
+    return dict(zip(["keras 1", "keras"], speeds, strict=False))
+
+
+def run(folder: Path) -> dict[str, float]:
+    """The command itself, in a process of its own, into an empty folder."""
+    with tempfile.TemporaryDirectory() as out:
+        command = [sys.executable, "-m", "boatinfer", "run", str(folder), "-o", out, "--json"]
+        printed = subprocess.run(command, capture_output=True, check=True).stdout
+    return {"run": json.loads(printed)["images_per_second"]}
+
+
+def keras_once(folder: Path) -> dict[str, float]:
+    """One pass only: what somebody does who classifies a folder once."""
+    return keras(folder, passes=1)
+
+
+STEADY = {"floor": floor, "run": run, "keras": keras, "pillow": pillow}
+PARTS = STEADY | {"keras 1": keras_once}
+
+
+def steady(folder: Path, repeats: int) -> dict[str, list[float]]:
+    """Steady state of each, in turn, every one in a process of its own."""
+    figures: dict[str, list[float]] = {}
+    for _, name in itertools.product(range(repeats), STEADY):
+        found = json.loads(measure([sys.executable, __file__, str(folder), "--only", name]).output)
+        for key, value in found.items():
+            figures.setdefault(key, []).append(value)
+    return figures
+
+
+def whole(folder: Path, repeats: int) -> dict[str, list[tuple[float, float]]]:
+    """Seconds and peak MB of whole processes, in turn."""
+    command = [sys.executable, "-m", "boatinfer", "run", str(folder), "-o"]
+    out = tempfile.mkdtemp(prefix="run-speed-")
+    commands = {
+        "run": [*command, out],
+        "run --no-report": [*command, out, "--no-report"],
+        "keras 1": [sys.executable, __file__, str(folder), "--only", "keras 1"],
+        "pillow": [sys.executable, __file__, str(folder), "--only", "pillow"],
+    }
+    figures: dict[str, list[tuple[float, float]]] = {}
+    for _, (name, arguments) in itertools.product(range(repeats), commands.items()):
+        shutil.rmtree(out, ignore_errors=True)
+        done = measure(arguments)
+        figures.setdefault(name, []).append((done.seconds, done.memory))
+    shutil.rmtree(out, ignore_errors=True)
+    return figures
+
+
+def first_images(folder: Path, count: int) -> Path:
+    """A folder of links to the first images, in their class folders."""
+    small = Path(tempfile.mkdtemp(prefix="run-speed-"))
+    files = image_files(folder)
+    for file in files[:: max(1, len(files) // count)][:count]:
+        (small / file.parent.name).mkdir(exist_ok=True)
+        shutil.copy(file, small / file.parent.name)
+    return small
+
+
+def main() -> None:
+    """Prints the two tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--small", type=int, default=1300)
+    parser.add_argument("--only", choices=list(PARTS), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.only:
+        print(json.dumps(PARTS[arguments.only](arguments.folder)))
+        return
+    figures = steady(arguments.folder, arguments.repeats)
+    speeds = {name: statistics.median(values) for name, values in figures.items()}
+    print(f"{'steady state':<18} {'images/s':>9} {'run is':>8}")
+    for name, speed in speeds.items():
+        print(f"{name:<18} {speed:>9,.0f} {speeds['run'] / speed:>7.2f}x")
+    small = first_images(arguments.folder, arguments.small)
+    processes = whole(small, arguments.repeats)
+    count = len(image_files(small))
+    shutil.rmtree(small)
+    base = statistics.median(seconds for seconds, _ in processes["keras 1"])
+    print(f"\n{f'whole, {count:,} images':<20} {'seconds':>7} {'peak MB':>8} {'than keras':>11}")
+    for name, values in processes.items():
+        seconds = statistics.median(v for v, _ in values)
+        memory = statistics.median(v for _, v in values)
+        print(f"{name:<20} {seconds:>7.2f} {memory:>8.0f} {base / seconds:>10.2f}x")
+
+
+if __name__ == "__main__":
+    main()
