@@ -123,7 +123,8 @@ def _read_jpeg(data: bytes, spec: ImageSpec, damage: list[str] | None) -> Pixels
     except (ValueError, KeyError) as error:
         if _is_unusual(data):
             return None
-        raise ImageError(Failure.CORRUPT, f"its header cannot be read: {error}") from error
+        message = "a JPEG whose header is cut off or damaged"
+        raise ImageError(Failure.CORRUPT, message) from error
     _refuse_bomb(height, width)
     orientation = _orientation(data) if spec.orientation else 1
     scale = _least_size(height, width, spec, swapped=orientation > 4)
@@ -228,8 +229,6 @@ def _read_any(data: bytes, spec: ImageSpec) -> Pixels:
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError as error:
-        if data.startswith(_JPEG):
-            raise ImageError(Failure.CORRUPT, "a JPEG cut off in its header") from error
         raise ImageError(Failure.NOT_AN_IMAGE, "no known image format") from error
     except Image.DecompressionBombError as error:
         raise ImageError(Failure.TOO_LARGE, f"more than {MAX_PIXELS:,} pixels") from error

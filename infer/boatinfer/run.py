@@ -45,7 +45,7 @@ PART_ROWS = 4096
 PART_SECONDS = 30.0
 
 #: Pixels that make a batch of default size, up to 32 images.
-_BATCH_PIXELS = 2_000_000
+_BATCH_PIXELS = 1_000_000
 
 
 class Progress(NamedTuple):
