@@ -11,7 +11,7 @@ import numpy as np
 
 from boatexport.options import ExportOptions
 from boatinfer.card import Card, Golden, ImageSpec, decode_card, decode_golden
-from boatinfer.errors import ImageError, ModelError, UsageError
+from boatinfer.errors import ImageError, ModelError, UsageError, first_line
 from boatinfer.files import replacing, require_folder
 from boatinfer.golden import MOST_IMAGES, golden_image_bytes, make_golden
 from boatinfer.model import load
@@ -107,7 +107,7 @@ def _load(path: Path) -> Any:
         return keras.models.load_model(path, compile=False)
     except Exception as error:  # keras raises whatever it stumbles over in a damaged file
         raise ModelError(
-            f"{path} cannot be loaded as a Keras model ({str(error).splitlines()[0]}); train again."
+            f"{path} cannot be loaded as a Keras model ({first_line(error)}); train again."
         ) from error
 
 

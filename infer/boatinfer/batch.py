@@ -10,7 +10,7 @@ import numpy as np
 import xxhash
 
 from boatinfer import images
-from boatinfer.errors import Failure, ImageError
+from boatinfer.errors import Failure, ImageError, first_line
 from boatinfer.images import Pixels
 from boatinfer.model import Floats, Model
 from boatinfer.options import Device
@@ -85,7 +85,7 @@ class Classifier:
         try:
             probabilities, features = self._outputs(pixels, len(rows))
         except Exception as error:  # onnxruntime has a dozen exception types
-            self._infer_singly(rows, pixels, str(error))
+            self._infer_singly(rows, pixels, first_line(error))
             return
         for i, row in enumerate(rows):
             if not np.isfinite(probabilities[i]).all():
@@ -107,7 +107,7 @@ class Classifier:
     def _infer_singly(self, rows: list[Row], pixels: Pixels, reason: str) -> None:
         """Finds the image that a failed batch is to blame on."""
         if len(rows) == 1:
-            rows[0].status, rows[0].error = Failure.INFERENCE_FAILED.value, reason.splitlines()[0]
+            rows[0].status, rows[0].error = Failure.INFERENCE_FAILED.value, reason
             return
         for i, row in enumerate(rows):
             self._infer([row], pixels[i : i + 1])

@@ -29,6 +29,7 @@ __all__ = [
     "OutputError",
     "RunInterruptedError",
     "UsageError",
+    "first_line",
 ]
 
 #: Exit code of a complete run in which more images failed than ``--max-failures`` allows.
@@ -106,3 +107,8 @@ class ImageError(Exception):
     def __init__(self, reason: Failure, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+def first_line(error: BaseException) -> str:
+    """What a library's exception says in its first line; its kind if it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

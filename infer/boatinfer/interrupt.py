@@ -38,7 +38,9 @@ def stop_on_signals() -> Iterator[Stop]:
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may set handlers; its owner decides
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    # What whoever started us wants ignored stays ignored.
+    before = {n: h for n, h in handlers.items() if h not in {None, signal.SIG_IGN}}
 
     def note(number: int, _: object) -> None:
         stop.signal_number = number

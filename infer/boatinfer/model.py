@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from boatinfer import images
 from boatinfer.card import TOLERANCE, Card, Golden, InputSpec, from_metadata
-from boatinfer.errors import DeviceError, Failure, ImageError, ModelError, UsageError
+from boatinfer.errors import DeviceError, Failure, ImageError, ModelError, UsageError, first_line
 from boatinfer.images import Pixels
 from boatinfer.options import Device
 from boatinfer.quiet import native_chatter_hidden
@@ -137,9 +137,9 @@ class Model:
         try:
             probabilities, features = self.infer(np.stack(pixels))
         except Exception as error:  # onnxruntime has a dozen exception types
-            reason = str(error).splitlines()[0]
             raise ModelError(
-                f"{self.path} cannot be run on {self.device} ({reason}); export the model again."
+                f"{self.path} cannot be run on {self.device} ({first_line(error)}); export the "
+                "model again."
             ) from error
         wide = None if features is None else features.shape[1]
         described = self.card.features
@@ -241,9 +241,8 @@ def _session(content: bytes, path: Path, device: Device, threads: int) -> tuple[
                 ort.preload_dlls(directory="")
             session = ort.InferenceSession(content, options, providers=providers)
     except Exception as error:  # onnxruntime has a dozen exception types with no common base
-        reason = str(error).splitlines()[0]
         raise ModelError(
-            f"{path} is not an ONNX model that onnxruntime can load ({reason}); "
+            f"{path} is not an ONNX model that onnxruntime can load ({first_line(error)}); "
             "export the model again."
         ) from error
     used = Device.CUDA if "CUDAExecutionProvider" in session.get_providers() else Device.CPU

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import enum
 import os
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+
+from boatinfer.errors import UsageError
 
 __all__ = ["Device", "FitOptions", "RunOptions"]
 
@@ -19,6 +22,14 @@ class Device(enum.StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+
+
+_BOUNDS = [
+    ("top", 1, 10),
+    ("batch_size", 1, 65_536),
+    ("threads", 1, 65_536),
+    ("limit", 1, sys.maxsize),
+]
 
 
 @dataclass(frozen=True)
@@ -103,6 +114,11 @@ class RunOptions:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, Path(value))
+        object.__setattr__(self, "exclude", [pattern.rstrip("/") for pattern in self.exclude])
+        for name, least, most in _BOUNDS:
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise UsageError(f"{name} must be from {least} to {most:,}, not {value}.")
 
 
 @dataclass(frozen=True)

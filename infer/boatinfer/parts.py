@@ -1,16 +1,19 @@
 """The parts of a results folder: immutable Parquet files, one row per image worked on.
 
-Parts are numbered in the order in which they were written, and a later part's row replaces
-an earlier row of the same path. A part has its name only once it is whole and on disk, so
-a killed run leaves nothing half.
+A part's name is its number and the digest of its bytes. Parts are numbered in the order in
+which they were written, and a later part's row replaces an earlier row of the same path. A
+part has its name only once it is whole and on disk, so a killed run leaves nothing half.
 """
 
 from __future__ import annotations
 
+import collections
+import contextlib
 import itertools
 from binascii import unhexlify
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +21,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+import xxhash
 
 from boatinfer.errors import OutputError
-from boatinfer.files import replacing
+from boatinfer.files import replacing, writing
 from boatinfer.model import Floats
 
 __all__ = ["OK", "Contents", "Parts", "Row", "matrix"]
@@ -32,6 +36,8 @@ OK = "ok"
 MANY_PARTS = 64
 #: A part with fewer rows is small; merging makes parts of at least as many.
 FULL_PART = 65_536
+#: A part of more bytes in memory is full too.
+FULL_BYTES = 64 * 2**20
 
 _LIGHT = pa.schema(
     [
@@ -108,10 +114,10 @@ class Parts:
             run: the run's id.
 
         Raises:
-            OSError: the disk is full, read-only, or gone.
+            OutputError: the disk is full, read-only, or gone.
         """
-        with replacing(self._next(run)) as path:
-            pq.write_table(_table(rows, classes, model, run), path, **_WRITING)
+        with self._writer() as sink:
+            pq.write_table(_table(rows, classes, model, run), sink, **_WRITING)
 
     def index(self) -> pa.Table:
         """The last row of every path ever recorded, without its heavy columns.
@@ -119,13 +125,13 @@ class Parts:
         Returns:
             A table with the columns ``path``, ``bytes``, ``mtime_ns``, ``status``, ``model``,
             ``run``; ``damaged`` (it failed, or was classified in spite of a warning);
-            ``has_features`` (its part has features); ``part`` and ``row``, which say where
-            it is.
+            ``has_features`` (its part has features); ``part`` and ``row``, the number of its
+            part and its place therein.
 
         Raises:
             OutputError: a part is damaged.
         """
-        tables = [self._light(number, part) for number, part in enumerate(self.files())]
+        tables = [self._light(part) for part in self.files()]
         if not tables:
             return _INDEX.empty_table()
         table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
@@ -144,10 +150,18 @@ class Parts:
         Yields:
             One table per part that holds any of the rows; together they are in the order of
             ``part`` and ``row``.
+
+        Raises:
+            OutputError: a part is damaged, or has gone since the index was read.
         """
-        files = self.files()
+        files = {_number(file): file for file in self.files()}
         parts, rows = index["part"].to_numpy(), index["row"].to_numpy()
         for number in np.unique(parts):
+            if number not in files:
+                raise OutputError(
+                    f"the part {number} of {self.folder} has gone: a run is changing it; try "
+                    "again when it has ended."
+                )
             chosen = np.sort(rows[parts == number])
             table = _read(files[number], columns)
             whole = np.array_equal(chosen, np.arange(table.num_rows))
@@ -163,68 +177,90 @@ class Parts:
             index: what `index` gives now.
 
         Raises:
-            OSError: the disk is full, read-only, or gone.
+            OutputError: the disk is full, read-only, or gone, or a part is damaged.
         """
-        files = self.files()
-        sizes = np.array([pq.read_metadata(file).num_rows for file in files])
-        live = np.bincount(index["part"].to_numpy(), minlength=len(files))
-        worn = np.flatnonzero((sizes < FULL_PART) | (live < sizes / 2))
+        worn = self._worn(index)
         if len(worn) < MANY_PARTS:
             return
-        schemas = {number: pq.read_schema(files[number]) for number in worn}
-        while worn.size:
-            schema = schemas[worn[0]]
-            alike = [int(number) for number in worn if schemas[number].equals(schema)]
+        schemas = {file: _reading(file, partial(pq.read_schema, file)) for file in worn}
+        waiting = list(worn)
+        while waiting:
+            schema = schemas[waiting[0]]
+            alike = [file for file in waiting if schemas[file].equals(schema)]
             self._merge(index, alike, schema)
-            worn = np.setdiff1d(worn, alike)
-        for number in schemas:
-            files[number].unlink()
+            waiting = [file for file in waiting if file not in alike]
+        with writing(self.folder):
+            for file in worn:
+                file.unlink()
+
+    def _worn(self, index: pa.Table) -> list[Path]:
+        """The parts that are small, or of which most is out of date."""
+        live = collections.Counter(index["part"].to_pylist())
+        worn = []
+        for file in self.files():
+            rows = _reading(file, partial(pq.read_metadata, file)).num_rows
+            small = rows < FULL_PART and file.stat().st_size < FULL_BYTES / 2
+            if small or live[_number(file)] < rows / 2:
+                worn.append(file)
+        return worn
 
     def damage(self) -> Iterator[str]:
-        """Reads every part in full, checksums included, and tells of each that is damaged."""
+        """Reads every part in full and tells of each that is not as it was written."""
         for part in self.files():
             try:
-                _read(part, None)
-            except OutputError as error:
-                yield str(error)
+                if _digest(part.read_bytes()) != part.stem.split("-")[1]:
+                    yield f"the part {part} is damaged; delete it and run again."
+            except OSError as error:
+                yield f"the part {part} cannot be read: {error.strerror}."
 
-    def _next(self, run: str) -> Path:
+    @contextlib.contextmanager
+    def _writer(self) -> Iterator[pa.BufferOutputStream]:
+        """Gives what to write a new part to; it is named by its number and its digest."""
+        sink = pa.BufferOutputStream()
+        yield sink
+        content = sink.getvalue()
         files = self.files()
-        number = int(files[-1].name.split("-")[0]) + 1 if files else 1
-        return self.folder / f"{number:06d}-{run}.parquet"
+        number = _number(files[-1]) + 1 if files else 1
+        with replacing(self.folder / f"{number:06d}-{_digest(content)}.parquet") as path:
+            path.write_bytes(content)
 
-    def _merge(self, index: pa.Table, numbers: Sequence[int], schema: pa.Schema) -> None:
-        """Writes the live rows of parts of one schema, `FULL_PART` rows or a bit more a part."""
+    def _merge(self, index: pa.Table, files: Sequence[Path], schema: pa.Schema) -> None:
+        """Writes the live rows of parts of one schema as parts of about full size."""
         parts = index["part"].to_numpy()
-        live = [index.filter(pa.array(parts == number)) for number in numbers]
+        live = [index.filter(pa.array(parts == _number(file))) for file in files]
         tables = (table for rows in live for table in self.read(rows, schema.names))
         for first in tables:
-            with (
-                replacing(self._next("merged")) as path,
-                pq.ParquetWriter(path, schema, **_WRITING) as writer,
-            ):
-                written = 0
+            with self._writer() as sink, pq.ParquetWriter(sink, schema, **_WRITING) as writer:
+                rows = size = 0
                 for table in itertools.chain([first], tables):
                     writer.write_table(table)
-                    written += table.num_rows
-                    if written >= FULL_PART:
+                    rows, size = rows + table.num_rows, size + table.nbytes
+                    if rows >= FULL_PART or size >= FULL_BYTES:
                         break
 
-    def _light(self, number: int, part: Path) -> pa.Table:
+    def _light(self, part: Path) -> pa.Table:
         file = _open(part)
-        names = [*_LIGHT.names, "error"]
-        table = _reading(part, lambda: file.read(names))
-        count = table.num_rows
-        has_features = "features" in file.schema_arrow.names
+        table = _reading(part, lambda: file.read([*_LIGHT.names, "error"]))
         light = _reading(part, lambda: table.select(_LIGHT.names).cast(_LIGHT))
+        error = _reading(part, lambda: table["error"])
+        count = table.num_rows
         columns = [
             *light.columns,
-            table["error"].is_valid(),
-            pa.array(np.full(count, has_features)),
-            pa.array(np.full(count, number, np.int32)),
+            error.is_valid(),
+            pa.array(np.full(count, "features" in file.schema_arrow.names)),
+            pa.array(np.full(count, _number(part), np.int32)),
             pa.array(np.arange(count, dtype=np.int32)),
         ]
         return pa.table(columns, schema=_INDEX)
+
+
+def _number(part: Path) -> int:
+    return int(part.name[:6])
+
+
+def _digest(content: Any) -> str:
+    """xxh3-64 of a part's bytes, hex: what its name says, so that damage can be told."""
+    return xxhash.xxh3_64_hexdigest(content)
 
 
 class Contents:
@@ -245,7 +281,7 @@ class Contents:
 
     def find(self, content: str) -> int | None:
         """Looks an xxh3-128 (hex) up; gives a value for `Row.known`, or None."""
-        key = np.bytes_(unhexlify(content))
+        key = np.array(unhexlify(content), "S16")[()]  # numpy strips NUL bytes at the end
         position = int(np.searchsorted(self._keys, key))
         there = position < len(self._keys) and self._keys[position] == key
         return int(self._places[position]) if there else None

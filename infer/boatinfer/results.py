@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -65,6 +66,17 @@ class Summary(msgspec.Struct, kw_only=True):
     error: str | None = None
 
 
+#: What a results folder has, and what a killed run may leave in it.
+_OURS = {
+    *("parts", "runs", "predictions.csv", "failures.csv", "run.json", "report.html"),
+    *(".lock", ".holder", ".current.parquet"),
+}
+_LEFTOVER = re.compile(
+    r"\.(predictions\.csv|failures\.csv|run\.json|report\.html|\.current\.parquet"
+    rf"|\d{{6}}-[0-9a-f]{{16}}\.parquet|[0-9TZ.]+\.json)\.\d+{re.escape(TEMPORARY)}"
+)
+
+
 class Results:
     """One results folder.
 
@@ -80,11 +92,13 @@ class Results:
         self.report = out / "report.html"
         self.run_json = out / "run.json"
 
+    def exist(self) -> bool:
+        """Whether a run has been here."""
+        return os.path.isdir(self.parts.folder)  # noqa: PTH112 (never raises)
+
     @contextlib.contextmanager
     def hold(self, folder: str) -> Iterator[None]:
         """Makes the folder if need be and holds it against other runs.
-
-        What was made goes again if the body leaves nothing in it.
 
         Args:
             folder: text of the scanned folder's path, which the results belong to.
@@ -95,12 +109,10 @@ class Results:
             OutputError: it cannot be written.
         """
         self._refuse_other(folder)
-        made = [path for path in (self.out, *self.out.parents) if not path.exists()]
-        folders = [self.parts.folder, self.out / "runs"]
         lock = FileLock(self.out / ".lock", timeout=0)
         with writing(self.out):
-            for path in folders:
-                path.mkdir(parents=True, exist_ok=True)
+            self.parts.folder.mkdir(parents=True, exist_ok=True)
+            (self.out / "runs").mkdir(exist_ok=True)
             try:
                 lock.acquire()
             except Timeout:
@@ -108,14 +120,12 @@ class Results:
         try:
             with writing(self.out):
                 self._note_holder()
-                self._clean([self.out, *folders])
+                self._clean()
             yield
         finally:
             with contextlib.suppress(OSError):
                 self._holder.unlink(missing_ok=True)
             lock.release()
-            if made and not self.run_json.exists():
-                _remove_empty([*folders, *made], self.out / ".lock")
 
     @property
     def _holder(self) -> Path:
@@ -123,20 +133,21 @@ class Results:
 
     def _note_holder(self) -> None:
         since = datetime.now(UTC).isoformat(timespec="seconds")
-        self._holder.write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}")
+        who = f"process {os.getpid()} on {socket.gethostname()} since {since}"
+        self._holder.write_text(who, encoding="utf-8")
 
     def _held_by(self) -> str:
         try:
-            who = self._holder.read_text()
+            who = self._holder.read_text(encoding="utf-8")
         except OSError:
             who = "another process"
         return f"{self.out} is held by {who}; wait until that run has ended, or choose another -o."
 
-    def _clean(self, folders: list[Path]) -> None:
+    def _clean(self) -> None:
         """Removes what killed runs left half-written, and nothing else."""
-        for folder in folders:
-            for leftover in folder.glob(f".*.*{TEMPORARY}"):
-                if leftover.is_file() and leftover.suffixes[-2].removeprefix(".").isdigit():
+        for folder in (self.out, self.parts.folder, self.out / "runs"):
+            for leftover in folder.iterdir():
+                if _LEFTOVER.fullmatch(leftover.name) and leftover.is_file():
                     leftover.unlink()
 
     def _refuse_other(self, folder: str) -> None:
@@ -155,12 +166,12 @@ class Results:
                 "folder with -o."
             )
         with writing(self.out):
-            strange = last is None and self.out.is_dir() and not self.parts.folder.exists()
-            if strange and any(self.out.iterdir()):
-                raise UsageError(
-                    f"{self.out} holds something else than results; choose a new or empty folder "
-                    "with -o."
-                )
+            names = {path.name for path in self.out.iterdir()} if self.out.exists() else set()
+        if last is None and not names <= _OURS:
+            raise UsageError(
+                f"{self.out} holds something else than results; choose a new or empty folder "
+                "with -o."
+            )
 
     def last_run(self) -> Summary | None:
         """Reads ``run.json``; None where there is none yet.
@@ -185,10 +196,10 @@ class Results:
                 temporary.write_bytes(text)
 
     def write_current(self, rows: pa.Table) -> None:
-        """Notes which images are current: the classified ones among the rows of this run."""
-        sound = rows.filter(pc.equal(rows["status"], OK))
+        """Notes which images are current: those of the rows of this run."""
+        found = pa.table({"path": rows["path"], "classified": pc.equal(rows["status"], OK)})
         with replacing(self._current) as temporary:
-            pq.write_table(sound.select(["path"]), temporary, compression="zstd")
+            pq.write_table(found, temporary, compression="zstd")
 
     def current(self) -> pa.Table:
         """`Parts.index` narrowed to the classified images of the last run.
@@ -199,21 +210,20 @@ class Results:
         """
         last = self._last_finished()
         try:
-            paths = pq.read_table(self._current)["path"].combine_chunks()
+            found = pq.read_table(self._current)
         except (OSError, pa.ArrowException) as error:
             raise OutputError(
                 f"{self._current} cannot be read ({error}); run again to have it written anew."
             ) from error
         index = self.parts.index()
-        index = index.filter(pc.is_in(index["path"], value_set=paths))
-        sound = pc.and_(pc.equal(index["status"], OK), pc.equal(index["model"], last.model))
-        index = index.filter(sound)
-        if index.num_rows != last.classified + last.reused:
+        index = index.filter(pc.is_in(index["path"], value_set=found["path"].combine_chunks()))
+        if not index.num_rows == found.num_rows == last.found:
             raise OutputError(
                 f"parts are missing from {self.parts.folder}; run again: their images will be "
                 "classified anew."
             )
-        return index
+        sound = pc.and_(pc.equal(index["status"], OK), pc.equal(index["model"], last.model))
+        return index.filter(sound)
 
     def _last_finished(self) -> Summary:
         last = self.last_run()
@@ -260,11 +270,12 @@ class Results:
         """
         damaged = list(self.parts.damage())
         yield from damaged
-        if not damaged:
-            try:
-                self.current()
-            except OutputError as error:
-                yield str(error)
+        if damaged:
+            return
+        try:
+            self.current()
+        except OutputError as error:
+            yield str(error)
 
 
 def csv_safe(table: pa.Table) -> pa.Table:
@@ -280,11 +291,3 @@ def csv_safe(table: pa.Table) -> pa.Table:
             safe = pc.replace_substring_regex(text, _FORMULA, before)
             table = table.set_column(number, name, safe)
     return table
-
-
-def _remove_empty(folders: list[Path], lock: Path) -> None:
-    """Removes folders that hold nothing, the inner ones first."""
-    with contextlib.suppress(OSError):
-        lock.unlink(missing_ok=True)
-        for folder in folders:
-            folder.rmdir()

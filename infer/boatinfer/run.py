@@ -75,13 +75,16 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
     """
     allowed = _allowance(options.max_failures)
     folder, results = Path(os.path.realpath(options.folder)), Results(options.results_folder)
-    if not folder.is_dir():
-        next(scan(folder))  # says what is wrong with it
     summary = _begin(folder)
-    with stop_on_signals() as stop, results.hold(summary.folder):
+    with stop_on_signals() as stop, contextlib.ExitStack() as held:
         night = _Night(options, folder, results, summary, stop, progress)
+        if results.exist():  # then a second run ends at once
+            held.enter_context(results.hold(summary.folder))
         try:
-            night.work(allowed)
+            started = night.start()
+            if not results.exist():  # and only a run that can start makes a new folder
+                held.enter_context(results.hold(summary.folder))
+            night.work(started, allowed)
         except Exception as error:
             night.fail(error)
             raise
@@ -100,32 +103,42 @@ class _Night:
     progress: Callable[[Progress], None]
     started: float = field(default_factory=time.monotonic)
 
-    def work(self, allowed: Callable[[int], float]) -> None:
-        """Does everything, from the listing to the report."""
-        results, summary, options = self.results, self.summary, self.options
+    def start(self) -> tuple[pa.Table, Model, svms.SVM | None]:
+        """Lists the images and opens the model: what can go wrong before anything is written."""
         found = self._listing()
-        model = open_model(options.model, options.device, threads=1)
-        svm = _load_svm(options.svm, model)
-        if options.features and model.card.features is None:
+        model = open_model(self.options.model, self.options.device, threads=1)
+        svm = _load_svm(self.options.svm, model)
+        if self.options.features and model.card.features is None:
             raise UsageError(f"{model.path} has no feature output, so --features cannot work.")
+        self.stop.check()
+        summary = self.summary
         summary.found, summary.versions = found.num_rows, _versions()
         summary.model, summary.model_name = model.digest, model.card.name
         summary.device = model.device.value
-        self.stop.check()
-        self._report(None)
-        results.write_summary(summary)
+        return found, model, svm
 
-        before = len(results.parts.files())
-        known = plan.reusable(
-            results.parts.index(), model.digest, self.wants_features, options.lenient
-        )
+    def work(
+        self,
+        started: tuple[pa.Table, Model, svms.SVM | None],
+        allowed: Callable[[int], float],
+    ) -> None:
+        """Classifies, proves and summarises."""
+        results, summary, options = self.results, self.summary, self.options
+        found, model, svm = started
+        results.write_summary(summary)
+        self._report(None)
+
+        index = results.parts.index()
+        known = plan.reusable(index, model.digest, self.wants_features, options.lenient)
         known = known.slice(0, 0) if options.fresh else known
         todo = plan.todo(found, known)
+        last_part = pc.max(index["part"]).as_py() or 0
         self.progress(Progress(todo.num_rows, 0, 0))
         if todo.num_rows:
             self._classify(model, todo, Contents(results.parts, known))
         index = results.parts.index()
-        rows = self._prove(plan.current(found, index), todo, before)
+        rows = plan.current(found, index)
+        self._prove(rows, todo, last_part)
         if self.stop.signal_number:
             raise RunInterruptedError(
                 f"interrupted; {summary.classified + summary.reused:,} of {summary.found:,} "
@@ -140,21 +153,22 @@ class _Night:
         tables = predictions.write_tables(results, rows, model.card.classes, options.top, svm)
         results.write_current(rows)
         summary.labels = _counts(tables[0]["label"])
-        results.parts.compact(index)
         unlisted = pc.any(pc.ends_with(found["path"], "/")).as_py()
         too_many = unlisted or summary.failed > allowed(summary.found)
         self._close(TOO_MANY_FAILURES if too_many else 0)
         self._report(tables)
         results.write_summary(summary)
+        with contextlib.suppress(OutputError):  # mere housekeeping; the next run tries again
+            results.parts.compact(index)
 
     def fail(self, error: Exception) -> None:
         """Leaves word of a run that did not come to its end, where there is a place for it."""
-        if self.results.run_json.exists():
-            self.summary.complete, self.summary.error = False, str(error)
+        if os.path.exists(self.results.run_json):  # noqa: PTH110 (never raises)
+            self.summary.complete, self.summary.error = False, to_text(str(error))
             self._close(getattr(error, "exit_code", BoatinferError.exit_code))
             with contextlib.suppress(OutputError):  # the error itself says more
-                self._report(None)
                 self.results.write_summary(self.summary)
+                self._report(None)
 
     @property
     def wants_features(self) -> bool:
@@ -169,12 +183,14 @@ class _Night:
         if options.from_file is None:
             files = scan(self.folder, self.results.out, choice)
         else:
-            files = listed(self.folder, options.from_file)
+            files = listed(options.folder, options.from_file, choice)
         found = plan.listing(files, self.stop)
         if not found.num_rows:
+            source = f"the list {options.from_file}" if options.from_file else f"{options.folder}"
+            chosen = " that --include and --exclude choose" if include or exclude else ""
             raise UsageError(
-                f"the folder {options.folder} holds no image files; check the name, and that the "
-                "disk is there."
+                f"{source} holds no image files{chosen}; check the name, and that the disk is "
+                "there."
             )
         return found if options.limit is None else found.sort_by("path").slice(0, options.limit)
 
@@ -183,16 +199,19 @@ class _Night:
         started = written = time.monotonic()
         done = failed = 0
         pending: list[Row] = []
-        for rows in self._spread(model, todo, contents):
-            pending += rows
-            done += len(rows)
-            failed += sum(row.status != OK for row in rows)
-            self.progress(Progress(todo.num_rows, done, failed))
-            if len(pending) >= PART_ROWS or time.monotonic() - written >= PART_SECONDS:
+        try:
+            for rows in self._spread(model, todo, contents):
+                pending += rows
+                done += len(rows)
+                failed += sum(row.status != OK for row in rows)
+                if len(pending) >= PART_ROWS or time.monotonic() - written >= PART_SECONDS:
+                    recorded, pending = pending, []
+                    self._record(model, recorded, contents)
+                    written = time.monotonic()
+                self.progress(Progress(todo.num_rows, done, failed))
+        finally:  # whatever happened, what was done is kept
+            if pending:
                 self._record(model, pending, contents)
-                pending, written = [], time.monotonic()
-        if pending:
-            self._record(model, pending, contents)
         self.summary.images_per_second = round(done / (time.monotonic() - started), 1)
 
     def _spread(self, model: Model, todo: pa.Table, contents: Contents) -> Iterator[list[Row]]:
@@ -216,21 +235,18 @@ class _Night:
         contents.fill(rows, self.wants_features)
         self.results.parts.append(rows, model.card.classes, model.digest, self.summary.run)
 
-    def _prove(self, rows: pa.Table, todo: pa.Table, before: int) -> pa.Table:
+    def _prove(self, rows: pa.Table, todo: pa.Table, last_part: int) -> None:
         """Counts what became of every image found.
 
         Args:
             rows: the rows that the parts on disk have of the images found.
             todo: the images that were not known as they are now.
-            before: how many parts there were when the run began.
-
-        Returns:
-            ``rows``.
+            last_part: the number of the last part when the run began.
         """
         summary = self.summary
         sound = pc.equal(rows["status"], OK)
         ours = pc.equal(rows["run"], summary.run)
-        written = pc.greater_equal(rows["part"], before)
+        written = pc.greater(rows["part"], last_part)
         due = pc.is_in(rows["path"], value_set=todo["path"].combine_chunks())
         proved = pc.equal(written, due)  # what was due has a new row, the rest its old one
         summary.classified = _true(pc.and_(proved, pc.and_(sound, ours)))
@@ -239,7 +255,6 @@ class _Night:
         summary.failures = _counts(rows["status"].filter(pc.and_(proved, pc.invert(sound))))
         accounted = summary.classified + summary.reused + summary.failed
         summary.complete = accounted == rows.num_rows == summary.found
-        return rows
 
     def _close(self, exit_code: int) -> None:
         self.summary.finished = datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -12,12 +12,13 @@ text and `from_text` gives the name back.
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from fnmatch import translate
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,7 +89,7 @@ class Choice:
 
 
 def _matches(patterns: Iterable[str], name: str, path: str) -> bool:
-    return any(re.match(translate(p), path if "/" in p else name) for p in patterns)
+    return any(fnmatchcase(path if "/" in p else name, p) for p in patterns)
 
 
 def scan(folder: Path, skip: Path | None = None, choice: Choice | None = None) -> Iterator[Found]:
@@ -145,7 +146,7 @@ class _Walk:
                 with os.scandir(folder) as entries:
                     yield from self._listed(entries, prefix)
             except OSError:
-                yield Found(to_text(prefix), -1, -1)
+                yield Found(to_text(prefix) or "/", -1, -1)
 
     def _enters(self, folder: str) -> bool:
         identity = _identity(os.stat(folder))  # noqa: PTH116
@@ -201,13 +202,14 @@ def _found(entry: os.DirEntry[str], path: str) -> Found:
     return Found(to_text(path), status.st_size, status.st_mtime_ns)
 
 
-def listed(folder: Path, source: Path) -> Iterator[Found]:
-    """Reads the paths of the files to take from a list instead of the folder.
+def listed(folder: Path, source: Path, choice: Choice | None = None) -> Iterator[Found]:
+    """Takes the files that a list names instead of looking for them.
 
     Args:
-        folder: what relative paths are relative to.
+        folder: what relative paths are relative to, as the user wrote it.
         source: a file with one path a line, or paths that end in NUL bytes; ``-`` is the
             standard input.
+        choice: its patterns must take the file too; endings do not matter.
 
     Yields:
         One `Found` per path, each path once, whether or not there is such a file.
@@ -215,13 +217,11 @@ def listed(folder: Path, source: Path) -> Iterator[Found]:
     Raises:
         UsageError: the list cannot be read, or a path leads out of the folder.
     """
-    try:
-        raw = sys.stdin.buffer.read() if str(source) == "-" else source.read_bytes()
-    except OSError as error:
-        raise UsageError(f"the list {source} cannot be read: {error.strerror}.") from error
-    separator = b"\0" if b"\0" in raw else b"\n"
-    names = [os.fsdecode(line.removesuffix(b"\r")) for line in raw.split(separator)]
-    for path in dict.fromkeys(_relative(folder, name) for name in names if name):
+    choice = choice or Choice()
+    names = [_relative(folder, name) for name in _names(source)]
+    for path in dict.fromkeys(names):
+        if not choice.takes(path.rsplit("/")[-1], path):
+            continue
         try:
             status = os.stat(folder / path)  # noqa: PTH116
         except OSError:
@@ -230,12 +230,31 @@ def listed(folder: Path, source: Path) -> Iterator[Found]:
             yield Found(to_text(path), status.st_size, status.st_mtime_ns)
 
 
+def _names(source: Path) -> list[str]:
+    try:
+        if str(source) != "-":
+            raw = source.read_bytes()
+        elif sys.stdin is None:
+            raise UsageError("--from-file -: the standard input is closed.")
+        else:
+            raw = sys.stdin.buffer.read()
+    except OSError as error:
+        raise UsageError(f"the list {source} cannot be read: {error.strerror}.") from error
+    if b"\0" in raw:
+        names = raw.split(b"\0")
+    else:
+        lines = raw.removeprefix(codecs.BOM_UTF8).split(b"\n")
+        names = [line.removesuffix(b"\r") for line in lines]
+    return [os.fsdecode(name) for name in names if name]
+
+
 def _relative(folder: Path, name: str) -> str:
-    path = os.path.normpath(os.path.join(folder, name))  # noqa: PTH118
-    relative = os.path.relpath(path, folder)
-    if relative.startswith(".."):
-        raise UsageError(f"--from-file: {name} lies outside {folder}; give paths within it.")
-    return relative.replace(os.sep, "/")
+    """The path relative to the folder, be that named by a link or not."""
+    for base in (os.path.abspath(folder), os.path.realpath(folder)):  # noqa: PTH100
+        path = os.path.relpath(os.path.join(base, name), base)  # noqa: PTH118
+        if Path(path).parts[0] != "..":
+            return path.replace(os.sep, "/")
+    raise UsageError(f"--from-file: {name} lies outside {folder}; give paths within it.")
 
 
 def to_text(path: str) -> str:

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -15,10 +16,10 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import xxhash
 
 import colours
 from boatinfer import images
-from boatinfer import run as runs
 from boatinfer.batch import Classifier
 from boatinfer.card import Outputs
 from boatinfer.errors import (
@@ -403,16 +404,16 @@ def test_a_full_disk_loses_nothing_that_was_written(
     night: Callable[..., Summary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writes = itertools.count()
-    write = pq.write_table
+    write = Path.write_bytes
 
-    def fill(*arguments: Any, **options: Any) -> None:
-        if next(writes) == 2:
+    def fill(self: Path, content: bytes) -> int:
+        if ".parquet" in self.name and next(writes) == 2:
             raise OSError(28, "No space left on device")
-        write(*arguments, **options)
+        return write(self, content)
 
-    monkeypatch.setattr(runs, "PART_ROWS", 3)
+    monkeypatch.setattr("boatinfer.run.PART_ROWS", 3)
     with monkeypatch.context() as full:
-        full.setattr(pq, "write_table", fill)
+        full.setattr(Path, "write_bytes", fill)
         with pytest.raises(OutputError, match="No space left"):
             night(batch_size=3, threads=1)
     assert not list((tmp_path / "out").rglob("*.tmp"))
@@ -433,10 +434,11 @@ def test_leftovers_of_a_killed_run_are_cleaned_and_nothing_else(
     night: Callable[..., Summary], tmp_path: Path
 ) -> None:
     night()
-    leftover = tmp_path / "out" / "parts" / ".000002-x.parquet.123.tmp"
+    leftover = tmp_path / "out" / "parts" / ".000002-0123456789abcdef.parquet.123.tmp"
     leftover.write_bytes(b"half")
     (tmp_path / "out" / "mine").mkdir()
-    others = [tmp_path / "out" / ".notes.tmp", tmp_path / "out" / "mine" / ".a.1.tmp"]
+    names = [".notes.tmp", ".notes.2024.tmp", "..5.tmp", "mine/.run.json.1.tmp"]
+    others = [tmp_path / "out" / name for name in names]
     for other in others:
         other.touch()
     (tmp_path / "out" / ".folder.1.tmp").mkdir()
@@ -452,9 +454,101 @@ def test_a_folder_of_other_things_is_not_filled(
     (tmp_path / "documents" / "letter.txt").touch()
     for folder in (tmp_path / "documents", pictures):
         before = sorted(folder.rglob("*"))
-        with pytest.raises(UsageError, match="something else than results"):
+        with pytest.raises(UsageError, match=r"something else than results|itself"):
             night(out=folder)
         assert sorted(folder.rglob("*")) == before
+
+
+def test_a_folder_called_parts_makes_no_results_folder(
+    night: Callable[..., Summary], pictures: Path, tmp_path: Path
+) -> None:
+    shop = tmp_path / "shop"
+    (shop / "parts").mkdir(parents=True)
+    (shop / "letter.txt").touch()
+    with pytest.raises(UsageError, match="something else"):
+        night(out=shop)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "new").mkdir()
+    with pytest.raises(UsageError, match="no image files"):
+        night(folder=tmp_path / "empty", out=tmp_path / "new")
+    assert not list((tmp_path / "new").iterdir())
+
+
+def test_a_progress_display_that_breaks_costs_no_rows(
+    model_file: Path, pictures: Path, tmp_path: Path
+) -> None:
+    def broken(now: Progress) -> None:
+        if now.done >= 8:
+            raise BrokenPipeError
+
+    options = RunOptions(pictures, tmp_path / "out", model_file, batch_size=4, threads=1)
+    with pytest.raises(BrokenPipeError):
+        run(options, broken)
+    assert run(options).reused >= 8
+
+
+def test_every_content_is_found_again(
+    night: Callable[..., Summary], pictures: Path, tmp_path: Path
+) -> None:
+    """Digests that end in zeros too."""
+    image = colours.picture("red")
+    seeds = (image + struct.pack(">I", n) for n in itertools.count())
+    odd = next(s for s in seeds if xxhash.xxh3_128_hexdigest(s).endswith("00"))
+    (pictures / "odd.jpg").write_bytes(odd)
+    night()
+    (pictures / "odd.jpg").rename(pictures / "moved.jpg")
+    assert without_times(night()) == (13, 0, 13, 0)
+
+
+def test_a_signal_that_is_ignored_stays_ignored(
+    night: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        work = Classifier.__call__
+
+        def interrupt(self: Classifier, batch: Any) -> list[Row]:
+            os.kill(os.getpid(), signal.SIGINT)
+            return work(self, batch)
+
+        monkeypatch.setattr(Classifier, "__call__", interrupt)
+        assert night().classified == 12
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("changes", [{"top": 30}, {"limit": 0}, {"threads": -1}])
+def test_numbers_out_of_range_are_refused(
+    night: Callable[..., Summary], changes: dict[str, int]
+) -> None:
+    with pytest.raises(UsageError, match="must be from 1"):
+        night(**changes)
+
+
+def test_a_model_named_by_no_text_is_still_one_sentence(
+    night: Callable[..., Summary], tmp_path: Path
+) -> None:
+    night()
+    with pytest.raises(ModelError):
+        night(model=Path(os.fsdecode(os.fsencode(tmp_path) + b"/m\xff.onnx")))
+    written = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert "m\\xff.onnx" in written["error"]
+
+
+def test_a_silent_error_of_the_network_is_named(
+    night: Callable[..., Summary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    infer = Model.infer
+
+    def stumble(self: Model, batch: images.Pixels) -> Any:
+        if len(batch) == 3:
+            return infer(self, batch)
+        raise MemoryError
+
+    monkeypatch.setattr(Model, "infer", stumble)
+    night(batch_size=12, max_failures="100%")
+    assert {row["message"] for row in rows(tmp_path / "out", "failures.csv")} == {"MemoryError"}
 
 
 def test_copies_renamed_and_touched_images_need_no_inference(

@@ -154,6 +154,12 @@ def test_a_list_of_paths_may_be_lines_or_end_in_nul_bytes(tmp_path: Path) -> Non
     lines.write_text("../elsewhere.png")
     with pytest.raises(UsageError, match="lies outside"):
         list(listed(tmp_path / "in", lines))
+    touch(tmp_path, "in/..a.png")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    lines.write_bytes(b"\xef\xbb\xbf..a.png\n" + os.fsencode(tmp_path / "link" / "a.png"))
+    assert [found.path for found in listed(tmp_path / "link", lines)] == ["..a.png", "a.png"]
+    some = Choice(exclude=("a.*",))
+    assert [found.path for found in listed(tmp_path / "link", lines, some)] == ["..a.png"]
     with pytest.raises(UsageError, match="cannot be read"):
         list(listed(tmp_path / "in", tmp_path / "none"))
 

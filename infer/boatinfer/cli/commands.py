@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,7 +42,7 @@ def run(command: RunCommand) -> None:
     with shown(not command.quiet) as progress:
         summary = run_night(command, progress)
     if command.json:
-        typer.echo((command.results_folder / "run.json").read_text(), nl=False)
+        typer.echo((command.results_folder / "run.json").read_text(encoding="utf-8"), nl=False)
     elif not command.quiet:
         _print_summary(summary, command.results_folder)
     if summary.exit_code == TOO_MANY_FAILURES:
@@ -84,7 +85,7 @@ def classify(
             _print_classes(opened, image, top)
         except ImageError as error:
             broken += 1
-            hint = "; for a folder there is 'boatinfer run'" if image.is_dir() else ""
+            hint = "; for a folder there is 'boatinfer run'" if os.path.isdir(image) else ""  # noqa: PTH112
             typer.echo(f"boatinfer: {error}{hint}", err=True)
     if broken:
         raise typer.Exit(TOO_MANY_FAILURES)
@@ -128,7 +129,7 @@ def results(
     for name, value in folder.holdings().items():
         typer.echo(f"{name:<9} {value}")
     if verify:
-        typer.echo("verified: every part is whole, and every prediction has its row")
+        typer.echo("verified: every part is whole, and every image of the last run has its row")
 
 
 def svm_fit(options: FitOptions) -> None:

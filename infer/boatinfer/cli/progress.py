@@ -19,9 +19,9 @@ _LINE_SECONDS = 30.0
 @contextlib.contextmanager
 def shown(wanted: bool = True) -> Iterator[Callable[[Progress], None]]:
     """Gives the function to call with each progress; writes to standard error, if ``wanted``."""
-    if not wanted:
+    if not wanted or sys.stderr is None:
         yield lambda _: None
-    elif sys.stderr is not None and sys.stderr.isatty():
+    elif sys.stderr.isatty():
         with _bar() as update:
             yield update
     else:
@@ -47,7 +47,8 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
 
         def update(now: Progress) -> None:
             rate = now.done / max(1e-3, time.monotonic() - started)
-            bar.update(task, total=now.total, completed=now.done, rate=rate, failed=now.failed)
+            with contextlib.suppress(OSError):
+                bar.update(task, total=now.total, completed=now.done, rate=rate, failed=now.failed)
 
         yield update
 
@@ -61,10 +62,8 @@ def _lines() -> Callable[[Progress], None]:
         if moment - said >= _LINE_SECONDS:
             said = moment
             rate = now.done / (moment - started)
-            print(  # noqa: T201
-                f"{now.done:,} of {now.total:,} images, {rate:,.0f} a second, "
-                f"{now.failed:,} failed",
-                file=sys.stderr,
-            )
+            line = f"{now.done:,} of {now.total:,} images, {rate:,.0f} a second"
+            with contextlib.suppress(OSError):  # nobody reads it any more; the run goes on
+                print(f"{line}, {now.failed:,} failed", file=sys.stderr)  # noqa: T201
 
     return update
