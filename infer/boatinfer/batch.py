@@ -54,7 +54,7 @@ class Classifier:
             row = Row(*found)
             rows.append(row)
             try:
-                data, status = images.load(self.folder / from_text(row.path))
+                data, status = images.load(f"{self.folder}/{from_text(row.path)}")
                 row.bytes, row.mtime_ns = status.st_size, status.st_mtime_ns
                 if self._is_known(row, data):
                     continue

@@ -46,7 +46,7 @@ _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG200
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-def load(path: Path) -> tuple[bytes, os.stat_result]:
+def load(path: Path | str) -> tuple[bytes, os.stat_result]:
     """Reads an image file.
 
     Returns:

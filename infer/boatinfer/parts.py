@@ -281,6 +281,8 @@ class Contents:
 
     def find(self, content: str) -> int | None:
         """Looks an xxh3-128 (hex) up; gives a value for `Row.known`, or None."""
+        if not len(self._keys):
+            return None
         key = np.array(unhexlify(content), "S16")[()]  # numpy strips NUL bytes at the end
         position = int(np.searchsorted(self._keys, key))
         there = position < len(self._keys) and self._keys[position] == key
@@ -331,11 +333,9 @@ _WRITING: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
 
 
 def _table(rows: Sequence[Row], classes: Sequence[str], model: str, run: str) -> pa.Table:
-    best = [None if row.probabilities is None else int(row.probabilities.argmax()) for row in rows]
-    confidences = [
-        None if row.probabilities is None or i is None else row.probabilities[i]
-        for row, i in zip(rows, best, strict=True)
-    ]
+    failed = np.array([row.probabilities is None for row in rows])
+    probabilities = _stacked([row.probabilities for row in rows], len(classes))
+    best = pa.array(probabilities.argmax(axis=1), mask=failed)
     columns: dict[str, Any] = {
         "path": pa.array([row.path for row in rows], pa.string()),
         "bytes": pa.array([row.bytes for row in rows], pa.int64()),
@@ -345,25 +345,26 @@ def _table(rows: Sequence[Row], classes: Sequence[str], model: str, run: str) ->
         "run": pa.array([row.run or run for row in rows], pa.string()),
         "status": pa.array([row.status for row in rows], pa.string()),
         "error": pa.array([row.error for row in rows], pa.string()),
-        "label": pa.array([None if i is None else classes[i] for i in best], pa.string()),
-        "confidence": pa.array(confidences, pa.float32()),
-        "probabilities": _vectors([row.probabilities for row in rows], len(classes)),
+        "label": pa.array(classes, pa.string()).take(best),
+        "confidence": pa.array(probabilities.max(axis=1), mask=failed),
+        "probabilities": _vectors(probabilities, failed),
     }
     dimension = next((len(row.features) for row in rows if row.features is not None), 0)
     if dimension:
-        columns["features"] = _vectors([row.features for row in rows], dimension)
+        features = _stacked([row.features for row in rows], dimension)
+        columns["features"] = _vectors(features, failed)
     return pa.table(columns)
 
 
-def _vectors(vectors: Sequence[Floats | None], dimension: int) -> pa.Array:
-    missing = np.array([vector is None for vector in vectors])
-    flat = np.zeros((len(vectors), dimension), np.float32)
-    for i, vector in enumerate(vectors):
-        if vector is not None:
-            flat[i] = vector
-    return pa.FixedSizeListArray.from_arrays(
-        pa.array(flat.ravel()), dimension, mask=pa.array(missing)
-    )
+def _stacked(vectors: Sequence[Floats | None], dimension: int) -> Floats:
+    """Makes a matrix of vectors, with zeros for those that are missing."""
+    nothing = np.zeros(dimension, np.float32)
+    return np.stack([nothing if vector is None else vector for vector in vectors])
+
+
+def _vectors(matrix: Floats, missing: npt.NDArray[np.bool_]) -> pa.Array:
+    flat = pa.array(matrix.ravel())
+    return pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1], mask=pa.array(missing))
 
 
 def _open(part: Path) -> pq.ParquetFile:

@@ -41,7 +41,7 @@ __all__ = ["Progress", "run"]
 
 #: A part is written when it has this many rows, or when its oldest is this many seconds
 #: old: what a kill can cost.
-PART_ROWS = 4096
+PART_ROWS = 1024
 PART_SECONDS = 30.0
 
 #: Pixels that make a batch of default size, up to 32 images.

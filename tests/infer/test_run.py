@@ -129,8 +129,8 @@ def test_unchanged_pictures_are_not_opened_again(
     opened = []
     load = images.load
 
-    def note(path: Path) -> tuple[bytes, os.stat_result]:
-        opened.append(str(path.relative_to(pictures)))
+    def note(path: str) -> tuple[bytes, os.stat_result]:
+        opened.append(str(Path(path).relative_to(pictures)))
         return load(path)
 
     monkeypatch.setattr(images, "load", note)

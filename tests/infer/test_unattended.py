@@ -173,9 +173,9 @@ def test_an_image_written_while_it_is_read_is_done_again(
     late = pictures / "red" / "000.jpg"
     load = images.load
 
-    def write_on(path: Path) -> Any:
+    def write_on(path: str) -> Any:
         loaded = load(path)
-        if path == late:
+        if Path(path) == late:
             late.write_bytes(colours.picture("blue", seed=66))
         return loaded
 
