@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import colours
+from boatinfer.results import Summary
 
 #: Images of each class in the splits that `write_data` makes.
 COUNTS = {"train": 12, "valid": 4}
@@ -38,6 +39,11 @@ def rows(out: Path, name: str = "predictions.csv") -> list[dict[str, str]]:
     """Reads a table of a results folder."""
     with (out / name).open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def counts(summary: Summary) -> tuple[int, int, int, int]:
+    """Found, classified, reused and failed images of a run."""
+    return summary.found, summary.classified, summary.reused, summary.failed
 
 
 def write_data(folder: Path) -> Path:

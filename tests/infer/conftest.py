@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import colours
+from boatinfer.options import RunOptions
+from boatinfer.results import Summary
+from boatinfer.run import run
 
 
 @pytest.fixture
@@ -21,3 +26,14 @@ def pictures(tmp_path: Path) -> Path:
     folder = tmp_path / "pictures"
     colours.write_pictures(folder, each=4)
     return folder
+
+
+@pytest.fixture
+def night(model_file: Path, pictures: Path, tmp_path: Path) -> Callable[..., Summary]:
+    """Runs over the pictures into tmp_path/out; options may be changed by name."""
+
+    def call(**changes: Any) -> Summary:
+        defaults = {"folder": pictures, "out": tmp_path / "out", "model": model_file}
+        return run(RunOptions(**(defaults | changes)))
+
+    return call
