@@ -92,7 +92,7 @@ class Results:
         self.report = out / "report.html"
         self.run_json = out / "run.json"
 
-    def exist(self) -> bool:
+    def exists(self) -> bool:
         """Whether a run has been here."""
         return os.path.isdir(self.parts.folder)  # noqa: PTH112 (never raises)
 

@@ -76,18 +76,17 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
     allowed = _allowance(options.max_failures)
     folder, results = Path(os.path.realpath(options.folder)), Results(options.results_folder)
     summary = _begin(folder)
-    with stop_on_signals() as stop, contextlib.ExitStack() as held:
+    with stop_on_signals() as stop, contextlib.ExitStack() as stack:
         night = _Night(options, folder, results, summary, stop, progress)
-        if results.exist():  # then a second run ends at once
-            held.enter_context(results.hold(summary.folder))
-        try:
+        there = results.exists()
+        if there:  # then a second run ends at once
+            stack.enter_context(results.hold(summary.folder))
+        with night.told_if_failed() if there else contextlib.nullcontext():
             started = night.start()
-            if not results.exist():  # and only a run that can start makes a new folder
-                held.enter_context(results.hold(summary.folder))
+        if not there:  # and only a run that can start makes a new folder
+            stack.enter_context(results.hold(summary.folder))
+        with night.told_if_failed():
             night.work(started, allowed)
-        except Exception as error:
-            night.fail(error)
-            raise
     return summary
 
 
@@ -161,14 +160,18 @@ class _Night:
         with contextlib.suppress(OutputError):  # mere housekeeping; the next run tries again
             results.parts.compact(index)
 
-    def fail(self, error: Exception) -> None:
-        """Leaves word of a run that did not come to its end, where there is a place for it."""
-        if os.path.exists(self.results.run_json):  # noqa: PTH110 (never raises)
+    @contextlib.contextmanager
+    def told_if_failed(self) -> Iterator[None]:
+        """Leaves word, in run.json and on the page, of a run that does not come to its end."""
+        try:
+            yield
+        except Exception as error:
             self.summary.complete, self.summary.error = False, to_text(str(error))
             self._close(getattr(error, "exit_code", BoatinferError.exit_code))
             with contextlib.suppress(OutputError):  # the error itself says more
                 self.results.write_summary(self.summary)
                 self._report(None)
+            raise
 
     @property
     def wants_features(self) -> bool:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -22,6 +23,7 @@ from boatinfer.errors import (
     RunInterruptedError,
     UsageError,
 )
+from boatinfer.model import Model, open_model
 from boatinfer.options import RunOptions
 from boatinfer.parts import Parts, Row
 from boatinfer.results import Results, Summary
@@ -108,6 +110,26 @@ def test_a_held_folder_ends_the_second_run_and_says_who_holds_it(
     with results.hold(str(pictures)), pytest.raises(BusyError, match=f"process {os.getpid()} on "):
         night()
     assert night().classified == 12
+
+
+def test_of_two_runs_that_make_the_folder_together_one_waits_for_nobody(
+    night: Callable[..., Summary],
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other run takes the new folder while this one opens its model."""
+    results = Results(tmp_path / "out")
+    with contextlib.ExitStack() as other:
+
+        def overtake(*arguments: Any, **options: Any) -> Model:
+            other.enter_context(results.hold(str(pictures)))
+            return open_model(*arguments, **options)
+
+        monkeypatch.setattr("boatinfer.run.open_model", overtake)
+        with pytest.raises(BusyError):
+            night()
+        assert not results.run_json.exists()
 
 
 def test_a_folder_that_cannot_be_written_is_exit_code_7(
