@@ -28,7 +28,7 @@ def main() -> None:
             (work / "in" / f"{number // 1000}").mkdir(parents=True, exist_ok=True)
             sample = SAMPLES[number % len(SAMPLES)]
             os.link(sample, work / "in" / f"{number // 1000}" / f"{number}.jpg")
-        command = [sys.executable, "-m", "boatinfer", "run", str(work / "in"), "--json"]
+        command = [sys.executable, "-m", "boatinfer", "run", str(work / "in"), "--json", "--quiet"]
         done = measure([*command, "-o", str(work / "out")])
         shutil.rmtree(work)
         assert json.loads(done.output)["classified"] == count

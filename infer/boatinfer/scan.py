@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -79,6 +80,8 @@ class Choice:
 
     def takes(self, name: str, path: str) -> bool:
         """Whether the patterns take a file."""
+        if not (self.include or self.exclude):
+            return True
         return (not self.include or _matches(self.include, name, path)) and not self.refuses(
             name, path
         )
@@ -155,7 +158,7 @@ class _Walk:
         return new
 
     def _listed(self, entries: Iterable[os.DirEntry[str]], prefix: str) -> Iterator[Found]:
-        for entry in sorted(entries, key=lambda entry: entry.name, reverse=True):
+        for entry in sorted(entries, key=attrgetter("name"), reverse=True):
             if entry.name.startswith("."):
                 continue
             path = prefix + entry.name
