@@ -104,6 +104,14 @@ def test_setup_classifies_the_samples_without_tensorflow(followed: Followed) -> 
     assert (summary["complete"], summary["exit_code"], summary["classified"]) == (True, 0, 12)
 
 
+def test_setup_prints_what_the_readme_shows(followed: Followed) -> None:
+    (shown,) = re.findall(r"^It ends with\n\n```\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    printed = followed.printed[SETUP[1]]
+    first, *others = shown.splitlines()
+    assert first.split(" in ")[0] in printed
+    assert "\n".join(others) in printed
+
+
 def test_every_run_is_complete(followed: Followed) -> None:
     for out in ["boatinfer-out/photos", "train-out", "valid-out", "python-out"]:
         summary = _summary(followed.folder / out)

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 import colours
+from boatinfer.images import Pixels
+from boatinfer.model import Model
 from boatinfer.options import RunOptions
 from boatinfer.results import Summary
 from boatinfer.run import run
@@ -37,3 +39,17 @@ def night(model_file: Path, pictures: Path, tmp_path: Path) -> Callable[..., Sum
         return run(RunOptions(**(defaults | changes)))
 
     return call
+
+
+@pytest.fixture
+def inferred(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Notes the size of every batch that a network is given."""
+    infer = Model.infer
+    sizes: list[int] = []
+
+    def note(self: Model, batch: Pixels) -> Any:
+        sizes.append(len(batch))
+        return infer(self, batch)
+
+    monkeypatch.setattr(Model, "infer", note)
+    return sizes

@@ -5,7 +5,6 @@ import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import xxhash
@@ -15,7 +14,6 @@ from boatinfer import images
 from boatinfer.errors import (
     UsageError,
 )
-from boatinfer.model import Model
 from boatinfer.results import Summary
 from support import counts, rows
 
@@ -107,22 +105,15 @@ def test_every_content_is_found_again(
 
 
 def test_copies_renamed_and_touched_images_need_no_inference(
-    night: Callable[..., Summary], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    night: Callable[..., Summary], pictures: Path, tmp_path: Path, inferred: list[int]
 ) -> None:
     night(features=True)
     (pictures / "copy.jpg").write_bytes((pictures / "red" / "000.jpg").read_bytes())
     (pictures / "red" / "001.jpg").rename(pictures / "renamed.jpg")
     os.utime(pictures / "red" / "002.jpg")
-    infer = Model.infer
-    sizes: list[int] = []
-
-    def note(self: Model, batch: images.Pixels) -> Any:
-        sizes.append(len(batch))
-        return infer(self, batch)
-
-    monkeypatch.setattr(Model, "infer", note)
+    inferred.clear()
     assert counts(night(features=True)) == (13, 0, 13, 0)
-    assert sizes == [3]  # the self-test
+    assert inferred == [3]  # the self-test
     found = {row["path"]: row for row in rows(tmp_path / "out")}
     assert found["copy.jpg"]["label"] == found["renamed.jpg"]["label"] == "red"
     assert found["copy.jpg"]["confidence"] == found["red/000.jpg"]["confidence"]

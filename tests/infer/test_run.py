@@ -254,21 +254,17 @@ def test_whatever_one_image_does_to_the_reader_is_its_own_trouble(
 
 
 def test_on_a_gpu_every_batch_has_the_same_shape(
-    night: Callable[..., Summary], model_file: Path, monkeypatch: pytest.MonkeyPatch
+    night: Callable[..., Summary],
+    model_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    inferred: list[int],
 ) -> None:
     night(out=model_file.parent / "cpu")
     opened = replace(open_model(model_file), device=Device.CUDA)
     monkeypatch.setattr("boatinfer.run.open_model", lambda *_, **__: opened)
-    infer = Model.infer
-    sizes: list[int] = []
-
-    def note(self: Model, batch: images.Pixels) -> Any:
-        sizes.append(len(batch))
-        return infer(self, batch)
-
-    monkeypatch.setattr(Model, "infer", note)
+    inferred.clear()
     night(batch_size=5, threads=3)
-    assert sizes == [5, 5, 5]
+    assert inferred == [5, 5, 5]
     found = (model_file.parent / "out" / "predictions.csv").read_bytes()
     assert found == (model_file.parent / "cpu" / "predictions.csv").read_bytes()
 
