@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
@@ -203,21 +203,21 @@ def test_model_show_prints_the_card(boatinfer: Command, tmp_path: Path) -> None:
         assert said in done.out
 
 
+@pytest.mark.parametrize("words", [["guess"], ["model", "guess"]])
 def test_a_missing_extra_is_the_line_that_brings_it(
-    boatinfer: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    boatinfer: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
     (tmp_path / "needy.py").write_text(
         "import typer\napp = typer.Typer()\n@app.command()\ndef go(): import no_such_library\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    (known,) = entry_points(group=cli.ENTRY_POINTS, name="train")
-    entry = type(known)("train", "needy:app [train]", cli.ENTRY_POINTS)
-    monkeypatch.setattr(cli, "_extras", lambda *_: [entry])
-    monkeypatch.setattr(cli.Commands, "list_commands", lambda *_: ["train"])
-    done = boatinfer("train")
+    entry = EntryPoint(".".join(words), "needy:app [dreams]", cli.ENTRY_POINTS)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: EntryPoints([entry]))
+    assert words[-1] in boatinfer(*words[:-1], "--help").out
+    done = boatinfer(*words)
     assert done.code == 2
-    assert "pip install 'boatinfer[train]'" in done.err
-    assert "no_such_library" in done.err
+    assert f"'boatinfer {' '.join(words)}' needs no_such_library" in done.err
+    assert "pip install 'boatinfer[dreams]'" in done.err
 
 
 def test_a_failed_import_of_ours_is_a_bug_and_not_an_extra(

@@ -1,7 +1,8 @@
 """The ``boatinfer`` command: parse, call, print; no logic.
 
 Commands that need an extra live in other packages, which name them as entry points of
-the group ``boatinfer.commands``; such a package is loaded when its command is used.
+the group ``boatinfer.commands``; such a package is loaded when its command is used. The
+name of one below a group of ours has a dot: ``model.quantize`` is ``boatinfer model quantize``.
 """
 
 from __future__ import annotations
@@ -35,14 +36,16 @@ class Commands(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names all commands, the extras' after our own."""
-        return [*super().list_commands(ctx), *sorted(_extras().names)]
+        inside = _path(ctx)
+        names = (name.removeprefix(inside) for name in _extras().names if name.startswith(inside))
+        return [*super().list_commands(ctx), *sorted(name for name in names if "." not in name)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Finds a command here or, by its entry point, in another package."""
         own = super().get_command(ctx, cmd_name)
         if own is not None:
             return own
-        for entry in _extras(cmd_name):
+        for entry in _extras(_path(ctx) + cmd_name):
             command = get_command(entry.load())
             command.name = cmd_name
             return command
@@ -53,9 +56,14 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:
-            for entry in _extras(str(ctx.invoked_subcommand)):
+            for entry in _extras(f"{_path(ctx)}{ctx.invoked_subcommand}"):
                 raise _missing_extra(entry, error) from error
             raise
+
+
+def _path(ctx: Any) -> str:
+    """Where a group stands among the entry points: nothing for the root, else ``group.``."""
+    return f"{ctx.info_name}." if ctx.parent else ""
 
 
 def _extras(name: str | None = None) -> EntryPoints:
@@ -69,7 +77,7 @@ def _extras(name: str | None = None) -> EntryPoints:
 def _missing_extra(entry: EntryPoint, error: ModuleNotFoundError) -> UsageError:
     extra = ",".join(entry.extras)
     return UsageError(
-        f"'boatinfer {entry.name}' needs {error.name}, which is not installed; "
+        f"'boatinfer {entry.name.replace('.', ' ')}' needs {error.name}, which is not installed; "
         f"bring it with: pip install 'boatinfer[{extra}]'"
     )
 
@@ -107,11 +115,11 @@ app.command("classify")(commands.classify)
 app.command("features")(commands.features)
 app.command("results")(commands.results)
 
-model = typer.Typer(no_args_is_help=True, help="Look into model files.")
+model = typer.Typer(cls=Commands, no_args_is_help=True, help="Look into model files.")
 model.command("show")(commands.model_show)
 app.add_typer(model, name="model")
 
-svm = typer.Typer(no_args_is_help=True, help="Train an SVM on features.")
+svm = typer.Typer(cls=Commands, no_args_is_help=True, help="Train an SVM on features.")
 svm.command("fit")(from_fields(FitOptions, commands.svm_fit))
 app.add_typer(svm, name="svm")
 
