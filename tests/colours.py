@@ -30,6 +30,7 @@ from boatinfer.card import (
     Outputs,
     encode,
 )
+from boatinfer.seal import seal
 
 CLASSES = ["red", "green", "blue"]
 COLOURS = {"red": (220, 30, 30), "green": (30, 220, 30), "blue": (30, 30, 220)}
@@ -104,6 +105,12 @@ def graph() -> onnx.ModelProto:
     )
 
 
+def save(model: onnx.ModelProto, path: Path) -> Path:
+    """Writes an ONNX model as it now is, sealed."""
+    path.write_bytes(seal(model.SerializeToString()))
+    return path
+
+
 def write_model(path: Path, card: Card | None = None, golden: Golden | None = None) -> Path:
     """Writes the network with a card and golden images as an ONNX file."""
     model = graph()
@@ -112,8 +119,7 @@ def write_model(path: Path, card: Card | None = None, golden: Golden | None = No
         GOLDEN_KEY: encode(golden or globals()["golden"]()),
     }
     helper.set_model_props(model, documents)
-    onnx.save(model, path)
-    return path
+    return save(model, path)
 
 
 def write_pictures(folder: Path, each: int) -> None:

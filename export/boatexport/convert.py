@@ -12,6 +12,7 @@ import onnx
 
 from boatinfer.card import CARD_KEY, GOLDEN_KEY, Card, Golden, encode
 from boatinfer.errors import ModelError
+from boatinfer.seal import seal
 
 __all__ = ["convert", "describe", "with_features"]
 
@@ -88,6 +89,11 @@ def convert(model: Any, card: Card) -> onnx.ModelProto:
     return graph
 
 
-def describe(graph: onnx.ModelProto, card: Card, golden: Golden) -> None:
-    """Puts the card and the golden images into the model's ``metadata_props``."""
+def describe(graph: onnx.ModelProto, card: Card, golden: Golden) -> bytes:
+    """Puts card and golden images into the model's ``metadata_props``.
+
+    Returns:
+        The content of the finished file, sealed.
+    """
     onnx.helper.set_model_props(graph, {CARD_KEY: encode(card), GOLDEN_KEY: encode(golden)})
+    return seal(graph.SerializeToString())

@@ -68,11 +68,9 @@ def export_model(options: ExportOptions) -> Exported:
     reference = with_features(_load(options.model), card, options.model)
     golden = _golden(options.model, images, card, reference)
     graph = convert(reference, card)
-    describe(graph, card, golden)
-    content = graph.SerializeToString()
-    difference = verify(load(content, output, "cpu"), reference)
     with replacing(output) as temporary:
-        temporary.write_bytes(content)
+        temporary.write_bytes(describe(graph, card, golden))
+        difference = verify(load(temporary.read_bytes(), output, "cpu"), reference)
     return Exported(output, len(golden.images), BATCH_SIZES, difference)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import hashlib
 import io
 import itertools
 import sys
@@ -23,6 +22,7 @@ from boatinfer.errors import DeviceError, Failure, ImageError, ModelError, Usage
 from boatinfer.images import Pixels
 from boatinfer.options import Device
 from boatinfer.quiet import native_chatter_hidden
+from boatinfer.seal import is_sealed, sealed_digest
 
 __all__ = ["BUILT_IN", "Floats", "Model", "Predictions", "load", "open_model"]
 
@@ -186,7 +186,7 @@ def open_model(
             A caller that runs several inferences at a time wants 1.
 
     Raises:
-        ModelError: the file is missing, is no ONNX, has no card, or fails its self-test.
+        ModelError: the file is missing, damaged or no ONNX, has no card, or fails its self-test.
         DeviceError: CUDA was asked for and does not work.
     """
     path = BUILT_IN if path is None else Path(path)
@@ -199,10 +199,16 @@ def load(content: bytes, path: Path, device: Device | str = Device.AUTO, threads
         device = Device(device)
     except ValueError:
         raise UsageError(f"the device must be auto, cpu or cuda, not {device}.") from None
+    digest = sealed_digest(content, path)
     session, used = _session(content, path, device, threads)
     card, golden = from_metadata(session.get_modelmeta().custom_metadata_map, str(path))
+    if not is_sealed(content):
+        raise ModelError(
+            f"{path} has a model card but no seal, so nobody can know whether all of it is as it "
+            "was written; copy it again from where it was made, or export it again."
+        )
     _check_tensors(session, card, path)
-    model = Model(path, hashlib.sha256(content).hexdigest(), card, golden, used, session)
+    model = Model(path, digest, card, golden, used, session)
     model.self_test()
     return model
 

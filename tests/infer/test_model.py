@@ -106,7 +106,7 @@ def test_the_self_test_catches_wrong_preprocessing(tmp_path: Path) -> None:
 def test_the_self_test_catches_other_weights(model_file: Path) -> None:
     graph = onnx.load(model_file)
     graph.graph.initializer[1].CopyFrom(helper.make_tensor("ten", TensorProto.FLOAT, [], [9.0]))
-    onnx.save(graph, model_file)
+    colours.save(graph, model_file)
     with pytest.raises(ModelError, match="failed its self-test"):
         open_model(model_file)
 
@@ -115,7 +115,7 @@ def test_the_self_test_catches_results_that_are_no_numbers(model_file: Path) -> 
     graph = onnx.load(model_file)
     nan = helper.make_tensor("ten", TensorProto.FLOAT, [], [float("nan")])
     graph.graph.initializer[1].CopyFrom(nan)
-    onnx.save(graph, model_file)
+    colours.save(graph, model_file)
     with pytest.raises(ModelError, match="failed its self-test"):
         open_model(model_file)
 
@@ -156,7 +156,7 @@ def test_a_fixed_batch_size_is_refused(tmp_path: Path) -> None:
     path = colours.write_model(tmp_path / "m.onnx")
     graph = onnx.load(path)
     graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
-    onnx.save(graph, path)
+    colours.save(graph, path)
     with pytest.raises(ModelError, match="exactly 1 images"):
         open_model(path)
 
@@ -219,7 +219,7 @@ def test_a_float_network_in_torch_layout_gets_what_its_card_says(tmp_path: Path)
     golden = Golden(images=[GoldenImage(colours.picture("red"), (powers / powers.sum()).tolist())])
     documents = {CARD_KEY: encode(colours.card(input=spec)), GOLDEN_KEY: encode(golden)}
     helper.set_model_props(graph, documents)
-    onnx.save(graph, tmp_path / "torch.onnx")
+    colours.save(graph, tmp_path / "torch.onnx")
     features = open_model(tmp_path / "torch.onnx").predict([pixels]).features
     assert features is not None
     assert np.allclose(features[0], wanted, atol=1e-4)

@@ -1,0 +1,73 @@
+"""The seal: a model file's own digest, so that one changed byte is seen.
+
+An ONNX file is a protobuf message, ``ModelProto``, and protobuf lets an element of a repeated
+field stand anywhere in the message (protobuf.dev, "Encoding", on repeated elements and
+concatenation). So a file is sealed by appending one more ``metadata_props`` entry: key
+``boatinfer.seal``, value the SHA-256 of all bytes before the entry. Every ONNX tool reads
+the file as before, and checking needs nothing but a hash function.
+
+The seal shows damage and careless editing. It is no signature: whoever wants to can make
+a new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from boatinfer.errors import ModelError
+
+__all__ = ["SEAL_KEY", "is_sealed", "seal", "sealed_digest"]
+
+SEAL_KEY = "boatinfer.seal"
+
+_HEX = 64
+_KEY = SEAL_KEY.encode()
+#: Field 2 of ``StringStringEntryProto`` is the value, and follows field 1, the key.
+_ENTRY = b"\x0a" + bytes([len(_KEY)]) + _KEY + b"\x12" + bytes([_HEX])
+#: Field 14 of ``ModelProto`` is ``metadata_props``.
+_START = b"\x72" + bytes([len(_ENTRY) + _HEX]) + _ENTRY
+_LENGTH = len(_START) + _HEX
+
+
+def seal(content: bytes) -> bytes:
+    """Seals the content of an ONNX file; every model file is written through here.
+
+    Args:
+        content: a serialised ``ModelProto``; a seal at its end is replaced.
+
+    Returns:
+        The same model, sealed.
+    """
+    body = content[:-_LENGTH] if is_sealed(content) else content
+    return body + _START + hashlib.sha256(body).hexdigest().encode()
+
+
+def is_sealed(content: bytes) -> bool:
+    """Whether the content ends in a seal, true or false."""
+    return content[-_LENGTH:-_HEX] == _START
+
+
+def sealed_digest(content: bytes, path: Path) -> str:
+    """Checks the seal, if there is one, on the way to the file's digest.
+
+    Args:
+        content: of the file, sealed or not.
+        path: names the file in error messages.
+
+    Returns:
+        SHA-256 of the whole content, hex.
+
+    Raises:
+        ModelError: the seal is not that of the bytes before it.
+    """
+    if not is_sealed(content):
+        return hashlib.sha256(content).hexdigest()
+    digest = hashlib.sha256(memoryview(content)[:-_LENGTH])
+    if digest.hexdigest().encode() != content[-_HEX:]:
+        raise ModelError(
+            f"{path} has been changed or damaged since it was written: its bytes do not fit its "
+            "seal; copy it again from where it was made, or export it again."
+        )
+    digest.update(content[-_LENGTH:])
+    return digest.hexdigest()
