@@ -21,6 +21,7 @@ from boattrain.history import Epoch, best_of
 from boattrain.options import CnnOptions
 from boattrain.progress import TrainingProgress
 from boattrain.saving import ModelFiles, describe, model_files, save
+from boattrain.splits import parse_share
 
 __all__ = ["TrainingResult", "train_cnn"]
 
@@ -66,7 +67,7 @@ def train_cnn(options: CnnOptions) -> TrainingResult:
     """
     spec = _image_spec(options.size)
     files = model_files(options.output)
-    train_files, valid_files = find_images(options.data)
+    train_files, valid_files = find_images(options.data, parse_share(options.valid, "--valid"))
     keras = _load_libraries()
     train, valid = _load(train_files, spec), _load(valid_files, spec)
     classes = train_files.classes
