@@ -1,4 +1,4 @@
-"""A folder of labelled images to arrays.
+"""A folder of labelled images: which files, and of which class.
 
 The folder holds ``train/<class>/`` and ``valid/<class>/``, or only ``<class>/`` and is then
 split here; a folder's name is the name of its class.
@@ -7,19 +7,11 @@ split here; a folder's name is the name of its class.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-import xxhash
-
-from boatinfer import images
-from boatinfer.card import ImageSpec
-from boatinfer.errors import Failure, ImageError, UsageError
+from boatinfer.errors import UsageError
 from boatinfer.scan import from_text, scan, to_text
 from boattrain.splits import SPLITS, TRAIN, VALID, stratify
 
@@ -28,12 +20,9 @@ __all__ = [
     "VALID",
     "VALID_SHARE",
     "Files",
-    "Split",
     "class_folders",
     "find_images",
-    "fingerprint",
     "list_files",
-    "load_images",
     "require_every_class",
 ]
 
@@ -71,25 +60,6 @@ class Files(NamedTuple):
         return self._replace(
             paths=list(compress(self.paths, chosen)), labels=list(compress(self.labels, chosen))
         )
-
-
-@dataclass(frozen=True)
-class Split:
-    """The images of one split that could be read, in the order of their `Files`.
-
-    Attributes:
-        pixels: uint8 [N, H, W, 3], RGB, as the network takes them.
-        labels: int64 [N].
-        paths: where they came from.
-        digests: name of the file below DATA to the xxh3-128 of its content.
-        left_out: name of a file below DATA that could not be read to the reason.
-    """
-
-    pixels: images.Pixels
-    labels: npt.NDArray[np.int64]
-    paths: list[Path]
-    digests: dict[str, bytes]
-    left_out: dict[str, str]
 
 
 def find_images(data: Path, valid: float = VALID_SHARE) -> tuple[Files, Files]:
@@ -151,39 +121,6 @@ def _split_here(data: Path, share: float) -> tuple[Files, Files]:
     return train, valid
 
 
-def load_images(files: Files, spec: ImageSpec) -> Split:
-    """Reads every image of a split once; one that cannot be read is left out and listed.
-
-    Args:
-        files: what to read.
-        spec: size and geometry of the network's input.
-    """
-    pixels = np.empty((len(files.paths), spec.height, spec.width, 3), np.uint8)
-
-    def load(row: int) -> bytes | str:
-        """Returns the content's digest, or why there are no pixels."""
-        try:
-            content = files.paths[row].read_bytes()
-            pixels[row] = images.read(content, spec)
-        except OSError as error:
-            return f"{Failure.UNREADABLE}: {error.strerror}"
-        except ImageError as error:
-            return f"{error.reason}: {error}"
-        return xxhash.xxh3_128_digest(content)
-
-    with ThreadPoolExecutor() as threads:  # decoding happens outside Python's lock
-        outcomes = list(threads.map(load, range(len(files.paths))))
-    named = dict(zip(files.names, outcomes, strict=True))
-    rows = [row for row, outcome in enumerate(outcomes) if isinstance(outcome, bytes)]
-    return Split(
-        pixels=pixels if len(rows) == len(pixels) else pixels[rows],
-        labels=np.array(files.labels, np.int64)[rows],
-        paths=[files.paths[row] for row in rows],
-        digests={name: digest for name, digest in named.items() if isinstance(digest, bytes)},
-        left_out={name: reason for name, reason in named.items() if isinstance(reason, str)},
-    )
-
-
 def require_every_class(
     folder: Path, classes: Sequence[str], labels: Iterable[int], which: str = ""
 ) -> None:
@@ -204,18 +141,6 @@ def require_every_class(
             f"{folder} has no {which}images of the class {', '.join(without)}; every class "
             f"needs some in {TRAIN} and in {VALID}."
         )
-
-
-def fingerprint(*splits: Split) -> str:
-    """Identifies data by the names and contents of its images.
-
-    Returns:
-        xxh3-128 over the sorted names and the digests of the contents, hex.
-    """
-    whole = xxhash.xxh3_128()
-    for name, digest in sorted(item for split in splits for item in split.digests.items()):
-        whole.update(name.encode() + b"\0" + digest)
-    return whole.hexdigest()
 
 
 def class_folders(folder: Path) -> dict[str, Path]:

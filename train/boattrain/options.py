@@ -38,3 +38,10 @@ class CnnOptions:
         ),
     ] = "10%"
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Makes a training repeat.")] = 0
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where large pixel arrays are kept; if not given, in DATA/.boatinfer-cache.",
+        ),
+    ] = None
