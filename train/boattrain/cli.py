@@ -25,7 +25,8 @@ def _group() -> None:
 def _cnn(options: CnnOptions) -> None:
     """Train the small convolutional network.
 
-    DATA holds train/<class>/ to learn from and valid/<class>/ to choose the best epoch by.
+    DATA holds train/<class>/ to learn from and valid/<class>/ to choose the best epoch by;
+    if it holds the folders of the classes alone, valid is split off them.
     Beside the model go its card, its golden images, and the training's history and curves.
     """
     from boattrain.summary import summarise

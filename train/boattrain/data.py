@@ -1,81 +1,76 @@
-"""A folder of labelled images to arrays.
+"""A folder of labelled images: which files, and of which class.
 
-The folder holds ``train/<class>/`` and ``valid/<class>/``; a folder's name is the name of
-its class.
+The folder holds ``train/<class>/`` and ``valid/<class>/``, or only ``<class>/`` and is then
+split here; a folder's name is the name of its class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-import xxhash
-
-from boatinfer import images
-from boatinfer.card import ImageSpec
-from boatinfer.errors import Failure, ImageError, UsageError
+from boatinfer.errors import UsageError
 from boatinfer.scan import from_text, scan, to_text
+from boattrain.splits import SPLITS, TRAIN, VALID, stratify
 
 __all__ = [
     "TRAIN",
     "VALID",
+    "VALID_SHARE",
     "Files",
-    "Split",
+    "class_folders",
     "find_images",
-    "fingerprint",
-    "load_images",
+    "list_files",
     "require_every_class",
 ]
 
-TRAIN = "train"
-VALID = "valid"
+#: The share of valid in data that is split here.
+VALID_SHARE = 0.1
+
+#: Names, in any case, of folders that are taken for splits and never for classes.
+_SPLIT_NAMES = {*SPLITS, "training", "val", "validation", "testing"}
 
 
 class Files(NamedTuple):
     """The image files of one split, class by class and sorted by name within each.
 
     Attributes:
-        folder: the split's folder, DATA/train or DATA/valid.
+        data: the folder that the names of files are relative to.
+        folder: where the class folders lie: DATA/train, DATA/valid, or DATA itself.
         classes: class names, sorted; a label is an index into them.
         paths: where the files are.
         labels: one a file.
     """
 
+    data: Path
     folder: Path
     classes: list[str]
     paths: list[Path]
     labels: list[int]
 
+    @property
+    def names(self) -> list[str]:
+        """Texts of the paths relative to ``data``."""
+        return [to_text(path.relative_to(self.data).as_posix()) for path in self.paths]
 
-@dataclass(frozen=True)
-class Split:
-    """The images of one split that could be read, in the order of their `Files`.
-
-    Attributes:
-        pixels: uint8 [N, H, W, 3], RGB, as the network takes them.
-        labels: int64 [N].
-        paths: where they came from.
-        digests: name of the file below DATA to the xxh3-128 of its content.
-        left_out: name of a file below DATA that could not be read to the reason.
-    """
-
-    pixels: images.Pixels
-    labels: npt.NDArray[np.int64]
-    paths: list[Path]
-    digests: dict[str, bytes]
-    left_out: dict[str, str]
+    def where(self, chosen: Sequence[bool]) -> Files:
+        """Narrows down to the files that are chosen."""
+        return self._replace(
+            paths=list(compress(self.paths, chosen)), labels=list(compress(self.labels, chosen))
+        )
 
 
-def find_images(data: Path) -> tuple[Files, Files]:
+def find_images(data: Path, valid: float = VALID_SHARE) -> tuple[Files, Files]:
     """Lists the images of train and valid.
 
+    A folder that holds class folders, and neither train/ nor valid/, is split here: the
+    same images always in the same way.
+
     Args:
-        data: the folder that holds ``train/`` and ``valid/``.
+        data: the folder that holds ``train/`` and ``valid/``, or class folders.
+        valid: the share of each class that becomes valid where they are split here.
 
     Raises:
         UsageError: a folder is missing, there are fewer than two classes, or a class has
@@ -85,60 +80,45 @@ def find_images(data: Path) -> tuple[Files, Files]:
         raise UsageError(f"the folder {data} does not exist; check the name.")
     if not data.is_dir():
         raise UsageError(f"{data} is not a folder; give the one that holds {TRAIN}/ and {VALID}/.")
+    if any(name.casefold() in _SPLIT_NAMES for name in class_folders(data)):
+        return _find_splits(data)
+    return _split_here(data, valid)
+
+
+def _find_splits(data: Path) -> tuple[Files, Files]:
     for split in (TRAIN, VALID):
         if not (data / split).is_dir():
             raise UsageError(
                 f"{data} holds no folder {split}/; give a folder that holds "
-                f"{TRAIN}/<class>/ and {VALID}/<class>/ with the images of each class."
+                f"{TRAIN}/<class>/ and {VALID}/<class>/ with the images of each class, or "
+                "one that holds the folders of the classes."
             )
-    classes = sorted(_class_folders(data / TRAIN))
-    if len(classes) < 2:
-        held = f"only one class, {classes[0]}" if classes else "no class folders"
-        raise UsageError(
-            f"{data / TRAIN} holds {held}; put the images of each of at least two classes "
-            "into a folder of their own."
-        )
-    unknown = sorted(_class_folders(data / VALID).keys() - set(classes))
+    classes = _classes(data / TRAIN)
+    unknown = sorted(class_folders(data / VALID).keys() - set(classes))
     if unknown:
         raise UsageError(
             f"{data / VALID} has the class {', '.join(unknown)}, which {data / TRAIN} lacks; "
             "add its training images or remove the folder."
         )
-    return _list_files(data / TRAIN, classes), _list_files(data / VALID, classes)
+    train, valid = (list_files(data, data / split, classes) for split in (TRAIN, VALID))
+    for files in (train, valid):
+        require_every_class(files.folder, classes, files.labels)
+    return train, valid
 
 
-def load_images(files: Files, spec: ImageSpec) -> Split:
-    """Reads every image of a split once; one that cannot be read is left out and listed.
-
-    Args:
-        files: what to read.
-        spec: size and geometry of the network's input.
-    """
-    pixels = np.empty((len(files.paths), spec.height, spec.width, 3), np.uint8)
-
-    def load(row: int) -> bytes | str:
-        """Returns the content's digest, or why there are no pixels."""
-        try:
-            content = files.paths[row].read_bytes()
-            pixels[row] = images.read(content, spec)
-        except OSError as error:
-            return f"{Failure.UNREADABLE}: {error.strerror}"
-        except ImageError as error:
-            return f"{error.reason}: {error}"
-        return xxhash.xxh3_128_digest(content)
-
-    with ThreadPoolExecutor() as threads:  # decoding happens outside Python's lock
-        outcomes = list(threads.map(load, range(len(files.paths))))
-    names = [to_text(path.relative_to(files.folder.parent).as_posix()) for path in files.paths]
-    named = dict(zip(names, outcomes, strict=True))
-    rows = [row for row, outcome in enumerate(outcomes) if isinstance(outcome, bytes)]
-    return Split(
-        pixels=pixels if len(rows) == len(pixels) else pixels[rows],
-        labels=np.array(files.labels, np.int64)[rows],
-        paths=[files.paths[row] for row in rows],
-        digests={name: digest for name, digest in named.items() if isinstance(digest, bytes)},
-        left_out={name: reason for name, reason in named.items() if isinstance(reason, str)},
-    )
+def _split_here(data: Path, share: float) -> tuple[Files, Files]:
+    classes = _classes(data)
+    files = list_files(data, data, classes)
+    require_every_class(data, classes, files.labels)
+    splits = stratify(data, files.names, files.labels, {VALID: share})
+    train, valid = (files.where([s == split for s in splits]) for split in (TRAIN, VALID))
+    single = [classes[label] for label in sorted(set(train.labels) - set(valid.labels))]
+    if single:
+        raise UsageError(
+            f"{data} cannot be split: it has too few different images of the class "
+            f"{', '.join(single)}; every class needs two, one for {TRAIN} and one for {VALID}."
+        )
+    return train, valid
 
 
 def require_every_class(
@@ -159,23 +139,12 @@ def require_every_class(
     if without:
         raise UsageError(
             f"{folder} has no {which}images of the class {', '.join(without)}; every class "
-            f"needs some in {TRAIN}/ and in {VALID}/."
+            f"needs some in {TRAIN} and in {VALID}."
         )
 
 
-def fingerprint(*splits: Split) -> str:
-    """Identifies data by the names and contents of its images.
-
-    Returns:
-        xxh3-128 over the sorted names and the digests of the contents, hex.
-    """
-    whole = xxhash.xxh3_128()
-    for name, digest in sorted(item for split in splits for item in split.digests.items()):
-        whole.update(name.encode() + b"\0" + digest)
-    return whole.hexdigest()
-
-
-def _class_folders(folder: Path) -> dict[str, Path]:
+def class_folders(folder: Path) -> dict[str, Path]:
+    """Finds the sub-folders, by their names; hidden ones do not count."""
     return {
         to_text(entry.name): entry
         for entry in folder.iterdir()
@@ -183,14 +152,30 @@ def _class_folders(folder: Path) -> dict[str, Path]:
     }
 
 
-def _list_files(folder: Path, classes: list[str]) -> Files:
-    folders = _class_folders(folder)
+def list_files(data: Path, folder: Path, classes: list[str]) -> Files:
+    """Lists the image files of some classes.
+
+    Args:
+        data: what their names shall be relative to.
+        folder: where the class folders lie.
+        classes: names of the classes; one without a folder has no files.
+    """
+    folders = class_folders(folder)
     found = [
         (folders[name] / from_text(file.path), label)
         for label, name in enumerate(classes)
         if name in folders
         for file in sorted(scan(folders[name]))
     ]
-    labels = [label for _, label in found]
-    require_every_class(folder, classes, labels)
-    return Files(folder, classes, [path for path, _ in found], labels)
+    return Files(data, folder, classes, [path for path, _ in found], [label for _, label in found])
+
+
+def _classes(folder: Path) -> list[str]:
+    classes = sorted(class_folders(folder))
+    if len(classes) < 2:
+        held = f"only one class, {classes[0]}" if classes else "no class folders"
+        raise UsageError(
+            f"{folder} holds {held}; put the images of each of at least two classes "
+            "into a folder of their own."
+        )
+    return classes

@@ -17,7 +17,10 @@ class CnnOptions:
 
     data: Annotated[
         Path,
-        typer.Argument(metavar="DATA", help="Folder that holds train/<class>/ and valid/<class>/."),
+        typer.Argument(
+            metavar="DATA",
+            help="Folder that holds train/<class>/ and valid/<class>/, or <class>/ alone.",
+        ),
     ]
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Model file to write; ends in .keras.")
@@ -27,4 +30,18 @@ class CnnOptions:
     size: Annotated[
         str, typer.Option(metavar="HEIGHTxWIDTH", help="The network's input, pixels.")
     ] = "30x100"
+    valid: Annotated[
+        str,
+        typer.Option(
+            metavar="SHARE",
+            help="Images that become valid where DATA holds <class>/ alone.",
+        ),
+    ] = "10%"
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Makes a training repeat.")] = 0
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Where large pixel arrays are kept; if not given, in DATA/.boatinfer-cache.",
+        ),
+    ] = None

@@ -24,9 +24,9 @@ from boatinfer.card import (
 )
 from boatinfer.errors import UsageError
 from boatinfer.files import replacing, require_folder
-from boattrain.data import Split, fingerprint
 from boattrain.history import Epoch, write_history
 from boattrain.networks import FEATURES, INPUT, PROBABILITIES
+from boattrain.pixels import Split, fingerprint
 
 __all__ = ["ModelFiles", "describe", "model_files", "save"]
 

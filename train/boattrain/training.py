@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +19,14 @@ from boatinfer.errors import UsageError
 from boatinfer.golden import MOST_IMAGES, golden_image_bytes, make_golden
 from boattrain import networks
 from boattrain.backend import load_keras
-from boattrain.data import TRAIN, VALID, Files, Split, find_images, load_images, require_every_class
+from boattrain.cache import cache_folder
+from boattrain.data import TRAIN, VALID, Files, find_images, require_every_class
 from boattrain.history import Epoch, best_of
 from boattrain.options import CnnOptions
+from boattrain.pixels import Split, load_images
 from boattrain.progress import TrainingProgress
 from boattrain.saving import ModelFiles, describe, model_files, save
+from boattrain.splits import parse_share
 
 __all__ = ["TrainingResult", "train_cnn"]
 
@@ -66,9 +72,10 @@ def train_cnn(options: CnnOptions) -> TrainingResult:
     """
     spec = _image_spec(options.size)
     files = model_files(options.output)
-    train_files, valid_files = find_images(options.data)
+    train_files, valid_files = find_images(options.data, parse_share(options.valid, "--valid"))
     keras = _load_libraries()
-    train, valid = _load(train_files, spec), _load(valid_files, spec)
+    cache = functools.partial(cache_folder, options.data, options.cache)
+    train, valid = _load(TRAIN, train_files, spec, cache), _load(VALID, valid_files, spec, cache)
     classes = train_files.classes
     samples = _golden_images(valid, spec)
 
@@ -112,8 +119,8 @@ def _load_libraries() -> Any:
     return load_keras()
 
 
-def _load(files: Files, spec: ImageSpec) -> Split:
-    split = load_images(files, spec)
+def _load(name: str, files: Files, spec: ImageSpec, cache: Callable[[], Path]) -> Split:
+    split = load_images(files, spec, cache, name=name)
     for name, reason in split.left_out.items():
         typer.echo(f"left out {name}: {reason}", err=True)
     typer.echo(

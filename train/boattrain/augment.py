@@ -1,0 +1,154 @@
+"""Random changes of training images that leave their class as it is.
+
+Every function takes its own random generator and touches nothing else, so that a batch
+depends on the generator's seed alone, whatever thread makes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+import typer
+from PIL import Image
+
+from boatinfer.images import Pixels
+
+__all__ = ["Augmentation", "augment", "mixup"]
+
+Reals = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far training images may be changed; each field's help says what it does."""
+
+    flip: Annotated[
+        bool, typer.Option("--flip/--no-flip", help="Mirror half of the images, left to right.")
+    ] = False
+    shift: Annotated[
+        float,
+        typer.Option(min=0, max=0.5, help="Move by up to this part of height and width."),
+    ] = 0.0
+    zoom: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Enlarge or shrink by up to this part.")
+    ] = 0.0
+    rotate: Annotated[
+        float, typer.Option(min=0, max=180, help="Turn by up to this many degrees, either way.")
+    ] = 0.0
+    brightness: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Lighten or darken by up to this part of the range."),
+    ] = 0.0
+    contrast: Annotated[
+        float, typer.Option(min=0, max=1, help="Raise or lower the contrast by up to this part.")
+    ] = 0.0
+
+    @property
+    def moves(self) -> bool:
+        """Whether the pixels change places, other than by a flip."""
+        return bool(self.shift or self.zoom or self.rotate)
+
+    @property
+    def shades(self) -> bool:
+        """Whether the pixels change values."""
+        return bool(self.brightness or self.contrast)
+
+    def __bool__(self) -> bool:
+        """Whether anything changes at all."""
+        return bool(self.flip or self.moves or self.shades)
+
+
+def augment(pixels: Pixels, options: Augmentation, generator: np.random.Generator) -> Pixels:
+    """Changes each image by amounts of its own, drawn evenly from the options' ranges.
+
+    What comes into view from outside an image is the image mirrored at its edge. A value
+    ``p`` becomes ``(p - m) * (1 + contrast) + m + brightness``, ``m`` being the image's mean.
+
+    Args:
+        pixels: uint8 [N, H, W, 3], RGB; stays as it is.
+        options: what may change, and how far.
+        generator: where the amounts come from.
+
+    Returns:
+        uint8 [N, H, W, 3].
+    """
+    count = len(pixels)
+    # Always the same draws, so that an option changes nothing but its own effect.
+    flips = generator.random(count) < 0.5
+    right, down, zoom, turn, brightness, contrast = generator.uniform(-1, 1, (6, count))
+    if options.moves:
+        sign = np.where(options.flip & flips, -1, 1)
+        shift = np.stack([right, down]) * options.shift
+        angle = np.radians(turn * options.rotate)
+        pixels = _move(pixels, sign, shift, 1 + zoom * options.zoom, angle)
+    elif options.flip:
+        pixels = pixels.copy()
+        pixels[flips] = pixels[flips, :, ::-1]
+    if options.shades:
+        pixels = _shade(pixels, brightness * options.brightness * 255, contrast * options.contrast)
+    return pixels
+
+
+def mixup(
+    pixels: Pixels, targets: npt.NDArray[np.float32], alpha: float, generator: np.random.Generator
+) -> tuple[Pixels, npt.NDArray[np.float32]]:
+    """Blends each image, and its target, with another of the batch.
+
+    The method is that of Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018,
+    with a share of its own for each image.
+
+    Args:
+        pixels: uint8 [N, H, W, 3], RGB.
+        targets: float32 [N, C], rows sum to 1.
+        alpha: both parameters of the beta distribution of the shares, above 0.
+        generator: where shares and partners come from.
+
+    Returns:
+        Blended pixels and targets, as the arguments.
+    """
+    share = generator.beta(alpha, alpha, len(pixels)).astype(np.float32)
+    partner = generator.permutation(len(pixels))
+    own = share[:, None, None, None]
+    blended = pixels * own + pixels[partner] * (1 - own)
+    mixed = targets * share[:, None] + targets[partner] * (1 - share[:, None])
+    return np.rint(blended).astype(np.uint8), mixed
+
+
+def _move(pixels: Pixels, sign: Reals, shift: Reals, zoom: Reals, angle: Reals) -> Pixels:
+    """Looks at each image through a window that is moved, resized and turned.
+
+    Args:
+        pixels: uint8 [N, H, W, 3].
+        sign: [N], -1 to mirror, otherwise 1.
+        shift: [2, N], right and down, parts of width and height.
+        zoom: [N], the window's size, 1 being that of the image.
+        angle: [N], radians.
+    """
+    height, width = pixels.shape[1:3]
+    cosine, sine = zoom * np.cos(angle), zoom * np.sin(angle)
+    reach = np.abs([[cosine, sine], [sine, cosine]]) * np.array([width, height])[None, :, None]
+    window = reach.sum(axis=1) / 2 + np.abs(shift) * np.array([[width], [height]])
+    across, down = np.ceil(window.max(axis=1) - [width / 2, height / 2]).astype(int).clip(1)
+    plane = np.pad(pixels, ((0, 0), (down, down), (across, across), (0, 0)), mode="reflect")
+    # A place (x, y) of the result shows (a x + b y + c, d x + e y + f) of the plane.
+    a, b, d, e = cosine * sign, -sine, sine * sign, cosine
+    c = across + width * (0.5 + shift[0]) - (a * width + b * height) / 2
+    f = down + height * (0.5 + shift[1]) - (d * width + e * height) / 2
+    moved, size = np.empty_like(pixels), (width, height)
+    for row, matrix in enumerate(np.stack([a, b, c, d, e, f], axis=1).tolist()):
+        image = Image.fromarray(plane[row])
+        moved[row] = np.asarray(
+            image.transform(size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+        )
+    return moved
+
+
+def _shade(pixels: Pixels, brightness: Reals, contrast: Reals) -> Pixels:
+    """Looks every value up in a table of its image."""
+    means = pixels.mean(axis=(1, 2, 3))
+    values = (np.arange(256) - means[:, None]) * (1 + contrast[:, None])
+    tables = np.rint((values + (means + brightness)[:, None]).clip(0, 255)).astype(np.uint8)
+    return np.stack([table[image] for table, image in zip(tables, pixels, strict=True)])
