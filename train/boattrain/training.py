@@ -121,8 +121,8 @@ def _load_libraries() -> Any:
 
 def _load(name: str, files: Files, spec: ImageSpec, cache: Callable[[], Path]) -> Split:
     split = load_images(files, spec, cache, name=name)
-    for name, reason in split.left_out.items():
-        typer.echo(f"left out {name}: {reason}", err=True)
+    for missed, reason in split.left_out.items():
+        typer.echo(f"left out {missed}: {reason}", err=True)
     typer.echo(
         f"{files.folder}: {len(split.labels)} images in {len(files.classes)} classes, "
         f"{len(split.left_out)} left out",
