@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -55,3 +56,14 @@ def write_data(folder: Path) -> Path:
             path = folder / split / name / f"{number:02}.jpg"
             path.write_bytes(colours.picture(name, next(seeds)))
     return folder
+
+
+def flat(data: Path) -> Path:
+    """Moves the classes of train/ and valid/ into one folder each."""
+    for split in COUNTS:
+        for file in sorted((data / split).glob("*/*")):
+            target = data / file.parent.name / f"{split}-{file.name}"
+            target.parent.mkdir(exist_ok=True)
+            file.rename(target)
+        shutil.rmtree(data / split)
+    return data

@@ -1,15 +1,23 @@
-"""Files that are there whole or not at all."""
+"""Files and folders that are there whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from boatinfer.errors import OutputError, UsageError
 
-__all__ = ["TEMPORARY", "replacing", "require_folder", "writing"]
+__all__ = [
+    "TEMPORARY",
+    "making_folder",
+    "replacing",
+    "require_folder",
+    "require_new_folder",
+    "writing",
+]
 
 #: Ending of a file that is still being written; whoever finds one may delete it.
 TEMPORARY = ".tmp"
@@ -43,6 +51,34 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def making_folder(folder: Path) -> Iterator[Path]:
+    """Gives a temporary folder beside ``folder``, which takes its name once filled.
+
+    Args:
+        folder: the final folder; it must not exist, or be empty.
+
+    Yields:
+        The folder to fill. If the body raises, it is removed with all that is in it.
+
+    Raises:
+        OutputError: the folder could not be made, or something else came to stand there.
+    """
+    final = Path(os.path.realpath(folder))
+    temporary = final.with_name(f".{final.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        with writing(folder):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            temporary.mkdir()
+            yield temporary
+            if final.exists():
+                final.rmdir()
+            temporary.rename(final)
+            _sync_folder(final.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turns what the disk refuses while ``path`` is written into an `OutputError`."""
     try:
@@ -62,6 +98,24 @@ def require_folder(path: Path) -> None:
     """
     if not path.parent.is_dir():
         raise UsageError(f"the folder {path.parent} does not exist; make it or check the name.")
+
+
+def require_new_folder(folder: Path) -> None:
+    """Refuses a folder that holds something already, before any long work.
+
+    Raises:
+        UsageError: it does, or is no folder.
+    """
+    try:
+        held = next(folder.iterdir(), None)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(
+            f"{folder} cannot be used: {error.strerror}; choose another place."
+        ) from error
+    if held is not None:
+        raise UsageError(f"{folder} is not empty; choose another place, or remove it first.")
 
 
 def _sync_folder(folder: Path) -> None:

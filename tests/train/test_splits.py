@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from collections import Counter, defaultdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 from boatinfer.errors import UsageError
 from boattrain.data import find_images
 from boattrain.splits import TEST, TRAIN, VALID, parse_share, stratify
+from support import flat
 
 
 def write(folder: Path, contents: dict[str, bytes]) -> list[str]:
@@ -25,17 +25,6 @@ def deal(folder: Path, names: list[str], seed: int = 0, **shares: float) -> dict
     classes = sorted({name.split("/")[0] for name in names})
     labels = [classes.index(name.split("/")[0]) for name in names]
     return dict(zip(names, stratify(folder, names, labels, shares, seed), strict=True))
-
-
-def flat(data: Path) -> Path:
-    """Moves the classes of train/ and valid/ into one folder each."""
-    for split in ("train", "valid"):
-        for file in sorted((data / split).glob("*/*")):
-            target = data / file.parent.name / f"{split}-{file.name}"
-            target.parent.mkdir(exist_ok=True)
-            file.rename(target)
-        shutil.rmtree(data / split)
-    return data
 
 
 @settings(max_examples=60, deadline=None)

@@ -21,9 +21,11 @@ __all__ = [
     "VALID_SHARE",
     "Files",
     "class_folders",
+    "find_classes",
     "find_images",
     "list_files",
     "require_every_class",
+    "split_folders",
 ]
 
 #: The share of valid in data that is split here.
@@ -76,24 +78,20 @@ def find_images(data: Path, valid: float = VALID_SHARE) -> tuple[Files, Files]:
         UsageError: a folder is missing, there are fewer than two classes, or a class has
             no images in one of the splits.
     """
-    if not data.exists():
-        raise UsageError(f"the folder {data} does not exist; check the name.")
-    if not data.is_dir():
-        raise UsageError(f"{data} is not a folder; give the one that holds {TRAIN}/ and {VALID}/.")
-    if any(name.casefold() in _SPLIT_NAMES for name in class_folders(data)):
-        return _find_splits(data)
-    return _split_here(data, valid)
+    return _find_splits(data) if split_folders(data) else _split_here(data, valid)
 
 
 def _find_splits(data: Path) -> tuple[Files, Files]:
     for split in (TRAIN, VALID):
         if not (data / split).is_dir():
+            others = [name for name in split_folders(data) if name not in SPLITS]
             raise UsageError(
-                f"{data} holds no folder {split}/; give a folder that holds "
-                f"{TRAIN}/<class>/ and {VALID}/<class>/ with the images of each class, or "
-                "one that holds the folders of the classes."
+                f"{data} holds no folder {split}/; "
+                + (f"rename {' or '.join(others)}, or " if others else "")
+                + f"give a folder that holds {TRAIN}/<class>/ and {VALID}/<class>/ with the "
+                "images of each class, or one that holds the folders of the classes."
             )
-    classes = _classes(data / TRAIN)
+    classes = find_classes(data / TRAIN)
     unknown = sorted(class_folders(data / VALID).keys() - set(classes))
     if unknown:
         raise UsageError(
@@ -107,7 +105,7 @@ def _find_splits(data: Path) -> tuple[Files, Files]:
 
 
 def _split_here(data: Path, share: float) -> tuple[Files, Files]:
-    classes = _classes(data)
+    classes = find_classes(data)
     files = list_files(data, data, classes)
     require_every_class(data, classes, files.labels)
     splits = stratify(data, files.names, files.labels, {VALID: share})
@@ -144,12 +142,30 @@ def require_every_class(
 
 
 def class_folders(folder: Path) -> dict[str, Path]:
-    """Finds the sub-folders, by their names; hidden ones do not count."""
-    return {
-        to_text(entry.name): entry
-        for entry in folder.iterdir()
-        if entry.is_dir() and not entry.name.startswith(".")
-    }
+    """Finds the sub-folders, by their names; hidden ones do not count.
+
+    Raises:
+        UsageError: there is no such folder, or it cannot be listed.
+    """
+    try:
+        return {
+            to_text(entry.name): entry
+            for entry in folder.iterdir()
+            if entry.is_dir() and not entry.name.startswith(".")
+        }
+    except FileNotFoundError:
+        raise UsageError(f"the folder {folder} does not exist; check the name.") from None
+    except NotADirectoryError:
+        raise UsageError(
+            f"{folder} is not a folder; give one of labelled images, in folders of their classes."
+        ) from None
+    except OSError as error:
+        raise UsageError(f"the folder {folder} cannot be listed: {error.strerror}.") from error
+
+
+def split_folders(data: Path) -> list[str]:
+    """Names the sub-folders that are taken for splits and never for classes, sorted."""
+    return sorted(name for name in class_folders(data) if name.casefold() in _SPLIT_NAMES)
 
 
 def list_files(data: Path, folder: Path, classes: list[str]) -> Files:
@@ -170,7 +186,12 @@ def list_files(data: Path, folder: Path, classes: list[str]) -> Files:
     return Files(data, folder, classes, [path for path, _ in found], [label for _, label in found])
 
 
-def _classes(folder: Path) -> list[str]:
+def find_classes(folder: Path) -> list[str]:
+    """Finds the names of the classes in a folder of class folders, sorted.
+
+    Raises:
+        UsageError: there is no such folder, or it holds fewer than two.
+    """
     classes = sorted(class_folders(folder))
     if len(classes) < 2:
         held = f"only one class, {classes[0]}" if classes else "no class folders"

@@ -1,0 +1,61 @@
+"""The ``boatinfer data`` commands."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+
+import typer
+
+from boatinfer.cli.options import from_fields
+from boatinfer.errors import RunInterruptedError
+from boattrain.data_options import SplitOptions
+from boattrain.splits import VALID
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Bring, look at, check and split labelled images.",
+)
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps ``split`` a sub-command, though it is the only one."""
+
+
+def _split(options: SplitOptions) -> None:
+    """Split a folder of class folders into train/, valid/ and, with --test, test/.
+
+    Each split gets its share of every class; images of the same content stay together. The
+    same images and seed are always split in the same way. SRC is only read.
+    """
+    from boattrain.data_summary import print_counts
+    from boattrain.split import split
+
+    with _interruptible("nothing was made"):
+        result = split(options)
+    print_counts(result.classes, result.counts)
+    if result.without_valid:
+        typer.echo(
+            f"boatinfer: {', '.join(result.without_valid)}: too few different images for one in "
+            f"{VALID}; training will ask for more.",
+            err=True,
+        )
+    typer.echo(f"wrote {options.output}")
+
+
+@contextlib.contextmanager
+def _interruptible(left: str) -> Iterator[None]:
+    """Ends with one sentence on Ctrl-C; ``left`` says what is there now."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise RunInterruptedError(f"interrupted; {left}.", signal.SIGINT) from None
+
+
+app.command("split")(from_fields(SplitOptions, _split))

@@ -1,0 +1,38 @@
+"""The options of the data commands, declared once for Python and the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["SplitOptions"]
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """Options of `boattrain.split.split`; each field's help says what it does."""
+
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="Folder that holds <class>/ with images.")
+    ]
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="DATA", help="Folder to make, with train/ and valid/."
+        ),
+    ]
+    valid: Annotated[
+        str, typer.Option(metavar="SHARE", help="Share of each class that becomes valid.")
+    ] = "10%"
+    test: Annotated[
+        str | None,
+        typer.Option(metavar="SHARE", help="Share that becomes test; if not given, none."),
+    ] = None
+    seed: Annotated[int, typer.Option(min=0, help="Another one splits otherwise.")] = 0
+    link: Annotated[
+        bool,
+        typer.Option("--link/--copy", help="Hard links, which take no room, instead of copies."),
+    ] = False
