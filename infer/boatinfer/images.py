@@ -20,9 +20,9 @@ import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from boatinfer.card import ImageSpec
-from boatinfer.errors import Failure, ImageError
+from boatinfer.errors import Failure, ImageError, first_line
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "Pixels", "fit", "load", "read"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "Pixels", "fit", "load", "read", "size"]
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -99,6 +99,21 @@ def read(data: bytes, spec: ImageSpec, damage: list[str] | None = None) -> Pixel
         return decoded if decoded is not None else _read_any(data, spec)
     except MemoryError as error:
         raise ImageError(Failure.TOO_LARGE, "not enough memory to decode the image") from error
+
+
+def size(data: bytes) -> tuple[int, int]:
+    """Tells the height and width of an image, upright, by its header.
+
+    Raises:
+        ImageError: ``corrupt``; what `read` would say may be more exact.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            lies = _orientation_of(image) > 4
+            return (image.width, image.height) if lies else (image.height, image.width)
+    except Exception as error:
+        message = f"its header cannot be read: {first_line(error)}"
+        raise ImageError(Failure.CORRUPT, message) from error
 
 
 def fit(pixels: Pixels, spec: ImageSpec) -> Pixels:

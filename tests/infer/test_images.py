@@ -106,6 +106,7 @@ def test_exif_orientation_makes_it_upright(orientation: int, form: str) -> None:
     exif[0x0112] = orientation
     data = encoded(stored, form, exif=exif)
     assert close(images.read(data, SPEC), gradient())
+    assert images.size(data) == (24, 80)
     if form != "TIFF":
         as_stored = ImageSpec(height=stored.height, width=stored.width, orientation=False)
         assert close(images.read(data, as_stored), np.asarray(stored))
@@ -207,6 +208,12 @@ def test_what_is_no_image(data: bytes) -> None:
     with pytest.raises(ImageError) as raised:
         images.read(data, SPEC)
     assert raised.value.reason is Failure.NOT_AN_IMAGE
+
+
+def test_what_has_no_size() -> None:
+    with pytest.raises(ImageError, match="its header cannot be read") as raised:
+        images.size(b"no image")
+    assert raised.value.reason is Failure.CORRUPT
 
 
 def test_a_decompression_bomb_is_refused_by_its_header() -> None:

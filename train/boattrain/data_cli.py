@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated
 
+import msgspec
 import typer
 
 from boatinfer.cli.options import from_fields
 from boatinfer.errors import RunInterruptedError
-from boattrain.data_options import SplitOptions
+from boattrain.data_options import CheckOptions, SplitOptions
 from boattrain.splits import VALID
 
 __all__ = ["app"]
@@ -23,9 +26,32 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _group() -> None:
-    """Keeps ``split`` a sub-command, though it is the only one."""
+@dataclass(frozen=True)
+class CheckCommand(CheckOptions):
+    """What ``boatinfer data check`` takes: the check's options, and how to tell the outcome."""
+
+    most: Annotated[
+        int, typer.Option(min=0, help="How many files to name for each thing found.")
+    ] = 10
+    json: Annotated[bool, typer.Option("--json", help="Print all that was found as JSON.")] = False
+
+
+def _check(command: CheckCommand) -> None:
+    """Check labelled images before a training: counts, broken and odd files, duplicates.
+
+    Exit code 3 says that something would break or falsify a training, such as a picture
+    that is in train and in valid.
+    """
+    from boattrain.check import check
+    from boattrain.data_summary import print_report
+
+    with _interruptible("nothing was changed"):
+        report = check(command)
+    if command.json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
+    else:
+        print_report(report, command.most)
+    raise typer.Exit(report.exit_code)
 
 
 def _split(options: SplitOptions) -> None:
@@ -58,4 +84,5 @@ def _interruptible(left: str) -> Iterator[None]:
         raise RunInterruptedError(f"interrupted; {left}.", signal.SIGINT) from None
 
 
+app.command("check")(from_fields(CheckCommand, _check))
 app.command("split")(from_fields(SplitOptions, _split))

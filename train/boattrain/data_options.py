@@ -8,7 +8,27 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["SplitOptions"]
+__all__ = ["CheckOptions", "SplitOptions"]
+
+
+DataArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DATA", help="Folder that holds train/<class>/ and valid/<class>/, or <class>/."
+    ),
+]
+ValidOption = Annotated[
+    str,
+    typer.Option(metavar="SHARE", help="Share of valid where DATA holds <class>/ alone."),
+]
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """Options of `boattrain.check.check`; each field's help says what it does."""
+
+    data: DataArgument
+    valid: ValidOption = "10%"
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["plain_console", "print_counts"]
+from boattrain.check import Report
+from boattrain.rules import Severity
+
+__all__ = ["plain_console", "print_counts", "print_report"]
 
 
 def print_counts(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> None:
@@ -25,6 +29,35 @@ def print_counts(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) ->
     for name, *row in zip(classes, *counts.values(), strict=True):
         table.add_row(name, *(f"{count:,}" for count in row))
     plain_console().print(table)
+
+
+def print_report(report: Report, most: int) -> None:
+    """Prints what a check found.
+
+    Args:
+        report: what it found.
+        most: how many cases of each finding to name.
+    """
+    print_counts(
+        list(next(iter(report.counts.values()))),
+        {split: list(counts.values()) for split, counts in report.counts.items()},
+    )
+    console = plain_console()
+    for finding in report.findings:
+        cases = finding.cases
+        console.print(f"{finding.severity}: {finding.kind} ({len(cases):,}): {finding.message}")
+        for case in cases[:most]:
+            console.print("  " + " = ".join(case.files) + (f": {case.note}" if case.note else ""))
+        if len(cases) > most:
+            console.print(f"  and {len(cases) - most:,} more; --json names all")
+    severities = Counter(finding.severity for finding in report.findings)
+    errors, warnings = severities[Severity.ERROR], severities[Severity.WARNING]
+    verdict = (
+        f"{errors} of these would break or falsify a training"
+        if errors
+        else "nothing here would break or falsify a training"
+    )
+    console.print(f"{verdict}; warnings: {warnings}")
 
 
 def plain_console() -> Console:
