@@ -109,7 +109,8 @@ def size(data: bytes) -> tuple[int, int]:
     """
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            lies = _orientation_of(image) > 4
+            # A TIFF says how it will be once Pillow has turned it.
+            lies = image.format != "TIFF" and _orientation_of(image) > 4
             return (image.width, image.height) if lies else (image.height, image.width)
     except Exception as error:
         message = f"its header cannot be read: {first_line(error)}"
