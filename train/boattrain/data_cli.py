@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import typer
 
 from boatinfer.cli.options import from_fields
 from boatinfer.errors import RunInterruptedError
-from boattrain.data_options import CheckOptions, SplitOptions
+from boattrain.data_options import CheckOptions, DownloadOptions, SplitOptions
 from boattrain.splits import VALID
 
 __all__ = ["app"]
@@ -84,5 +85,20 @@ def _interruptible(left: str) -> Iterator[None]:
         raise RunInterruptedError(f"interrupted; {left}.", signal.SIGINT) from None
 
 
+def _download(options: DownloadOptions) -> None:
+    """Download and unpack an archive of labelled images, zip or tar.
+
+    What has come is kept when the connection breaks, and the same command goes on from
+    there. Members of the archive that would leave the folder are refused.
+    """
+    from boattrain.download import download
+
+    with _interruptible("what has come is kept, and the same command goes on from there"):
+        files = download(options)
+    typer.echo(f"unpacked {files:,} files: {options.output}")
+    typer.echo(f"see what they are with: boatinfer data check {shlex.quote(str(options.output))}")
+
+
+app.command("download")(from_fields(DownloadOptions, _download))
 app.command("check")(from_fields(CheckCommand, _check))
 app.command("split")(from_fields(SplitOptions, _split))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["CheckOptions", "SplitOptions"]
+__all__ = ["CheckOptions", "DownloadOptions", "SplitOptions"]
 
 
 DataArgument = Annotated[
@@ -56,3 +56,17 @@ class SplitOptions:
         bool,
         typer.Option("--link/--copy", help="Hard links, which take no room, instead of copies."),
     ] = False
+
+
+@dataclass(frozen=True)
+class DownloadOptions:
+    """Options of `boattrain.download.download`; each field's help says what it does."""
+
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="Address of a zip or tar archive of images.")
+    ]
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DATA", help="Folder to make.")]
+    sha256: Annotated[
+        str | None,
+        typer.Option("--sha256", metavar="HEX", help="What the archive's SHA-256 has to be."),
+    ] = None
