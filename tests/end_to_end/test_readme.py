@@ -12,15 +12,21 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from boatinfer.errors import Failure
 from boatinfer.scan import IMAGE_EXTENSIONS
-from support import rows, write_data
+from boattrain.data import find_images
+from server import Site, serving
+from support import COUNTS, rows, write_data
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(console|python)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 SETUP, TESTS, ACTIVATE, *USE = BLOCKS
+
+#: The only address that a command of the README asks for more than packages.
+(ARCHIVE,) = re.findall(r"data download (\S+)", README)
 
 
 class Followed(NamedTuple):
@@ -42,9 +48,10 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
     found = subprocess.run(
         [folder / ".venv/bin/python", "-c", "import tensorflow"], capture_output=True, check=False
     )
-    for language, block in USE:
-        script = block if language == "console" else f"python - <<'END'\n{block}END\n"
-        printed[block] = _bash(folder, ACTIVATE[1] + script)
+    with serving(Site(_archive(folder))) as site:
+        for language, block in USE:
+            script = block if language == "console" else f"python - <<'END'\n{block}END\n"
+            printed[block] = _bash(folder, ACTIVATE[1] + script.replace(ARCHIVE, site.url))
     return Followed(folder, printed, found.returncode == 0)
 
 
@@ -57,8 +64,16 @@ def _bring_images(folder: Path) -> None:
     chosen = sorted((folder / "boats" / "valid").rglob("*.jpg"))[:: 10 if real else 1]
     for number, image in enumerate(chosen):
         shutil.copy(image, folder / "photo.jpg")
-        (folder / "photos" / image.parent.name).mkdir(parents=True, exist_ok=True)
-        shutil.copy(image, folder / "photos" / image.parent.name / f"{number}.jpg")
+        for place in ("photos", "by-class"):
+            (folder / place / image.parent.name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(image, folder / place / image.parent.name / f"{number}.jpg")
+
+
+def _archive(folder: Path) -> bytes:
+    """A zip of a small folder of labelled images, all in one folder."""
+    data = write_data(folder.parent / "archive" / "data")
+    packed = shutil.make_archive(str(folder.parent / "archive"), "zip", data.parent)
+    return Path(packed).read_bytes()
 
 
 def _bash(folder: Path, script: str) -> str:
@@ -110,6 +125,16 @@ def test_setup_prints_what_the_readme_shows(followed: Followed) -> None:
     first, *others = shown.splitlines()
     assert first.split(" in ")[0] in printed
     assert "\n".join(others) in printed
+
+
+def test_labelled_images_are_checked_drawn_split_and_brought(followed: Followed) -> None:
+    assert "nothing here would break or falsify" in _after(followed, "data check")
+    with Image.open(followed.folder / "batch.png") as picture:
+        assert picture.format == "PNG"
+    split = sorted(path.name for path in (followed.folder / "boats-split").rglob("*.jpg"))
+    assert split == sorted(path.name for path in (followed.folder / "by-class").rglob("*.jpg"))
+    brought = find_images(followed.folder / "boats-web")
+    assert [len(files.paths) for files in brought] == [3 * count for count in COUNTS.values()]
 
 
 def test_every_run_is_complete(followed: Followed) -> None:

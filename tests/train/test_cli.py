@@ -125,8 +125,15 @@ def test_size_that_cannot_be_used(
     assert message in outcome.err
 
 
-def test_the_command_is_a_group_and_light() -> None:
-    heavy = ["tensorflow", "keras", "matplotlib", "sklearn", "pyarrow"]
-    code = f"import sys, boattrain.cli; print([m for m in {heavy} if m in sys.modules])"
+@pytest.mark.parametrize("module", ["boattrain.cli", "boattrain.data_cli"])
+def test_the_commands_are_light(module: str) -> None:
+    heavy = ["tensorflow", "keras", "matplotlib", "sklearn", "pyarrow", "requests"]
+    code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_data_is_a_group(boatinfer: Command) -> None:
+    assert "data " in boatinfer("--help").out
+    shown = boatinfer("data", "--help").out
+    assert all(f" {name} " in shown for name in ("check", "download", "show", "split"))

@@ -14,7 +14,7 @@ import typer
 
 from boatinfer.cli.options import from_fields
 from boatinfer.errors import RunInterruptedError
-from boattrain.data_options import CheckOptions, DownloadOptions, SplitOptions
+from boattrain.data_options import CheckOptions, DownloadOptions, ShowOptions, SplitOptions
 from boattrain.splits import VALID
 
 __all__ = ["app"]
@@ -53,6 +53,18 @@ def _check(command: CheckCommand) -> None:
     else:
         print_report(report, command.most)
     raise typer.Exit(report.exit_code)
+
+
+def _show(options: ShowOptions) -> None:
+    """Draw a batch of images with their classes, as a network gets them.
+
+    With --augment or any of its amounts, the same images are changed as in a training.
+    """
+    from boattrain.show import show
+
+    with _interruptible("no picture was written"):
+        batch = show(options)
+    typer.echo(f"{len(batch.names)} images of {options.split}: {options.output}")
 
 
 def _split(options: SplitOptions) -> None:
@@ -101,4 +113,5 @@ def _download(options: DownloadOptions) -> None:
 
 app.command("download")(from_fields(DownloadOptions, _download))
 app.command("check")(from_fields(CheckCommand, _check))
+app.command("show")(from_fields(ShowOptions, _show))
 app.command("split")(from_fields(SplitOptions, _split))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-__all__ = ["CheckOptions", "DownloadOptions", "SplitOptions"]
+from boattrain.augment import Augmentation
+
+__all__ = ["CheckOptions", "DownloadOptions", "ShowOptions", "SplitOptions"]
 
 
 DataArgument = Annotated[
@@ -29,6 +31,36 @@ class CheckOptions:
 
     data: DataArgument
     valid: ValidOption = "10%"
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """Which images to show, and how; the fields of `ShowOptions`."""
+
+    data: DataArgument
+    output: Annotated[Path, typer.Option("-o", "--output", help="Picture to write, a PNG file.")]
+    split: Annotated[
+        Literal["train", "valid", "test"], typer.Option(help="Where to take images from.")
+    ] = "train"
+    rows: Annotated[int, typer.Option(min=1, max=50, help="Images below each other.")] = 4
+    columns: Annotated[int, typer.Option(min=1, max=50, help="Images beside each other.")] = 3
+    size: Annotated[
+        str, typer.Option(metavar="HEIGHTxWIDTH", help="Size to read images in, pixels.")
+    ] = "120x400"
+    seed: Annotated[int, typer.Option(min=0, help="Another one shows other images.")] = 0
+    valid: ValidOption = "10%"
+    augment: Annotated[
+        bool,
+        typer.Option(
+            "--augment",
+            help="Change the images as the options below say; if none is given, moderately.",
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class ShowOptions(Augmentation, _Picture):
+    """Options of `boattrain.show.show`; each field's help says what it does."""
 
 
 @dataclass(frozen=True)
