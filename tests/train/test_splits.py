@@ -137,3 +137,11 @@ def test_folders_named_like_splits_are_no_classes(data: Path, name: str) -> None
     (flat(data) / name).mkdir()
     with pytest.raises(UsageError, match="holds no folder"):
         find_images(data)
+
+
+@pytest.mark.parametrize("beside", [[], ["other"]])
+def test_the_folder_around_the_data_is_not_taken_for_it(data: Path, beside: list[str]) -> None:
+    for name in beside:
+        (data.parent / name).mkdir()
+    with pytest.raises(UsageError, match=f"did you mean {data}\\?"):
+        find_images(data.parent)

@@ -1,12 +1,16 @@
-"""How far a long piece of work is: a bar on a terminal, otherwise a line every 30 seconds."""
+"""Long pieces of work, and how far they are.
+
+On a terminal that is a bar, otherwise a line every 30 seconds; on standard error.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, TypeVar
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -21,9 +25,14 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-__all__ = ["Advance", "shown"]
+__all__ = ["Advance", "in_threads", "shown"]
 
 Advance = Callable[[int], None]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+#: Files that are handed out to the threads together.
+_HANDED_OUT = 4096
 
 _LINE_SECONDS = 30.0
 _COLUMNS: dict[str, tuple[ProgressColumn, ...]] = {
@@ -36,7 +45,7 @@ _COLUMNS: dict[str, tuple[ProgressColumn, ...]] = {
 def shown(
     work: str, total: int | None, unit: Literal["files", "bytes"], done: int = 0
 ) -> Iterator[Advance]:
-    """Gives the function to call with how much more is done; writes to standard error.
+    """Gives the function to call with how much more is done.
 
     Args:
         work: what goes on, such as ``"reading"``.
@@ -52,6 +61,32 @@ def shown(
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task(work, total=total, completed=done)
         yield lambda more: bar.update(task, advance=more)
+
+
+def in_threads(
+    work: str, function: Callable[[Item], Result], files: Sequence[Item]
+) -> list[Result]:
+    """Calls a function for every file, several at a time.
+
+    Args:
+        work: what goes on, such as ``"reading"``.
+        function: what to do with one; should it raise, no further ones are begun.
+        files: what to call it with.
+
+    Returns:
+        What it returned, in the order of the files.
+    """
+    results = []
+    with shown(work, len(files), "files") as advance, ThreadPoolExecutor() as threads:
+        try:
+            for start in range(0, len(files), _HANDED_OUT):
+                for result in threads.map(function, files[start : start + _HANDED_OUT]):
+                    results.append(result)
+                    advance(1)
+        except BaseException:  # Ctrl-C too
+            threads.shutdown(wait=True, cancel_futures=True)
+            raise
+    return results
 
 
 def _lines(work: str, total: int | None, unit: str, done: int) -> Advance:

@@ -190,9 +190,18 @@ def find_classes(folder: Path) -> list[str]:
     """Finds the names of the classes in a folder of class folders, sorted.
 
     Raises:
-        UsageError: there is no such folder, or it holds fewer than two.
+        UsageError: there is no such folder, it holds fewer than two, or one of them is a
+            data folder itself.
     """
-    classes = sorted(class_folders(folder))
+    folders = class_folders(folder)
+    for name, path in sorted(folders.items()):
+        inside = split_folders(path)
+        if len(inside) > 1:
+            raise UsageError(
+                f"{name} in {folder} is no class, because it holds {' and '.join(inside)}; did you "
+                f"mean {path}?"
+            )
+    classes = sorted(folders)
     if len(classes) < 2:
         held = f"only one class, {classes[0]}" if classes else "no class folders"
         raise UsageError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from boatinfer import images
 from boatinfer.card import ImageSpec
 from boatinfer.errors import ImageError, UsageError
 from boatinfer.scan import Choice, from_text, scan, to_text
-from boattrain.bar import shown
+from boattrain.bar import in_threads
 from boattrain.data import class_folders, find_classes, list_files, split_folders
 from boattrain.splits import SPLITS, TRAIN, VALID, stratify
 
@@ -172,13 +171,4 @@ def _read(data: Path, files: list[Facts]) -> list[Facts]:
         grey = int(np.ptp(pixels, axis=2).max()) <= _GREY
         return facts._replace(height=height, width=width, grey=grey)
 
-    with shown("reading", len(files), "files") as advance, ThreadPoolExecutor() as threads:
-        done = []
-        try:
-            for facts in threads.map(read, files):
-                done.append(facts)
-                advance(1)
-        except BaseException:  # Ctrl-C: what is not begun need not be done
-            threads.shutdown(wait=True, cancel_futures=True)
-            raise
-    return done
+    return in_threads("reading", read, files)

@@ -7,14 +7,13 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from boatinfer.errors import UsageError
 from boatinfer.files import making_folder, require_new_folder
 from boatinfer.scan import from_text
-from boattrain.bar import shown
+from boattrain.bar import in_threads
 from boattrain.data import find_classes, list_files, require_every_class, split_folders
 from boattrain.data_options import SplitOptions
 from boattrain.splits import TEST, TRAIN, VALID, parse_share, stratify
@@ -105,14 +104,9 @@ def _require_apart(source: Path, output: Path) -> None:
 def _bring(sources: Sequence[Path], targets: Sequence[Path], *, link: bool) -> None:
     for folder in {target.parent for target in targets}:
         folder.mkdir(parents=True, exist_ok=True)
-    work = "linking" if link else "copying"
-    with shown(work, len(sources), "files") as advance, ThreadPoolExecutor() as threads:
-        try:
-            for _ in threads.map(_link if link else _copy, sources, targets):
-                advance(1)
-        except BaseException:  # Ctrl-C too: what is not begun need not be done
-            threads.shutdown(wait=True, cancel_futures=True)
-            raise
+    bring = _link if link else _copy
+    pairs = list(zip(sources, targets, strict=True))
+    in_threads("linking" if link else "copying", lambda pair: bring(*pair), pairs)
 
 
 def _copy(source: Path, target: Path) -> None:
