@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from boatinfer.files import replacing
+from boatinfer.errors import OutputError, UsageError
+from boatinfer.files import making_folder, replacing, require_new_folder
 from boatinfer.quiet import native_chatter_hidden
 
 
@@ -42,3 +43,40 @@ def test_native_chatter_is_hidden_unless_it_explains_an_error(
     os.write(2, b"back again\n")
     sys.stderr.flush()
     assert capfd.readouterr().err == "back again\n"
+
+
+def test_a_folder_gets_its_name_when_it_is_filled(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "made"
+    with making_folder(folder) as temporary:
+        (temporary / "file").write_text("all")
+        assert not folder.exists()
+    assert (folder / "file").read_text() == "all"
+    assert [path.name for path in folder.parent.iterdir()] == ["made"]
+
+
+def test_a_folder_that_is_not_filled_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no"), making_folder(tmp_path / "made") as temporary:
+        (temporary / "file").write_text("half")
+        raise ValueError("no")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_folder_is_filled_also_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    require_new_folder(tmp_path / "link")
+    with making_folder(tmp_path / "link") as temporary:
+        (temporary / "file").touch()
+    assert (tmp_path / "real" / "file").exists()
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_a_folder_that_was_filled_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    with pytest.raises(OutputError, match="not empty"), making_folder(folder) as temporary:
+        (temporary / "file").touch()
+        folder.mkdir()
+        (folder / "mine").touch()
+    assert [path.name for path in folder.iterdir()] == ["mine"]
+    with pytest.raises(UsageError, match="is not empty"):
+        require_new_folder(folder)

@@ -251,6 +251,12 @@ def test_names_are_printed_as_they_are(data: Path, boatinfer: Command) -> None:
     assert "  train/[red] :boat: /00.jpg: not_an_image: " in done.out
 
 
+def test_names_do_nothing_to_the_terminal(data: Path, boatinfer: Command) -> None:
+    (data / "train/red/00.jpg").rename(data / "train/red/a\nb\x1b[31m.jpg")
+    (data / "train/red/a\nb\x1b[31m.jpg").write_text("no image")
+    assert r"  train/red/a\nb\x1b[31m.jpg: not_an" in boatinfer("data", "check", data).out
+
+
 def test_errors_come_first_and_every_kind_is_documented() -> None:
     severities = [rule.severity for rule in RULES]
     assert severities == sorted(severities)

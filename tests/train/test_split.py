@@ -139,6 +139,16 @@ def test_a_dangling_link_ends_it_and_nothing_is_made(
     assert not list(made.parent.iterdir())
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no named pipes")
+def test_a_named_pipe_ends_it_and_nothing_waits(
+    source: Path, made: Path, boatinfer: Command
+) -> None:
+    os.mkfifo(source / "red/pipe.jpg")
+    done = boatinfer("data", "split", source, "-o", made)
+    assert (done.code, "pipe.jpg is no regular file" in done.err) == (2, True)
+    assert not list(made.parent.iterdir())
+
+
 def test_a_full_disk_is_one_sentence_and_nothing_is_made(
     source: Path, made: Path, boatinfer: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,7 @@ def print_counts(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) ->
     for split, column in counts.items():
         table.add_column(split, f"{sum(column):,}", justify="right")
     for name, *row in zip(classes, *counts.values(), strict=True):
-        table.add_row(name, *(f"{count:,}" for count in row))
+        table.add_row(_printable(name), *(f"{count:,}" for count in row))
     plain_console().print(table)
 
 
@@ -47,7 +47,8 @@ def print_report(report: Report, most: int) -> None:
         cases = finding.cases
         console.print(f"{finding.severity}: {finding.kind} ({len(cases):,}): {finding.message}")
         for case in cases[:most]:
-            console.print("  " + " = ".join(case.files) + (f": {case.note}" if case.note else ""))
+            line = " = ".join(case.files) + (f": {case.note}" if case.note else "")
+            console.print(f"  {_printable(line)}")
         if len(cases) > most:
             console.print(f"  and {len(cases) - most:,} more; --json names all")
     severities = Counter(finding.severity for finding in report.findings)
@@ -58,6 +59,11 @@ def print_report(report: Report, most: int) -> None:
         else "nothing here would break or falsify a training"
     )
     console.print(f"{verdict}; warnings: {warnings}")
+
+
+def _printable(text: str) -> str:
+    """Spells out what would move the cursor or colour the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def plain_console() -> Console:

@@ -112,6 +112,8 @@ def _bring(sources: Sequence[Path], targets: Sequence[Path], *, link: bool) -> N
 def _copy(source: Path, target: Path) -> None:
     try:
         shutil.copy2(source, target)
+    except shutil.SpecialFileError as error:
+        raise UsageError(f"{source} is no regular file; move it away.") from error
     except OSError as error:
         if error.filename != str(source):
             raise
