@@ -9,7 +9,7 @@ import numpy as np
 from boatinfer import images
 from boatinfer.errors import ModelError
 from boatinfer.images import Pixels
-from boatinfer.model import Floats, Model
+from boatinfer.model import Floats, Inferred, Model
 
 __all__ = ["BATCH_SIZES", "verify"]
 
@@ -41,15 +41,14 @@ def verify(exported: Model, reference: Any) -> float:
     probabilities = np.asarray(expected[outputs.probabilities])
     largest = 0.0
     for size in BATCH_SIZES:
-        found = [exported.infer(pixels[i : i + size]) for i in range(0, len(pixels), size)]
-        difference = _difference(np.concatenate([p for p, _ in found]), probabilities)
+        batches = [pixels[i : i + size] for i in range(0, len(pixels), size)]
+        found = Inferred.joined([exported.infer(batch) for batch in batches])
+        difference = _difference(found.probabilities, probabilities)
         _require("probabilities", difference, PROBABILITY_TOLERANCE, size)
         largest = max(largest, difference)
-        if outputs.features is not None:
+        if found.features is not None:
             features = np.asarray(expected[outputs.features])
-            difference = _difference(
-                np.concatenate([f for _, f in found if f is not None]), features
-            )
+            difference = _difference(found.features, features)
             _require(
                 "features", difference / np.abs(features).max(initial=1), FEATURE_TOLERANCE, size
             )

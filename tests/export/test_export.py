@@ -49,7 +49,7 @@ def test_it_gives_what_keras_gives(
 ) -> None:
     noise = np.random.default_rng(count).integers(0, 256, (count, 12, 40, 3), dtype=np.uint8)
     reference = keras.models.load_model(trained.output)
-    probabilities, features = open_model(exported).infer(noise)
+    probabilities, features, _ = open_model(exported).infer(noise)
     assert np.abs(probabilities - reference.predict(noise, verbose=0)).max() <= 1e-5
     last_but_one = keras.Model(reference.inputs[0], reference.get_layer("features").output)
     assert features is not None
@@ -127,7 +127,7 @@ def test_verification_sees_values_features_and_shapes(exported: Path) -> None:
 
     def reference(pixels: images.Pixels, training: bool) -> dict[str, Any]:
         assert not training
-        probabilities, features = opened.infer(pixels)
+        probabilities, features, _ = opened.infer(pixels)
         return {"probabilities": probabilities.copy(), "features": np.array(features)}
 
     assert verify.verify(opened, reference) == 0
