@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from boatinfer.errors import ModelError, UsageError
-from boatinfer.files import replacing, require_folder
+from boatinfer.files import replacing, require_writable
 from boatinfer.model import Floats
 from boatinfer.options import FitOptions
 from boatinfer.parts import matrix
@@ -105,7 +105,7 @@ def fit(options: FitOptions) -> tuple[SVM, int]:
         UsageError: the folder holds no features, or no two classes.
         OutputError: the file could not be written.
     """
-    require_folder(options.output)
+    require_writable(options.output, force=options.force)
     if not 0 < options.penalty < math.inf:
         raise UsageError(f"--C {options.penalty}: it must be a number above 0.")
     current = Results(options.out).current()

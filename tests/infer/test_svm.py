@@ -145,6 +145,16 @@ def test_a_stopped_run_does_not_mix_two_models_in_one_svm(
         fit(FitOptions(out, tmp_path / "svm.joblib"))
 
 
+def test_an_svm_that_exists_is_replaced_with_force_alone(out: Path, tmp_path: Path) -> None:
+    target = tmp_path / "svm.joblib"
+    target.write_text("precious")
+    with pytest.raises(UsageError, match="--force"):
+        fit(FitOptions(out, target))
+    assert target.read_text() == "precious"
+    fit(FitOptions(out, target, force=True))
+    assert load(target).classes == ["blue", "green", "red"]
+
+
 def test_what_cannot_be_fitted_is_said(
     out: Path, pictures: Path, model_file: Path, tmp_path: Path
 ) -> None:
