@@ -9,7 +9,8 @@ import numpy as np
 from boatinfer import images
 from boatinfer.errors import ModelError
 from boatinfer.images import Pixels
-from boatinfer.model import Floats, Inferred, Model
+from boatinfer.model import Model
+from boatinfer.network import Floats, Inferred
 
 __all__ = ["BATCH_SIZES", "verify"]
 

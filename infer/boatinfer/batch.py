@@ -12,7 +12,8 @@ import xxhash
 from boatinfer import images
 from boatinfer.errors import Failure, ImageError, first_line
 from boatinfer.images import Pixels
-from boatinfer.model import Inferred, Model
+from boatinfer.model import Model
+from boatinfer.network import Inferred
 from boatinfer.options import Device
 from boatinfer.parts import Contents, Row
 from boatinfer.scan import Found, from_text

@@ -81,12 +81,12 @@ class ImageSpec(Strict, frozen=True):
 class InputSpec(Strict, frozen=True):
     """The network's input tensor.
 
-    A ``uint8`` input takes the pixels as read. For a ``float32`` input a pixel ``p`` is
-    given as ``(p * scale - mean) / std``, channels in ``order``.
+    A ``uint8`` input takes the pixels as read. For a float input a pixel ``p`` is given as
+    ``(p * scale - mean) / std``, channels in ``order``.
     """
 
     name: str
-    dtype: Literal["uint8", "float32"] = "uint8"
+    dtype: Literal["uint8", "float32", "float16"] = "uint8"
     layout: Literal["NHWC", "NCHW"] = "NHWC"
     order: Literal["RGB", "BGR"] = "RGB"
     scale: float = 1.0

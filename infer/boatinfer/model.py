@@ -3,60 +3,38 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from boatinfer import images
-from boatinfer.card import TOLERANCE, Card, Golden, InputSpec, from_metadata
+from boatinfer.card import TOLERANCE, Card, Golden, from_metadata
 from boatinfer.errors import Failure, ImageError, ModelError, UsageError, first_line
 from boatinfer.images import Pixels
+from boatinfer.network import ONNX_TYPES, Floats, Inferred, images_at_a_time, infer
 from boatinfer.options import Device
 from boatinfer.seal import is_sealed, sealed_digest
 from boatinfer.session import open_session
 
-__all__ = ["BUILT_IN", "Floats", "Inferred", "Model", "Predictions", "load", "open_model"]
-
-Floats = npt.NDArray[np.float32]
+__all__ = [
+    "BUILT_IN",
+    "Model",
+    "Predictions",
+    "load",
+    "open_model",
+    "read_model",
+]
 
 #: The boats model that comes with the package.
 BUILT_IN = Path(str(files("boatinfer"))) / "models" / "boats.onnx"
 
 #: Pictures that `Model.predict` holds in memory at a time.
 _BATCH = 32
-
-_ONNX_TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
-
-
-class Inferred(NamedTuple):
-    """What a network gives for N images.
-
-    Attributes:
-        probabilities: float32 [N, C].
-        features: float32 [N, D], or None where the model has no feature output.
-        svm: float32 [N, K], the scores of the SVM inside the graph; None where there is none.
-    """
-
-    probabilities: Floats
-    features: Floats | None = None
-    svm: Floats | None = None
-
-    @classmethod
-    def joined(cls, parts: Sequence[Inferred]) -> Inferred:
-        """Puts the rows of several batches together."""
-        probabilities, *others = zip(*parts, strict=True)
-        joined = (None if arrays[0] is None else np.concatenate(arrays) for arrays in others)
-        return cls(np.concatenate(probabilities), *joined)
-
-    def first(self, count: int) -> Inferred:
-        """The first rows alone."""
-        others = (None if array is None else array[:count] for array in self[1:])
-        return Inferred(self.probabilities[:count], *others)
 
 
 @dataclass(frozen=True)
@@ -87,8 +65,6 @@ class Model:
         golden: its own test.
         device: what the session really uses, ``cpu`` or ``cuda``.
         session: the onnxruntime session; may be used from several threads at once.
-        batch: how many images the graph takes at a time: None for any number, 0 where it
-            has no batch axis.
     """
 
     path: Path
@@ -97,7 +73,6 @@ class Model:
     golden: Golden
     device: Device
     session: Any
-    batch: int | None
 
     def infer(self, batch: Pixels) -> Inferred:
         """Runs the network.
@@ -107,30 +82,12 @@ class Model:
         Args:
             batch: uint8 [N, H, W, 3], RGB, of the card's size; N may be anything from 1.
         """
-        chunks, rows = self._chunks(_tensor(batch, self.card.input))
-        return Inferred.joined([self._call(chunk, rows) for chunk in chunks]).first(len(batch))
+        return infer(self.session, self.card.input, self.card.outputs, batch)
 
-    def _call(self, tensor: npt.NDArray[Any], rows: int) -> Inferred:
-        names = self.card.outputs
-        scores = str(names.probabilities or names.logits)
-        wanted = [name for name in (scores, names.features, names.svm) if name is not None]
-        outputs = self.session.run(wanted, {self.card.input.name: tensor})
-        found = {
-            name: np.asarray(output, np.float32).reshape(rows, -1)
-            for name, output in zip(wanted, outputs, strict=True)
-        }
-        probabilities = found[scores] if names.logits is None else _softmax(found[scores])
-        return Inferred(probabilities, found.get(names.features or ""), found.get(names.svm or ""))
-
-    def _chunks(self, fed: npt.NDArray[Any]) -> tuple[list[npt.NDArray[Any]], int]:
-        """Cuts a batch into what the graph takes at a time, each of which gives as many rows."""
-        if self.batch is None:
-            return [fed], len(fed)
-        if self.batch == 0:
-            return list(fed), 1
-        padding = np.zeros((-len(fed) % self.batch, *fed.shape[1:]), fed.dtype)
-        padded = np.concatenate([fed, padding])
-        return np.split(padded, len(padded) // self.batch), self.batch
+    @property
+    def batch(self) -> int | None:
+        """How many images the graph takes at a time, as `boatinfer.network.images_at_a_time`."""
+        return images_at_a_time(self.session)
 
     def predict(self, pictures: Iterable[str | Path | Pixels] | str | Path) -> Predictions:
         """Classifies pictures.
@@ -255,7 +212,7 @@ def open_model(
         DeviceError: CUDA was asked for and does not work.
     """
     path = BUILT_IN if path is None else Path(path)
-    return load(_content(path), path, device, threads)
+    return load(read_model(path), path, device, threads)
 
 
 def load(content: bytes, path: Path, device: Device | str = Device.AUTO, threads: int = 0) -> Model:
@@ -269,12 +226,17 @@ def load(content: bytes, path: Path, device: Device | str = Device.AUTO, threads
             "was written; copy it again from where it was made, or export it again."
         )
     _check_tensors(session, card, path)
-    model = Model(path, digest, card, golden, used, session, _batch(session))
+    model = Model(path, digest, card, golden, used, session)
     model.self_test()
     return model
 
 
-def _content(path: Path) -> bytes:
+def read_model(path: Path) -> bytes:
+    """Reads a model file, whole.
+
+    Raises:
+        ModelError: it is missing, a folder, or cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
@@ -303,34 +265,8 @@ def _check_tensors(session: Any, card: Card, path: Path) -> None:
         not isinstance(is_, int) or is_ == want
         for is_, want in zip(tensor.shape[-3:], shape, strict=True)
     )
-    if tensor.type != _ONNX_TYPES[card.input.dtype] or not fits:
+    if tensor.type != ONNX_TYPES[card.input.dtype] or not fits:
         raise ModelError(
             f"{path}: its card describes an input {card.input.dtype} {['batch', *shape]}, and its "
             f"graph takes {tensor.type} {tensor.shape}; export the model again."
         )
-
-
-def _batch(session: Any) -> int | None:
-    """How many images the graph takes at a time, as `Model.batch` says it."""
-    (tensor,) = session.get_inputs()
-    if len(tensor.shape) == 3:
-        return 0
-    return tensor.shape[0] if isinstance(tensor.shape[0], int) else None
-
-
-def _tensor(batch: Pixels, spec: InputSpec) -> npt.NDArray[Any]:
-    if spec.order == "BGR":
-        batch = batch[..., ::-1]
-    tensor: npt.NDArray[Any] = batch
-    if spec.dtype == "float32":
-        scaled = batch.astype(np.float32) * np.float32(spec.scale)
-        mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
-        tensor = (scaled - mean) / std
-    if spec.layout == "NCHW":
-        tensor = tensor.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(tensor)
-
-
-def _softmax(logits: Floats) -> Floats:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)

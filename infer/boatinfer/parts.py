@@ -25,7 +25,7 @@ import xxhash
 
 from boatinfer.errors import OutputError
 from boatinfer.files import replacing, writing
-from boatinfer.model import Floats
+from boatinfer.network import Floats
 
 __all__ = ["OK", "Contents", "Parts", "Row", "matrix"]
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from boatinfer.errors import ModelError, UsageError
 from boatinfer.files import replacing, require_writable
-from boatinfer.model import Floats
+from boatinfer.network import Floats
 from boatinfer.options import FitOptions
 from boatinfer.parts import matrix
 from boatinfer.results import Results
