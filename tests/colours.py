@@ -2,7 +2,8 @@
 
 The network averages each channel over the picture, takes the averages / 255 as features
 [N, 3], and the softmax of ten times the features as probabilities, in the order of
-CLASSES. No training library is needed to build it.
+CLASSES. A fourth output, the negative features, can pass for the scores of an SVM. No
+training library is needed to build it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -23,6 +25,7 @@ from boatinfer.card import (
     GOLDEN_KEY,
     Card,
     Features,
+    FusedSVM,
     Golden,
     GoldenImage,
     ImageSpec,
@@ -86,6 +89,7 @@ def graph() -> onnx.ModelProto:
         helper.make_node("Mul", ["average", "scale"], ["features"]),
         helper.make_node("Mul", ["features", "ten"], ["logits"]),
         helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
+        helper.make_node("Neg", ["features"], ["lacks"]),
     ]
     tensor = helper.make_tensor_value_info
     return helper.make_model(
@@ -97,6 +101,7 @@ def graph() -> onnx.ModelProto:
                 tensor("probabilities", TensorProto.FLOAT, ["batch", 3]),
                 tensor("features", TensorProto.FLOAT, ["batch", 3]),
                 tensor("logits", TensorProto.FLOAT, ["batch", 3]),
+                tensor("lacks", TensorProto.FLOAT, ["batch", 3]),
             ],
             [scale, ten],
         ),
@@ -120,6 +125,24 @@ def write_model(path: Path, card: Card | None = None, golden: Golden | None = No
     }
     helper.set_model_props(model, documents)
     return save(model, path)
+
+
+def write_model_with_svm(path: Path, spoil: float = 0.0) -> Path:
+    """Writes the network with an SVM inside, which names the colour that a picture lacks most.
+
+    Args:
+        path: the file.
+        spoil: added to the golden SVM scores.
+    """
+    described = card(
+        outputs=Outputs("probabilities", features="features", svm="lacks"),
+        svm=FusedSVM(["no red", "no green", "no blue"], "linear", model="f00d"),
+    )
+    tests = []
+    for test in golden().images:
+        averages = images.read(test.image, SPEC).mean(axis=(0, 1)) / 255
+        tests.append(msgspec.structs.replace(test, svm=(spoil - averages).tolist()))
+    return write_model(path, described, Golden(images=tests))
 
 
 def write_pictures(folder: Path, each: int) -> None:

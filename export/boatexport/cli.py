@@ -15,9 +15,10 @@ def _export(options: ExportOptions) -> None:
     from boatexport.exporting import export_model
 
     exported = export_model(options)
+    *sizes, last = exported.batch_sizes
     typer.echo(
-        f"verified against Keras at batch sizes {' and '.join(map(str, exported.batch_sizes))}: "
-        f"largest difference {exported.difference:.1e}\n"
+        f"verified against Keras at batch sizes {', '.join(map(str, sizes))} and {last}: largest "
+        f"difference {exported.difference:.1e}\n"
         f"{exported.path} ({exported.path.stat().st_size:,} bytes, "
         f"{exported.golden_images} golden images)"
     )

@@ -12,7 +12,7 @@ import numpy as np
 from boatexport.options import ExportOptions
 from boatinfer.card import Card, Golden, ImageSpec, decode_card, decode_golden
 from boatinfer.errors import ImageError, ModelError, UsageError, first_line
-from boatinfer.files import replacing, require_folder
+from boatinfer.files import replacing, require_writable
 from boatinfer.golden import MOST_IMAGES, golden_image_bytes, make_golden
 from boatinfer.model import load
 from boatinfer.scan import from_text, scan
@@ -53,12 +53,12 @@ def export_model(options: ExportOptions) -> Exported:
         OutputError: the file could not be written.
     """
     output = options.onnx_file
-    require_folder(output)
     if options.model.suffix != ".keras" or output.suffix != ".onnx":
         raise UsageError(
             f"{options.model} and {output}: the model must end in .keras and the file to write "
             "in .onnx."
         )
+    require_writable(output, options.model, force=options.force)
     card = _card(options)
     images = None if options.golden is None else _golden_images(options.golden, card.image)
     load_keras()

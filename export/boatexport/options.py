@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from boatinfer.options import Force
+
 __all__ = ["ExportOptions"]
 
 
@@ -36,6 +38,7 @@ class ExportOptions:
     ] = None
     licence: Annotated[str, typer.Option(help="Licence, for the card.")] = ""
     notes: Annotated[str, typer.Option(help="What people should know, for the card.")] = ""
+    force: Force = False
 
     @property
     def onnx_file(self) -> Path:

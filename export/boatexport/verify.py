@@ -9,11 +9,12 @@ import numpy as np
 from boatinfer import images
 from boatinfer.errors import ModelError
 from boatinfer.images import Pixels
-from boatinfer.model import Floats, Model
+from boatinfer.model import Model
+from boatinfer.network import Floats, Inferred
 
 __all__ = ["BATCH_SIZES", "verify"]
 
-BATCH_SIZES = (1, 5)
+BATCH_SIZES = (1, 3, 8)
 
 #: Largest difference allowed, absolute for probabilities.
 PROBABILITY_TOLERANCE = 1e-5
@@ -34,26 +35,43 @@ def verify(exported: Model, reference: Any) -> float:
         The largest difference of a probability.
 
     Raises:
-        ModelError: a shape or a value differs.
+        ModelError: a tensor is not what the card says, or a value differs.
     """
+    _check_tensors(exported)
     outputs, pixels = exported.card.outputs, _pictures(exported)
     expected = reference(pixels, training=False)
     probabilities = np.asarray(expected[outputs.probabilities])
     largest = 0.0
     for size in BATCH_SIZES:
-        found = [exported.infer(pixels[i : i + size]) for i in range(0, len(pixels), size)]
-        difference = _difference(np.concatenate([p for p, _ in found]), probabilities)
+        batches = [pixels[i : i + size] for i in range(0, len(pixels), size)]
+        found = Inferred.joined([exported.infer(batch) for batch in batches])
+        difference = _difference(found.probabilities, probabilities)
         _require("probabilities", difference, PROBABILITY_TOLERANCE, size)
         largest = max(largest, difference)
-        if outputs.features is not None:
+        if found.features is not None:
             features = np.asarray(expected[outputs.features])
-            difference = _difference(
-                np.concatenate([f for _, f in found if f is not None]), features
-            )
+            difference = _difference(found.features, features)
             _require(
                 "features", difference / np.abs(features).max(initial=1), FEATURE_TOLERANCE, size
             )
     return largest
+
+
+def _check_tensors(exported: Model) -> None:
+    """Compares names, types and axes, the batch axis being free, with what the card says."""
+    card, session = exported.card, exported.session
+    batch, image = "batch", card.image
+    promised = {card.input.name: ("tensor(uint8)", [batch, image.height, image.width, 3])}
+    promised[str(card.outputs.probabilities)] = ("tensor(float)", [batch, len(card.classes)])
+    if card.features is not None:
+        promised[str(card.outputs.features)] = ("tensor(float)", [batch, card.features.dimension])
+    tensors = [*session.get_inputs(), *session.get_outputs()]
+    found = {tensor.name: (tensor.type, tensor.shape) for tensor in tensors}
+    if found != promised:
+        raise ModelError(
+            f"the exported graph has the tensors {found} instead of {promised}, so no file was "
+            "written; export with other versions of tensorflow and tf2onnx."
+        )
 
 
 def _pictures(exported: Model) -> Pixels:

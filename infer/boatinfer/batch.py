@@ -12,7 +12,8 @@ import xxhash
 from boatinfer import images
 from boatinfer.errors import Failure, ImageError, first_line
 from boatinfer.images import Pixels
-from boatinfer.model import Floats, Model
+from boatinfer.model import Model
+from boatinfer.network import Inferred
 from boatinfer.options import Device
 from boatinfer.parts import Contents, Row
 from boatinfer.scan import Found, from_text
@@ -83,26 +84,27 @@ class Classifier:
     def _infer(self, rows: list[Row], pixels: Pixels) -> None:
         """Fills in what the network says; ``pixels`` may be longer than ``rows``."""
         try:
-            probabilities, features = self._outputs(pixels, len(rows))
+            found = self._outputs(pixels, len(rows))
         except Exception as error:  # onnxruntime has a dozen exception types
             self._infer_singly(rows, pixels, first_line(error))
             return
         for i, row in enumerate(rows):
-            if not np.isfinite(probabilities[i]).all():
+            if not np.isfinite(found.probabilities[i]).all():
                 row.status, row.error = Failure.INFERENCE_FAILED.value, "the result is not a number"
                 continue
-            row.probabilities = probabilities[i]
-            if self.features and features is not None:
-                row.features = features[i]
+            row.probabilities = found.probabilities[i]
+            if self.features and found.features is not None:
+                row.features = found.features[i]
+            if found.svm is not None:
+                row.svm = found.svm[i]
 
-    def _outputs(self, pixels: Pixels, count: int) -> tuple[Floats, Floats | None]:
+    def _outputs(self, pixels: Pixels, count: int) -> Inferred:
         if self.model.device is not Device.CUDA:
             return self.model.infer(pixels[:count])
         padded = np.zeros((self.size, *pixels.shape[1:]), np.uint8)
         padded[:count] = pixels[:count]
         with self.gpu:
-            probabilities, features = self.model.infer(padded)
-        return probabilities[:count], None if features is None else features[:count]
+            return self.model.infer(padded).first(count)
 
     def _infer_singly(self, rows: list[Row], pixels: Pixels, reason: str) -> None:
         """Finds the image that a failed batch is to blame on."""

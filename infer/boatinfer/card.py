@@ -27,6 +27,7 @@ __all__ = [
     "TOLERANCE",
     "Card",
     "Features",
+    "FusedSVM",
     "Golden",
     "GoldenImage",
     "ImageSpec",
@@ -49,6 +50,7 @@ TOLERANCE = {"float32": 1e-3, "float16": 1e-2, "int8": 5e-2}
 
 Positive = Annotated[int, Meta(gt=0)]
 Three = tuple[float, float, float]
+ClassNames = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=2)]
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,12 +81,12 @@ class ImageSpec(Strict, frozen=True):
 class InputSpec(Strict, frozen=True):
     """The network's input tensor.
 
-    A ``uint8`` input takes the pixels as read. For a ``float32`` input a pixel ``p`` is
-    given as ``(p * scale - mean) / std``, channels in ``order``.
+    A ``uint8`` input takes the pixels as read. For a float input a pixel ``p`` is given as
+    ``(p * scale - mean) / std``, channels in ``order``.
     """
 
     name: str
-    dtype: Literal["uint8", "float32"] = "uint8"
+    dtype: Literal["uint8", "float32", "float16"] = "uint8"
     layout: Literal["NHWC", "NCHW"] = "NHWC"
     order: Literal["RGB", "BGR"] = "RGB"
     scale: float = 1.0
@@ -101,11 +103,16 @@ class InputSpec(Strict, frozen=True):
 
 
 class Outputs(Strict, frozen=True):
-    """Names of the output tensors: ``probabilities`` or ``logits`` [N, C], ``features`` [N, D]."""
+    """Names of the output tensors.
+
+    ``probabilities`` or ``logits`` [N, C], ``features`` [N, D], and ``svm`` [N, K], the scores
+    of an SVM that is part of the graph.
+    """
 
     probabilities: str | None = None
     logits: str | None = None
     features: str | None = None
+    svm: str | None = None
 
     def __post_init__(self) -> None:
         """Refuses a card that leaves open where the probabilities come from."""
@@ -118,6 +125,24 @@ class Features(Strict, frozen=True):
 
     dimension: Positive
     layer: str
+
+
+class FusedSVM(Strict, frozen=True):
+    """The SVM inside the graph: an image's label is the class of its highest score.
+
+    Attributes:
+        classes: names, in the order of the scores; they may differ from the network's.
+        kernel: ``rbf`` or ``linear``.
+        model: SHA-256 of the file without the SVM, whose features it was fitted on, hex.
+    """
+
+    classes: ClassNames
+    kernel: Literal["rbf", "linear"]
+    model: str
+
+    def __post_init__(self) -> None:
+        """Refuses class names that could not be told apart."""
+        _refuse_twins(self.classes)
 
 
 class Training(Strict, frozen=True):
@@ -144,27 +169,35 @@ class Card(Strict, frozen=True, kw_only=True):
     created: str
     licence: str = ""
     notes: str = ""
-    classes: Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=2)]
+    classes: ClassNames
     image: ImageSpec
     input: InputSpec
     outputs: Outputs
     features: Features | None = None
+    svm: FusedSVM | None = None
     training: Training | None = None
     precision: Literal["float32", "float16", "int8"] = "float32"
 
     def __post_init__(self) -> None:
-        """Refuses class names that could not be told apart and half-described features."""
-        if len(set(self.classes)) != len(self.classes):
-            raise ValueError("two classes have the same name")
+        """Refuses class names that could not be told apart and half-described outputs."""
+        _refuse_twins(self.classes)
         if (self.features is None) != (self.outputs.features is None):
             raise ValueError("features and outputs.features go together")
+        if (self.svm is None) != (self.outputs.svm is None):
+            raise ValueError("svm and outputs.svm go together")
+
+
+def _refuse_twins(classes: list[str]) -> None:
+    if len(set(classes)) != len(classes):
+        raise ValueError("two classes have the same name")
 
 
 class GoldenImage(Strict, frozen=True):
-    """One encoded image (any format the reader knows) and its probabilities [C]."""
+    """One encoded image (any format the reader knows), its probabilities [C], SVM scores [K]."""
 
     image: bytes
     probabilities: list[float]
+    svm: list[float] | None = None
 
 
 class Golden(Strict, frozen=True, kw_only=True):
@@ -215,18 +248,26 @@ def from_metadata(metadata: Mapping[str, str], where: str) -> tuple[Card, Golden
     if CARD_KEY not in metadata:
         raise ModelError(
             f"{where} has no model card, so nobody can know its classes and preprocessing; "
-            "use a file made by 'boatinfer export'."
+            "give it one with 'boatinfer model describe', or use a file made by 'boatinfer export'."
         )
     if GOLDEN_KEY not in metadata:
         raise ModelError(f"{where} has lost its golden images; export the model again.")
     card = decode_card(metadata[CARD_KEY], where)
     golden = decode_golden(metadata[GOLDEN_KEY], where)
-    if any(len(image.probabilities) != len(card.classes) for image in golden.images):
+    if any(_widths(image) != (len(card.classes), _svm_width(card)) for image in golden.images):
         raise ModelError(
             f"{where}: its golden images do not fit its {len(card.classes)} classes; "
             "export the model again."
         )
     return card, golden
+
+
+def _widths(image: GoldenImage) -> tuple[int, int]:
+    return len(image.probabilities), len(image.svm or [])
+
+
+def _svm_width(card: Card) -> int:
+    return 0 if card.svm is None else len(card.svm.classes)
 
 
 def _decode(text: str | bytes, kind: type[Document], what: str, where: str) -> Document:

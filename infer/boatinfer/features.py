@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from boatinfer.errors import UsageError
 from boatinfer.files import replacing, require_folder
-from boatinfer.model import Floats
+from boatinfer.network import Floats
 from boatinfer.parts import matrix
 from boatinfer.results import Results, csv_safe
 

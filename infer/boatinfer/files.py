@@ -16,6 +16,7 @@ __all__ = [
     "replacing",
     "require_folder",
     "require_new_folder",
+    "require_writable",
     "writing",
 ]
 
@@ -98,6 +99,28 @@ def require_folder(path: Path) -> None:
     """
     if not path.parent.is_dir():
         raise UsageError(f"the folder {path.parent} does not exist; make it or check the name.")
+
+
+def require_writable(path: Path, *inputs: Path, force: bool = False) -> None:
+    """Refuses a file that cannot or must not be written, before any long work.
+
+    Args:
+        path: the file to write.
+        inputs: files that it is made from, which are never overwritten.
+        force: whether a file that is there already may be replaced.
+
+    Raises:
+        UsageError: it may not be written.
+    """
+    require_folder(path)
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; give the file another name.")
+    if any(path.exists() and one.exists() and path.samefile(one) for one in inputs):
+        raise UsageError(f"{path} is what is to be read; give the file to write another name.")
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists already; give another name, or --force to replace it.")
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"the folder {path.parent} may not be written to; give another one.")
 
 
 def require_new_folder(folder: Path) -> None:

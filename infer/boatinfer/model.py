@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import io
 import itertools
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,24 +13,28 @@ import numpy as np
 import numpy.typing as npt
 
 from boatinfer import images
-from boatinfer.card import TOLERANCE, Card, Golden, InputSpec, from_metadata
-from boatinfer.errors import DeviceError, Failure, ImageError, ModelError, UsageError, first_line
+from boatinfer.card import TOLERANCE, Card, Golden, from_metadata
+from boatinfer.errors import Failure, ImageError, ModelError, UsageError, first_line
 from boatinfer.images import Pixels
+from boatinfer.network import ONNX_TYPES, Floats, Inferred, images_at_a_time, infer
 from boatinfer.options import Device
-from boatinfer.quiet import native_chatter_hidden
 from boatinfer.seal import is_sealed, sealed_digest
+from boatinfer.session import open_session
 
-__all__ = ["BUILT_IN", "Floats", "Model", "Predictions", "load", "open_model"]
-
-Floats = npt.NDArray[np.float32]
+__all__ = [
+    "BUILT_IN",
+    "Model",
+    "Predictions",
+    "load",
+    "open_model",
+    "read_model",
+]
 
 #: The boats model that comes with the package.
 BUILT_IN = Path(str(files("boatinfer"))) / "models" / "boats.onnx"
 
 #: Pictures that `Model.predict` holds in memory at a time.
 _BATCH = 32
-
-_ONNX_TYPES = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,13 @@ class Predictions:
         labels: str [N], the likeliest class.
         probabilities: float32 [N, C], rows sum to 1, columns in the order of the classes.
         features: float32 [N, D], or None where the model has no feature output.
+        svm_labels: str [N], what the SVM inside the model says; None where there is none.
     """
 
     labels: npt.NDArray[np.str_]
     probabilities: Floats
     features: Floats | None
+    svm_labels: npt.NDArray[np.str_] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,26 +74,20 @@ class Model:
     device: Device
     session: Any
 
-    def infer(self, batch: Pixels) -> tuple[Floats, Floats | None]:
+    def infer(self, batch: Pixels) -> Inferred:
         """Runs the network.
+
+        A graph of a fixed batch size, or without a batch axis, is run as often as it takes.
 
         Args:
             batch: uint8 [N, H, W, 3], RGB, of the card's size; N may be anything from 1.
-
-        Returns:
-            Probabilities, float32 [N, C], and features, float32 [N, D] or None.
         """
-        fed = {self.card.input.name: _tensor(batch, self.card.input)}
-        names = self.card.outputs
-        wanted = [
-            names.probabilities or names.logits,
-            *([names.features] if names.features else []),
-        ]
-        outputs = self.session.run(wanted, fed)
-        first = np.asarray(outputs[0], dtype=np.float32)
-        probabilities = first if names.logits is None else _softmax(first)
-        features = np.asarray(outputs[1], dtype=np.float32) if len(outputs) > 1 else None
-        return probabilities, features
+        return infer(self.session, self.card.input, self.card.outputs, batch)
+
+    @property
+    def batch(self) -> int | None:
+        """How many images the graph takes at a time, as `boatinfer.network.images_at_a_time`."""
+        return images_at_a_time(self.session)
 
     def predict(self, pictures: Iterable[str | Path | Pixels] | str | Path) -> Predictions:
         """Classifies pictures.
@@ -108,15 +104,20 @@ class Model:
             UsageError: there is no picture.
         """
         waiting = iter([pictures] if isinstance(pictures, str | Path) else pictures)
-        found = []
+        found: list[Inferred] = []
         while batch := [self._pixels(picture) for picture in itertools.islice(waiting, _BATCH)]:
             found.append(self.infer(np.stack(batch)))
         if not found:
             raise UsageError("predict needs at least one picture.")
-        probabilities = np.concatenate([p for p, _ in found])
-        features = [f for _, f in found if f is not None]
-        labels = np.array(self.card.classes)[probabilities.argmax(axis=1)]
-        return Predictions(labels, probabilities, np.concatenate(features) if features else None)
+        one, svm = Inferred.joined(found), self.card.svm
+        return Predictions(
+            labels=np.array(self.card.classes)[one.probabilities.argmax(axis=1)],
+            probabilities=one.probabilities,
+            features=one.features,
+            svm_labels=None
+            if svm is None or one.svm is None
+            else np.array(svm.classes)[one.svm.argmax(axis=1)],
+        )
 
     def self_test(self) -> float:
         """Replays the golden images on this session.
@@ -133,32 +134,53 @@ class Model:
             raise ModelError(
                 f"{self.path}: a golden image cannot be read ({error}); export the model again."
             ) from error
-        expected = np.array([g.probabilities for g in self.golden.images], np.float32)
         try:
-            probabilities, features = self.infer(np.stack(pixels))
+            found = self.infer(np.stack(pixels))
         except Exception as error:  # onnxruntime has a dozen exception types
             raise ModelError(
                 f"{self.path} cannot be run on {self.device} ({first_line(error)}); export the "
                 "model again."
             ) from error
-        wide = None if features is None else features.shape[1]
-        described = self.card.features
-        if probabilities.shape != expected.shape or (described and described.dimension != wide):
-            raise ModelError(
-                f"{self.path}: its card promises {len(self.card.classes)} classes and "
-                f"{described.dimension if described else 'no'} features, and its graph gives "
-                f"{probabilities.shape[1]} and {wide or 'none'}; export the model again."
-            )
-        difference = float(np.abs(probabilities - expected).max())
-        tolerance = TOLERANCE[self.card.precision]
+        self._check_shapes(found)
+        expected = np.array([g.probabilities for g in self.golden.images], np.float32)
+        difference = float(np.abs(found.probabilities - expected).max())
+        self._require("probabilities", difference, self.tolerance)
+        if self.card.svm is not None and found.svm is not None:
+            # A pairwise decision near zero may fall either way and move two scores by 1, so
+            # the median is compared; each score adds up as many decisions as there are classes.
+            scores = np.array([g.svm for g in self.golden.images], np.float32)
+            middle = float(np.median(np.abs(found.svm - scores)))
+            self._require("SVM scores", middle, self.tolerance * len(self.card.svm.classes))
+        return difference
+
+    @property
+    def tolerance(self) -> float:
+        """The largest difference of a golden probability that the self-test lets pass."""
+        return TOLERANCE[self.card.precision]
+
+    def _check_shapes(self, found: Inferred) -> None:
+        card, count = self.card, len(self.golden.images)
+        widths = [
+            ("classes", len(card.classes), found.probabilities),
+            ("features", card.features and card.features.dimension, found.features),
+            ("SVM classes", card.svm and len(card.svm.classes), found.svm),
+        ]
+        for what, promised, given in widths:
+            shape = None if given is None else given.shape
+            if shape != (None if promised is None else (count, promised)):
+                raise ModelError(
+                    f"{self.path}: its card promises {promised} {what}, and for {count} golden "
+                    f"images its graph gives {list(shape or ())}; export the model again."
+                )
+
+    def _require(self, what: str, difference: float, tolerance: float) -> None:
         if not difference <= tolerance:  # NaN fails too
             raise ModelError(
                 f"{self.path} failed its self-test on {self.device}: a golden image's "
-                f"probabilities differ by {difference:.2g}, more than {tolerance:g}; the file, "
+                f"{what} differ by {difference:.2g}, more than {tolerance:g}; the file, "
                 "the runtime or the image decoder is not the one it was made with: export "
                 "the model again, or update onnxruntime-gpu and simplejpeg."
             )
-        return difference
 
     def _pixels(self, picture: str | Path | Pixels) -> Pixels:
         if isinstance(picture, np.ndarray):
@@ -190,17 +212,13 @@ def open_model(
         DeviceError: CUDA was asked for and does not work.
     """
     path = BUILT_IN if path is None else Path(path)
-    return load(_content(path), path, device, threads)
+    return load(read_model(path), path, device, threads)
 
 
 def load(content: bytes, path: Path, device: Device | str = Device.AUTO, threads: int = 0) -> Model:
     """Opens a model from the content of its file; as `open_model`, to which ``path`` is named."""
-    try:
-        device = Device(device)
-    except ValueError:
-        raise UsageError(f"the device must be auto, cpu or cuda, not {device}.") from None
     digest = sealed_digest(content, path)
-    session, used = _session(content, path, device, threads)
+    session, used = open_session(content, path, device, threads)
     card, golden = from_metadata(session.get_modelmeta().custom_metadata_map, str(path))
     if not is_sealed(content):
         raise ModelError(
@@ -213,7 +231,12 @@ def load(content: bytes, path: Path, device: Device | str = Device.AUTO, threads
     return model
 
 
-def _content(path: Path) -> bytes:
+def read_model(path: Path) -> bytes:
+    """Reads a model file, whole.
+
+    Raises:
+        ModelError: it is missing, a folder, or cannot be read.
+    """
     try:
         return path.read_bytes()
     except OSError as error:
@@ -222,104 +245,28 @@ def _content(path: Path) -> bytes:
         ) from error
 
 
-def _session(content: bytes, path: Path, device: Device, threads: int) -> tuple[Any, Device]:
-    if content.startswith(b"PK\3\4"):
-        raise ModelError(f"{path} is a Keras model; turn it into ONNX with 'boatinfer export'.")
-    gpus = 0 if device is Device.CPU else _cuda_devices()
-    if device is Device.CUDA and not gpus:
-        raise DeviceError(
-            "--device cuda: this machine shows no NVIDIA GPU; use --device cpu, or check the "
-            "driver with nvidia-smi."
-        )
-    with native_chatter_hidden():
-        import onnxruntime as ort
-
-    ort.set_default_logger_severity(4)  # its errors reach us as exceptions
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    providers = ["CUDAExecutionProvider", "CPUExecutionProvider"][0 if gpus else 1 :]
-    try:
-        # Where CUDA's libraries are missing, it prints advice that ours replaces.
-        with contextlib.redirect_stdout(io.StringIO()), native_chatter_hidden():
-            if gpus and hasattr(ort, "preload_dlls"):
-                ort.preload_dlls(directory="")
-            session = ort.InferenceSession(content, options, providers=providers)
-    except Exception as error:  # onnxruntime has a dozen exception types with no common base
-        raise ModelError(
-            f"{path} is not an ONNX model that onnxruntime can load ({first_line(error)}); "
-            "export the model again."
-        ) from error
-    used = Device.CUDA if "CUDAExecutionProvider" in session.get_providers() else Device.CPU
-    if device is Device.CUDA and used is Device.CPU:
-        raise DeviceError(
-            "--device cuda: onnxruntime could not load CUDA and cuDNN; bring them with "
-            "pip install 'boatinfer[cuda]', or use --device cpu."
-        )
-    return session, used
-
-
-def _cuda_devices() -> int:
-    """Number of GPUs that the NVIDIA driver shows; 0 without a driver."""
-    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-    try:
-        driver = ctypes.CDLL(name)
-    except OSError:
-        return 0
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
-
-
 def _check_tensors(session: Any, card: Card, path: Path) -> None:
     """Refuses a card that does not describe the graph it sits in."""
     inputs = {tensor.name: tensor for tensor in session.get_inputs()}
     outputs = {tensor.name: tensor for tensor in session.get_outputs()}
-    wanted = [
-        name
-        for name in (card.outputs.probabilities, card.outputs.logits, card.outputs.features)
-        if name is not None
-    ]
+    names = card.outputs
+    named = (names.probabilities, names.logits, names.features, names.svm)
+    wanted = [name for name in named if name is not None]
     missing = [n for n in wanted if n not in outputs]
     if list(inputs) != [card.input.name] or missing:
         raise ModelError(
             f"{path}: its card names the tensors {card.input.name} -> {', '.join(wanted)}, and "
             f"its graph has {', '.join(inputs)} -> {', '.join(outputs)}; export the model again."
         )
-    size = (card.image.height, card.image.width)
-    shape = (None, *size, 3) if card.input.layout == "NHWC" else (None, 3, *size)
-    tensor = inputs[card.input.name]
-    if tensor.shape and isinstance(tensor.shape[0], int):
-        raise ModelError(
-            f"{path} takes batches of exactly {tensor.shape[0]} images; export it with a dynamic "
-            "batch axis."
-        )
-    fits = len(tensor.shape) == 4 and all(
+    image, tensor = card.image, inputs[card.input.name]
+    shape = (3, image.height, image.width)
+    shape = shape if card.input.layout == "NCHW" else (*shape[1:], 3)
+    fits = len(tensor.shape) in {3, 4} and all(
         not isinstance(is_, int) or is_ == want
-        for is_, want in zip(tensor.shape[1:], shape[1:], strict=True)
+        for is_, want in zip(tensor.shape[-3:], shape, strict=True)
     )
-    if tensor.type != _ONNX_TYPES[card.input.dtype] or not fits:
+    if tensor.type != ONNX_TYPES[card.input.dtype] or not fits:
         raise ModelError(
-            f"{path}: its card describes an input {card.input.dtype} {list(shape)}, and its "
+            f"{path}: its card describes an input {card.input.dtype} {['batch', *shape]}, and its "
             f"graph takes {tensor.type} {tensor.shape}; export the model again."
         )
-
-
-def _tensor(batch: Pixels, spec: InputSpec) -> npt.NDArray[Any]:
-    if spec.order == "BGR":
-        batch = batch[..., ::-1]
-    tensor: npt.NDArray[Any] = batch
-    if spec.dtype == "float32":
-        scaled = batch.astype(np.float32) * np.float32(spec.scale)
-        mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
-        tensor = (scaled - mean) / std
-    if spec.layout == "NCHW":
-        tensor = tensor.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(tensor)
-
-
-def _softmax(logits: Floats) -> Floats:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)

@@ -13,7 +13,10 @@ import typer
 
 from boatinfer.errors import UsageError
 
-__all__ = ["Device", "FitOptions", "RunOptions"]
+__all__ = ["Device", "FitOptions", "Force", "RunOptions"]
+
+#: For every command that writes a model.
+Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is there already.")]
 
 
 class Device(enum.StrEnum):
@@ -137,3 +140,4 @@ class FitOptions:
         float,
         typer.Option("--C", min=1e-9, help="Penalty: a larger one fits the images closer."),
     ] = 1.0
+    force: Force = False

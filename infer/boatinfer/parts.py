@@ -25,7 +25,7 @@ import xxhash
 
 from boatinfer.errors import OutputError
 from boatinfer.files import replacing, writing
-from boatinfer.model import Floats
+from boatinfer.network import Floats
 
 __all__ = ["OK", "Contents", "Parts", "Row", "matrix"]
 
@@ -60,6 +60,10 @@ _INDEX = pa.schema(
 )
 
 
+#: Columns of vectors; only the first is in every part.
+_VECTORS = ("probabilities", "features", "svm")
+
+
 @dataclass(slots=True)
 class Row:
     """One image's row, as a worker fills it.
@@ -73,6 +77,7 @@ class Row:
         error: what went wrong, or the decoder's warning; None if nothing did.
         probabilities: float32 [C]; None for a failure.
         features: float32 [D]; None for a failure, or if not asked for.
+        svm: float32 [K], scores of the SVM inside the model; None for a failure, or without one.
         known: where an earlier row of the same content is, as `Contents.find` says;
             `Contents.fill` then copies what that row holds.
         run: the run that classified the image, if it was not this one.
@@ -86,6 +91,7 @@ class Row:
     error: str | None = None
     probabilities: Floats | None = None
     features: Floats | None = None
+    svm: Floats | None = None
     known: int | None = None
     run: str | None = None
 
@@ -302,16 +308,17 @@ class Contents:
         same = [row for row in rows if row.known is not None]
         same.sort(key=lambda row: (part[row.known], place[row.known]))
         earlier = self._index.take(pa.array([row.known for row in same], pa.int64()))
-        columns = ["error", "run", "probabilities", *(["features"] if features else [])]
+        wanted = [name for name in _VECTORS if features or name != "features"]
         waiting = iter(same)
-        for table in self._parts.read(earlier, columns):
-            vectors = {name: matrix(table[name]) for name in columns[2:]}
+        for table in self._parts.read(earlier, ["error", "run", *wanted]):
+            there = [name for name in wanted if name in table.column_names]
+            vectors = {name: matrix(table[name]) for name in there}
             errors, runs = table["error"].to_pylist(), table["run"].to_pylist()
             for i in range(table.num_rows):
                 row = next(waiting)
                 row.error, row.run = errors[i], runs[i]
-                row.probabilities = vectors["probabilities"][i]
-                row.features = vectors["features"][i] if features else None
+                for name, vector in vectors.items():
+                    setattr(row, name, vector[i])
 
 
 def _digests(column: pa.ChunkedArray) -> npt.NDArray[np.bytes_]:
@@ -349,10 +356,11 @@ def _table(rows: Sequence[Row], classes: Sequence[str], model: str, run: str) ->
         "confidence": pa.array(probabilities.max(axis=1), mask=failed),
         "probabilities": _vectors(probabilities, failed),
     }
-    dimension = next((len(row.features) for row in rows if row.features is not None), 0)
-    if dimension:
-        features = _stacked([row.features for row in rows], dimension)
-        columns["features"] = _vectors(features, failed)
+    for name in _VECTORS[1:]:
+        vectors = [getattr(row, name) for row in rows]
+        dimension = next((len(vector) for vector in vectors if vector is not None), 0)
+        if dimension:
+            columns[name] = _vectors(_stacked(vectors, dimension), failed)
     return pa.table(columns)
 
 

@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from boatinfer.card import Card
 from boatinfer.files import replacing
 from boatinfer.parts import OK, matrix
 from boatinfer.results import Results, csv_safe
-from boatinfer.svm import SVM
+from boatinfer.svm import SVM, best
 
 __all__ = ["write_tables"]
 
@@ -27,16 +28,16 @@ _DECIMALS = 6
 
 
 def write_tables(
-    results: Results, rows: pa.Table, classes: list[str], top: int, svm: SVM | None
+    results: Results, rows: pa.Table, card: Card, top: int, svm: SVM | None
 ) -> tuple[pa.Table, pa.Table]:
     """Writes predictions.csv and failures.csv, sorted by path.
 
     Args:
         results: the folder.
         rows: the rows of `Parts.index` that this run found.
-        classes: the model's class names.
+        card: the model's, which names the classes.
         top: how many classes each image's row names, 1 to 10.
-        svm: adds its labels, from the features.
+        svm: adds its labels, from the features; None where there is none, or it is in the model.
 
     Returns:
         What predictions.csv and failures.csv hold.
@@ -44,9 +45,10 @@ def write_tables(
     Raises:
         OutputError: a table could not be written, or a part is damaged.
     """
-    needed = ["path", "status", "probabilities", *(["features"] if svm else [])]
+    needed = ["path", "status", "probabilities"]
+    needed += ["features"] if svm else ["svm"] if card.svm else []
     tables = [
-        _predictions(part, classes, min(top, len(classes)), svm)
+        _predictions(part, card, min(top, len(card.classes)), svm)
         for part in results.parts.read(rows, needed)
     ]
     predictions = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
@@ -57,7 +59,7 @@ def write_tables(
     return predictions, failed
 
 
-def _predictions(part: pa.Table, classes: list[str], top: int, svm: SVM | None) -> pa.Table:
+def _predictions(part: pa.Table, card: Card, top: int, svm: SVM | None) -> pa.Table:
     classified = pc.equal(part["status"], OK).combine_chunks()
     sound = part.filter(classified)
     # For each row its place among the classified ones, or null: taking by it leaves gaps.
@@ -65,18 +67,28 @@ def _predictions(part: pa.Table, classes: list[str], top: int, svm: SVM | None) 
     gaps = pc.if_else(classified, pa.array(places), None)
 
     columns: dict[str, Any] = {"path": part["path"]}
-    probabilities = _matrix(sound, "probabilities", len(classes))
+    probabilities = _matrix(sound, "probabilities", len(card.classes))
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top]
     found = np.take_along_axis(probabilities, order, axis=1)
     for rank in range(top):
-        columns[f"{ORDINALS[rank]}label"] = _names(order[:, rank], classes).take(gaps)
+        columns[f"{ORDINALS[rank]}label"] = _names(order[:, rank], card.classes).take(gaps)
         columns[f"{ORDINALS[rank]}confidence"] = _rounded(found[:, rank]).take(gaps)
     columns["status"] = part["status"]
-    if svm is not None:
-        labels, scores = svm.classify(_matrix(sound, "features", svm.dimension))
+    if svm is not None or card.svm is not None:
+        labels, scores = _by_svm(sound, card, svm)
         columns["svm_label"] = pa.array(labels.tolist(), pa.string()).take(gaps)
         columns["svm_score"] = _rounded(scores).take(gaps)
     return pa.table(columns)
+
+
+def _by_svm(
+    sound: pa.Table, card: Card, svm: SVM | None
+) -> tuple[npt.NDArray[np.str_], npt.NDArray[Any]]:
+    """Labels and scores [N] of the SVM that is a file, or of the one inside the model."""
+    if svm is not None:
+        return svm.classify(_matrix(sound, "features", svm.dimension))
+    classes = card.svm.classes if card.svm else []
+    return best(_matrix(sound, "svm", len(classes)), classes)
 
 
 def _matrix(table: pa.Table, column: str, width: int) -> npt.NDArray[np.float32]:

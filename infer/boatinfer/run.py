@@ -149,7 +149,7 @@ class _Night:
                 f"the rows in {results.out} do not account for every image found, see run.json; "
                 "run again, and report it if it stays so."
             )
-        tables = predictions.write_tables(results, rows, model.card.classes, options.top, svm)
+        tables = predictions.write_tables(results, rows, model.card, options.top, svm)
         results.write_current(rows)
         summary.labels = _counts(tables[0]["label"])
         unlisted = pc.any(pc.ends_with(found["path"], "/")).as_py()
@@ -285,6 +285,8 @@ def _begin(folder: Path) -> Summary:
 def _load_svm(path: Path | None, model: Model) -> svms.SVM | None:
     if path is None:
         return None
+    if model.card.svm is not None:
+        raise UsageError(f"{model.path} has an SVM inside already; leave --svm out.")
     svm = svms.load(path)
     features = model.card.features
     svm.check(model.digest, None if features is None else features.dimension, path)

@@ -10,21 +10,24 @@ from __future__ import annotations
 import math
 import pickle
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from boatinfer.errors import ModelError, UsageError
-from boatinfer.files import replacing, require_folder
-from boatinfer.model import Floats
+from boatinfer.files import replacing, require_writable
+from boatinfer.network import Floats
 from boatinfer.options import FitOptions
 from boatinfer.parts import matrix
 from boatinfer.results import Results
 
-__all__ = ["SVM", "fit", "load", "save"]
+__all__ = ["SVM", "best", "fit", "load", "save"]
+
+Score = TypeVar("Score", bound=np.generic)
 
 FORMAT = 1
 _KEYS = {"format", "pipeline", "classes", "model", "dimension", "versions"}
@@ -66,8 +69,7 @@ class SVM:
         scores = self.pipeline.decision_function(features)
         if scores.ndim == 1:  # two classes: one signed distance
             scores = np.stack([-scores, scores], axis=1)
-        best = scores.argmax(axis=1)
-        return np.array(self.classes)[best], scores[np.arange(len(best)), best]
+        return best(scores, self.classes)
 
     def check(self, model: str, dimension: int | None, where: Path) -> None:
         """Refuses features of another model.
@@ -83,6 +85,14 @@ class SVM:
             )
 
 
+def best(
+    scores: npt.NDArray[Score], classes: Sequence[str]
+) -> tuple[npt.NDArray[np.str_], npt.NDArray[Score]]:
+    """Labels [N] and scores [N] of the classes with the highest of the scores [N, K]."""
+    highest = scores.argmax(axis=1)
+    return np.array(classes, np.str_)[highest], scores[np.arange(len(highest)), highest]
+
+
 def fit(options: FitOptions) -> tuple[SVM, int]:
     """Fits an SVM on the features of a results folder and saves it.
 
@@ -95,7 +105,7 @@ def fit(options: FitOptions) -> tuple[SVM, int]:
         UsageError: the folder holds no features, or no two classes.
         OutputError: the file could not be written.
     """
-    require_folder(options.output)
+    require_writable(options.output, force=options.force)
     if not 0 < options.penalty < math.inf:
         raise UsageError(f"--C {options.penalty}: it must be a number above 0.")
     current = Results(options.out).current()

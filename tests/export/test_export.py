@@ -49,7 +49,7 @@ def test_it_gives_what_keras_gives(
 ) -> None:
     noise = np.random.default_rng(count).integers(0, 256, (count, 12, 40, 3), dtype=np.uint8)
     reference = keras.models.load_model(trained.output)
-    probabilities, features = open_model(exported).infer(noise)
+    probabilities, features, _ = open_model(exported).infer(noise)
     assert np.abs(probabilities - reference.predict(noise, verbose=0)).max() <= 1e-5
     last_but_one = keras.Model(reference.inputs[0], reference.get_layer("features").output)
     assert features is not None
@@ -117,9 +117,50 @@ def test_a_file_that_differs_from_keras_gets_no_name(
     monkeypatch.setattr(convert, "convert", wrong)
     (tmp_path / "x.onnx").write_text("what was there before")
     with pytest.raises(ModelError, match=r"differ from Keras|failed its self-test"):
-        export_model(ExportOptions(model, tmp_path / "x.onnx"))
+        export_model(ExportOptions(model, tmp_path / "x.onnx", force=True))
     assert (tmp_path / "x.onnx").read_text() == "what was there before"
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda graph: graph.output.add(name=graph.node[0].output[0]), "has the tensors"),
+        (lambda graph: setattr(_batch(graph.input[0]), "dim_value", 1), "has the tensors"),
+        (lambda graph: setattr(_batch(graph.output[0]), "dim_param", "N"), "has the tensors"),
+        (lambda graph: graph.output.pop(), "its card names the tensors"),
+    ],
+    ids=["one more output", "fixed batch", "another axis", "one output less"],
+)
+def test_verification_sees_names_and_axes(
+    model: Path, monkeypatch: pytest.MonkeyPatch, spoil: Any, said: str
+) -> None:
+    real = convert.convert
+
+    def wrong(reference: Any, card: Any) -> onnx.ModelProto:
+        graph = real(reference, card)
+        spoil(graph.graph)
+        return graph
+
+    monkeypatch.setattr(convert, "convert", wrong)
+    with pytest.raises(ModelError, match=said):
+        export_model(ExportOptions(model))
+    assert not model.with_suffix(".onnx").exists()
+
+
+def _batch(tensor: onnx.ValueInfoProto) -> Any:
+    return tensor.type.tensor_type.shape.dim[0]
+
+
+def test_a_file_that_exists_is_replaced_with_force_alone(model: Path, boatinfer: Command) -> None:
+    output = model.with_suffix(".onnx")
+    output.write_text("precious")
+    done = boatinfer("export", model)
+    assert (done.code, output.read_text()) == (2, "precious")
+    assert done.err.count("\n") == 1
+    assert "--force to replace it" in done.err
+    assert boatinfer("export", model, "--force").code == 0
+    assert open_model(output).card.classes == ["blue", "green", "red"]
 
 
 def test_verification_sees_values_features_and_shapes(exported: Path) -> None:
@@ -127,7 +168,7 @@ def test_verification_sees_values_features_and_shapes(exported: Path) -> None:
 
     def reference(pixels: images.Pixels, training: bool) -> dict[str, Any]:
         assert not training
-        probabilities, features = opened.infer(pixels)
+        probabilities, features, _ = opened.infer(pixels)
         return {"probabilities": probabilities.copy(), "features": np.array(features)}
 
     assert verify.verify(opened, reference) == 0
@@ -152,7 +193,7 @@ def test_verification_sees_values_features_and_shapes(exported: Path) -> None:
 def test_the_command_says_what_it_verified(model: Path, boatinfer: Command) -> None:
     done = boatinfer("export", model)
     assert done.code == 0
-    assert "verified against Keras at batch sizes 1 and 5: largest difference" in done.out
+    assert "verified against Keras at batch sizes 1, 3 and 8: largest difference" in done.out
     assert f"{model.with_suffix('.onnx')} (" in done.out
     assert done.err == ""
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint, EntryPoints
@@ -12,8 +14,8 @@ import pytest
 import boatinfer as package
 import colours
 from boatinfer import cli
-from boatinfer.card import Training
-from boatinfer.cli import progress
+from boatinfer.card import Golden, GoldenImage, Training, decode_card
+from boatinfer.cli import models, progress
 from boatinfer.run import Progress
 from support import Command
 
@@ -191,16 +193,52 @@ def test_features_and_svm_from_the_command_line(
 def test_model_show_prints_the_card(boatinfer: Command, tmp_path: Path) -> None:
     training = Training("f00d", counts={"train": 9}, metrics={"f1": 0.5}, versions={})
     card = colours.card(notes="for tests", training=training)
-    done = boatinfer("model", "show", colours.write_model(tmp_path / "m.onnx", card=card))
+    file = colours.write_model(tmp_path / "m.onnx", card=card)
+    done = boatinfer("model", "show", file)
     for said in [
+        f"{file.stat().st_size:,} bytes, its seal is intact",
+        hashlib.sha256(file.read_bytes()).hexdigest(),
         "3: red, green, blue",
-        "12 x 40",
+        "stretched to 12 x 40 pixels (area)",
+        "uint8 NHWC RGB, any number of images; pixels as they are",
         "for tests",
-        "3 golden images",
+        "on 3 golden images",
         "f00d",
         "0.5000",
     ]:
         assert said in done.out
+    assert decode_card(boatinfer("model", "show", file, "--json").out, "here") == card
+
+
+def test_model_show_tells_of_the_svm_and_cuts_long_lists(
+    boatinfer: Command, tmp_path: Path
+) -> None:
+    both = colours.write_model_with_svm(tmp_path / "both.onnx")
+    said = boatinfer("model", "show", both).out
+    assert "svm         linear, on the features; 3: no red, no green, no blue" in said
+    assert models._names([f"c{i}" for i in range(1000)]).startswith("1,000: c0, c1, ")
+    assert "c30," not in models._names([f"c{i}" for i in range(1000)])
+
+
+def test_model_check_says_difference_tolerance_and_device(
+    boatinfer: Command, model_file: Path
+) -> None:
+    done = boatinfer("model", "check", model_file, "--device", "cpu")
+    assert done.code == 0
+    first, second = done.out.splitlines()
+    assert first == f"{model_file} is whole, and passed its self-test on cpu"
+    found = re.fullmatch(r"largest difference (\S+), tolerance 0\.001, on 3 golden images", second)
+    assert found is not None
+    assert 0 <= float(found[1]) < 1e-5
+
+
+def test_model_check_fails_with_code_4(boatinfer: Command, tmp_path: Path) -> None:
+    wrong = [GoldenImage(image.image, [1.0, 0.0, 0.0]) for image in colours.golden().images]
+    file = colours.write_model(tmp_path / "m.onnx", golden=Golden(images=wrong))
+    done = boatinfer("model", "check", file)
+    assert (done.code, done.out, done.err.count("\n")) == (4, "", 1)
+    assert "failed its self-test on cpu: a golden image's probabilities differ by" in done.err
+    assert "more than 0.001" in done.err
 
 
 @pytest.mark.parametrize("words", [["guess"], ["model", "guess"]])

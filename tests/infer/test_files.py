@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from boatinfer.errors import OutputError, UsageError
-from boatinfer.files import making_folder, replacing, require_new_folder
+from boatinfer.files import making_folder, replacing, require_new_folder, require_writable
 from boatinfer.quiet import native_chatter_hidden
 
 
@@ -28,6 +28,25 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
         raise RuntimeError
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_may_not_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
+    there, source = tmp_path / "there.onnx", tmp_path / "source.onnx"
+    there.write_text("old")
+    source.write_text("source")
+    (tmp_path / "link.onnx").symlink_to(source)
+    (tmp_path / "folder.onnx").mkdir()
+    require_writable(tmp_path / "new.onnx", source)
+    require_writable(there, source, force=True)
+    for path, force, said in [
+        (there, False, "--force to replace it"),
+        (source, True, "is what is to be read"),
+        (tmp_path / "link.onnx", True, "is what is to be read"),
+        (tmp_path / "folder.onnx", True, "is a folder"),
+        (tmp_path / "nowhere" / "x.onnx", True, "does not exist"),
+    ]:
+        with pytest.raises(UsageError, match=said):
+            require_writable(path, source, force=force)
 
 
 def test_native_chatter_is_hidden_unless_it_explains_an_error(

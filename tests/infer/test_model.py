@@ -12,8 +12,7 @@ from onnx import TensorProto, helper
 
 import boatinfer
 import colours
-from boatinfer import images
-from boatinfer import model as models
+from boatinfer import images, session
 from boatinfer.card import (
     CARD_KEY,
     GOLDEN_KEY,
@@ -152,13 +151,50 @@ def test_a_graph_that_gives_something_else_than_its_card_says_is_refused(tmp_pat
             open_model(colours.write_model(tmp_path / "m.onnx", card, test))
 
 
-def test_a_fixed_batch_size_is_refused(tmp_path: Path) -> None:
-    path = colours.write_model(tmp_path / "m.onnx")
-    graph = onnx.load(path)
-    graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
-    colours.save(graph, path)
-    with pytest.raises(ModelError, match="exactly 1 images"):
-        open_model(path)
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_graph_of_a_fixed_batch_size_gives_what_one_of_any_size_gives(
+    model_file: Path, pictures: Path, tmp_path: Path, size: int
+) -> None:
+    model = onnx.load(model_file)
+    for tensor in [*model.graph.input, *model.graph.output]:
+        tensor.type.tensor_type.shape.dim[0].dim_value = size
+    fixed = open_model(colours.save(model, tmp_path / "fixed.onnx"))
+    any_size = open_model(model_file)
+    paths = sorted(pictures.rglob("*.jpg"))
+    for count in (1, 4, 9):
+        found, wanted = fixed.predict(paths[:count]), any_size.predict(paths[:count])
+        assert np.array_equal(found.probabilities, wanted.probabilities)
+        assert found.features is not None
+        assert wanted.features is not None
+        assert np.array_equal(found.features, wanted.features)
+
+
+def test_a_graph_without_a_batch_axis_works(
+    model_file: Path, pictures: Path, tmp_path: Path
+) -> None:
+    model = onnx.load(model_file)
+    for tensor in [*model.graph.input, *model.graph.output]:
+        del tensor.type.tensor_type.shape.dim[0]
+    model.graph.node[1].attribute[0].ints[:] = [0, 1]  # the axes of the average
+    model.graph.node[4].attribute[0].i = 0  # and of the softmax
+    single = open_model(colours.save(model, tmp_path / "single.onnx"))
+    paths = sorted(pictures.rglob("*.jpg"))
+    found, wanted = single.predict(paths), open_model(model_file).predict(paths)
+    assert np.allclose(found.probabilities, wanted.probabilities, atol=1e-6)
+    assert found.features is not None
+    assert wanted.features is not None
+    assert np.allclose(found.features, wanted.features, atol=1e-6)
+
+
+def test_an_svm_inside_the_model_labels_and_is_tested(tmp_path: Path) -> None:
+    model = open_model(colours.write_model_with_svm(tmp_path / "both.onnx"))
+    pixels = np.full((2, 5, 5, 3), 200, np.uint8)
+    pixels[0, ..., 1] = pixels[1, ..., 0] = 10
+    labels = model.predict(pixels).svm_labels
+    assert labels is not None
+    assert labels.tolist() == ["no green", "no red"]
+    with pytest.raises(ModelError, match=r"SVM scores differ by 0\.1"):
+        open_model(colours.write_model_with_svm(tmp_path / "both.onnx", spoil=0.1))
 
 
 def test_a_keras_file_is_told_apart(tmp_path: Path) -> None:
@@ -226,7 +262,7 @@ def test_a_float_network_in_torch_layout_gets_what_its_card_says(tmp_path: Path)
 
 
 def test_cuda_is_never_replaced_by_the_cpu(model_file: Path) -> None:
-    if models._cuda_devices():
+    if session._cuda_devices():
         pytest.skip("this machine has a GPU; the refusal cannot be seen here")
     with pytest.raises(DeviceError, match="no NVIDIA GPU"):
         open_model(model_file, "cuda")
@@ -236,7 +272,7 @@ def test_cuda_is_never_replaced_by_the_cpu(model_file: Path) -> None:
 def test_a_gpu_without_its_libraries_is_said(
     model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "_cuda_devices", lambda: 1)
+    monkeypatch.setattr(session, "_cuda_devices", lambda: 1)
     with pytest.raises(DeviceError, match=r"boatinfer\[cuda\]"):
         open_model(model_file, "cuda")
 

@@ -187,11 +187,10 @@ def test_a_result_that_is_no_number_is_a_failure(
     infer = Model.infer
 
     def spoil(self: Model, batch: images.Pixels) -> Any:
-        probabilities, features = infer(self, batch)
+        found = infer(self, batch)
         if len(batch) == 12:
-            probabilities = probabilities.copy()
-            probabilities[5] = np.nan
-        return probabilities, features
+            found.probabilities[5] = np.nan
+        return found
 
     monkeypatch.setattr(Model, "infer", spoil)
     summary = night(batch_size=12, max_failures="1")

@@ -87,6 +87,41 @@ def test_an_svm_of_another_model_is_refused(out: Path, pictures: Path, tmp_path:
         run(RunOptions(pictures, out, other, svm=tmp_path / "svm.joblib"))
 
 
+def test_an_svm_inside_the_model_fills_the_same_columns(
+    pictures: Path, model_file: Path, tmp_path: Path
+) -> None:
+    both = colours.write_model_with_svm(tmp_path / "both.onnx")
+    (pictures / "bad.jpg").write_text("hello")
+    night = RunOptions(pictures, tmp_path / "out", both, max_failures="1")
+    run(night)
+    first = rows(tmp_path / "out")
+    assert list(first[0])[-3:] == ["status", "svm_label", "svm_score"]
+    paths = [pictures / row["path"] for row in first if row["status"] == "ok"]
+    predictions = open_model(both).predict(paths)
+    assert predictions.svm_labels is not None
+    assert predictions.features is not None
+    labels = [row["svm_label"] for row in first if row["status"] == "ok"]
+    assert labels == predictions.svm_labels.tolist()
+    scores = [float(row["svm_score"]) for row in first if row["status"] == "ok"]
+    assert np.allclose(scores, -predictions.features.min(axis=1), atol=1e-6)
+    assert [row["svm_label"] for row in first if row["status"] != "ok"] == [""]
+
+    (pictures / "red" / "000.jpg").rename(pictures / "green" / "moved.jpg")
+    assert run(night).reused == 12
+    moved = {row["path"]: row["svm_label"] for row in rows(tmp_path / "out")}
+    assert moved["green/moved.jpg"] == moved["red/001.jpg"]
+
+    fit(FitOptions(_features(pictures, both, tmp_path), tmp_path / "svm.joblib"))
+    with pytest.raises(UsageError, match="leave --svm out"):
+        run(RunOptions(pictures, tmp_path / "out", both, svm=tmp_path / "svm.joblib"))
+
+
+def _features(pictures: Path, model: Path, tmp_path: Path) -> Path:
+    (pictures / "bad.jpg").unlink()
+    run(RunOptions(pictures, tmp_path / "out3", model, features=True))
+    return tmp_path / "out3"
+
+
 @pytest.mark.parametrize("penalty", [0.0, -1.0, float("nan"), float("inf")])
 def test_a_penalty_that_is_none_is_refused(out: Path, tmp_path: Path, penalty: float) -> None:
     with pytest.raises(UsageError, match="--C"):
@@ -108,6 +143,16 @@ def test_a_stopped_run_does_not_mix_two_models_in_one_svm(
         run(RunOptions(pictures, out, other, features=True))
     with pytest.raises(UsageError, match="did not finish"):
         fit(FitOptions(out, tmp_path / "svm.joblib"))
+
+
+def test_an_svm_that_exists_is_replaced_with_force_alone(out: Path, tmp_path: Path) -> None:
+    target = tmp_path / "svm.joblib"
+    target.write_text("precious")
+    with pytest.raises(UsageError, match="--force"):
+        fit(FitOptions(out, target))
+    assert target.read_text() == "precious"
+    fit(FitOptions(out, target, force=True))
+    assert load(target).classes == ["blue", "green", "red"]
 
 
 def test_what_cannot_be_fitted_is_said(

@@ -85,6 +85,7 @@ def test_data_that_cannot_be_used(
         ("missing/model.keras", "missing does not exist"),
         ("model.h5", "model.h5 must end in .keras"),
         ("folder.keras", "folder.keras is a folder"),
+        ("there.keras", "there.card.json exists already; give another name, or --force"),
     ],
 )
 def test_output_that_cannot_be_written(
@@ -95,6 +96,7 @@ def test_output_that_cannot_be_written(
     message: str,
 ) -> None:
     (tmp_path / "folder.keras").mkdir()
+    (tmp_path / "there.card.json").write_text("precious")
     before = sorted(tmp_path.rglob("*"))
 
     outcome = boatinfer("train", "cnn", data, "-o", tmp_path / output)

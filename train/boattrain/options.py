@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from boatinfer.options import Force
+
 __all__ = ["CnnOptions"]
 
 
@@ -45,3 +47,4 @@ class CnnOptions:
             help="Where large pixel arrays are kept; if not given, in DATA/.boatinfer-cache.",
         ),
     ] = None
+    force: Force = False

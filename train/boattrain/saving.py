@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import os
 import platform
 import tempfile
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from boatinfer.card import (
     encode,
 )
 from boatinfer.errors import UsageError
-from boatinfer.files import replacing, require_folder
+from boatinfer.files import replacing, require_writable
 from boattrain.history import Epoch, write_history
 from boattrain.networks import FEATURES, INPUT, PROBABILITIES
 from boattrain.pixels import Split, fingerprint
@@ -51,29 +50,28 @@ class ModelFiles(NamedTuple):
     curves: Path
 
 
-def model_files(output: Path) -> ModelFiles:
+def model_files(output: Path, force: bool = False) -> ModelFiles:
     """Names the files of a model.
 
     Args:
         output: the model file.
+        force: whether files that are there already may be replaced.
 
     Raises:
-        UsageError: ``output`` does not end in .keras or cannot be written.
+        UsageError: ``output`` does not end in .keras, or a file cannot or must not be written.
     """
     if output.suffix != ".keras":
         raise UsageError(f"the model file {output} must end in .keras; give it that ending.")
-    if output.is_dir():
-        raise UsageError(f"{output} is a folder; give the model file another name.")
-    require_folder(output)
-    if not os.access(output.parent, os.W_OK):
-        raise UsageError(f"the folder {output.parent} may not be written to; give another one.")
-    return ModelFiles(
+    files = ModelFiles(
         model=output,
         card=output.with_suffix(".card.json"),
         golden=output.with_suffix(".golden.json"),
         history=output.with_suffix(".history.csv"),
         curves=output.with_suffix(".curves.png"),
     )
+    for path in files:
+        require_writable(path, force=force)
+    return files
 
 
 def describe(

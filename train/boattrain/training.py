@@ -71,7 +71,7 @@ def train_cnn(options: CnnOptions) -> TrainingResult:
         ModuleNotFoundError: a library of the extra ``train`` is not installed.
     """
     spec = _image_spec(options.size)
-    files = model_files(options.output)
+    files = model_files(options.output, options.force)
     train_files, valid_files = find_images(options.data, parse_share(options.valid, "--valid"))
     keras = _load_libraries()
     cache = functools.partial(cache_folder, options.data, options.cache)

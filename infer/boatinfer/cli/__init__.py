@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 import boatinfer
-from boatinfer.cli import commands
+from boatinfer.cli import commands, models
 from boatinfer.cli.options import from_fields
 from boatinfer.errors import BoatinferError, UsageError
 from boatinfer.options import FitOptions
@@ -116,7 +116,8 @@ app.command("features")(commands.features)
 app.command("results")(commands.results)
 
 model = typer.Typer(cls=Commands, no_args_is_help=True, help="Look into model files.")
-model.command("show")(commands.model_show)
+model.command("show")(models.show)
+model.command("check")(models.check)
 app.add_typer(model, name="model")
 
 svm = typer.Typer(cls=Commands, no_args_is_help=True, help="Train an SVM on features.")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from boatinfer.model import Model
     from boatinfer.results import Summary
 
-__all__ = ["RunCommand", "classify", "features", "model_show", "results", "run", "svm_fit"]
+__all__ = ["RunCommand", "classify", "features", "results", "run", "svm_fit"]
 
 ModelOption = Annotated[
     Path | None,
@@ -141,50 +141,3 @@ def svm_fit(options: FitOptions) -> None:
         f"fitted on {count:,} images of {len(svm.classes)} classes, "
         f"{svm.dimension} features each: {options.output}"
     )
-
-
-def model_show(
-    file: Annotated[
-        Path | None,
-        typer.Argument(metavar="FILE", help="Model file; if not given, the built-in one."),
-    ] = None,
-) -> None:
-    """Print what a model file says about itself."""
-    from boatinfer.model import open_model
-
-    model = open_model(file, Device.CPU)
-    for key, value in _described(model):
-        typer.echo(f"{key:<11}{value}")
-
-
-def _described(model: Model) -> list[tuple[str, str]]:
-    card = model.card
-    image, feed = card.image, card.input
-    fit = {"stretch": "stretched", "crop": "cropped", "pad": "padded"}[image.fit]
-    turned = "turned upright by EXIF, " if image.orientation else ""
-    lines = [
-        ("file", f"{model.path} ({model.path.stat().st_size:,} bytes)"),
-        ("sha256", model.digest),
-        ("name", card.name),
-        ("created", card.created),
-        ("licence", card.licence or "not stated"),
-        ("notes", card.notes or "none"),
-        ("classes", f"{len(card.classes)}: {', '.join(card.classes)}"),
-        ("images", f"{turned}{fit} to {image.height} x {image.width} pixels ({image.resize})"),
-        ("input", f"{feed.name}: {feed.dtype} {feed.layout} {feed.order}"),
-        ("precision", card.precision),
-        ("self-test", f"{len(model.golden.images)} golden images, passed on {model.device}"),
-    ]
-    if card.features is not None:
-        lines.append(("features", f"{card.features.dimension}, of the layer {card.features.layer}"))
-    if card.training is not None:
-        training = card.training
-        counts = ", ".join(f"{count:,} {split}" for split, count in training.counts.items())
-        metrics = ", ".join(f"{name} {value:.4f}" for name, value in training.metrics.items())
-        versions = ", ".join(f"{name} {value}" for name, value in training.versions.items())
-        lines += [
-            ("trained on", f"{counts} images (fingerprint {training.data})"),
-            ("valid", metrics),
-            ("made with", versions),
-        ]
-    return lines

@@ -1,0 +1,117 @@
+"""``boatinfer model``: what a model file says about itself, and its test on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from boatinfer.card import Card, InputSpec, Training, encode
+from boatinfer.options import Device
+
+if TYPE_CHECKING:
+    from boatinfer.model import Model
+
+__all__ = ["check", "show"]
+
+ModelFile = Annotated[
+    Path | None,
+    typer.Argument(metavar="FILE", help="Model file; if not given, the built-in one."),
+]
+
+#: More classes than these are counted, and only the first are named.
+_NAMED = 30
+
+
+def check(
+    file: ModelFile = None,
+    device: Annotated[Device, typer.Option(help="Where to run the network.")] = Device.AUTO,
+) -> None:
+    """Test a model file on this machine, as every run does before it starts."""
+    from boatinfer.model import open_model
+
+    model = open_model(file, device)
+    typer.echo(f"{model.path} is whole, and passed its self-test on {model.device}")
+    typer.echo(_tested(model))
+
+
+def show(
+    file: ModelFile = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the whole card as JSON instead.")
+    ] = False,
+) -> None:
+    """Print what a model file says about itself."""
+    from boatinfer.model import open_model
+
+    model = open_model(file, Device.CPU)
+    if json:
+        typer.echo(encode(model.card))
+        return
+    for key, value in _lines(model):
+        typer.echo(f"{key:<12}{value}")
+
+
+def _lines(model: Model) -> Iterator[tuple[str, str]]:
+    card = model.card
+    yield "file", f"{model.path} ({model.path.stat().st_size:,} bytes, its seal is intact)"
+    yield "sha256", model.digest
+    yield "name", card.name
+    yield "created", card.created
+    yield "licence", card.licence or "not stated"
+    yield "notes", card.notes or "none"
+    yield "classes", _names(card.classes)
+    yield "images", _image(card)
+    yield "input", _input(card.input, model.batch)
+    yield "precision", card.precision
+    if card.features is not None:
+        yield "features", f"{card.features.dimension}, of the layer {card.features.layer}"
+    if card.svm is not None:
+        yield "svm", f"{card.svm.kernel}, on the features; {_names(card.svm.classes)}"
+        yield "", f"fitted on the model {card.svm.model}"
+    if card.training is not None:
+        yield from _training(card.training)
+    yield "self-test", _tested(model)
+
+
+def _tested(model: Model) -> str:
+    return (
+        f"largest difference {model.self_test():.2g}, tolerance {model.tolerance:g}, on "
+        f"{len(model.golden.images)} golden images"
+    )
+
+
+def _names(classes: list[str]) -> str:
+    more = ", ..." if len(classes) > _NAMED else ""
+    return f"{len(classes):,}: {', '.join(classes[:_NAMED])}{more}"
+
+
+def _image(card: Card) -> str:
+    image = card.image
+    fit = {
+        "stretch": "stretched",
+        "crop": "cropped in the middle",
+        "pad": "padded with black",
+    }[image.fit]
+    turned = "turned upright by EXIF, " if image.orientation else ""
+    return f"{turned}{fit} to {image.height} x {image.width} pixels ({image.resize})"
+
+
+def _input(spec: InputSpec, batch: int | None) -> str:
+    count = "any number of images" if batch is None else f"{batch or 1} at a time"
+    text = f"{spec.name}: {spec.dtype} {spec.layout} {spec.order}, {count}"
+    if spec.dtype == "uint8":
+        return f"{text}; pixels as they are"
+    mean, std = (" ".join(f"{value:g}" for value in values) for values in (spec.mean, spec.std))
+    return f"{text}; (pixel * {spec.scale:g} - {mean}) / {std}"
+
+
+def _training(training: Training) -> Iterator[tuple[str, str]]:
+    counts = ", ".join(f"{count:,} {split}" for split, count in training.counts.items())
+    metrics = ", ".join(f"{name} {value:.4f}" for name, value in training.metrics.items())
+    versions = ", ".join(f"{name} {value}" for name, value in training.versions.items())
+    yield "trained on", f"{counts} images (fingerprint {training.data})"
+    yield "valid", metrics
+    yield "made with", versions
