@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support import Command
+from support import Command, flat
 
 Spoil = Callable[[Path], None]
 
@@ -125,6 +125,13 @@ def test_size_that_cannot_be_used(
 
     assert outcome.code == 2
     assert message in outcome.err
+
+
+def test_a_share_of_valid_that_is_none(data: Path, boatinfer: Command) -> None:
+    outcome = boatinfer("train", "cnn", flat(data), "--valid", "ten")
+
+    assert outcome.code == 2
+    assert "--valid ten is no share of the images" in outcome.err
 
 
 @pytest.mark.parametrize("module", ["boattrain.cli", "boattrain.data_cli"])

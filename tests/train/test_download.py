@@ -226,6 +226,19 @@ def test_what_is_not_there_is_not_asked_for_again(
     assert f"the server answered {status}" in done.err
     assert done.err.count("\n") == 1
     assert len(site.requests) == 1
+    assert not list(made.parent.iterdir())
+
+
+def test_what_has_come_outlives_an_answer_that_there_is_nothing(site: Site, made: Path) -> None:
+    site.cuts = [200_000, 0, 0, 0]
+    with pytest.raises(OutputError):
+        download(DownloadOptions(site.url, made))
+    site.statuses = [404]
+    with pytest.raises(UsageError, match="the server answered 404"):
+        download(DownloadOptions(site.url, made))
+    download(DownloadOptions(site.url, made))
+    assert site.asked[-1] is not None
+    assert is_whole(made)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

@@ -27,6 +27,20 @@ app = typer.Typer(
 )
 
 
+def _download(options: DownloadOptions) -> None:
+    """Download and unpack an archive of labelled images, zip or tar.
+
+    What has come is kept when the connection breaks, and the same command goes on from
+    there. Members of the archive that would leave the folder are refused.
+    """
+    from boattrain.download import download
+
+    with _interruptible("what has come is kept, and the same command goes on from there"):
+        files = download(options)
+    typer.echo(f"unpacked {files:,} files: {options.output}")
+    typer.echo(f"see what they are with: boatinfer data check {shlex.quote(str(options.output))}")
+
+
 @dataclass(frozen=True)
 class CheckCommand(CheckOptions):
     """What ``boatinfer data check`` takes: the check's options, and how to tell the outcome."""
@@ -95,20 +109,6 @@ def _interruptible(left: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise RunInterruptedError(f"interrupted; {left}.", signal.SIGINT) from None
-
-
-def _download(options: DownloadOptions) -> None:
-    """Download and unpack an archive of labelled images, zip or tar.
-
-    What has come is kept when the connection breaks, and the same command goes on from
-    there. Members of the archive that would leave the folder are refused.
-    """
-    from boattrain.download import download
-
-    with _interruptible("what has come is kept, and the same command goes on from there"):
-        files = download(options)
-    typer.echo(f"unpacked {files:,} files: {options.output}")
-    typer.echo(f"see what they are with: boatinfer data check {shlex.quote(str(options.output))}")
 
 
 app.command("download")(from_fields(DownloadOptions, _download))

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from boatinfer.errors import BusyError, UsageError
 from boatinfer.files import making_folder, require_new_folder, writing
 from boattrain.data_options import DownloadOptions
-from boattrain.fetch import fetch
+from boattrain.fetch import ARCHIVE, fetch
 from boattrain.unpack import lift, unpack
 
 __all__ = ["download"]
@@ -67,7 +67,12 @@ def _archive(url: str, output: Path) -> Iterator[Path]:
     final = Path(os.path.realpath(output))
     part = final.with_name(f"{final.name}.part")
     with writing(part), _alone(part, output):
-        archive = fetch(url, part)
+        try:
+            archive = fetch(url, part)
+        except BaseException:
+            if not (part / ARCHIVE).stat().st_size:
+                shutil.rmtree(part, ignore_errors=True)
+            raise
         try:
             yield archive
         except UsageError:  # another try would end in the same way

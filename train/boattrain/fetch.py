@@ -26,7 +26,10 @@ from boatinfer.errors import OutputError, UsageError, first_line
 from boatinfer.files import replacing
 from boattrain.bar import shown
 
-__all__ = ["fetch"]
+__all__ = ["ARCHIVE", "fetch"]
+
+#: What has come, in the folder.
+ARCHIVE = "archive"
 
 #: Seconds to wait for a connection, and for the next bytes.
 _TIMEOUT = (10, 60)
@@ -83,7 +86,7 @@ def fetch(url: str, folder: Path) -> Path:
         OutputError: there is no room, or the connection broke again and again; what has
             come stays.
     """
-    archive = folder / "archive"
+    archive = folder / ARCHIVE
     archive.touch()
     furthest, in_vain = archive.stat().st_size, 0
     while True:
