@@ -26,21 +26,24 @@ def shown(data: Path, picture: Path, **options: object) -> Batch:
     return show(ShowOptions(data, picture, size="24x80", **options))  # type: ignore[arg-type]
 
 
-def test_the_picture_shows_each_image_in_its_cell(data: Path, picture: Path) -> None:
-    batch = shown(data, picture, rows=2, columns=3)
-    assert len(batch.labels) == 6
+def test_the_picture_holds_each_image_pixel_by_pixel_under_its_class(
+    data: Path, picture: Path
+) -> None:
+    batch = shown(data, picture, rows=2, columns=4)
+    assert len(batch.labels) == 8
     assert len(set(batch.labels)) > 1
     with Image.open(picture) as opened:
         assert opened.format == "PNG"
-        drawn = np.asarray(opened.convert("RGB")).astype(int)
-    height, width = drawn.shape[0] // 2, drawn.shape[1] // 3
-    for cell, label in enumerate(batch.labels):
-        row, column = divmod(cell, 3)
-        # A little below the middle, as the title is above.
-        colour = drawn[int((row + 0.6) * height), int((column + 0.5) * width)]
-        assert np.abs(colour - colours.COLOURS[label]).max() < 60
-        title = drawn[int(row * height) + 3 : int(row * height) + 20, column * width :][:, :width]
-        assert title.min() < 100
+        drawn = np.asarray(opened)
+    height, width = 3 * 24, 3 * 80  # drawn larger, as they are small
+    assert drawn.shape[1] >= 4 * width
+    title = drawn.shape[0] // 2 - height
+    for place, pixels in enumerate(batch.pixels):
+        row, column = divmod(place, 4)
+        top, left = row * (height + title), column * (drawn.shape[1] + 10) // 4
+        image = drawn[top + title : top + title + height, left : left + width]
+        np.testing.assert_array_equal(image[1::3, 1::3], pixels)
+        assert drawn[top : top + title, left : left + width].min() < 50
 
 
 def test_pixels_are_those_of_the_one_reader(data: Path, picture: Path) -> None:
@@ -128,6 +131,7 @@ def test_what_cannot_be_shown(
         ((data, "-o", picture, "--split", "test"), "test does not exist"),
         ((data, "-o", picture, "--size", "120"), "is not HEIGHTxWIDTH"),
         ((data, "-o", picture, "--size", "0x9"), "is not HEIGHTxWIDTH"),
+        ((data, "-o", picture, "--size", "4000x4000"), "would have more than"),
         ((tmp_path / "nowhere", "-o", picture), "does not exist"),
         ((tmp_path / "empty", "-o", picture), "holds no images in class folders"),
     ]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import typer
+from PIL import Image, ImageDraw, ImageFont
 
 from boatinfer import images
 from boatinfer.card import ImageSpec
@@ -25,10 +25,10 @@ __all__ = ["MODERATE", "Batch", "show"]
 #: What ``--augment`` alone stands for.
 MODERATE = Augmentation(flip=True, shift=0.1, zoom=0.1, rotate=5.0, brightness=0.1, contrast=0.2)
 
-#: How long the longer side of an image is drawn, inches of 100 pixels.
-_SHORTEST, _LONGEST = 2.0, 8.0
-#: Room between images, and for a title; inches.
-_GAP, _TITLE = 0.1, 0.3
+#: Images whose longer side has fewer pixels are drawn larger, each pixel as a square.
+_LEAST = 240
+#: Pixels between images beside each other, and for a title.
+_GAP, _TITLE = 10, 26
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,11 @@ def show(options: ShowOptions) -> Batch:
         OutputError: the picture could not be written.
     """
     spec = _spec(options.size)
+    if options.rows * options.columns * spec.height * spec.width > images.MAX_PIXELS:
+        raise UsageError(
+            f"the picture would have more than {images.MAX_PIXELS:,} pixels; take fewer --rows or "
+            "--columns, or a smaller --size."
+        )
     _require_place(options.output, options.data)
     files = _files(options)
     batch = _take(files, spec, options.rows * options.columns, options.seed)
@@ -126,24 +131,20 @@ def _take(files: Files, spec: ImageSpec, count: int, seed: int) -> Batch:
 
 
 def _draw(batch: Batch, columns: int, output: Path) -> None:
-    from matplotlib.figure import Figure
+    import matplotlib  # for its font, which has more letters than Pillow's own
 
-    height, width = batch.pixels.shape[1:3]
-    longest = max(height, width)
-    inches = min(max(longest / 100, _SHORTEST), _LONGEST) / longest
-    columns = min(columns, len(batch.labels))
-    rows = -(-len(batch.labels) // columns)
-    wide, high = width * inches, height * inches
-    size = (columns * (wide + _GAP) - _GAP, rows * (high + _TITLE))
-    figure = Figure(figsize=size)
-    spaces = {"left": 0, "right": 1, "bottom": 0, "top": 1 - _TITLE / size[1]}
-    spaces |= {"wspace": _GAP / wide, "hspace": _TITLE / high}
-    axes = figure.subplots(rows, columns, squeeze=False, gridspec_kw=spaces).ravel().tolist()
-    for place in axes:
-        place.set_axis_off()
-    for place, pixels, label in zip(axes, batch.pixels, batch.labels, strict=False):
-        place.imshow(pixels)
-        place.set_title(label, fontsize=9, parse_math=False)
-    with replacing(output) as temporary, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # its box is in the picture
-        figure.savefig(temporary, format="png", dpi=100)
+    font = ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 14)
+    scale = max(1, _LEAST // max(batch.pixels.shape[1:3]))
+    drawn = batch.pixels.repeat(scale, axis=1).repeat(scale, axis=2)
+    height, width = drawn.shape[1:3]
+    columns = min(columns, len(drawn))
+    rows = -(-len(drawn) // columns)
+    sheet = Image.new("RGB", (columns * (width + _GAP) - _GAP, rows * (height + _TITLE)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for place, (pixels, label) in enumerate(zip(drawn, batch.labels, strict=True)):
+        row, column = divmod(place, columns)
+        left, top = column * (width + _GAP), row * (height + _TITLE)
+        pen.text((left + width // 2, top + _TITLE // 2), label, "black", font, anchor="mm")
+        sheet.paste(Image.fromarray(pixels), (left, top + _TITLE))
+    with replacing(output) as temporary:
+        sheet.save(temporary, "PNG")
