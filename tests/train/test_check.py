@@ -206,13 +206,16 @@ def test_classes_that_are_spelled_alike(data: Path) -> None:
     assert files_of(data, "alike") == [["Red ", "red"]]
 
 
-def test_class_folders_alone_are_checked_as_training_would_split_them(data: Path) -> None:
+def test_class_folders_alone_are_checked_as_training_would_split_them(
+    data: Path, boatinfer: Command
+) -> None:
     report = check(CheckOptions(flat(data), valid="25%"))
     assert report.on_the_fly
     assert report.counts == {
         split: dict.fromkeys(["blue", "green", "red"], count) for split, count in COUNTS.items()
     }
     assert report.exit_code == 0
+    assert "splits that a training would make" in boatinfer("data", "check", data).out
     copy(data, "red/train-00.jpg", "blue/red.jpg")
     assert list(found(data)) == ["contradiction"]
 

@@ -43,6 +43,8 @@ def print_report(report: Report, most: int) -> None:
         {split: list(counts.values()) for split, counts in report.counts.items()},
     )
     console = plain_console()
+    if report.on_the_fly:
+        console.print("(class folders alone: these are the splits that a training would make)")
     for finding in report.findings:
         cases = finding.cases
         console.print(f"{finding.severity}: {finding.kind} ({len(cases):,}): {finding.message}")
