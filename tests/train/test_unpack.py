@@ -84,7 +84,7 @@ def test_names_with_a_dot_are_usual(into: Into) -> None:
 
 
 def test_backslashes_in_a_zip_are_separators(into: Into) -> None:
-    assert into(zipped({"train\\red\\a.jpg": b"1"})) == {"train/red/a.jpg": b"1"}
+    assert into(zipped({"train\\": b"", "train\\red\\a.jpg": b"1"})) == {"train/red/a.jpg": b"1"}
 
 
 def test_what_macos_adds_is_left_out(into: Into) -> None:
@@ -140,6 +140,16 @@ def test_members_that_leave_the_folder_are_refused(
 def test_links_to_outside_and_devices_are_refused(into: Into, kind: bytes, target: str) -> None:
     with pytest.raises(UsageError, match="is not safe to unpack"):
         into(tarred(FILES, others={"train/link": (kind, target)}))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_a_python_without_filters_refuses_all_links(
+    into: Into, kind: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(tarfile, "data_filter")
+    monkeypatch.delattr(tarfile, "FilterError")
+    with pytest.raises(UsageError, match="is a link or a device"):
+        into(tarred(FILES, others={"link": (kind, "train/red/0.jpg")}))
 
 
 def test_a_link_to_a_folder_is_refused(into: Into) -> None:

@@ -177,21 +177,30 @@ def _zip_member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
     if info.flag_bits & 1:
         raise UsageError("the archive is encrypted; unpack it with its password and another tool.")
     name = info.filename.replace("\\", "/")  # which some tools of Windows write
-    return _Member(name, None if info.is_dir() else partial(zipped.open, info))
+    return _Member(name, None if name.endswith("/") else partial(zipped.open, info))
 
 
 def _tar_members(tar: tarfile.TarFile) -> Iterator[_Member]:
     for info in tar:
-        try:
-            tarfile.data_filter(info, "/nowhere")
-        except tarfile.FilterError as error:
-            raise UsageError(f"the archive is not safe to unpack: {first_line(error)}.") from error
+        _require_safe(info)
         yield _Member(info.name, None if info.isdir() else partial(_open, tar, info))
     # A damaged header ends the loop as the end of the archive does; the end is a block of zeros.
     assert tar.fileobj is not None
     tar.fileobj.seek(tar.offset)
     if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError("it ends in the middle")
+
+
+def _require_safe(info: tarfile.TarInfo) -> None:
+    """Refuses devices, and links to outside; before Python 3.11.4, which knows them, all links."""
+    if not hasattr(tarfile, "data_filter"):
+        if not (info.isreg() or info.isdir()):
+            raise UsageError(f"the archive holds {info.name!r}, which is a link or a device.")
+        return
+    try:
+        tarfile.data_filter(info, "/nowhere")
+    except tarfile.FilterError as error:
+        raise UsageError(f"the archive is not safe to unpack: {first_line(error)}.") from error
 
 
 def _open(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
