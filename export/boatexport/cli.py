@@ -1,13 +1,16 @@
-"""``boatinfer export``: parse, call, print."""
+"""``boatinfer export`` and ``boatinfer model describe``: parse, call, print."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import typer
 
-from boatexport.options import ExportOptions
+from boatexport.options import DescribeOptions, ExportOptions
 from boatinfer.cli.options import from_fields
 
-__all__ = ["app"]
+__all__ = ["app", "describe"]
 
 
 def _export(options: ExportOptions) -> None:
@@ -24,5 +27,32 @@ def _export(options: ExportOptions) -> None:
     )
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command("export")(from_fields(ExportOptions, _export))
+def _describe(options: DescribeOptions) -> None:
+    """Give an image classifier made elsewhere a card and a self-test, for 'boatinfer run -m'.
+
+    What the file does not tell has to be given. All that is known, and how, is printed: check
+    it, for a wrong mean or order makes a model worse without any error.
+    """
+    from boatexport.describing import describe_model
+
+    described = describe_model(options)
+    for what, value, source in described.known:
+        typer.echo(f"{what:<11}{value} ({source})")
+    for path, label, confidence in zip(
+        described.golden, described.labels, described.confidences, strict=True
+    ):
+        typer.echo(f"{confidence:>10.1%}  {label:<24}  {path}")
+    if described.right is not None:
+        right, count = described.right
+        typer.echo(f"{right} of {count} golden images get the name of their folder")
+    typer.echo(f"{described.path} ({described.path.stat().st_size:,} bytes)")
+
+
+def _command(name: str, options: type[Any], call: Callable[[Any], None]) -> typer.Typer:
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(name)(from_fields(options, call))
+    return app
+
+
+app = _command("export", ExportOptions, _export)
+describe = _command("describe", DescribeOptions, _describe)

@@ -90,10 +90,12 @@ def convert(model: Any, card: Card) -> onnx.ModelProto:
 
 
 def describe(graph: onnx.ModelProto, card: Card, golden: Golden) -> bytes:
-    """Puts card and golden images into the model's ``metadata_props``.
+    """Puts card and golden images into the model's ``metadata_props``, beside what others put.
 
     Returns:
         The content of the finished file, sealed.
     """
-    onnx.helper.set_model_props(graph, {CARD_KEY: encode(card), GOLDEN_KEY: encode(golden)})
+    others = {e.key: e.value for e in graph.metadata_props if not e.key.startswith("boatinfer.")}
+    ours = {CARD_KEY: encode(card), GOLDEN_KEY: encode(golden)}
+    onnx.helper.set_model_props(graph, others | ours)
     return seal(graph.SerializeToString())

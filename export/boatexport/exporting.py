@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,11 @@ import msgspec
 import numpy as np
 
 from boatexport.options import ExportOptions
-from boatinfer.card import Card, Golden, ImageSpec, decode_card, decode_golden
-from boatinfer.errors import ImageError, ModelError, UsageError, first_line
+from boatinfer.card import Card, Golden, decode_card, decode_golden
+from boatinfer.errors import ModelError, UsageError, first_line
 from boatinfer.files import replacing, require_writable
-from boatinfer.golden import MOST_IMAGES, golden_image_bytes, make_golden
+from boatinfer.golden import golden_folder, make_golden
 from boatinfer.model import load
-from boatinfer.scan import from_text, scan
 from boattrain.backend import load_keras
 
 __all__ = ["Exported", "export_model"]
@@ -60,7 +60,7 @@ def export_model(options: ExportOptions) -> Exported:
         )
     require_writable(output, options.model, force=options.force)
     card = _card(options)
-    images = None if options.golden is None else _golden_images(options.golden, card.image)
+    images = None if options.golden is None else golden_folder(options.golden, card.image).values()
     load_keras()
     from boatexport.convert import convert, describe, with_features
     from boatexport.verify import BATCH_SIZES, verify
@@ -109,23 +109,10 @@ def _load(path: Path) -> Any:
         ) from error
 
 
-def _golden(model: Path, images: list[bytes] | None, card: Card, reference: Any) -> Golden:
+def _golden(model: Path, images: Iterable[bytes] | None, card: Card, reference: Any) -> Golden:
     if images is None:
         return decode_golden(*_beside(model, ".golden.json"))
     name = str(card.outputs.probabilities)
     return make_golden(
         images, card.image, lambda pixels: np.asarray(reference(pixels, training=False)[name])
     )
-
-
-def _golden_images(folder: Path, spec: ImageSpec) -> list[bytes]:
-    """Takes the first image of each sub-folder, or the first of a folder without any."""
-    paths = [Path(from_text(found.path)) for found in sorted(scan(folder))]
-    firsts = list({path.parent: path for path in reversed(paths)}.values())[::-1]
-    chosen = (firsts if len(firsts) > 1 else paths)[:MOST_IMAGES]
-    if not chosen:
-        raise UsageError(f"--golden {folder}: the folder holds no image files.")
-    try:
-        return [golden_image_bytes((folder / path).read_bytes(), spec) for path in chosen]
-    except (ImageError, OSError) as error:
-        raise UsageError(f"--golden {folder}: an image cannot be read: {error}.") from error

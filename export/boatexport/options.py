@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from boatinfer.options import Force
 
-__all__ = ["ExportOptions"]
+__all__ = ["DescribeOptions", "ExportOptions"]
 
 
 @dataclass(frozen=True)
@@ -44,3 +44,84 @@ class ExportOptions:
     def onnx_file(self) -> Path:
         """The file to write: ``output``, or the model's name with ``.onnx``."""
         return self.output or self.model.with_suffix(".onnx")
+
+
+@dataclass(frozen=True)
+class DescribeOptions:
+    """Options of `boatexport.describing.describe_model`; each field's help says what it does."""
+
+    model: Annotated[
+        Path, typer.Argument(metavar="FILE.onnx", help="Image classifier made elsewhere.")
+    ]
+    output: Annotated[Path, typer.Option("-o", "--output", help="ONNX file to write.")]
+    golden: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            help="Images for the self-test, the first of each sub-folder and at most 16.",
+        ),
+    ]
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|a,b,c",
+            help="Class names in the order of the scores: a file with one on each line, or names "
+            "with commas between; not needed if the file tells.",
+        ),
+    ] = None
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="HEIGHTxWIDTH", help="Input, pixels; not needed if the file tells."),
+    ] = None
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,C", help="What is subtracted from the scaled pixels, for each channel."
+        ),
+    ] = None
+    std: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="What they are then divided by.")
+    ] = None
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBER",
+            help="What pixels from 0 to 255 are multiplied by first; if not given, 1/255, or 1 "
+            "where mean or std are above 1.",
+        ),
+    ] = None
+    layout: Annotated[
+        Literal["NCHW", "NHWC"] | None,
+        typer.Option(help="Order of the axes; not needed if the file tells."),
+    ] = None
+    order: Annotated[Literal["RGB", "BGR"], typer.Option(help="Order of the channels.")] = "RGB"
+    fit: Annotated[
+        Literal["crop", "stretch", "pad"],
+        typer.Option(help="How an image of another shape is made to fit."),
+    ] = "crop"
+    resize: Annotated[
+        Literal["bilinear", "area", "nearest"], typer.Option(help="How it is made smaller.")
+    ] = "bilinear"
+    features: Annotated[
+        str | None,
+        typer.Option(metavar="NODE", help="Inner node or tensor to give as the feature vector."),
+    ] = None
+    scores: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OUTPUT", help="Output with the score of each class, if there are several."
+        ),
+    ] = None
+    logits: Annotated[
+        bool,
+        typer.Option(
+            "--logits", help="Insist that the scores are logits; if not given, they are looked at."
+        ),
+    ] = False
+
+    name: Annotated[
+        str | None, typer.Option(help="Name, for the card; if not given, that of the file.")
+    ] = None
+    licence: Annotated[str, typer.Option(help="Licence, for the card.")] = ""
+    notes: Annotated[str, typer.Option(help="What people should know, for the card.")] = ""
+    force: Force = False

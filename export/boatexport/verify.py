@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,13 @@ from boatinfer.images import Pixels
 from boatinfer.model import Model
 from boatinfer.network import Floats, Inferred
 
-__all__ = ["BATCH_SIZES", "verify"]
+__all__ = ["BATCH_SIZES", "compare", "verify", "with_noise"]
 
 BATCH_SIZES = (1, 3, 8)
 
-#: Largest difference allowed, absolute for probabilities.
-PROBABILITY_TOLERANCE = 1e-5
-#: And for features, whose scale is the network's own, as a share of the largest.
-FEATURE_TOLERANCE = 1e-4
+#: Largest differences allowed, absolute for probabilities; for features, whose scale is the
+#: network's own, as a share of the largest.
+TOLERANCES = {"probabilities": 1e-5, "features": 1e-4}
 
 _NOISE_IMAGES = 8
 
@@ -38,23 +38,45 @@ def verify(exported: Model, reference: Any) -> float:
         ModelError: a tensor is not what the card says, or a value differs.
     """
     _check_tensors(exported)
-    outputs, pixels = exported.card.outputs, _pictures(exported)
-    expected = reference(pixels, training=False)
-    probabilities = np.asarray(expected[outputs.probabilities])
+    image, names = exported.card.image, exported.card.outputs
+    golden = [images.read(golden.image, image) for golden in exported.golden.images]
+    pixels = with_noise(np.stack(golden))
+    outputs = {name: np.asarray(a) for name, a in reference(pixels, training=False).items()}
+    expected = Inferred(outputs[str(names.probabilities)], outputs.get(names.features or ""))
     largest = 0.0
+    for size, what, difference in compare(exported, pixels, expected):
+        _require(what, difference, TOLERANCES[what], size)
+        largest = max(largest, difference) if what == "probabilities" else largest
+    return largest
+
+
+def with_noise(pixels: Pixels) -> Pixels:
+    """Adds random images, uint8 [8, H, W, 3], to some images."""
+    shape = (_NOISE_IMAGES, *pixels.shape[1:])
+    noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    return np.concatenate([pixels, noise])
+
+
+def compare(model: Model, pixels: Pixels, expected: Inferred) -> Iterator[tuple[int, str, float]]:
+    """Compares what a model gives for images, at each of `BATCH_SIZES`, with what it should.
+
+    Args:
+        model: the model.
+        pixels: uint8 [N, H, W, 3].
+        expected: what it should give; features only if the model has them.
+
+    Yields:
+        Batch size; ``probabilities`` or ``features``; largest difference, absolute for
+        probabilities and as a share of the largest for features, infinite where the shapes
+        differ.
+    """
     for size in BATCH_SIZES:
         batches = [pixels[i : i + size] for i in range(0, len(pixels), size)]
-        found = Inferred.joined([exported.infer(batch) for batch in batches])
-        difference = _difference(found.probabilities, probabilities)
-        _require("probabilities", difference, PROBABILITY_TOLERANCE, size)
-        largest = max(largest, difference)
-        if found.features is not None:
-            features = np.asarray(expected[outputs.features])
-            difference = _difference(found.features, features)
-            _require(
-                "features", difference / np.abs(features).max(initial=1), FEATURE_TOLERANCE, size
-            )
-    return largest
+        found = Inferred.joined([model.infer(batch) for batch in batches])
+        yield size, "probabilities", _difference(found.probabilities, expected.probabilities)
+        if found.features is not None and expected.features is not None:
+            largest = np.abs(expected.features).max(initial=1)
+            yield size, "features", _difference(found.features, expected.features) / largest
 
 
 def _check_tensors(exported: Model) -> None:
@@ -72,14 +94,6 @@ def _check_tensors(exported: Model) -> None:
             f"the exported graph has the tensors {found} instead of {promised}, so no file was "
             "written; export with other versions of tensorflow and tf2onnx."
         )
-
-
-def _pictures(exported: Model) -> Pixels:
-    image = exported.card.image
-    golden = [images.read(golden.image, image) for golden in exported.golden.images]
-    shape = (_NOISE_IMAGES, image.height, image.width, 3)
-    noise = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    return np.concatenate([np.stack(golden), noise])
 
 
 def _difference(found: Floats, expected: Floats) -> float:

@@ -101,6 +101,15 @@ class InputSpec(Strict, frozen=True):
         if 0.0 in self.std:
             raise ValueError("std must not be zero")
 
+    @property
+    def normalisation(self) -> str:
+        """What becomes of a pixel, for people."""
+        if self.dtype == "uint8":
+            return "as they are"
+        scaled = "pixel / 255" if self.scale == 1 / 255 else f"pixel * {self.scale:g}"
+        mean, std = (" ".join(f"{value:g}" for value in v) for v in (self.mean, self.std))
+        return f"({scaled} - ({mean})) / ({std})"
+
 
 class Outputs(Strict, frozen=True):
     """Names of the output tensors.

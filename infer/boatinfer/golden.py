@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from PIL import ExifTags, Image
 
 from boatinfer import images
 from boatinfer.card import Golden, GoldenImage, ImageSpec
+from boatinfer.errors import ImageError, UsageError
+from boatinfer.scan import from_text, scan
 
-__all__ = ["MOST_IMAGES", "golden_image_bytes", "make_golden"]
+__all__ = ["MOST_IMAGES", "golden_folder", "golden_image_bytes", "make_golden"]
 
 #: How many images a model's test has at most.
 MOST_IMAGES = 16
@@ -54,8 +57,35 @@ def golden_image_bytes(data: bytes, spec: ImageSpec) -> bytes:
     return jpeg.getvalue()
 
 
+def golden_folder(folder: Path, spec: ImageSpec) -> dict[str, bytes]:
+    """Makes golden images of the first image of each sub-folder, or of a folder without any.
+
+    Args:
+        folder: with images, at most `MOST_IMAGES` of which are taken.
+        spec: the network's size and geometry.
+
+    Returns:
+        Paths relative to the folder, sorted, and what `golden_image_bytes` made of the images.
+
+    Raises:
+        UsageError: the folder does not exist or holds no images, or one cannot be read.
+    """
+    paths = sorted(found.path for found in scan(folder))
+    firsts = list({path.rpartition("/")[0]: path for path in reversed(paths)}.values())[::-1]
+    chosen = (firsts if len(firsts) > 1 else paths)[:MOST_IMAGES]
+    if not chosen:
+        raise UsageError(f"--golden {folder}: the folder holds no image files.")
+    stored = {}
+    for path in chosen:
+        try:
+            stored[path] = golden_image_bytes(images.load(folder / from_text(path))[0], spec)
+        except ImageError as error:
+            raise UsageError(f"--golden {folder}: {path} cannot be read: {error}.") from error
+    return stored
+
+
 def make_golden(
-    stored: Sequence[bytes],
+    stored: Iterable[bytes],
     spec: ImageSpec,
     predict: Callable[[images.Pixels], npt.NDArray[Any]],
 ) -> Golden:
@@ -69,6 +99,7 @@ def make_golden(
     Returns:
         The images with their probabilities, in the given order.
     """
+    stored = list(stored)
     probabilities = predict(np.stack([images.read(image, spec) for image in stored]))
     return Golden(
         images=[

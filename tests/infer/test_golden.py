@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from boatinfer import images
 from boatinfer.card import ImageSpec
-from boatinfer.errors import ImageError
-from boatinfer.golden import golden_image_bytes, make_golden
+from boatinfer.errors import ImageError, UsageError
+from boatinfer.golden import golden_folder, golden_image_bytes, make_golden
 
 SPEC = ImageSpec(height=16, width=40)
 
@@ -79,3 +80,23 @@ def test_golden_probabilities_are_those_of_the_stored_bytes() -> None:
     for image in golden.images:
         expected = images.read(image.image, SPEC).mean(axis=(0, 1)) / 255
         np.testing.assert_allclose(image.probabilities, expected)
+
+
+def test_one_golden_image_a_sub_folder_and_sixteen_at_most(tmp_path: Path) -> None:
+    for name in range(20):
+        (tmp_path / f"{name:02}").mkdir()
+        for number in range(2):
+            path = tmp_path / f"{name:02}" / f"{number}.jpg"
+            path.write_bytes(encoded((80 + name, 30)))
+    chosen = golden_folder(tmp_path, SPEC)
+    assert list(chosen) == [f"{name:02}/0.jpg" for name in range(16)]
+    assert len(set(chosen.values())) > 1
+    assert list(golden_folder(tmp_path / "03", SPEC)) == ["0.jpg", "1.jpg"]
+
+
+def test_a_folder_without_readable_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no image files"):
+        golden_folder(tmp_path, SPEC)
+    (tmp_path / "x.jpg").write_text("hello")
+    with pytest.raises(UsageError, match=r"x\.jpg cannot be read: no known image format"):
+        golden_folder(tmp_path, SPEC)

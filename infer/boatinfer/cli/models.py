@@ -101,11 +101,8 @@ def _image(card: Card) -> str:
 
 def _input(spec: InputSpec, batch: int | None) -> str:
     count = "any number of images" if batch is None else f"{batch or 1} at a time"
-    text = f"{spec.name}: {spec.dtype} {spec.layout} {spec.order}, {count}"
-    if spec.dtype == "uint8":
-        return f"{text}; pixels as they are"
-    mean, std = (" ".join(f"{value:g}" for value in values) for values in (spec.mean, spec.std))
-    return f"{text}; (pixel * {spec.scale:g} - {mean}) / {std}"
+    kind = f"{spec.name}: {spec.dtype} {spec.layout} {spec.order}"
+    return f"{kind}, {count}; pixels {spec.normalisation}"
 
 
 def _training(training: Training) -> Iterator[tuple[str, str]]:
