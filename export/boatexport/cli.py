@@ -1,4 +1,4 @@
-"""``boatinfer export`` and ``boatinfer model describe``: parse, call, print."""
+"""``boatinfer export``, ``model describe`` and ``svm export``: parse, call, print."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import typer
 
-from boatexport.options import DescribeOptions, ExportOptions
+from boatexport.options import DescribeOptions, ExportOptions, FuseOptions
 from boatinfer.cli.options import from_fields
 
-__all__ = ["app", "describe"]
+__all__ = ["app", "describe", "svm"]
 
 
 def _export(options: ExportOptions) -> None:
@@ -48,6 +48,19 @@ def _describe(options: DescribeOptions) -> None:
     typer.echo(f"{described.path} ({described.path.stat().st_size:,} bytes)")
 
 
+def _fuse(options: FuseOptions) -> None:
+    """Put an SVM into its model file, so that a night needs neither scikit-learn nor a pickle."""
+    from boatexport.fusing import fuse
+
+    fused = fuse(options)
+    typer.echo(
+        f"labels as scikit-learn for {fused.agreeing:,} of {fused.vectors:,} random feature "
+        f"vectors, largest score difference {fused.difference:.1e}\n"
+        f"{fused.path} ({fused.path.stat().st_size:,} bytes, an SVM of {len(fused.classes)} "
+        "classes inside)"
+    )
+
+
 def _command(name: str, options: type[Any], call: Callable[[Any], None]) -> typer.Typer:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command(name)(from_fields(options, call))
@@ -56,3 +69,4 @@ def _command(name: str, options: type[Any], call: Callable[[Any], None]) -> type
 
 app = _command("export", ExportOptions, _export)
 describe = _command("describe", DescribeOptions, _describe)
+svm = _command("export", FuseOptions, _fuse)

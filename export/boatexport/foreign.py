@@ -11,6 +11,7 @@ from typing import Any, Literal
 import onnx
 from onnx import TensorProto
 
+from boatexport.graphs import add_output
 from boatinfer.card import CARD_KEY
 from boatinfer.errors import ModelError, UsageError
 from boatinfer.model import read_model
@@ -226,7 +227,8 @@ def expose(foreign: Foreign, node: str) -> tuple[onnx.ModelProto, str]:
         A copy of the graph with the output, and the tensor's name.
 
     Raises:
-        UsageError: there is no such node, or its output holds no floats.
+        UsageError: there is no such node.
+        ModelError: its output holds no floats.
     """
     nodes = foreign.graph.graph.node
     tensors = {name for one in nodes for name in one.output}
@@ -239,17 +241,5 @@ def expose(foreign: Foreign, node: str) -> tuple[onnx.ModelProto, str]:
         )
     graph = onnx.ModelProto()
     graph.CopyFrom(foreign.graph)
-    if tensor not in {output.name for output in foreign.outputs}:
-        graph.graph.output.append(onnx.ValueInfoProto(name=tensor))
-        session = open_session(graph.SerializeToString(), foreign.path, "cpu")[0]
-        kinds = {output.name: output for output in session.get_outputs()}
-        graph.graph.output[-1].CopyFrom(_value_info(kinds[tensor], node))
+    add_output(graph, tensor, foreign.path)
     return graph, tensor
-
-
-def _value_info(argument: Any, node: str) -> onnx.ValueInfoProto:
-    """What onnxruntime found out about a tensor, as ONNX wants it written."""
-    kinds = {"tensor(float)": TensorProto.FLOAT, "tensor(float16)": TensorProto.FLOAT16}
-    if argument.type not in kinds:
-        raise UsageError(f"--features {node}: it gives a {argument.type}, and features are floats.")
-    return onnx.helper.make_tensor_value_info(argument.name, kinds[argument.type], argument.shape)

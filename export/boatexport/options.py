@@ -10,7 +10,7 @@ import typer
 
 from boatinfer.options import Force
 
-__all__ = ["DescribeOptions", "ExportOptions"]
+__all__ = ["DescribeOptions", "ExportOptions", "FuseOptions"]
 
 
 @dataclass(frozen=True)
@@ -124,4 +124,26 @@ class DescribeOptions:
     ] = None
     licence: Annotated[str, typer.Option(help="Licence, for the card.")] = ""
     notes: Annotated[str, typer.Option(help="What people should know, for the card.")] = ""
+    force: Force = False
+
+
+@dataclass(frozen=True)
+class FuseOptions:
+    """Options of `boatexport.fusing.fuse`; each field's help says what it does."""
+
+    svm: Annotated[
+        Path, typer.Argument(metavar="SVM.joblib", help="SVM made by 'boatinfer svm fit'.")
+    ]
+    output: Annotated[Path, typer.Option("-o", "--output", help="ONNX file to write.")]
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "-m",
+            "--model",
+            help="Model whose features it was fitted on; if not given, the built-in boats model.",
+        ),
+    ] = None
+    name: Annotated[
+        str | None, typer.Option(help="Name, for the card; if not given, that of the model.")
+    ] = None
     force: Force = False

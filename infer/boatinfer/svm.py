@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -54,6 +54,11 @@ class SVM:
     model: str
     dimension: int
 
+    @property
+    def kernel(self) -> Literal["rbf", "linear"]:
+        """The kernel's name."""
+        return self.pipeline.steps[-1][1].kernel  # type: ignore[no-any-return]
+
     def classify(self, features: Floats) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.float64]]:
         """Classifies feature vectors.
 
@@ -61,15 +66,23 @@ class SVM:
             features: float32 [N, D].
 
         Returns:
-            Labels, str [N], and the scores of those labels, float64 [N]: the value of the
-            decision function, larger is surer.
+            Labels, str [N], and the scores of those labels, float64 [N].
+        """
+        return best(self.scores(features), self.classes)
+
+    def scores(self, features: Floats) -> npt.NDArray[np.float64]:
+        """Scores each class: the value of the decision function, larger is surer.
+
+        Args:
+            features: float32 [N, D].
+
+        Returns:
+            float64 [N, K], in the order of the classes.
         """
         if len(features) == 0:
-            return np.array([], dtype=np.str_), np.array([], dtype=np.float64)
-        scores = self.pipeline.decision_function(features)
-        if scores.ndim == 1:  # two classes: one signed distance
-            scores = np.stack([-scores, scores], axis=1)
-        return best(scores, self.classes)
+            return np.empty((0, len(self.classes)))
+        scores = np.asarray(self.pipeline.decision_function(features))
+        return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores  # two classes
 
     def check(self, model: str, dimension: int | None, where: Path) -> None:
         """Refuses features of another model.
@@ -148,7 +161,7 @@ def _pipeline(options: FitOptions, features: Floats, labels: list[str]) -> Any:
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
 
-    svc = SVC(kernel=options.kernel, C=options.penalty)
+    svc = SVC(kernel=options.kernel, C=options.penalty, break_ties=True)  # as `best` does
     return make_pipeline(StandardScaler(), svc).fit(features, np.array(labels))
 
 
