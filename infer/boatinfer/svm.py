@@ -262,6 +262,15 @@ def _restricted(path: Path, file: BinaryIO) -> Any:
     def plain_scalar(dtype: np.dtype[Any], content: bytes) -> Any:
         return np.frombuffer(content, dtype, count=1)[0]
 
+    def is_plain(wrapped: Any) -> bool:
+        keys = {"subclass", "shape", "order", "dtype", "allow_mmap", "numpy_array_alignment_bytes"}
+        return (
+            type(wrapped) is dict
+            and set(wrapped) == keys
+            and isinstance(wrapped["dtype"], np.dtype)
+            and type(wrapped["shape"]) is tuple
+        )
+
     known = {
         ("joblib.numpy_pickle", "NumpyArrayWrapper"): NumpyArrayWrapper,
         ("numpy", "dtype"): plain_dtype,
@@ -280,10 +289,16 @@ def _restricted(path: Path, file: BinaryIO) -> Any:
             return super().find_class(module, name)
 
         def load_build(self) -> None:
-            """A dtype's state may only be its own: another could pass bytes off as objects."""
+            """A dtype's state may only be its own: another could pass bytes off as objects.
+
+            And an array's dtype must be one: for what only looks like one, joblib may load
+            a second pickle without asking `find_class`.
+            """
             target, state = self.stack[-2:]
             if isinstance(target, np.dtype) and state != target.__reduce__()[2]:
                 raise _Refused("it holds a dtype that is not plain")
+            if isinstance(target, NumpyArrayWrapper) and not is_plain(state):
+                raise _Refused("it holds an array that is not plain")
             super().load_build()
 
         dispatch[pickle.BUILD[0]] = load_build
