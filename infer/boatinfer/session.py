@@ -15,6 +15,8 @@ from boatinfer.quiet import native_chatter_hidden
 
 __all__ = ["open_session"]
 
+_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+
 
 def open_session(
     content: bytes, path: Path, device: Device | str = Device.AUTO, threads: int = 0
@@ -55,6 +57,8 @@ def open_session(
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Weights of other files are looked for below the model file: nowhere.
+    options.add_session_config_entry(_WEIGHTS_FOLDER, str(path))
     providers = ["CUDAExecutionProvider", "CPUExecutionProvider"][0 if gpus else 1 :]
     try:
         # Where CUDA's libraries are missing, it prints advice that ours replaces.
@@ -63,6 +67,11 @@ def open_session(
                 ort.preload_dlls(directory="")
             session = ort.InferenceSession(content, options, providers=providers)
     except Exception as error:  # onnxruntime has a dozen exception types with no common base
+        if "xternal data" in str(error):
+            raise ModelError(
+                f"{path} keeps its weights in other files, which nothing can vouch for; save it "
+                "as one file."
+            ) from error
         raise ModelError(
             f"{path} is not an ONNX model that onnxruntime can load ({first_line(error)}); "
             "export the model again."

@@ -138,7 +138,7 @@ def test_labelled_images_are_checked_drawn_split_and_brought(followed: Followed)
 
 
 def test_every_run_is_complete(followed: Followed) -> None:
-    for out in ["boatinfer-out/photos", "train-out", "valid-out", "python-out"]:
+    for out in ["boatinfer-out/photos", "train-out", "valid-out", "valid-svm-out", "python-out"]:
         summary = _summary(followed.folder / out)
         assert (summary["complete"], summary["exit_code"]) == (True, 0)
 
@@ -157,6 +157,11 @@ def test_the_svm_labels_better_than_the_commonest_class(followed: Followed) -> N
     truth = [row["path"].split("/")[0] for row in found]
     accuracy = np.mean([row["svm_label"] == name for row, name in zip(found, truth, strict=True)])
     assert accuracy > 1.5 * max(truth.count(name) for name in set(truth)) / len(truth)
+
+
+def test_the_svm_in_the_model_labels_as_the_one_beside_it(followed: Followed) -> None:
+    beside, inside = rows(followed.folder / "valid-out"), rows(followed.folder / "valid-svm-out")
+    assert [row["svm_label"] for row in inside] == [row["svm_label"] for row in beside]
 
 
 def test_features_are_those_of_all_training_images(followed: Followed) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 import boatinfer
 import colours
@@ -26,6 +26,7 @@ from boatinfer.card import (
 )
 from boatinfer.errors import DeviceError, Failure, ImageError, ModelError, UsageError
 from boatinfer.model import open_model
+from support import Command
 
 
 def test_predictions_are_those_of_the_network(model_file: Path, pictures: Path) -> None:
@@ -195,6 +196,74 @@ def test_an_svm_inside_the_model_labels_and_is_tested(tmp_path: Path) -> None:
     assert labels.tolist() == ["no green", "no red"]
     with pytest.raises(ModelError, match=r"SVM scores differ by 0\.1"):
         open_model(colours.write_model_with_svm(tmp_path / "both.onnx", spoil=0.1))
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_weights_in_another_file_are_never_read(
+    model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    """The seal would not cover them; 3 GB of them need not even be there."""
+    model = onnx.load(model_file)
+    kernel = np.ones((3, 3), np.float32)
+    model.graph.initializer.append(numpy_helper.from_array(kernel, "kernel"))
+    model.graph.node.append(helper.make_node("MatMul", ["features", "kernel"], ["product"]))
+    model.graph.output.append(helper.make_tensor_value_info("product", 1, ["batch", 3]))
+    tensor = model.graph.initializer[-1]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    place = {"location": "weights.bin", "offset": "0" if there else str(3 * 2**30), "length": "36"}
+    for key, value in place.items():
+        tensor.external_data.add(key=key, value=value)
+    colours.save(model, model_file)
+    monkeypatch.chdir(tmp_path)
+    if there:
+        (tmp_path / "weights.bin").write_bytes(kernel.tobytes())
+    with pytest.raises(ModelError, match="keeps its weights in other files"):
+        open_model(model_file)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda card: "nonsense", "its card cannot be used"),
+        (lambda card: "{}", "its card cannot be used"),
+        (lambda card: card.replace('"red"', '"green"'), "two classes have the same name"),
+        (lambda card: card.replace('"height":12', '"height":-12'), "height"),
+        (lambda card: card.replace('"height":12', '"height":1200000000'), "1200000000"),
+        (lambda card: card.replace('"stretch"', '"squash"'), "squash"),
+        (lambda card: card.replace('"format":1', '"format":9'), "format 9"),
+        (lambda card: card.replace('"uint8"', '"float32"'), "float32"),
+        (lambda card: card.replace('"dimension":3', '"dimension":300'), "its card promises 300"),
+    ],
+)
+def test_a_card_edited_into_nonsense_is_one_sentence(
+    boatinfer: Command, model_file: Path, spoil: Any, said: str
+) -> None:
+    """Even if whoever edited it sealed the file anew."""
+    model = onnx.load(model_file)
+    (entry,) = (entry for entry in model.metadata_props if entry.key == CARD_KEY)
+    spoiled = spoil(entry.value)
+    assert spoiled != entry.value
+    entry.value = spoiled
+    colours.save(model, model_file)
+    done = boatinfer("model", "check", model_file)
+    assert (done.code, done.out, done.err.count("\n")) == (4, "", 1)
+    assert said in done.err
+
+
+def test_removed_golden_images_are_missed(
+    boatinfer: Command, model_file: Path, pictures: Path, tmp_path: Path
+) -> None:
+    model = onnx.load(model_file)
+    for entry in list(model.metadata_props):
+        if entry.key == GOLDEN_KEY:
+            model.metadata_props.remove(entry)
+    colours.save(model, model_file)
+    for command in [("run", pictures, "-o", tmp_path / "out", "-m"), ("model", "check")]:
+        done = boatinfer(*command, model_file)
+        assert (done.code, done.out, done.err.count("\n")) == (4, "", 1)
+        assert "has lost its golden images" in done.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_keras_file_is_told_apart(tmp_path: Path) -> None:
