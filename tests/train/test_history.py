@@ -7,31 +7,50 @@ import pytest
 
 from boattrain.history import Epoch, best_of, write_history
 
+Figures = tuple[float, float, float]
+
 
 @pytest.mark.parametrize(
-    ("valid", "best"),
+    ("valid", "by", "best"),
     [
-        ([(0.5, 0.6), (0.3, 0.8), (0.4, 0.7)], 2),
-        ([(0.5, 0.8), (0.3, 0.8), (0.4, 0.8)], 2),
-        ([(0.3, 0.8), (0.3, 0.8)], 1),
-        ([(0.1, 0.5), (0.9, 0.6)], 2),
+        ([(0.5, 0.6, 0), (0.3, 0.8, 0), (0.4, 0.7, 0)], "accuracy", 2),
+        ([(0.5, 0.8, 0), (0.3, 0.8, 0), (0.4, 0.8, 0)], "accuracy", 2),
+        ([(0.3, 0.8, 0), (0.3, 0.8, 0)], "accuracy", 1),
+        ([(0.1, 0.5, 0), (0.9, 0.6, 0)], "accuracy", 2),
+        ([(0.1, 0.5, 0.6), (0.9, 0.6, 0.5)], "macro-f1", 1),
+        ([(0.3, 0.5, 0.6), (0.1, 0.4, 0.5)], "loss", 2),
     ],
-    ids=["highest accuracy", "of equals the lowest loss", "of twins the first", "loss is second"],
+    ids=[
+        "highest accuracy",
+        "of equals the lowest loss",
+        "of twins the first",
+        "loss is second",
+        "highest macro-F1",
+        "lowest loss",
+    ],
 )
-def test_best_epoch(valid: list[tuple[float, float]], best: int) -> None:
-    history = [Epoch(number, 1.0, 0.1, *figures) for number, figures in enumerate(valid, 1)]
+def test_best_epoch(valid: list[Figures], by: str, best: int) -> None:
+    history = [
+        Epoch(number, "whole", 0.1, 1.0, 0.1, *figures) for number, figures in enumerate(valid, 1)
+    ]
 
-    assert best_of(history).epoch == best
+    assert best_of(history, by).epoch == best
 
 
 def test_history_is_a_csv_table(tmp_path: Path) -> None:
-    history = [Epoch(1, 1.5, 0.25, 1.25, 0.5), Epoch(2, 1.0, 0.5, 1.0, 0.75)]
+    history = [
+        Epoch(1, "head", 0.1, 1.5, 0.25, 1.25, 0.5, 0.125),
+        Epoch(2, "whole", 0.01, 1.0, 0.5, 1.0, 0.75, 0.5),
+    ]
 
     write_history(history, tmp_path / "history.csv")
 
     with (tmp_path / "history.csv").open(newline="") as file:
         assert list(csv.reader(file)) == [
-            ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"],
-            ["1", "1.5", "0.25", "1.25", "0.5"],
-            ["2", "1.0", "0.5", "1.0", "0.75"],
+            [
+                *("epoch", "stage", "learning_rate", "loss", "accuracy"),
+                *("val_loss", "val_accuracy", "val_macro_f1"),
+            ],
+            ["1", "head", "0.1", "1.5", "0.25", "1.25", "0.5", "0.125"],
+            ["2", "whole", "0.01", "1.0", "0.5", "1.0", "0.75", "0.5"],
         ]

@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
-from boattrain.networks import FEATURES, INPUT, PROBABILITIES, SMALLEST, cnn
+from boatinfer.card import ImageSpec
+from boattrain.losses import compile_for_training
+from boattrain.networks import CNN, FEATURES, INPUT, PROBABILITIES, cnn
+from boattrain.options import CnnOptions
+
+SPEC = ImageSpec(height=30, width=100)
+SMALLEST = ImageSpec(height=CNN.smallest, width=CNN.smallest)
 
 
-def test_layers_and_loss_are_those_of_the_tutorial(keras: ModuleType) -> None:
-    model = cnn(30, 100, 16)
+def test_layers_are_those_of_the_tutorial(keras: ModuleType) -> None:
+    model = cnn(SPEC, 16)
 
     assert [(type(layer).__name__, layer.output.shape) for layer in model.layers] == [
         ("Rescaling", (None, 30, 100, 3)),
@@ -37,13 +44,22 @@ def test_layers_and_loss_are_those_of_the_tutorial(keras: ModuleType) -> None:
         layer.activation.__name__ for layer in model.layers if hasattr(layer, "activation")
     ]
     assert activations == ["relu", "relu", "relu", "relu", "softmax"]
-    assert model.loss == "sparse_categorical_crossentropy"
     assert model.get_layer(index=5).rate == 0.2
+
+
+def test_loss_and_optimizer_are_those_of_the_tutorial(keras: ModuleType) -> None:
+    model = cnn(SMALLEST, 2)
+    compile_for_training(model, CnnOptions(Path("data")), np.array([0, 1]))
+
     assert isinstance(model.optimizer, keras.optimizers.Adam)
+    assert float(model.optimizer.learning_rate) == pytest.approx(1e-3)
+    probabilities = np.array([[0.25, 0.75], [0.5, 0.5]], np.float32)
+    loss = model.loss(np.eye(2, dtype=np.float32), probabilities)
+    assert float(loss) == pytest.approx(-np.log([0.25, 0.5]).mean(), rel=1e-5)
 
 
 def test_input_and_outputs_have_the_names_of_the_card(keras: ModuleType) -> None:
-    model = cnn(30, 100, 16)
+    model = cnn(SPEC, 16)
 
     assert [(tensor.name, tensor.dtype) for tensor in model.inputs] == [(INPUT, "uint8")]
     assert model.outputs == [model.get_layer(PROBABILITIES).output]
@@ -51,8 +67,8 @@ def test_input_and_outputs_have_the_names_of_the_card(keras: ModuleType) -> None
 
 
 def test_raw_pixels_are_scaled_in_the_graph(keras: ModuleType) -> None:
-    model = cnn(SMALLEST, SMALLEST, 2)
-    pixels = np.full((1, SMALLEST, SMALLEST, 3), 255, np.uint8)
+    model = cnn(SMALLEST, 2)
+    pixels = np.full((1, CNN.smallest, CNN.smallest, 3), 255, np.uint8)
 
     scaled = keras.Model(model.inputs, model.layers[0].output).predict(pixels, verbose=0)
 
@@ -61,7 +77,7 @@ def test_raw_pixels_are_scaled_in_the_graph(keras: ModuleType) -> None:
 
 
 def test_one_pixel_less_than_the_smallest_size_is_too_small(keras: ModuleType) -> None:
-    cnn(SMALLEST, SMALLEST, 2)
-    for height, width in [(SMALLEST - 1, SMALLEST), (SMALLEST, SMALLEST - 1)]:
+    cnn(SMALLEST, 2)
+    for height, width in [(CNN.smallest - 1, CNN.smallest), (CNN.smallest, CNN.smallest - 1)]:
         with pytest.raises(ValueError, match="zero or negative"):
-            cnn(height, width, 2)
+            cnn(ImageSpec(height=height, width=width), 2)

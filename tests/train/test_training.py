@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import tomllib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,12 +15,13 @@ from sklearn.metrics import f1_score
 from boatinfer import images
 from boatinfer.card import Card, Golden, ImageSpec, decode_card, decode_golden
 from boatinfer.errors import OutputError
-from boattrain import saving, training
+from boatinfer.metrics import calibration_error
+from boattrain import saving
+from boattrain.evaluation import Evaluation
+from boattrain.fitting import Fitted
 from boattrain.history import Epoch, best_of
-from boattrain.options import CnnOptions
 from boattrain.saving import model_files, save
-from boattrain.training import train_cnn
-from support import COUNTS, Trained
+from support import COUNTS, Command, Trained
 
 SPEC = ImageSpec(height=12, width=40)
 
@@ -42,17 +45,17 @@ def golden(trained: Trained) -> Golden:
 def history(trained: Trained) -> list[Epoch]:
     with trained.output.with_suffix(".history.csv").open(newline="") as file:
         return [
-            Epoch(int(number), *map(float, figures))
-            for number, *figures in list(csv.reader(file))[1:]
+            Epoch(int(number), stage, *map(float, figures))
+            for number, stage, *figures in list(csv.reader(file))[1:]
         ]
 
 
 @pytest.fixture(scope="session")
-def parts(
-    model: Any, card: Card, golden: Golden, history: list[Epoch]
-) -> tuple[Any, Card, Golden, list[Epoch]]:
+def saved(model: Any, card: Card, golden: Golden, history: list[Epoch]) -> saving.Trained:
     """What `save` writes."""
-    return model, card, golden, history
+    fitted = Fitted(history, best_of(history), 0)
+    evaluation = Evaluation(card.classes, np.array([0, 1]), np.eye(2, 3, dtype=np.float32))
+    return saving.Trained(model, card, golden, fitted, evaluation, "")
 
 
 @pytest.fixture(scope="session")
@@ -67,15 +70,19 @@ def test_all_files_are_written_and_nothing_else(trained: Trained) -> None:
     assert sorted(path.name for path in trained.output.parent.iterdir()) == [
         "data",
         "small.card.json",
+        "small.confusion.png",
         "small.curves.png",
         "small.golden.json",
         "small.history.csv",
         "small.keras",
+        "small.report.json",
+        "small.train.toml",
     ]
     for path in trained.output.parent.glob("small.*"):
         assert f"Wrote {path}\n" in trained.stdout
-    with Image.open(trained.output.with_suffix(".curves.png")) as picture:
-        assert picture.format == "PNG"
+    for picture in ("curves", "confusion"):
+        with Image.open(trained.output.with_suffix(f".{picture}.png")) as opened:
+            assert opened.format == "PNG"
 
 
 def test_card_describes_the_model(card: Card) -> None:
@@ -113,6 +120,7 @@ def test_saved_model_reproduces_the_printed_figures(
         {
             "accuracy": accuracy,
             "macro_f1": macro_f1,
+            "calibration_error": calibration_error(np.array(truth), probabilities),
             "loss": -np.log(probabilities[range(len(truth)), truth]).mean(),
         },
         rel=1e-3,
@@ -128,25 +136,7 @@ def test_saved_model_is_the_best_epoch(trained: Trained, card: Card, history: li
     assert f"Best epoch {best.epoch} of 3: " in trained.stdout
     assert card.training is not None
     assert card.training.metrics["accuracy"] == pytest.approx(best.val_accuracy)
-    assert card.training.metrics["loss"] == best.val_loss
-
-
-def test_an_earlier_epoch_that_is_best_is_the_one_saved(
-    trained: Trained,
-    keras: ModuleType,
-    valid: tuple[images.Pixels, list[int]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(training, "best_of", lambda history: history[0])
-    options = CnnOptions(trained.data, tmp_path / "first.keras", epochs=2, size="12x40")
-
-    first, second = train_cnn(options).history
-
-    pixels, truth = valid
-    loss, _ = keras.models.load_model(options.output).evaluate(pixels, np.array(truth), verbose=0)
-    assert loss == pytest.approx(first.val_loss, rel=1e-4)
-    assert loss != pytest.approx(second.val_loss, rel=1e-2)
+    assert card.training.metrics["loss"] == pytest.approx(best.val_loss)
 
 
 def test_golden_images_reproduce(trained: Trained, model: Any, golden: Golden) -> None:
@@ -179,18 +169,34 @@ def test_progress_and_nothing_else_goes_to_standard_error(trained: Trained) -> N
     assert [line.split("  ")[0] for line in epochs] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
 
 
-def test_the_same_seed_gives_the_same_history(
-    trained: Trained, history: list[Epoch], tmp_path: Path
-) -> None:
-    options = CnnOptions(
-        trained.data, tmp_path / "again.keras", epochs=3, batch_size=4, size="12x40"
-    )
+def test_the_report_is_the_printed_one_as_json(trained: Trained, card: Card) -> None:
+    report = json.loads(trained.output.with_suffix(".report.json").read_text())
 
-    assert train_cnn(options).history == history
+    assert card.training is not None
+    valid = report["valid"]
+    assert {key: valid[key] for key in card.training.metrics} == card.training.metrics
+    assert f"Best epoch {report['best_epoch']} of {report['epochs']}: " in trained.stdout
+    assert not report["interrupted"]
+    assert report["data"]["data"] == card.training.data
+
+
+def test_its_own_toml_repeats_the_training(
+    trained: Trained, history: list[Epoch], boatinfer: Command, tmp_path: Path
+) -> None:
+    toml = trained.output.with_suffix(".train.toml")
+
+    done = boatinfer("train", "cnn", "--config", toml, "-o", tmp_path / "again.keras")
+
+    assert done.code == 0, done.err
+    assert done.err == trained.stderr
+    again = (tmp_path / "again.history.csv").read_text()
+    assert again == trained.output.with_suffix(".history.csv").read_text()
+    values = tomllib.loads((tmp_path / "again.train.toml").read_text())
+    assert values == tomllib.loads(toml.read_text()) | {"output": str(tmp_path / "again.keras")}
 
 
 def test_a_failed_write_leaves_what_was_there(
-    parts: tuple[Any, Card, Golden, list[Epoch]],
+    saved: saving.Trained,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -202,13 +208,13 @@ def test_a_failed_write_leaves_what_was_there(
     monkeypatch.setattr(saving, "write_history", fail)
 
     with pytest.raises(OutputError, match="the disk is full"):
-        save(files, *parts)
+        save(files, saved)
 
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
 def test_the_model_gets_its_name_last(
-    parts: tuple[Any, Card, Golden, list[Epoch]],
+    saved: saving.Trained,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -221,7 +227,7 @@ def test_the_model_gets_its_name_last(
 
     files = model_files(tmp_path / "new.keras")
     monkeypatch.setattr(Path, "replace", record)
-    save(files, *parts)
+    save(files, saved)
 
     assert renamed[-1] == files.model
     assert set(files) == set(tmp_path.iterdir())

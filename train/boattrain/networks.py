@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from boatinfer.card import ImageSpec
 from boattrain.backend import load_keras
+from boattrain.batches import Batches
+from boattrain.fitting import Part, Stage
+from boattrain.losses import compile_for_training
+from boattrain.options import TrainOptions
+from boattrain.pixels import Data
 
-__all__ = ["FEATURES", "INPUT", "PROBABILITIES", "SMALLEST", "cnn"]
+__all__ = ["CNN", "FEATURES", "INPUT", "PROBABILITIES", "Network", "cnn", "whole"]
 
 #: Names of the input and of the layers whose outputs are the class probabilities and the
 #: feature vector.
@@ -14,20 +22,46 @@ INPUT = "image"
 PROBABILITIES = "probabilities"
 FEATURES = "features"
 
-#: Fewest rows and columns, in pixels, that leave `cnn` one value after its second pooling.
-SMALLEST = 12
+
+def whole(model: Any, data: Data, options: TrainOptions) -> Sequence[Stage]:
+    """Trains all of a network, from pixels, in one stage."""
+
+    def prepare() -> Part:
+        compile_for_training(model, options, data.train.labels)
+        return Part(model, Batches.of(data.train.pixels, data, options), data.valid.pixels)
+
+    return [Stage("whole", options, prepare)]
 
 
-def cnn(height: int, width: int, classes: int) -> Any:
-    """Builds the small convolutional network, untrained and compiled.
+@dataclass(frozen=True)
+class Network:
+    """A network that `boattrain.training.train` can train.
 
-    Its input is uint8 [N, height, width, 3], raw RGB; the scaling to [0, 1] is a part of
-    it. Its output is float32 [N, classes], probabilities. The layer ``features`` gives
-    float32 [N, 50].
+    Attributes:
+        smallest: fewest rows and columns of its input, pixels.
+        build: takes the size and the number of classes C; gives a Keras model that takes
+            uint8 [N, H, W, 3], raw RGB, by the name `INPUT`, and gives probabilities
+            float32 [N, C] from the layer `PROBABILITIES`.
+        features: name of the layer whose output is the feature vector [N, D], or the map
+            [N, h, w, D] whose average it is.
+        stages: how it is trained.
+        finish: takes the trained model and gives the one to save, calibrated for instance.
+    """
+
+    smallest: int
+    build: Callable[[ImageSpec, int], Any]
+    features: str = FEATURES
+    stages: Callable[[Any, Data, TrainOptions], Sequence[Stage]] = whole
+    finish: Callable[[Any, Data], Any] = lambda model, _: model
+
+
+def cnn(spec: ImageSpec, classes: int) -> Any:
+    """Builds the small convolutional network, untrained.
+
+    The scaling of the pixels to [0, 1] is a part of it; `FEATURES` gives float32 [N, 50].
 
     Args:
-        height: rows of the input, pixels, at least `SMALLEST`.
-        width: columns of the input, pixels, at least `SMALLEST`.
+        spec: size of the input.
         classes: number of classes.
 
     Returns:
@@ -35,9 +69,9 @@ def cnn(height: int, width: int, classes: int) -> Any:
     """
     keras = load_keras()
     layers = keras.layers
-    model = keras.Sequential(
+    return keras.Sequential(
         [
-            keras.Input((height, width, 3), dtype="uint8", name=INPUT),
+            keras.Input((spec.height, spec.width, 3), dtype="uint8", name=INPUT),
             layers.Rescaling(1 / 255),
             layers.Conv2D(30, 5, activation="relu"),
             layers.MaxPooling2D(2),
@@ -51,5 +85,7 @@ def cnn(height: int, width: int, classes: int) -> Any:
         ],
         name="cnn",
     )
-    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    return model
+
+
+#: 12 pixels leave it one value after its second pooling.
+CNN = Network(smallest=12, build=cnn)

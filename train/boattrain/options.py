@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
+import typing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from boatinfer.errors import UsageError
 from boatinfer.options import Force
+from boattrain.augment import Augmentation
 
-__all__ = ["CnnOptions"]
+__all__ = ["CnnOptions", "TrainOptions"]
+
+# Named, so that a network may give an option another default.
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Model file to write; ends in .keras.")
+]
+Size = Annotated[str, typer.Option(metavar="HEIGHTxWIDTH", help="The network's input, pixels.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training images.")]
 
 
 @dataclass(frozen=True)
-class CnnOptions:
-    """Options of `boattrain.training.train_cnn`; each field's help says what it does."""
+class _Recipe:
+    """What is learned from, how, and where it goes; the fields of `TrainOptions`."""
 
     data: Annotated[
         Path,
@@ -24,19 +35,56 @@ class CnnOptions:
             help="Folder that holds train/<class>/ and valid/<class>/, or <class>/ alone.",
         ),
     ]
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Model file to write; ends in .keras.")
-    ] = Path("boats-cnn.keras")
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 10
+    output: Output
+    size: Size
+    epochs: Epochs = 10
     batch_size: Annotated[int, typer.Option(min=1, help="Images in a step.")] = 32
-    size: Annotated[
-        str, typer.Option(metavar="HEIGHTxWIDTH", help="The network's input, pixels.")
-    ] = "30x100"
+    optimizer: Annotated[
+        Literal["adam", "adamw", "sgd"],
+        typer.Option(help="What moves the weights; sgd has a momentum of 0.9."),
+    ] = "adam"
+    learning_rate: Annotated[float, typer.Option(min=1e-9, help="How far, at the most.")] = 1e-3
+    schedule: Annotated[
+        Literal["constant", "cosine"],
+        typer.Option(help="Whether the rate stays, or falls to nothing along a cosine."),
+    ] = "constant"
+    warmup: Annotated[
+        float, typer.Option(min=0, help="Epochs in which the rate rises from nothing.")
+    ] = 0.0
+    weight_decay: Annotated[
+        float, typer.Option(min=0, help="Decay of adamw; biases and norms are spared.")
+    ] = 4e-3
+    label_smoothing: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Part of a target that all classes share.")
+    ] = 0.0
+    class_weights: Annotated[
+        Literal["none", "balanced"],
+        typer.Option(help="balanced: a rare class's images count more, each class the same."),
+    ] = "none"
+    logit_adjustment: Annotated[
+        float,
+        typer.Option(min=0, help="Handicap of common classes in the loss; 1 aims at macro-F1."),
+    ] = 0.0
+    average: Annotated[
+        float,
+        typer.Option(
+            min=0, max=0.99999, help="Keep a moving average of the weights, with this decay."
+        ),
+    ] = 0.0
+    best: Annotated[
+        Literal["accuracy", "macro-f1", "loss"],
+        typer.Option(help="What, on valid, makes an epoch the best."),
+    ] = "accuracy"
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many epochs without a better one.")
+    ] = None
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the training that was interrupted.")
+    ] = False
     valid: Annotated[
         str,
         typer.Option(
-            metavar="SHARE",
-            help="Images that become valid where DATA holds <class>/ alone.",
+            metavar="SHARE", help="Images that become valid where DATA holds <class>/ alone."
         ),
     ] = "10%"
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Makes a training repeat.")] = 0
@@ -44,7 +92,48 @@ class CnnOptions:
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Where large pixel arrays are kept; if not given, in DATA/.boatinfer-cache.",
+            help="Where large arrays are kept; if not given, in DATA/.boatinfer-cache.",
         ),
     ] = None
     force: Force = False
+    tensorboard: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write TensorBoard's log of figures.")
+    ] = None
+    mixup: Annotated[
+        float, typer.Option(min=0, max=10, help="Blend images in pairs; 0.2 is usual.")
+    ] = 0.0
+
+
+@dataclass(frozen=True)
+class TrainOptions(Augmentation, _Recipe):
+    """What the training of every network takes; each field's help says what it does."""
+
+    def __post_init__(self) -> None:
+        """Refuses from Python what the command line refuses."""
+        hints = typing.get_type_hints(type(self), include_extras=True)
+        for field in dataclasses.fields(self):
+            kind, parameter = typing.get_args(hints[field.name])
+            value = getattr(self, field.name)
+            if typing.get_origin(kind) is Literal:
+                good, meant = value in typing.get_args(kind), " or ".join(typing.get_args(kind))
+            else:
+                good, meant = _within(value, parameter.min, parameter.max)
+            if not good:
+                raise UsageError(f"{field.name} must be {meant}, not {value}.")
+
+
+def _within(value: object, least: float | None, most: float | None) -> tuple[bool, str]:
+    """Whether a number lies between two bounds, where there are any, and how to say that."""
+    if not isinstance(value, int | float):
+        return True, ""
+    if least is not None and not value >= least:  # NaN fails too
+        return False, f"at least {least}"
+    return most is None or value <= most, f"at most {most}"
+
+
+@dataclass(frozen=True)
+class CnnOptions(TrainOptions):
+    """Options of `boattrain.training.train_cnn`."""
+
+    output: Output = Path("boats-cnn.keras")
+    size: Size = "30x100"

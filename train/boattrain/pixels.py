@@ -24,7 +24,7 @@ from boatinfer.errors import ImageError
 from boattrain.cache import kept
 from boattrain.data import Files
 
-__all__ = ["LARGE", "Split", "fingerprint", "load_images"]
+__all__ = ["LARGE", "Data", "Split", "fingerprint", "load_images"]
 
 #: Arrays of more bytes are kept in a file and mapped into memory.
 LARGE = 512 * 2**20
@@ -55,6 +55,23 @@ class Split:
     paths: list[Path]
     digests: dict[str, str]
     left_out: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a training learns from.
+
+    Attributes:
+        classes: names, sorted; a label is an index into them.
+        spec: size and geometry of the pixels.
+        train: to learn from.
+        valid: to choose the best epoch by.
+    """
+
+    classes: list[str]
+    spec: ImageSpec
+    train: Split
+    valid: Split
 
 
 def load_images(

@@ -6,16 +6,17 @@ import contextlib
 import importlib
 import platform
 import tempfile
-from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import msgspec
 
 from boatinfer.card import (
     Card,
     Features,
     Golden,
-    ImageSpec,
     InputSpec,
     Outputs,
     Training,
@@ -23,11 +24,14 @@ from boatinfer.card import (
 )
 from boatinfer.errors import UsageError
 from boatinfer.files import replacing, require_writable
-from boattrain.history import Epoch, write_history
+from boattrain.data import TRAIN, VALID
+from boattrain.evaluation import Evaluation
+from boattrain.fitting import Fitted
+from boattrain.history import write_history
 from boattrain.networks import FEATURES, INPUT, PROBABILITIES
-from boattrain.pixels import Split, fingerprint
+from boattrain.pixels import Data, fingerprint
 
-__all__ = ["ModelFiles", "describe", "model_files", "save"]
+__all__ = ["ModelFiles", "Trained", "describe", "model_files", "save"]
 
 #: What a card names the versions of: package and the module that knows.
 _LIBRARIES = {
@@ -46,8 +50,11 @@ class ModelFiles(NamedTuple):
     model: Path
     card: Path
     golden: Path
+    report: Path
+    confusion: Path
     history: Path
     curves: Path
+    settings: Path
 
 
 def model_files(output: Path, force: bool = False) -> ModelFiles:
@@ -66,31 +73,25 @@ def model_files(output: Path, force: bool = False) -> ModelFiles:
         model=output,
         card=output.with_suffix(".card.json"),
         golden=output.with_suffix(".golden.json"),
+        report=output.with_suffix(".report.json"),
+        confusion=output.with_suffix(".confusion.png"),
         history=output.with_suffix(".history.csv"),
         curves=output.with_suffix(".curves.png"),
+        settings=output.with_suffix(".train.toml"),
     )
     for path in files:
         require_writable(path, force=force)
     return files
 
 
-def describe(
-    name: str,
-    *,
-    classes: list[str],
-    spec: ImageSpec,
-    model: Any,
-    splits: dict[str, Split],
-    metrics: dict[str, float],
-) -> Card:
+def describe(name: str, data: Data, model: Any, features: str, metrics: dict[str, float]) -> Card:
     """Writes the card of a model that was just trained.
 
     Args:
         name: what the model is called.
-        classes: names, in output order.
-        spec: size and geometry of the input.
+        data: what it was trained on.
         model: the ``keras.Model``.
-        splits: train and valid, by name.
+        features: name of the layer of the features.
         metrics: figures on valid, fractions of 1.
     """
     versions = {
@@ -100,42 +101,83 @@ def describe(
     return Card(
         name=name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        classes=classes,
-        image=spec,
+        classes=data.classes,
+        image=data.spec,
         input=InputSpec(name=INPUT),
         outputs=Outputs(probabilities=PROBABILITIES, features=FEATURES),
-        features=Features(dimension=model.get_layer(FEATURES).units, layer=FEATURES),
+        features=Features(dimension=model.get_layer(features).output.shape[-1], layer=features),
         training=Training(
-            data=fingerprint(*splits.values()),
-            counts={split: len(images.labels) for split, images in splits.items()},
+            data=fingerprint(data.train, data.valid),
+            counts={TRAIN: len(data.train.labels), VALID: len(data.valid.labels)},
             metrics=metrics,
             versions={**versions, "python": platform.python_version()},
         ),
     )
 
 
-def save(
-    files: ModelFiles, model: Any, card: Card, golden: Golden, history: Sequence[Epoch]
-) -> None:
+@dataclass(frozen=True)
+class Trained:
+    """A trained model and all that is written beside it.
+
+    Attributes:
+        model: the ``keras.Model``.
+        card: its card.
+        golden: its golden images.
+        fitted: its history.
+        evaluation: what it says of valid.
+        settings: the options, as TOML.
+    """
+
+    model: Any
+    card: Card
+    golden: Golden
+    fitted: Fitted
+    evaluation: Evaluation
+    settings: str
+
+
+def save(files: ModelFiles, trained: Trained) -> None:
     """Writes all files of a model, or none.
 
     Raises:
         OutputError: a file could not be written.
     """
-    from boattrain.curves import draw_curves
+    from boattrain.pictures import draw_confusion, draw_curves
 
+    fitted, evaluation = trained.fitted, trained.evaluation
     with contextlib.ExitStack() as stack:
         # The stack unwinds backwards: the model, first in, gets its name last.
         temporary = ModelFiles(*(stack.enter_context(replacing(path)) for path in files))
-        _save_keras(model, temporary.model)
-        temporary.card.write_text(encode(card), encoding="utf-8")
-        temporary.golden.write_text(encode(golden), encoding="utf-8")
-        write_history(history, temporary.history)
-        draw_curves(history, temporary.curves)
+        _save_keras(trained.model, temporary.model)
+        temporary.card.write_text(encode(trained.card), encoding="utf-8")
+        temporary.golden.write_text(encode(trained.golden), encoding="utf-8")
+        temporary.report.write_bytes(_report(trained))
+        temporary.settings.write_text(trained.settings, encoding="utf-8")
+        write_history(fitted.history, temporary.history)
+        draw_curves(fitted.history, fitted.best, temporary.curves)
+        draw_confusion(evaluation, temporary.confusion)
+
+
+def _report(trained: Trained) -> bytes:
+    fitted = trained.fitted
+    document = {
+        "model": trained.card.name,
+        "data": msgspec.to_builtins(trained.card.training),
+        "best_epoch": fitted.best.epoch,
+        "epochs": len(fitted.history),
+        "interrupted": bool(fitted.signal_number),
+        "valid": trained.evaluation.document(),
+    }
+    return msgspec.json.format(msgspec.json.encode(document))
 
 
 def _save_keras(model: Any, path: Path) -> None:
-    """Saves to a name of any ending; Keras itself insists on .keras."""
+    """Saves to a name of any ending; Keras itself insists on .keras.
+
+    Loss and optimizer of the training stay out: whoever loads the file may evaluate it with
+    integer labels, and the sgd it comes with has no variables that would be missed.
+    """
+    model.compile(optimizer="sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
         named = Path(folder, "model.keras")
         model.save(named)

@@ -1,34 +1,43 @@
-"""Fits a network to a folder of labelled images and keeps its best epoch."""
+"""Trains a network on a folder of labelled images and saves its best epoch."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-import math
+import importlib.util
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import typer
 
 from boatinfer.card import ImageSpec
-from boatinfer.errors import UsageError
+from boatinfer.errors import RunInterruptedError, UsageError
 from boatinfer.golden import MOST_IMAGES, golden_image_bytes, make_golden
-from boattrain import networks
+from boatinfer.interrupt import Stop, stop_on_signals
 from boattrain.backend import load_keras
+from boattrain.bar import shown
 from boattrain.cache import cache_folder
+from boattrain.checkpoint import Checkpoint, State
+from boattrain.config import to_toml
 from boattrain.data import TRAIN, VALID, Files, find_images, require_every_class
-from boattrain.history import Epoch, best_of
-from boattrain.options import CnnOptions
-from boattrain.pixels import Split, load_images
-from boattrain.progress import TrainingProgress
-from boattrain.saving import ModelFiles, describe, model_files, save
+from boattrain.evaluation import Evaluation
+from boattrain.fitting import Fitted, Fitting, predict
+from boattrain.memory import enough_memory
+from boattrain.networks import CNN, Network
+from boattrain.options import CnnOptions, TrainOptions
+from boattrain.pixels import Data, Split, fingerprint, load_images
+from boattrain.saving import ModelFiles, Trained, describe, model_files, save
 from boattrain.splits import parse_share
 
-__all__ = ["TrainingResult", "train_cnn"]
+__all__ = ["TrainingResult", "train", "train_cnn"]
+
+#: Options that may change when a training is resumed.
+_FREE = {"cache", "config", "data", "epochs", "force", "output", "patience"} | {
+    "resume",
+    "tensorboard",
+}
 
 
 @dataclass(frozen=True)
@@ -37,30 +46,30 @@ class TrainingResult:
 
     Attributes:
         files: what was written.
-        classes: names, in output order.
-        history: every epoch's figures.
-        best: the epoch whose weights were saved.
-        metrics: the saved model's ``accuracy``, ``macro_f1`` and ``loss`` on valid.
-        truth: int64 [N], labels of the valid images.
-        predicted: int64 [N], what the saved model says of them.
+        fitted: every epoch's figures, the best epoch, and whether it was interrupted.
+        evaluation: what the saved model says of valid.
     """
 
     files: ModelFiles
-    classes: list[str]
-    history: list[Epoch]
-    best: Epoch
-    metrics: dict[str, float]
-    truth: npt.NDArray[np.int64]
-    predicted: npt.NDArray[np.int64]
+    fitted: Fitted
+    evaluation: Evaluation
 
 
 def train_cnn(options: CnnOptions) -> TrainingResult:
-    """Trains the small convolutional network and writes its best epoch.
+    """Trains the small convolutional network; as `train`."""
+    return train(options, CNN, "train cnn")
 
-    Progress, and a line for each image that has to be left out, go to standard error.
+
+def train(options: TrainOptions, network: Network, command: str) -> TrainingResult:
+    """Trains a network and writes its best epoch.
+
+    Progress, and a line for each image that has to be left out, go to standard error. A
+    SIGINT or SIGTERM ends the training early: the best epoch so far is written.
 
     Args:
         options: what to train on, how, and where to write.
+        network: what to train.
+        command: the command that does this, for people.
 
     Returns:
         The saved model's figures and files.
@@ -68,59 +77,100 @@ def train_cnn(options: CnnOptions) -> TrainingResult:
     Raises:
         UsageError: the data or an option cannot be used; nothing was written.
         OutputError: the files could not be written.
+        RunInterruptedError: a signal came before the first epoch was done.
         ModuleNotFoundError: a library of the extra ``train`` is not installed.
     """
-    spec = _image_spec(options.size)
-    files = model_files(options.output, options.force)
-    train_files, valid_files = find_images(options.data, parse_share(options.valid, "--valid"))
-    keras = _load_libraries()
-    cache = functools.partial(cache_folder, options.data, options.cache)
-    train, valid = _load(TRAIN, train_files, spec, cache), _load(VALID, valid_files, spec, cache)
-    classes = train_files.classes
-    samples = _golden_images(valid, spec)
+    spec = image_spec(options.size, network.smallest)
+    files = model_files(options.output, options.force or options.resume)
+    found = find_images(options.data, parse_share(options.valid, "--valid"))
+    _load_libraries(options)
+    with stop_on_signals() as stop:
+        data = load_data(*found, options, spec, stop)
+        golden = _golden_images(data.valid, spec)
+        checkpoint = _checkpoint(files, options, data)
+        model, fitted = fit(options, network, data, checkpoint, stop)
+        model = network.finish(model, data)
+        probabilities = predict(model, data.valid.pixels, options.batch_size)
+        evaluation = Evaluation(data.classes, data.valid.labels, probabilities)
+        trained = Trained(
+            model=model,
+            card=describe(files.model.stem, data, model, network.features, evaluation.metrics),
+            golden=make_golden(golden, spec, model.predict_on_batch),
+            fitted=fitted,
+            evaluation=evaluation,
+            settings=to_toml(options, command),
+        )
+        save(files, trained)
+    if not fitted.signal_number:
+        checkpoint.clear()
+    return TrainingResult(files, fitted, evaluation)
 
+
+def fit(
+    options: TrainOptions, network: Network, data: Data, checkpoint: Checkpoint, stop: Stop
+) -> tuple[Any, Fitted]:
+    """Builds a network and fits it.
+
+    Returns:
+        The ``keras.Model`` with the weights of its best epoch, and how that came about.
+    """
+    keras = load_keras()
+    state = checkpoint.load() if options.resume else State()
     keras.utils.set_random_seed(options.seed)
-    model = networks.cnn(spec.height, spec.width, len(classes))
-    history = _fit(keras, model, train, valid, options)
-    best = best_of(history)
-    predicted = model.predict(valid.pixels, verbose=0).argmax(axis=1)
-    metrics = _metrics(valid.labels, predicted, best)
-
-    card = describe(
-        files.model.stem,
-        classes=classes,
-        spec=spec,
-        model=model,
-        splits={TRAIN: train, VALID: valid},
-        metrics=metrics,
-    )
-    golden = make_golden(samples, spec, lambda pixels: model.predict(pixels, verbose=0))
-    save(files, model, card, golden, history)
-    return TrainingResult(files, classes, history, best, metrics, valid.labels, predicted)
+    model = network.build(data.spec, len(data.classes))
+    stages = network.stages(model, data, options)
+    fitting = Fitting(model, data.valid.labels, options.best, checkpoint, stop)
+    with enough_memory(model, options.batch_size):
+        return model, fitting.run(stages, state)
 
 
-def _image_spec(size: str) -> ImageSpec:
+def image_spec(size: str, smallest: int) -> ImageSpec:
+    """Reads a size such as ``30x100``.
+
+    Raises:
+        UsageError: it is none, or too small for the network.
+    """
     numbers = re.fullmatch(r"(\d+)x(\d+)", size)
     if not numbers:
         raise UsageError(f"--size {size} is not HEIGHTxWIDTH in pixels; write it like 30x100.")
     height, width = map(int, numbers.groups())
-    if min(height, width) < networks.SMALLEST:
+    if min(height, width) < smallest:
         raise UsageError(
-            f"--size {size} is too small for the network; it needs at least "
-            f"{networks.SMALLEST} pixels in each direction."
+            f"--size {size} is too small for the network; it needs at least {smallest} pixels "
+            "in each direction."
         )
     return ImageSpec(height=height, width=width)
 
 
-def _load_libraries() -> Any:
-    """Loads what only the end needs too, so that a missing library costs nobody a training."""
-    import matplotlib.figure  # noqa: F401
+def load_data(
+    train: Files, valid: Files, options: TrainOptions, spec: ImageSpec, stop: Stop
+) -> Data:
+    """Reads the images of train and valid.
 
-    return load_keras()
+    Raises:
+        UsageError: a class has no readable image.
+        RunInterruptedError: a signal came.
+    """
+    return Data(
+        classes=train.classes,
+        spec=spec,
+        train=_load(TRAIN, train, options, spec, stop),
+        valid=_load(VALID, valid, options, spec, stop),
+    )
 
 
-def _load(name: str, files: Files, spec: ImageSpec, cache: Callable[[], Path]) -> Split:
-    split = load_images(files, spec, cache, name=name)
+def _load(name: str, files: Files, options: TrainOptions, spec: ImageSpec, stop: Stop) -> Split:
+    cache = functools.partial(cache_folder, options.data, options.cache)
+    with shown(f"reading {name}", len(files.paths), "files") as advance:
+
+        def done(count: int) -> None:
+            advance(count)
+            if stop.signal_number:
+                raise RunInterruptedError(
+                    "interrupted before the first epoch; nothing was written.", stop.signal_number
+                )
+
+        split = load_images(files, spec, cache, name=name, done=done)
     for missed, reason in split.left_out.items():
         typer.echo(f"left out {missed}: {reason}", err=True)
     typer.echo(
@@ -132,49 +182,33 @@ def _load(name: str, files: Files, spec: ImageSpec, cache: Callable[[], Path]) -
     return split
 
 
+def _load_libraries(options: TrainOptions) -> None:
+    """Loads what only the end needs too, so that a missing library costs nobody a training."""
+    import tomli_w  # noqa: F401
+
+    load_keras()
+    if options.tensorboard is not None and importlib.util.find_spec("tensorboard") is None:
+        raise UsageError(
+            "--tensorboard needs tensorboard, which is not installed; bring it with: "
+            "pip install tensorboard"
+        )
+
+
+def _checkpoint(files: ModelFiles, options: TrainOptions, data: Data) -> Checkpoint:
+    settings = {k: v for k, v in dataclasses.asdict(options).items() if k not in _FREE}
+    settings["data"] = fingerprint(data.train, data.valid)
+    checkpoint = Checkpoint(files.model.with_suffix(".checkpoint"), settings)
+    if checkpoint.exists and not options.resume:
+        typer.echo(
+            f"{checkpoint.folder} holds an interrupted training, which --resume would continue; "
+            "this one begins anew",
+            err=True,
+        )
+    return checkpoint
+
+
 def _golden_images(valid: Split, spec: ImageSpec) -> list[bytes]:
     """Takes the first image of each class, before the long work: files may go away."""
     _, first = np.unique(valid.labels, return_index=True)
     rows = first[:MOST_IMAGES].tolist()
     return [golden_image_bytes(valid.paths[row].read_bytes(), spec) for row in rows]
-
-
-def _fit(keras: Any, model: Any, train: Split, valid: Split, options: CnnOptions) -> list[Epoch]:
-    """Fits the model and leaves it with the weights of its best epoch."""
-    history: list[Epoch] = []
-    weights: list[npt.NDArray[np.float32]] = []
-
-    def end_epoch(index: int, logs: dict[str, float]) -> None:
-        history.append(Epoch(index + 1, **logs))
-        if best_of(history) is history[-1]:
-            weights[:] = model.get_weights()
-        progress.end_epoch(history[-1])
-
-    batches = math.ceil(len(train.labels) / options.batch_size)
-    with TrainingProgress(options.epochs, batches) as progress:
-        model.fit(
-            train.pixels,
-            train.labels,
-            validation_data=(valid.pixels, valid.labels),
-            batch_size=options.batch_size,
-            epochs=options.epochs,
-            verbose=0,
-            callbacks=keras.callbacks.LambdaCallback(
-                on_train_batch_end=lambda _, logs: progress.end_batch(**logs),
-                on_epoch_end=end_epoch,
-            ),
-        )
-    model.set_weights(weights)
-    return history
-
-
-def _metrics(
-    truth: npt.NDArray[np.int64], predicted: npt.NDArray[np.int64], best: Epoch
-) -> dict[str, float]:
-    from sklearn.metrics import f1_score
-
-    return {
-        "accuracy": float(np.mean(predicted == truth)),
-        "macro_f1": float(f1_score(truth, predicted, average="macro", zero_division=0)),
-        "loss": best.val_loss,
-    }

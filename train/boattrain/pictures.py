@@ -1,0 +1,65 @@
+"""The pictures of a training: its curves, and who was taken for whom."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from boattrain.evaluation import Evaluation
+from boattrain.history import Epoch
+
+__all__ = ["draw_confusion", "draw_curves"]
+
+_INCHES_PER_CLASS = 0.45
+#: A matrix of more classes is drawn without names and counts.
+_MOST_NAMED = 50
+
+
+def draw_curves(history: Sequence[Epoch], best: Epoch, path: Path) -> None:
+    """Draws loss and accuracy on train and valid over the epochs, as a PNG file.
+
+    Args:
+        history: every epoch's figures.
+        best: the epoch to mark.
+        path: the file.
+    """
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    epochs = [epoch.epoch for epoch in history]
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        axes.plot(epochs, [getattr(epoch, name) for epoch in history], ".-", label="train")
+        axes.plot(epochs, [getattr(epoch, f"val_{name}") for epoch in history], ".-", label="valid")
+        if name == "accuracy":
+            macro = [epoch.val_macro_f1 for epoch in history]
+            axes.plot(epochs, macro, ".-", label="valid, macro-F1")
+        axes.axvline(best.epoch, color="grey", linestyle="--", label=f"best epoch ({best.epoch})")
+        axes.set(xlabel="epoch", ylabel=name)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(path, format="png", dpi=120)
+
+
+def draw_confusion(evaluation: Evaluation, path: Path) -> None:
+    """Draws the confusion matrix on valid, shaded by the share of the true class, as PNG."""
+    counts = evaluation.confusion
+    shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
+    side = 3 + _INCHES_PER_CLASS * min(len(counts), _MOST_NAMED)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axes.set(xlabel="predicted class", ylabel="true class", title="valid images")
+    if len(counts) <= _MOST_NAMED:
+        for row, column in np.argwhere(counts).tolist():
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, counts[row, column], ha="center", va="center", color=colour)
+        names = [name.replace("$", r"\$") for name in evaluation.classes]  # no formulas
+        axes.set_xticks(range(len(names)), names, rotation=90)
+        axes.set_yticks(range(len(names)), names)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks
+        figure.savefig(path, format="png", dpi=100)
