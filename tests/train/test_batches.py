@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from boatinfer.card import ImageSpec
 from boattrain.augment import Augmentation
-from boattrain.batches import Batches, balanced_weights
+from boattrain.batches import Batches, balanced_weights, shares
 from boattrain.options import CnnOptions
 from boattrain.pixels import Data, Split
 
@@ -21,8 +23,8 @@ def pixels() -> Any:
     return np.broadcast_to(np.arange(COUNT, dtype=np.uint8)[:, None, None, None], (COUNT, 4, 6, 3))
 
 
-def batches(inputs: Any = None, **options: Any) -> Batches:
-    split = Split(pixels(), LABELS, [], {}, {})
+def batches(inputs: Any = None, labels: Any = LABELS, **options: Any) -> Batches:
+    split = Split(pixels(), labels, [], {}, {})
     data = Data(["a", "b", "c"], ImageSpec(height=4, width=6), split, split)
     chosen = CnnOptions(Path("data"), **({"batch_size": 4} | options))
     return Batches.of(split.pixels if inputs is None else inputs, data, chosen)
@@ -97,3 +99,20 @@ def test_nothing_is_changed_unless_asked_for() -> None:
     assert not batches().augmentation
     assert isinstance(batches().augmentation, Augmentation)
     assert {image.tobytes() for image in batches()[0].inputs} <= {x.tobytes() for x in pixels()}
+
+
+@given(st.floats(0, 1), st.integers(0, 99))
+def test_every_image_is_shown_its_share_of_an_epoch(oversampling: float, seed: int) -> None:
+    labels = np.repeat([0, 1, 2], [7, 2, 1])
+    share = shares(labels, oversampling)
+    assert share.mean() == pytest.approx(1)
+    made = batches(labels=labels, oversampling=oversampling, seed=seed)
+    shown = np.bincount(epoch(made, 0), minlength=COUNT)
+    assert shown.sum() == COUNT
+    assert (np.floor(share - 1e-9) <= shown).all()
+    assert (shown <= np.ceil(share + 1e-9)).all()
+
+
+def test_full_oversampling_shows_all_classes_as_often() -> None:
+    share = shares(np.repeat([0, 1, 2], [7, 2, 1]), 1.0)
+    assert share.tolist() == pytest.approx([10 / 21] * 7 + [10 / 6] * 2 + [10 / 3])

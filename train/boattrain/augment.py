@@ -21,30 +21,37 @@ __all__ = ["Augmentation", "augment", "mixup"]
 Reals = npt.NDArray[np.float64]
 
 
+# Named, so that a network may give one another default.
+Flip = Annotated[
+    bool, typer.Option("--flip/--no-flip", help="Mirror half of the images, left to right.")
+]
+Shift = Annotated[
+    float,
+    typer.Option(min=0, max=0.5, help="Move by up to this part of height and width."),
+]
+Zoom = Annotated[float, typer.Option(min=0, max=0.9, help="Enlarge or shrink by up to this part.")]
+Rotate = Annotated[
+    float, typer.Option(min=0, max=180, help="Turn by up to this many degrees, either way.")
+]
+Brightness = Annotated[
+    float,
+    typer.Option(min=0, max=1, help="Lighten or darken by up to this part of the range."),
+]
+Contrast = Annotated[
+    float, typer.Option(min=0, max=1, help="Raise or lower the contrast by up to this part.")
+]
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """How far training images may be changed; each field's help says what it does."""
 
-    flip: Annotated[
-        bool, typer.Option("--flip/--no-flip", help="Mirror half of the images, left to right.")
-    ] = False
-    shift: Annotated[
-        float,
-        typer.Option(min=0, max=0.5, help="Move by up to this part of height and width."),
-    ] = 0.0
-    zoom: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Enlarge or shrink by up to this part.")
-    ] = 0.0
-    rotate: Annotated[
-        float, typer.Option(min=0, max=180, help="Turn by up to this many degrees, either way.")
-    ] = 0.0
-    brightness: Annotated[
-        float,
-        typer.Option(min=0, max=1, help="Lighten or darken by up to this part of the range."),
-    ] = 0.0
-    contrast: Annotated[
-        float, typer.Option(min=0, max=1, help="Raise or lower the contrast by up to this part.")
-    ] = 0.0
+    flip: Flip = False
+    shift: Shift = 0.0
+    zoom: Zoom = 0.0
+    rotate: Rotate = 0.0
+    brightness: Brightness = 0.0
+    contrast: Contrast = 0.0
 
     @property
     def moves(self) -> bool:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +14,24 @@ from boattrain.cache import Array
 from boattrain.options import TrainOptions
 from boattrain.pixels import Data
 
-__all__ = ["Batch", "Batches", "balanced_weights"]
+__all__ = ["Batch", "Batches", "Rows", "balanced_weights"]
+
+
+class Rows(Protocol):
+    """What a network takes, [N, ...]: an array, or what makes parts of one on demand."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As an array's."""
+
+    @property
+    def dtype(self) -> Any:
+        """As an array's."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Gives some of the rows, as an array; ``rows`` is a slice or int64 [n]."""
 
 
 class Batch(NamedTuple):
@@ -46,20 +62,22 @@ class Batches:
         class_weights: float32 [C], how much an image of each class counts.
         size: images in a batch; the last one of an epoch may have fewer.
         seed: of order, augmentation and mixup.
+        oversampling: how far rare classes are shown more often, 0 to 1; see `shares`.
         augmentation: how images are changed.
         mixup: its alpha; 0 for none.
     """
 
-    inputs: Array
+    inputs: Rows
     labels: npt.NDArray[np.int64]
     class_weights: npt.NDArray[np.float32]
     size: int
     seed: int
+    oversampling: float
     augmentation: Augmentation
     mixup: float
 
     @classmethod
-    def of(cls, inputs: Array, data: Data, options: TrainOptions) -> Batches:
+    def of(cls, inputs: Rows, data: Data, options: TrainOptions) -> Batches:
         """Makes the batches of a training.
 
         Args:
@@ -77,6 +95,7 @@ class Batches:
             class_weights=weights,
             size=options.batch_size,
             seed=options.seed,
+            oversampling=options.oversampling,
             augmentation=options,
             mixup=options.mixup,
         )
@@ -89,7 +108,7 @@ class Batches:
     def __getitem__(self, number: int) -> Batch:
         """Makes one batch."""
         epoch, step = divmod(number, self.steps)
-        order = _order(self.seed, epoch, len(self.labels))
+        order = self._order(epoch)
         # Sorted, because the rows may lie in a file.
         rows = np.sort(order[step * self.size : (step + 1) * self.size])
         generator = np.random.default_rng([self.seed, epoch, step])
@@ -100,6 +119,17 @@ class Batches:
         if self.mixup:
             inputs, targets = mixup(inputs, targets, self.mixup, generator)
         return Batch(inputs, targets, targets @ self.class_weights)
+
+    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
+        """Puts an epoch's images in order; each is shown its share, rounded down or up."""
+        generator = np.random.default_rng([self.seed, epoch])
+        count = len(self.labels)
+        shown = generator.permutation(count)
+        if self.oversampling:
+            passed = np.cumsum(shares(self.labels, self.oversampling)[shown])
+            ends = np.floor(passed + generator.random()).astype(np.int64)
+            shown = generator.permutation(np.repeat(shown, np.diff(ends, prepend=0)))
+        return np.resize(shown, count)
 
     def dataset(self, first: int = 0) -> Any:
         """Makes an endless ``tf.data.Dataset`` of batches, prepared in the background.
@@ -134,6 +164,19 @@ def balanced_weights(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray
     return (len(labels) / (classes * counts)).astype(np.float32)
 
 
-@functools.lru_cache(maxsize=2)
-def _order(seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:
-    return np.random.default_rng([seed, epoch]).permutation(count)
+def shares(labels: npt.NDArray[np.int64], oversampling: float) -> npt.NDArray[np.float64]:
+    """Says how often each image is shown in an epoch, on average.
+
+    An image of a class with n images is shown in proportion to ``n ** -oversampling``: 0
+    shows every image once, 1 every class as often.
+
+    Args:
+        labels: int64 [N].
+        oversampling: 0 to 1.
+
+    Returns:
+        float64 [N], with mean 1.
+    """
+    counts = np.bincount(labels)
+    wanted = counts[labels] ** -oversampling
+    return np.asarray(wanted / wanted.mean(), np.float64)

@@ -10,7 +10,7 @@ import typer
 from boatinfer.cli.options import from_fields
 from boatinfer.errors import RunInterruptedError
 from boattrain.config import Configured
-from boattrain.options import CnnOptions
+from boattrain.options import BoatsOptions, CnnOptions
 
 if TYPE_CHECKING:
     from boattrain.training import TrainingResult
@@ -23,11 +23,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Train a classifier on a folder of labelled images.",
 )
-
-
-@app.callback()
-def _group() -> None:
-    """Keeps ``cnn`` a sub-command, though it is the only one."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +40,22 @@ def _cnn(options: CnnCommand) -> None:
     from boattrain.training import train_cnn
 
     _tell(train_cnn(options))
+
+
+@dataclass(frozen=True)
+class BoatsCommand(Configured, BoatsOptions):
+    """What ``boatinfer train boats`` takes."""
+
+
+def _boats(options: BoatsCommand) -> None:
+    """Train the network of the built-in model, by its recipe.
+
+    It learns at half the size first, then at the whole. DATA and what is written are as
+    those of the other trainings.
+    """
+    from boattrain.training import train_boats
+
+    _tell(train_boats(options))
 
 
 def _tell(result: TrainingResult) -> None:
@@ -65,3 +76,4 @@ def _tell(result: TrainingResult) -> None:
 
 
 app.command("cnn")(from_fields(CnnCommand, _cnn))
+app.command("boats")(from_fields(BoatsCommand, _boats))

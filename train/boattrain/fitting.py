@@ -15,7 +15,7 @@ from boatinfer.interrupt import Stop
 from boatinfer.metrics import accuracy, macro_f1
 from boattrain.averaging import Average
 from boattrain.backend import load_keras
-from boattrain.batches import Batches
+from boattrain.batches import Batches, Rows
 from boattrain.cache import Array
 from boattrain.checkpoint import Checkpoint, State
 from boattrain.history import Epoch, best_of
@@ -37,7 +37,7 @@ class Part(NamedTuple):
 
     model: Any
     train: Batches
-    valid: Array
+    valid: Rows
 
 
 class Stage(NamedTuple):
@@ -137,7 +137,7 @@ def is_over(stage: Stage, history: Sequence[Epoch], best_by: str) -> bool:
 
 
 def predict(
-    model: Any, inputs: Array, batch_size: int, done: Callable[[], None] = lambda: None
+    model: Any, inputs: Rows, batch_size: int, done: Callable[[], None] = lambda: None
 ) -> npt.NDArray[np.float32]:
     """Runs a network on inputs that may be larger than the memory.
 

@@ -51,7 +51,7 @@ class Network:
     smallest: int
     build: Callable[[ImageSpec, int], Any]
     features: str = FEATURES
-    stages: Callable[[Any, Data, TrainOptions], Sequence[Stage]] = whole
+    stages: Callable[[Any, Data, Any], Sequence[Stage]] = whole  # takes the options of its own
     finish: Callable[[Any, Data], Any] = lambda model, _: model
 
 

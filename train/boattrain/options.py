@@ -12,15 +12,41 @@ import typer
 
 from boatinfer.errors import UsageError
 from boatinfer.options import Force
-from boattrain.augment import Augmentation
+from boattrain.augment import Augmentation, Brightness, Contrast, Flip, Rotate, Shift, Zoom
 
-__all__ = ["CnnOptions", "TrainOptions"]
+__all__ = ["BoatsOptions", "CnnOptions", "TrainOptions"]
 
 # Named, so that a network may give an option another default.
 Output = Annotated[
     Path, typer.Option("--output", "-o", help="Model file to write; ends in .keras.")
 ]
 Size = Annotated[str, typer.Option(metavar="HEIGHTxWIDTH", help="The network's input, pixels.")]
+Optimizer = Annotated[
+    Literal["adam", "adamw", "sgd"],
+    typer.Option(help="What moves the weights; sgd has a momentum of 0.9."),
+]
+Rate = Annotated[float, typer.Option(min=1e-9, help="How far, at the most.")]
+Schedule = Annotated[
+    Literal["constant", "cosine"],
+    typer.Option(help="Whether the rate stays, or falls to nothing along a cosine."),
+]
+Warmup = Annotated[float, typer.Option(min=0, help="Epochs in which the rate rises from nothing.")]
+Decay = Annotated[float, typer.Option(min=0, help="Decay of adamw; biases and norms are spared.")]
+Smoothing = Annotated[
+    float, typer.Option(min=0, max=0.9, help="Part of a target that all classes share.")
+]
+Oversampling = Annotated[
+    float,
+    typer.Option(min=0, max=1, help="Show rare classes more often; 1 shows all classes as often."),
+]
+Average = Annotated[
+    float,
+    typer.Option(min=0, max=0.99999, help="Keep a moving average of the weights, with this decay."),
+]
+Best = Annotated[
+    Literal["accuracy", "macro-f1", "loss", "last"],
+    typer.Option(help="What, on valid, makes an epoch the best; last chooses by nothing."),
+]
 Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training images.")]
 
 
@@ -39,42 +65,23 @@ class _Recipe:
     size: Size
     epochs: Epochs = 10
     batch_size: Annotated[int, typer.Option(min=1, help="Images in a step.")] = 32
-    optimizer: Annotated[
-        Literal["adam", "adamw", "sgd"],
-        typer.Option(help="What moves the weights; sgd has a momentum of 0.9."),
-    ] = "adam"
-    learning_rate: Annotated[float, typer.Option(min=1e-9, help="How far, at the most.")] = 1e-3
-    schedule: Annotated[
-        Literal["constant", "cosine"],
-        typer.Option(help="Whether the rate stays, or falls to nothing along a cosine."),
-    ] = "constant"
-    warmup: Annotated[
-        float, typer.Option(min=0, help="Epochs in which the rate rises from nothing.")
-    ] = 0.0
-    weight_decay: Annotated[
-        float, typer.Option(min=0, help="Decay of adamw; biases and norms are spared.")
-    ] = 4e-3
-    label_smoothing: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Part of a target that all classes share.")
-    ] = 0.0
+    optimizer: Optimizer = "adam"
+    learning_rate: Rate = 1e-3
+    schedule: Schedule = "constant"
+    warmup: Warmup = 0.0
+    weight_decay: Decay = 4e-3
+    label_smoothing: Smoothing = 0.0
     class_weights: Annotated[
         Literal["none", "balanced"],
         typer.Option(help="balanced: a rare class's images count more, each class the same."),
     ] = "none"
+    oversampling: Oversampling = 0.0
     logit_adjustment: Annotated[
         float,
         typer.Option(min=0, help="Handicap of common classes in the loss; 1 aims at macro-F1."),
     ] = 0.0
-    average: Annotated[
-        float,
-        typer.Option(
-            min=0, max=0.99999, help="Keep a moving average of the weights, with this decay."
-        ),
-    ] = 0.0
-    best: Annotated[
-        Literal["accuracy", "macro-f1", "loss"],
-        typer.Option(help="What, on valid, makes an epoch the best."),
-    ] = "accuracy"
+    average: Average = 0.0
+    best: Best = "accuracy"
     patience: Annotated[
         int | None, typer.Option(min=1, help="Stop after so many epochs without a better one.")
     ] = None
@@ -137,3 +144,30 @@ class CnnOptions(TrainOptions):
 
     output: Output = Path("boats-cnn.keras")
     size: Size = "30x100"
+
+
+@dataclass(frozen=True)
+class BoatsOptions(TrainOptions):
+    """Options of `boattrain.training.train_boats`: the recipe of the built-in model."""
+
+    output: Output = Path("boats.keras")
+    size: Size = "120x400"
+    epochs: Epochs = 24
+    half_epochs: Annotated[
+        int, typer.Option(min=0, help="Passes at half the size before, which take a quarter.")
+    ] = 30
+    optimizer: Optimizer = "adamw"
+    learning_rate: Rate = 3e-3
+    schedule: Schedule = "cosine"
+    warmup: Warmup = 2.0
+    weight_decay: Decay = 0.02
+    label_smoothing: Smoothing = 0.05
+    oversampling: Oversampling = 0.5
+    average: Average = 0.995
+    best: Best = "last"
+    flip: Flip = True
+    shift: Shift = 0.12
+    zoom: Zoom = 0.25
+    rotate: Rotate = 4.0
+    brightness: Brightness = 0.12
+    contrast: Contrast = 0.35

@@ -18,6 +18,7 @@ from boatinfer.golden import MOST_IMAGES, golden_image_bytes, make_golden
 from boatinfer.interrupt import Stop, stop_on_signals
 from boattrain.backend import load_keras
 from boattrain.bar import shown
+from boattrain.boats import BOATS
 from boattrain.cache import cache_folder
 from boattrain.checkpoint import Checkpoint, State
 from boattrain.config import to_toml
@@ -26,12 +27,12 @@ from boattrain.evaluation import Evaluation
 from boattrain.fitting import Fitted, Fitting, predict
 from boattrain.memory import enough_memory
 from boattrain.networks import CNN, Network
-from boattrain.options import CnnOptions, TrainOptions
+from boattrain.options import BoatsOptions, CnnOptions, TrainOptions
 from boattrain.pixels import Data, Split, fingerprint, load_images
 from boattrain.saving import ModelFiles, Trained, describe, model_files, save
 from boattrain.splits import parse_share
 
-__all__ = ["TrainingResult", "train", "train_cnn"]
+__all__ = ["TrainingResult", "train", "train_boats", "train_cnn"]
 
 #: Options that may change when a training is resumed.
 _FREE = {"cache", "config", "data", "epochs", "force", "output", "patience"} | {
@@ -58,6 +59,11 @@ class TrainingResult:
 def train_cnn(options: CnnOptions) -> TrainingResult:
     """Trains the small convolutional network; as `train`."""
     return train(options, CNN, "train cnn")
+
+
+def train_boats(options: BoatsOptions) -> TrainingResult:
+    """Trains the network of the built-in model; as `train`."""
+    return train(options, BOATS, "train boats")
 
 
 def train(options: TrainOptions, network: Network, command: str) -> TrainingResult:
