@@ -140,7 +140,10 @@ def _distinct(names: list[str]) -> list[str]:
             "each class, two or more."
         )
     counts = collections.Counter(names)
-    return [name if counts[name] == 1 else f"{name} ({i})" for i, name in enumerate(names)]
+    told = [name if counts[name] == 1 else f"{name} ({i})" for i, name in enumerate(names)]
+    if len(set(told)) != len(told):
+        raise UsageError("--classes: two classes have the same name; tell them apart.")
+    return told
 
 
 def _scores(

@@ -21,8 +21,8 @@ __all__ = ["Foreign", "Tensor", "expose", "last_vector", "precision_of", "read_f
 
 Precision = Literal["float32", "float16", "int8"]
 
-#: Domains of operators that every onnxruntime has.
-_STANDARD = {"", "ai.onnx", "ai.onnx.ml"}
+#: What the domains begin with whose operators onnxruntime has.
+_STANDARD = ("ai.onnx", "com.microsoft")
 
 _QUANTISED = {"QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "ConvInteger"}
 
@@ -155,7 +155,8 @@ def _load(content: bytes, graph: onnx.ModelProto, path: Path) -> Any:
             {
                 f"{node.domain}.{node.op_type}"
                 for node in _nodes(graph.graph)
-                if node.domain not in _STANDARD and (node.domain, node.op_type) not in own
+                if node.domain and not node.domain.startswith(_STANDARD)
+                if (node.domain, node.op_type) not in own
             }
         )
         if not custom:

@@ -116,7 +116,7 @@ def fuse(options: FuseOptions) -> Fused:
 
 def _fused(graph: onnx.ModelProto, model: Model, svm: SVM) -> onnx.ModelProto:
     names = {name for node in graph.graph.node for name in node.output}
-    opset = next(o.version for o in graph.opset_import if o.domain in {"", "ai.onnx"})
+    opset = max(o.version for o in graph.opset_import if o.domain in {"", "ai.onnx"})
     if SCORES in names or any(name.startswith(_PREFIX) for name in names):
         raise ModelError(f"{model.path} has a tensor {SCORES} already; use the original file.")
     if opset < _OLDEST_OPSET:

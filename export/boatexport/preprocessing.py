@@ -22,8 +22,8 @@ class Known(NamedTuple):
     """Something known of a model, for people to check.
 
     Attributes:
-        what: is known.
-        value: it has.
+        what: its name.
+        value: for people.
         source: how it is known.
     """
 
@@ -172,7 +172,10 @@ def _pixels(
     if min(std) <= 0:
         raise UsageError(f"--std {options.std}: it must be above 0.")
     if options.scale is not None:
-        return _number("--scale", options.scale), mean, std, "given"
+        scale = _number("--scale", options.scale)
+        if scale <= 0:
+            raise UsageError(f"--scale {options.scale}: it must be above 0.")
+        return scale, mean, std, "given"
     # A mean or deviation above 1 is that of pixels from 0 to 255.
     scale = 1.0 if max(*map(abs, mean), *std) > 1 else 1 / 255
     return scale, mean, std, "given" if given else "told by the file"
@@ -188,5 +191,5 @@ def _three(option: str, text: str) -> Three:
 def _number(option: str, text: str) -> float:
     try:
         return float(Fraction(text))
-    except (ValueError, ZeroDivisionError):
+    except (ValueError, ZeroDivisionError, OverflowError):
         raise UsageError(f"{option} {text}: write numbers like 0.485 or 1/255.") from None

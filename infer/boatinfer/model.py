@@ -262,7 +262,7 @@ def _check_tensors(session: Any, card: Card, path: Path) -> None:
     shape = (3, image.height, image.width)
     shape = shape if card.input.layout == "NCHW" else (*shape[1:], 3)
     fits = len(tensor.shape) in {3, 4} and all(
-        not isinstance(is_, int) or is_ == want
+        not isinstance(is_, int) or is_ < 1 or is_ == want
         for is_, want in zip(tensor.shape[-3:], shape, strict=True)
     )
     if tensor.type != ONNX_TYPES[card.input.dtype] or not fits:

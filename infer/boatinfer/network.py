@@ -79,7 +79,8 @@ def images_at_a_time(session: Any) -> int | None:
     (tensor,) = session.get_inputs()
     if len(tensor.shape) == 3:
         return 0
-    return tensor.shape[0] if isinstance(tensor.shape[0], int) else None
+    size = tensor.shape[0]
+    return size if isinstance(size, int) and size > 0 else None  # some write -1 for a free axis
 
 
 def _chunks(fed: npt.NDArray[Any], size: int | None) -> tuple[list[npt.NDArray[Any]], int]:

@@ -61,7 +61,9 @@ def torch_pixels(paths: list[Path], spec: ImageSpec) -> np.ndarray[Any, Any]:
     return scaled.transpose(0, 3, 1, 2).astype(np.float32)
 
 
-@pytest.mark.parametrize("batch", ["N", 1, 4, None], ids=["any", "one", "four", "no batch axis"])
+@pytest.mark.parametrize(
+    "batch", ["N", -1, 1, 4, None], ids=["any", "minus one", "one", "four", "no batch axis"]
+)
 def test_a_torch_network_gives_in_a_night_what_plain_onnxruntime_gives(
     pictures: Path, tmp_path: Path, batch: Any
 ) -> None:
@@ -240,6 +242,9 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (lambda g: None, {"mean": "grey"}, "write numbers like 0.485"),
     (lambda g: None, {"std": "0"}, "must be above 0"),
     (lambda g: None, {"scale": "1/0"}, "write numbers like"),
+    (lambda g: None, {"mean": "1e999"}, "write numbers like"),
+    (lambda g: None, {"scale": "-1"}, "must be above 0"),
+    (lambda g: None, {"classes": "a,a,a (0),c"}, "two classes have the same name"),
     (lambda g: None, {"classes": "a,b,c"}, "gives 4 scores an image, and there are 3 class names"),
     (lambda g: None, {"classes": "a,,c,d"}, "1 of them empty"),
     (lambda g: None, {"classes": "nowhere.txt"}, "the file cannot be read: No such file"),
