@@ -13,7 +13,7 @@ import typer
 
 from boatinfer.errors import UsageError
 
-__all__ = ["Device", "FitOptions", "Force", "RunOptions"]
+__all__ = ["Device", "EvaluateOptions", "FitOptions", "Force", "RunOptions"]
 
 #: For every command that writes a model.
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is there already.")]
@@ -141,3 +141,22 @@ class FitOptions:
         typer.Option("--C", min=1e-9, help="Penalty: a larger one fits the images closer."),
     ] = 1.0
     force: Force = False
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Options of `boatinfer.evaluate.evaluate`; each field's help says what it does."""
+
+    out: Annotated[
+        Path,
+        typer.Argument(
+            metavar="OUT", help="Results folder, or the DIR that was run without an -o."
+        ),
+    ]
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV file with the columns path and label; if not given, the folder that an "
+            "image lies in is its class."
+        ),
+    ] = None

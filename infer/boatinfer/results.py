@@ -30,7 +30,7 @@ from boatinfer.files import TEMPORARY, replacing, writing
 from boatinfer.parts import OK, Parts
 from boatinfer.scan import to_text
 
-__all__ = ["Results", "Summary", "csv_safe"]
+__all__ = ["Results", "Summary", "csv_plain", "csv_safe"]
 
 #: What a spreadsheet takes for the start of a formula.
 _FORMULA = r"^([=+\-@\t\r])"
@@ -42,7 +42,8 @@ class Summary(msgspec.Struct, kw_only=True):
     ``finished``, ``seconds`` and ``exit_code`` are null while the run goes on, and stay so
     if it is killed. ``complete`` says that ``found = classified + reused + failed`` was
     proved from the parts on disk. ``images_per_second`` counts the images that were read,
-    over the time from the first image to the last part.
+    over the time from the first image to the last part. ``classes`` are the model's, in the
+    order of the probabilities.
     """
 
     run: str
@@ -59,6 +60,7 @@ class Summary(msgspec.Struct, kw_only=True):
     images_per_second: float | None = None
     model: str = ""
     model_name: str = ""
+    classes: list[str] = []
     device: str = ""
     versions: dict[str, str] = {}
     complete: bool = False
@@ -208,7 +210,7 @@ class Results:
             UsageError: there is no run here, or the last one did not finish.
             OutputError: a part or the note of what is current is damaged.
         """
-        last = self._last_finished()
+        last = self.last_finished()
         try:
             found = pq.read_table(self._current)
         except (OSError, pa.ArrowException) as error:
@@ -225,7 +227,13 @@ class Results:
         sound = pc.and_(pc.equal(index["status"], OK), pc.equal(index["model"], last.model))
         return index.filter(sound)
 
-    def _last_finished(self) -> Summary:
+    def last_finished(self) -> Summary:
+        """Reads the summary of the last run.
+
+        Raises:
+            UsageError: there is no run here, or the last one did not finish.
+            OutputError: it is damaged.
+        """
         last = self.last_run()
         if last is None:
             raise UsageError(
@@ -246,7 +254,7 @@ class Results:
             UsageError: there is no finished run in it.
             OutputError: a part or a summary is damaged.
         """
-        last = self._last_finished()
+        last = self.last_finished()
         files, index = self.parts.files(), self.parts.index()
         size = sum(file.stat().st_size for file in files)
         sound = index.filter(pc.equal(index["status"], OK))
@@ -291,3 +299,8 @@ def csv_safe(table: pa.Table) -> pa.Table:
             safe = pc.replace_substring_regex(text, _FORMULA, before)
             table = table.set_column(number, name, safe)
     return table
+
+
+def csv_plain(text: pa.Array) -> pa.Array:
+    """Takes from text of a table, other than paths, what `csv_safe` put before it."""
+    return pc.replace_substring_regex(text, rf"^'{_FORMULA[1:]}", r"\1")

@@ -113,7 +113,7 @@ class _Night:
         summary = self.summary
         summary.found, summary.versions = found.num_rows, _versions()
         summary.model, summary.model_name = model.digest, model.card.name
-        summary.device = model.device.value
+        summary.classes, summary.device = model.card.classes, model.device.value
         return found, model, svm
 
     def work(

@@ -1,12 +1,27 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score
+from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
-from boatinfer.metrics import accuracy, bootstrap, calibration_error, macro_f1, scores
+from boatinfer.metrics import (
+    accuracy,
+    bootstrap,
+    calibration,
+    calibration_error,
+    class_scores,
+    confusion,
+    intervals,
+    macro_f1,
+    mcnemar,
+    ranks,
+    risk_coverage,
+    scores,
+)
 
 labels = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=60)
 
@@ -47,3 +62,74 @@ def test_the_bootstrap_interval_covers_a_known_share() -> None:
     assert lower == pytest.approx(0.9 - spread, abs=0.01)
     assert upper == pytest.approx(0.9 + spread, abs=0.01)
     assert bootstrap(truth, truth, accuracy) == (1, 1)
+
+
+pairs = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60)
+
+
+@given(pairs)
+@settings(max_examples=30)
+def test_class_scores_are_those_of_scikit_learn(both: list[tuple[int, int]]) -> None:
+    truth, predicted = np.array(both).T
+    table = confusion(truth, predicted, 5)
+    assert (table == confusion_matrix(truth, predicted, labels=range(5))).all()
+    expected = precision_recall_fscore_support(
+        truth, predicted, labels=range(5), zero_division=np.nan
+    )
+    for found, score in zip(class_scores(table), expected, strict=False):
+        assert found == pytest.approx(score, nan_ok=True)
+
+
+def test_intervals_are_those_of_drawing_the_images() -> None:
+    draw = np.random.default_rng(1)
+    truth = draw.integers(0, 3, 300)
+    predicted = np.where(draw.random(300) < 0.8, truth, draw.integers(0, 3, 300))
+    found = intervals(confusion(truth, predicted, 4))
+    for ends, figure in [(found.accuracy, accuracy), (found.macro_f1, macro_f1)]:
+        assert ends == pytest.approx(bootstrap(truth, predicted, figure), abs=0.01)
+
+    def recall(truth: Any, predicted: Any) -> float:
+        return float(np.mean(predicted[truth == 2] == 2))
+
+    assert found.recall[:, 2] == pytest.approx(bootstrap(truth, predicted, recall), abs=0.015)
+    assert np.isnan(found.f1[:, 3]).all()
+
+
+def test_the_calibration_curve_tells_confidence_from_accuracy() -> None:
+    right = np.array([True, False, True, True])
+    found = calibration(right, np.array([0.15, 0.25, 0.95, 1.0]), bins=10)
+    assert found.images.tolist() == [0, 1, 1, 0, 0, 0, 0, 0, 0, 2]
+    assert found.accuracy[[1, 2, 9]].tolist() == [1, 0, 1]
+    assert found.confidence[[1, 2, 9]] == pytest.approx([0.15, 0.25, 0.975])
+    assert np.isnan(found.accuracy[0])
+    assert found.error == pytest.approx((0.85 + 0.25 + 2 * 0.025) / 4)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from([0.1, 0.5, 0.7, 0.9])), min_size=1))
+def test_what_a_threshold_keeps_is_as_accurate_as_the_curve_says(
+    images: list[tuple[bool, float]],
+) -> None:
+    right, confidence = np.array([r for r, _ in images]), np.array([c for _, c in images])
+    curve = risk_coverage(right, confidence)
+    for threshold, coverage, share in zip(*curve, strict=True):
+        assert coverage == pytest.approx(np.mean(confidence >= threshold))
+        assert share == pytest.approx(np.mean(right[confidence >= threshold]))
+    assert curve.coverage[-1] == 1
+    for coverage in (0.0, 0.3, 1.0):
+        place = curve.at(coverage)
+        assert curve.coverage[place] >= coverage - 1e-9
+        assert place == 0 or curve.coverage[place - 1] < coverage
+
+
+@given(st.lists(st.sampled_from([0.1, 0.2, 0.3]), min_size=3, max_size=3), st.integers(0, 2))
+def test_a_rank_is_the_place_in_the_stable_order(values: list[float], truth: int) -> None:
+    found = ranks(np.array([values]), np.array([truth]))
+    assert np.argsort(-np.array(values), kind="stable").tolist().index(truth) == found[0]
+
+
+def test_mcnemar_counts_only_where_one_is_right() -> None:
+    # 8 against 2 of ten tosses of a coin: 2 (1 + 10 + 45) / 1024
+    one = np.array([True] * 8 + [False] * 2 + [True] * 50)
+    other = np.array([False] * 8 + [True] * 2 + [True] * 50)
+    assert mcnemar(one, other) == pytest.approx(112 / 1024)
+    assert mcnemar(one, one) == 1

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 import boatinfer
-from boatinfer.cli import commands, models
+from boatinfer.cli import commands, models, questions
 from boatinfer.cli.options import from_fields
 from boatinfer.errors import BoatinferError, UsageError
 from boatinfer.options import FitOptions
@@ -114,6 +114,7 @@ app.command("run")(from_fields(commands.RunCommand, commands.run))
 app.command("classify")(commands.classify)
 app.command("features")(commands.features)
 app.command("results")(commands.results)
+app.command("evaluate")(from_fields(questions.EvaluateCommand, questions.evaluate))
 
 model = typer.Typer(cls=Commands, no_args_is_help=True, help="Look into model files.")
 model.command("show")(models.show)

@@ -1,0 +1,35 @@
+"""The commands that ask something of results: how good, what is similar, what differs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from boatinfer.options import EvaluateOptions
+
+__all__ = ["EvaluateCommand", "evaluate"]
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
+
+
+@dataclass(frozen=True)
+class EvaluateCommand(EvaluateOptions):
+    """What ``boatinfer evaluate`` takes."""
+
+    json: Json = False
+
+
+def evaluate(command: EvaluateCommand) -> None:
+    """Say how good the last run's predictions are, where the true classes are known."""
+    from boatinfer.evaluate import evaluate as compare_with_truth
+
+    _print(compare_with_truth(command), command.json)
+
+
+def _print(answer: Any, json: bool) -> None:
+    import msgspec
+
+    text = msgspec.json.format(msgspec.json.encode(answer.document()), indent=2).decode()
+    typer.echo(text if json else answer.text())

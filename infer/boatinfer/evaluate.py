@@ -1,0 +1,253 @@
+"""``boatinfer evaluate``: the last run's predictions beside the truth."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from boatinfer import metrics
+from boatinfer.errors import OutputError, UsageError
+from boatinfer.evaluation import Confidence, Evaluation
+from boatinfer.metrics import Labels
+from boatinfer.options import EvaluateOptions, RunOptions
+from boatinfer.parts import matrix
+from boatinfer.results import Results, Summary, csv_plain
+from boatinfer.text import printable, table
+from boatinfer.truth import true_labels
+
+__all__ = ["Evaluated", "evaluate", "find_results"]
+
+#: Names that a sentence lists at most.
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What the last run of a results folder is worth, where the truth is known.
+
+    Attributes:
+        run: that run.
+        network: of the images whose true class the network knows; None where it knows none.
+        svm: the SVM's, of all images with a label; None where the run had no SVM.
+        unknown: labels that the network does not know, and how many images have them.
+        unlabelled: how many classified images have no label.
+    """
+
+    run: Summary
+    network: Evaluation | None
+    svm: Evaluation | None
+    unknown: dict[str, int]
+    unlabelled: int
+
+    @property
+    def left_out(self) -> list[str]:
+        """Sentences that say which images and classes the figures are not of."""
+        out = []
+        if self.run.failed:
+            out.append(f"{self.run.failed:,} that failed")
+        if self.unlabelled:
+            out.append(f"{self.unlabelled:,} without a label")
+        if self.unknown:
+            names = _some([f"{name} {count:,}" for name, count in self.unknown.items()])
+            count = sum(self.unknown.values())
+            out.append(f"{count:,} of classes that the network does not know ({names})")
+        said = [f"Left out: {'; '.join(out)}."] if out else []
+        if self.unknown and self.network:
+            share = self.network.right.sum() / (len(self.network.truth) + count)
+            said.append(f"Counting unknown classes as wrong, the accuracy is {share:.4f}.")
+        if self.network and self.network.absent:
+            said.append(f"There is no image of {_some(self.network.absent)}.")
+        return said
+
+    def document(self) -> dict[str, Any]:
+        """All figures, as JSON can hold them."""
+        return {
+            "folder": self.run.folder,
+            "run": self.run.run,
+            "model": self.run.model,
+            "model_name": self.run.model_name,
+            "failed": self.run.failed,
+            "unlabelled": self.unlabelled,
+            "unknown": self.unknown,
+            "absent": self.network.absent if self.network else [],
+            "network": self.network and self.network.document(),
+            "svm": self.svm and self.svm.document(),
+        }
+
+    def text(self) -> str:
+        """All figures, for a terminal."""
+        blocks = []
+        if self.network:
+            folder, count = printable(self.run.folder), len(self.network.truth)
+            heading = f"{self.run.model_name} on {folder}, images of known class: {count:,}"
+            blocks += [heading, self.network.text()]
+        if self.svm:
+            blocks += [self.svm.text(" (SVM)")] if not self.network else []
+            blocks.append("\n".join(["Network and SVM, with 95 % intervals", *self._both()]))
+        return "\n\n".join([*blocks, *(["\n".join(self.left_out)] if self.left_out else [])])
+
+    def _both(self) -> list[str]:
+        rows: list[tuple[object, ...]] = [("", "images", "accuracy", "", "macro-F1", "")]
+        for name, one in [("network", self.network), ("SVM", self.svm)]:
+            if one:
+                ends = [f"{e[0]:.4f} to {e[1]:.4f}" for e in one.intervals[:2]]
+                figures = (f"{one.accuracy:.4f}", ends[0], f"{one.macro_f1:.4f}", ends[1])
+                rows.append((name, f"{len(one.truth):,}", *figures))
+        return table(rows)
+
+
+def evaluate(options: EvaluateOptions) -> Evaluated:
+    """Compares the last run's predictions with the truth.
+
+    Args:
+        options: which results, and where the truth is.
+
+    Raises:
+        UsageError: there are no results, no labels, or none that the model knows.
+        OutputError: the results are damaged.
+    """
+    results = find_results(options.out)
+    run = results.last_finished()
+    images = _images(results, run)
+    paths = images["path"].combine_chunks()
+    truth = true_labels(paths, options.labels, run.folder)
+    if truth.null_count == len(truth):
+        raise UsageError(
+            f"{results.out}: the images lie in no class folders; give their true classes with "
+            "--labels FILE, a CSV file with the columns path and label."
+        )
+    places = pc.index_in(truth, value_set=pa.array(run.classes, pa.string()), skip_nulls=True)
+    network = _of_network(results, run, images, places)
+    svm = _of_svm(results, paths, truth)
+    if network is None and svm is None:
+        raise UsageError(
+            f"{results.out}: none of the true classes ({_some(_names(truth))}) is one that the "
+            f"model knows ({_some(run.classes)}); give the right ones with --labels FILE."
+        )
+    unknown = truth.filter(pc.and_(truth.is_valid(), places.is_null())).value_counts().to_pylist()
+    return Evaluated(
+        run=run,
+        network=network,
+        svm=svm,
+        unknown={count["values"]: count["counts"] for count in unknown},
+        unlabelled=truth.null_count,
+    )
+
+
+def find_results(place: Path) -> Results:
+    """The results in a folder, or those that a run over that folder wrote by default.
+
+    Raises:
+        UsageError: there are none.
+    """
+    results = Results(place)
+    if results.exists():
+        return results
+    if not place.is_dir():
+        raise UsageError(f"there is no folder {place}; check its name.")
+    default = Results(RunOptions(place).results_folder)
+    last = default.last_run() if default.exists() else None
+    if last is None or last.folder != os.path.realpath(place):
+        raise UsageError(
+            f"{place} holds no results; run 'boatinfer run {place}' first, or give the folder that "
+            "its -o named."
+        )
+    return default
+
+
+def _images(results: Results, run: Summary) -> pa.Table:
+    """`Results.current` in the order in which the parts are read."""
+    if not run.classes:
+        raise UsageError(
+            f"{results.run_json} does not name the model's classes; run again to have it written "
+            "anew: nothing is classified twice."
+        )
+    images = results.current()
+    if not images.num_rows:
+        raise UsageError(f"{results.out} holds no image that was classified.")
+    return images.sort_by([("part", "ascending"), ("row", "ascending")])
+
+
+def _of_network(
+    results: Results, run: Summary, images: pa.Table, truth: pa.Array
+) -> Evaluation | None:
+    """The network's predictions, part by part, where ``truth`` names one of its classes."""
+    columns: list[tuple[Labels, ...]] = []
+    done = 0
+    for part in results.parts.read(images, ["probabilities"]):
+        of = truth.slice(done, part.num_rows)
+        done += part.num_rows
+        if of.null_count < len(of):
+            places = of.drop_null().to_numpy().astype(np.int64)
+            probabilities = matrix(part["probabilities"].filter(of.is_valid()))
+            best = probabilities.argmax(axis=1)
+            rank = metrics.ranks(probabilities, places)
+            columns.append((places, best, probabilities.max(axis=1), rank))
+    if not columns:
+        return None
+    places, best, confidence, rank = map(np.concatenate, zip(*columns, strict=True))
+    paths = images["path"].filter(truth.is_valid()).to_numpy()
+    order = np.argsort(paths)
+    sure = Confidence(confidence[order], rank[order])
+    return Evaluation(run.classes, paths[order], places[order], best[order], sure)
+
+
+def _of_svm(results: Results, paths: pa.Array, truth: pa.Array) -> Evaluation | None:
+    """The SVM's labels, as predictions.csv has them; None where it has none."""
+    said = _svm_labels(results)
+    if said is None:
+        return None
+    labels = said["svm_label"].take(pc.index_in(paths, value_set=said["path"].combine_chunks()))
+    if labels.null_count:
+        raise OutputError(
+            f"{results.predictions} does not name every image of its run; run again to have it "
+            "written anew."
+        )
+    known = truth.is_valid()
+    both = pa.chunked_array([truth.filter(known), *labels.filter(known).chunks])
+    codes = both.combine_chunks().dictionary_encode()
+    names = np.array(codes.dictionary.to_pylist(), object)
+    classes, places = np.unique(names, return_inverse=True)
+    true, predicted = places[codes.indices.to_numpy()].reshape(2, -1)
+    order = np.argsort(where := paths.filter(known).to_numpy(zero_copy_only=False))
+    return Evaluation(classes.tolist(), where[order], true[order], predicted[order])
+
+
+def _svm_labels(results: Results) -> pa.Table | None:
+    text = pa.string()
+    try:
+        table = pa.csv.read_csv(
+            os.fspath(results.predictions),
+            parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+            convert_options=pa.csv.ConvertOptions(
+                include_columns=["path", "svm_label"],
+                include_missing_columns=True,
+                column_types={"path": text, "svm_label": text},
+            ),
+        )
+    except (OSError, pa.ArrowException) as error:
+        raise OutputError(
+            f"{results.predictions} cannot be read ({error}); run again to have it written anew."
+        ) from error
+    if table["svm_label"].null_count:
+        return None
+    paths = pc.replace_substring_regex(table["path"], r"^\./", "")
+    return pa.table({"path": paths, "svm_label": csv_plain(table["svm_label"])})
+
+
+def _names(labels: pa.Array) -> list[str]:
+    return [str(name) for name in labels.drop_null().unique().to_pylist()]
+
+
+def _some(names: Sequence[str]) -> str:
+    """Names for a sentence: the first of them, and how many more there are."""
+    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
+    return printable(", ".join(names[:_NAMED])) + more
