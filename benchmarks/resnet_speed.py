@@ -23,41 +23,10 @@ from pathlib import Path
 import numpy as np
 from measure import measure
 
+from networks import SAMPLES, write_network
+
 BATCH = 5
 HEIGHT, WIDTH = 240, 800
-SAMPLES = sorted((Path(__file__).parents[1] / "samples").glob("*.jpg"))
-
-
-def make_model(path: Path) -> None:
-    """Writes a ResNet50 with random weights, 16 classes and a card."""
-    from boatexport.convert import convert, describe, with_features
-    from boatinfer.card import Card, Features, ImageSpec, InputSpec, Outputs
-    from boatinfer.golden import make_golden
-    from boattrain.backend import load_keras
-
-    keras = load_keras()
-    pixels = keras.Input((HEIGHT, WIDTH, 3), dtype="uint8", name="image")
-    base = keras.applications.ResNet50(include_top=False, weights=None, pooling="avg")
-    features = keras.layers.Identity(name="features")(
-        base(keras.layers.Rescaling(1 / 127.5, -1)(pixels))
-    )
-    probabilities = keras.layers.Dense(16, activation="softmax")(features)
-    card = Card(
-        name="resnet50",
-        created="",
-        classes=[f"class {number}" for number in range(16)],
-        image=ImageSpec(HEIGHT, WIDTH),
-        input=InputSpec("image"),
-        outputs=Outputs(probabilities="probabilities", features="features"),
-        features=Features(2048, "features"),
-    )
-    model = with_features(keras.Model(pixels, probabilities), card, path)
-    golden = make_golden(
-        [SAMPLES[0].read_bytes()], card.image, lambda batch: np.array(model(batch)["probabilities"])
-    )
-    graph = convert(model, card)
-    describe(graph, card, golden)
-    path.write_bytes(graph.SerializeToString())
 
 
 def bare(model: Path, count: int, inferences: int, threads: int) -> dict[str, float]:
@@ -95,7 +64,7 @@ def main() -> None:
 
     cpus = usable_cpus()
     work = Path(tempfile.mkdtemp(prefix="resnet-speed-"))
-    make_model(work / "resnet50.onnx")
+    write_network("resnet50", work / "resnet50.onnx", HEIGHT, WIDTH)
     (work / "in").mkdir()
     for number in range(arguments.images):
         shutil.copy(SAMPLES[number % len(SAMPLES)], work / "in" / f"{number:04}.jpg")

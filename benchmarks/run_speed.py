@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/run_speed.py FOLDER [--repeats 3] [--small 1300]
 
-FOLDER holds images in class folders. All use the built-in network (Keras: the same layers
-with random weights) on the same machine in turn, so the ratios hold though machines vary:
+FOLDER holds images in class folders. All use the network of `boatinfer train cnn`, with
+random weights, on the same machine in turn, so the ratios hold though machines vary:
 
 floor    threads that read, decode and infer in the barest loop, and keep nothing
 run      `boatinfer run`, fresh, with everything written
@@ -33,7 +33,10 @@ from pathlib import Path
 import numpy as np
 from measure import measure
 
+from networks import CLASSES, write_network
+
 BATCH = 32
+HEIGHT, WIDTH = 30, 100
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -53,12 +56,12 @@ def threaded(work: Callable[[list[Path]], object], files: list[Path]) -> float:
         return len(files) / (time.perf_counter() - started)
 
 
-def floor(folder: Path) -> dict[str, float]:
+def floor(folder: Path, file: Path) -> dict[str, float]:
     """The barest loop with the project's own reader and network."""
     from boatinfer import images
     from boatinfer.model import open_model
 
-    model = open_model(threads=1)
+    model = open_model(file, threads=1)
 
     def work(files: list[Path]) -> None:
         model.infer(np.stack([images.read(f.read_bytes(), model.card.image) for f in files]))
@@ -66,33 +69,37 @@ def floor(folder: Path) -> dict[str, float]:
     return {"floor": threaded(work, image_files(folder))}
 
 
-def pillow(folder: Path) -> dict[str, float]:
+def pillow(folder: Path, file: Path) -> dict[str, float]:
     """Pillow and onnxruntime, as in many a script."""
     import onnxruntime
     from PIL import Image
 
-    from boatinfer.model import BUILT_IN
-
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(BUILT_IN), options)
+    session = onnxruntime.InferenceSession(str(file), options)
 
     def work(files: list[Path]) -> None:
-        batch = [np.asarray(Image.open(f).convert("RGB").resize((100, 30))) for f in files]
+        batch = [np.asarray(Image.open(f).convert("RGB").resize((WIDTH, HEIGHT))) for f in files]
         session.run(["probabilities"], {"image": np.stack(batch)})
 
     return {"pillow": threaded(work, image_files(folder))}
 
 
-def keras(folder: Path, passes: int = 2) -> dict[str, float]:
+def keras(folder: Path, _: Path, passes: int = 2) -> dict[str, float]:
     """Keras' own way to read a folder and classify it."""
+    from boatinfer.card import ImageSpec
     from boattrain.backend import load_keras
     from boattrain.networks import cnn
 
     backend = load_keras()
-    model = cnn(30, 100, 16)
+    model = cnn(ImageSpec(HEIGHT, WIDTH), CLASSES)
     data = backend.utils.image_dataset_from_directory(
-        folder, image_size=(30, 100), batch_size=BATCH, shuffle=False, labels=None, verbose=False
+        folder,
+        image_size=(HEIGHT, WIDTH),
+        batch_size=BATCH,
+        shuffle=False,
+        labels=None,
+        verbose=False,
     )
     speeds = []
     for _ in range(passes):
@@ -102,42 +109,45 @@ def keras(folder: Path, passes: int = 2) -> dict[str, float]:
     return dict(zip(["keras 1", "keras"], speeds, strict=False))
 
 
-def run(folder: Path) -> dict[str, float]:
+def run(folder: Path, file: Path) -> dict[str, float]:
     """The command itself, in a process of its own, into an empty folder."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "boatinfer", "run", str(folder), "-o", out, "--json"]
+        command += ["-m", str(file)]
         printed = subprocess.run(command, capture_output=True, check=True).stdout
     return {"run": json.loads(printed)["images_per_second"]}
 
 
-def keras_once(folder: Path) -> dict[str, float]:
+def keras_once(folder: Path, file: Path) -> dict[str, float]:
     """One pass only: what somebody does who classifies a folder once."""
-    return keras(folder, passes=1)
+    return keras(folder, file, passes=1)
 
 
 STEADY = {"floor": floor, "run": run, "keras": keras, "pillow": pillow}
 PARTS = STEADY | {"keras 1": keras_once}
 
 
-def steady(folder: Path, repeats: int) -> dict[str, list[float]]:
+def steady(folder: Path, file: Path, repeats: int) -> dict[str, list[float]]:
     """Steady state of each, in turn, every one in a process of its own."""
     figures: dict[str, list[float]] = {}
     for _, name in itertools.product(range(repeats), STEADY):
-        found = json.loads(measure([sys.executable, __file__, str(folder), "--only", name]).output)
+        command = [sys.executable, __file__, str(folder), "--model", str(file), "--only", name]
+        found = json.loads(measure(command).output)
         for key, value in found.items():
             figures.setdefault(key, []).append(value)
     return figures
 
 
-def whole(folder: Path, repeats: int) -> dict[str, list[tuple[float, float]]]:
+def whole(folder: Path, file: Path, repeats: int) -> dict[str, list[tuple[float, float]]]:
     """Seconds and peak MB of whole processes, in turn."""
-    command = [sys.executable, "-m", "boatinfer", "run", str(folder), "-o"]
     out = tempfile.mkdtemp(prefix="run-speed-")
+    command = [sys.executable, "-m", "boatinfer", "run", str(folder), "-m", str(file), "-o", out]
+    only = [sys.executable, __file__, str(folder), "--model", str(file), "--only"]
     commands = {
-        "run": [*command, out],
-        "run --no-report": [*command, out, "--no-report"],
-        "keras 1": [sys.executable, __file__, str(folder), "--only", "keras 1"],
-        "pillow": [sys.executable, __file__, str(folder), "--only", "pillow"],
+        "run": command,
+        "run --no-report": [*command, "--no-report"],
+        "keras 1": [*only, "keras 1"],
+        "pillow": [*only, "pillow"],
     }
     figures: dict[str, list[tuple[float, float]]] = {}
     for _, (name, arguments) in itertools.product(range(repeats), commands.items()):
@@ -164,20 +174,25 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--small", type=int, default=1300)
+    parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--only", choices=list(PARTS), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.only:
-        print(json.dumps(PARTS[arguments.only](arguments.folder)))
+        print(json.dumps(PARTS[arguments.only](arguments.folder, arguments.model)))
         return
-    figures = steady(arguments.folder, arguments.repeats)
+    work = Path(tempfile.mkdtemp(prefix="run-speed-"))
+    file = work / "cnn.onnx"
+    write_network("cnn", file, HEIGHT, WIDTH)
+    figures = steady(arguments.folder, file, arguments.repeats)
     speeds = {name: statistics.median(values) for name, values in figures.items()}
     print(f"{'steady state':<18} {'images/s':>9} {'run is':>8}")
     for name, speed in speeds.items():
         print(f"{name:<18} {speed:>9,.0f} {speeds['run'] / speed:>7.2f}x")
     small = first_images(arguments.folder, arguments.small)
-    processes = whole(small, arguments.repeats)
+    processes = whole(small, file, arguments.repeats)
     count = len(image_files(small))
     shutil.rmtree(small)
+    shutil.rmtree(work)
     base = statistics.median(seconds for seconds, _ in processes["keras 1"])
     print(f"\n{f'whole, {count:,} images':<20} {'seconds':>7} {'peak MB':>8} {'than keras':>11}")
     for name, values in processes.items():
