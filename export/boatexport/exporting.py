@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from boatexport.options import ExportOptions
-from boatinfer.card import Card, Golden, decode_card, decode_golden
+from boatexport import resnet50
+from boatexport.options import IMAGENET, RESNET50, ExportOptions
+from boatinfer.card import Card, Golden, ImageSpec, decode_card, decode_golden
 from boatinfer.errors import ModelError, UsageError, first_line
 from boatinfer.files import replacing, require_writable
 from boatinfer.golden import golden_folder, make_golden
@@ -53,29 +54,44 @@ def export_model(options: ExportOptions) -> Exported:
         OutputError: the file could not be written.
     """
     output = options.onnx_file
-    if options.model.suffix != ".keras" or output.suffix != ".onnx":
-        raise UsageError(
-            f"{options.model} and {output}: the model must end in .keras and the file to write "
-            "in .onnx."
-        )
-    require_writable(output, options.model, force=options.force)
-    card = _card(options)
-    images = None if options.golden is None else golden_folder(options.golden, card.image).values()
+    _require_names(options)
+    require_writable(output, options.model, Path(options.weights), force=options.force)
+    weights = resnet50.find_weights(options.weights) if options.is_imagenet else None
+    card = _named(resnet50.describe(weights) if weights else _card(options.model), options)
+    images = _golden_images(options, card.image)
     load_keras()
     from boatexport.convert import convert, describe, with_features
-    from boatexport.verify import BATCH_SIZES, verify
+    from boatexport.verify import BATCH_SIZES, tolerance_of, verify
 
-    reference = with_features(_load(options.model), card, options.model)
+    model = resnet50.build(weights) if weights else _load(options.model)
+    reference = with_features(model, card, options.model)
     golden = _golden(options.model, images, card, reference)
     graph = convert(reference, card)
     with replacing(output) as temporary:
         temporary.write_bytes(describe(graph, card, golden))
-        difference = verify(load(temporary.read_bytes(), output, "cpu"), reference)
+        written = load(temporary.read_bytes(), output, "cpu")
+        difference = verify(written, reference, tolerance_of(reference))
     return Exported(output, len(golden.images), BATCH_SIZES, difference)
 
 
-def _card(options: ExportOptions) -> Card:
-    card = decode_card(*_beside(options.model, ".card.json"))
+def _require_names(options: ExportOptions) -> None:
+    known = options.is_imagenet or options.model.suffix == ".keras"
+    if not known or options.onnx_file.suffix != ".onnx":
+        raise UsageError(
+            f"{options.model} and {options.onnx_file}: the model must end in .keras, or be "
+            f"{RESNET50}, and the file to write must end in .onnx."
+        )
+    if options.weights != IMAGENET and not options.is_imagenet:
+        raise UsageError(
+            f"--weights is for {RESNET50}; {options.model} holds its own, so leave it out."
+        )
+
+
+def _card(model: Path) -> Card:
+    return decode_card(*_beside(model, ".card.json"))
+
+
+def _named(card: Card, options: ExportOptions) -> Card:
     return msgspec.structs.replace(
         card,
         name=options.name or card.name,
@@ -116,3 +132,10 @@ def _golden(model: Path, images: Iterable[bytes] | None, card: Card, reference: 
     return make_golden(
         images, card.image, lambda pixels: np.asarray(reference(pixels, training=False)[name])
     )
+
+
+def _golden_images(options: ExportOptions, spec: ImageSpec) -> Iterable[bytes] | None:
+    """Finds the images of the self-test; None where the training kept a test."""
+    if options.golden is not None:
+        return golden_folder(options.golden, spec).values()
+    return resnet50.drawn() if options.is_imagenet else None

@@ -10,7 +10,11 @@ import typer
 
 from boatinfer.options import Force
 
-__all__ = ["DescribeOptions", "ExportOptions", "FuseOptions"]
+__all__ = ["IMAGENET", "RESNET50", "DescribeOptions", "ExportOptions", "FuseOptions"]
+
+#: What the model that Keras publishes is called where a file could stand, and its weights.
+RESNET50 = "resnet50-imagenet"
+IMAGENET = "imagenet"
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,12 @@ class ExportOptions:
     """Options of `boatexport.exporting.export_model`; each field's help says what it does."""
 
     model: Annotated[
-        Path, typer.Argument(metavar="MODEL.keras", help="Keras model made by 'boatinfer train'.")
+        Path,
+        typer.Argument(
+            metavar="MODEL",
+            help="Keras model made by 'boatinfer train', which ends in .keras; or "
+            f"{RESNET50}, the 1,000 classes of ImageNet.",
+        ),
     ]
     output: Annotated[
         Path | None,
@@ -29,9 +38,16 @@ class ExportOptions:
         typer.Option(
             metavar="DIR",
             help="Images for the self-test, the first of each sub-folder and at most 16; if not "
-            "given, those that the training kept.",
+            f"given, those that the training kept (of {RESNET50}, drawings).",
         ),
     ] = None
+    weights: Annotated[
+        str,
+        typer.Option(
+            metavar="imagenet|FILE",
+            help=f"Weights of {RESNET50}: those that Keras publishes, or a file of them.",
+        ),
+    ] = IMAGENET
 
     name: Annotated[
         str | None, typer.Option(help="Name, for the card; if not given, as in the training.")
@@ -39,6 +55,11 @@ class ExportOptions:
     licence: Annotated[str, typer.Option(help="Licence, for the card.")] = ""
     notes: Annotated[str, typer.Option(help="What people should know, for the card.")] = ""
     force: Force = False
+
+    @property
+    def is_imagenet(self) -> bool:
+        """Whether the model is the named one and no file."""
+        return str(self.model) == RESNET50
 
     @property
     def onnx_file(self) -> Path:

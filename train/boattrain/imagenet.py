@@ -1,0 +1,147 @@
+"""ResNet50's published ImageNet weights and class names, from where Keras keeps them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import typer
+
+from boatinfer.errors import UsageError, first_line
+from boattrain.backend import load_keras
+
+__all__ = ["CLASS_INDEX", "NO_TOP", "TOP", "Published", "class_names", "fetch", "load_weights"]
+
+_PLACE = "https://storage.googleapis.com/"
+
+
+class Published(NamedTuple):
+    """A file that the makers of Keras publish.
+
+    Attributes:
+        what: what it is, for people.
+        name: its name in Keras's cache, and the end of its address.
+        folder: the rest of its address.
+        md5: of its content, hex.
+    """
+
+    what: str
+    name: str
+    folder: str
+    md5: str
+
+    @property
+    def address(self) -> str:
+        """Where it can be had."""
+        return _PLACE + self.folder + self.name
+
+    @property
+    def path(self) -> Path:
+        """Where Keras keeps it."""
+        return _keras_home() / "models" / self.name
+
+
+NO_TOP = Published(
+    "the ImageNet weights of ResNet50 without its top",
+    "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+    "tensorflow/keras-applications/resnet/",
+    "4d473c1dd8becc155b73f8504c6f6626",
+)
+TOP = Published(
+    "the ImageNet weights of ResNet50",
+    "resnet50_weights_tf_dim_ordering_tf_kernels.h5",
+    "tensorflow/keras-applications/resnet/",
+    "2cb95161c43110f7111970584f804107",
+)
+CLASS_INDEX = Published(
+    "the names of ImageNet's classes",
+    "imagenet_class_index.json",
+    "download.tensorflow.org/data/",
+    "c2c37ea517e94d9795004a39431a14cb",
+)
+
+
+def fetch(file: Published, instead: str = "") -> Path:
+    """Finds a published file in Keras's cache, or has Keras download it there.
+
+    A file of that name with other content is taken, and a line on standard error says so.
+
+    Args:
+        file: which.
+        instead: what else the user may do, for the error.
+
+    Raises:
+        UsageError: it is not there and cannot be downloaded.
+    """
+    if not file.path.exists():
+        keras = load_keras()
+        try:
+            with contextlib.redirect_stdout(sys.stderr):  # its progress
+                keras.utils.get_file(
+                    file.name,
+                    file.address,
+                    file_hash=file.md5,
+                    cache_subdir="models",
+                    cache_dir=str(_keras_home()),
+                )
+        except Exception as error:  # urllib raises a dozen kinds, Keras its own
+            raise UsageError(
+                f"{file.what} are not at {file.path}, where Keras looks for them, and cannot be "
+                f"downloaded ({first_line(error)}); bring {file.address} to that place{instead}."
+            ) from error
+    elif hashlib.md5(file.path.read_bytes(), usedforsecurity=False).hexdigest() != file.md5:
+        typer.echo(
+            f"{file.path} is not the file that Keras publishes; it is taken as it is", err=True
+        )
+    return file.path
+
+
+def load_weights(model: Any, path: Path, what: str) -> None:
+    """Loads weights into a model that they must fit.
+
+    Args:
+        model: a Keras model.
+        path: an HDF5 file, as ``save_weights`` writes or Keras publishes.
+        what: names the model in the error.
+
+    Raises:
+        UsageError: the file is damaged or of another network.
+    """
+    try:
+        model.load_weights(path)
+    except Exception as error:  # h5py and Keras raise whatever they stumble over
+        raise UsageError(
+            f"the weights {path} do not fit {what} ({first_line(error)}); give a file that "
+            "was saved from the same layers."
+        ) from error
+
+
+def class_names() -> list[str]:
+    """Names ImageNet's 1,000 classes, in output order.
+
+    They are those that Keras's ``decode_predictions`` prints; of two classes with the same
+    name each gets its WordNet number behind it.
+
+    Raises:
+        UsageError: the list is not there and cannot be downloaded, or is damaged.
+    """
+    path = fetch(CLASS_INDEX)
+    try:
+        index = json.loads(path.read_bytes())
+        entries = [index[str(place)] for place in range(1000)]
+        counts = Counter(name for _, name in entries)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is no list of ImageNet's classes; remove it.") from error
+    return [name if counts[name] == 1 else f"{name} ({number})" for number, name in entries]
+
+
+def _keras_home() -> Path:
+    """The cache folder that Keras documents: ``KERAS_HOME``, or ``.keras`` in the home."""
+    home = os.environ.get("KERAS_HOME")
+    return Path(home) if home else Path.home() / ".keras"
