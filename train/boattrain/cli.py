@@ -11,6 +11,7 @@ from boatinfer.cli.options import from_fields
 from boatinfer.errors import RunInterruptedError
 from boattrain.config import Configured
 from boattrain.options import BoatsOptions, CnnOptions
+from boattrain.sweep_options import SweepOptions
 
 if TYPE_CHECKING:
     from boattrain.training import TrainingResult
@@ -75,5 +76,30 @@ def _tell(result: TrainingResult) -> None:
         )
 
 
+@dataclass(frozen=True)
+class SweepCommand(Configured, SweepOptions):
+    """What ``boatinfer train sweep`` takes."""
+
+
+def _sweep(options: SweepCommand) -> None:
+    """Train the small convolutional network at several sizes, on parts of the images.
+
+    The folder gets accuracy and macro-F1 on valid as table and picture, after each training;
+    the same command continues a sweep that was interrupted.
+    """
+    from boattrain.sweep import sweep
+
+    swept = sweep(options)
+    typer.echo(f"{'size':>9}{'fraction':>10}{'images':>9}{'accuracy':>10}{'macro-F1':>10}")
+    for point in swept.points:
+        typer.echo(
+            f"{point.size:>9}{point.fraction:>10g}{point.images:>9,}"
+            f"{point.accuracy:>10.4f}{point.macro_f1:>10.4f}"
+        )
+    for path in swept.files:
+        typer.echo(f"Wrote {path}")
+
+
 app.command("cnn")(from_fields(CnnCommand, _cnn))
 app.command("boats")(from_fields(BoatsCommand, _boats))
+app.command("sweep")(from_fields(SweepCommand, _sweep))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,7 +15,10 @@ from matplotlib.ticker import MaxNLocator
 from boattrain.evaluation import Evaluation
 from boattrain.history import Epoch
 
-__all__ = ["draw_confusion", "draw_curves"]
+if TYPE_CHECKING:
+    from boattrain.sweep import Point
+
+__all__ = ["draw_confusion", "draw_curves", "draw_sweep"]
 
 _INCHES_PER_CLASS = 0.45
 #: A matrix of more classes is drawn without names and counts.
@@ -63,3 +68,30 @@ def draw_confusion(evaluation: Evaluation, path: Path) -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks
         figure.savefig(path, format="png", dpi=100)
+
+
+def draw_sweep(points: Sequence[Point], path: Path) -> None:
+    """Draws accuracy and macro-F1 on valid over the number of training images, as a PNG file.
+
+    Args:
+        points: the trainings, sorted; there is a line for each size.
+        path: the file.
+    """
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 2), ("accuracy", "macro_f1"), strict=True):
+        for size, group in itertools.groupby(points, lambda point: point.size):
+            line = [(point.images, *_interval(point, name)) for point in group]
+            images, value, below, above = zip(*line, strict=True)
+            axes.errorbar(images, value, (below, above), fmt=".-", capsize=3, label=size)
+        axes.set(xlabel="training images", ylabel=f"{name.replace('_f1', '-F1')} on valid")
+        axes.set(xscale="log", ylim=(0, 1))
+        axes.grid(alpha=0.3)
+        if points:
+            axes.legend(title="pixels, with 95 % intervals")
+    figure.savefig(path, format="png", dpi=120)
+
+
+def _interval(point: Point, name: str) -> tuple[float, float, float]:
+    """A figure, and how far its interval reaches below and above it."""
+    value, low, high = (getattr(point, f"{name}{end}") for end in ("", "_low", "_high"))
+    return value, max(0.0, value - low), max(0.0, high - value)

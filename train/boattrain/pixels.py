@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -55,6 +56,19 @@ class Split:
     paths: list[Path]
     digests: dict[str, str]
     left_out: dict[str, str]
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Split:
+        """Narrows down to some images, int64 [M], whose pixels are copied if not all are taken."""
+        if len(rows) == len(self.labels):
+            return self
+        digests = list(self.digests.items())
+        return dataclasses.replace(
+            self,
+            pixels=self.pixels[rows],
+            labels=self.labels[rows],
+            paths=[self.paths[row] for row in rows],
+            digests=dict(digests[row] for row in rows),
+        )
 
 
 @dataclass(frozen=True)
