@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from boatinfer.options import EvaluateOptions
+from boatinfer.options import EvaluateOptions, SimilarOptions
 
-__all__ = ["EvaluateCommand", "evaluate"]
+__all__ = ["EvaluateCommand", "SimilarCommand", "evaluate", "similar"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
 
@@ -26,6 +26,20 @@ def evaluate(command: EvaluateCommand) -> None:
     from boatinfer.evaluate import evaluate as compare_with_truth
 
     _print(compare_with_truth(command), command.json)
+
+
+@dataclass(frozen=True)
+class SimilarCommand(SimilarOptions):
+    """What ``boatinfer similar`` takes."""
+
+    json: Json = False
+
+
+def similar(command: SimilarCommand) -> None:
+    """Find the images that look most like one, by their features."""
+    from boatinfer.similar import similar as search
+
+    _print(search(command), command.json)
 
 
 def _print(answer: Any, json: bool) -> None:
