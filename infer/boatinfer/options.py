@@ -14,6 +14,7 @@ import typer
 from boatinfer.errors import UsageError
 
 __all__ = [
+    "CompareOptions",
     "Device",
     "EvaluateOptions",
     "FitOptions",
@@ -173,6 +174,23 @@ class EvaluateOptions:
         typer.Option(
             help="CSV file with the columns path and label; if not given, the folder that an "
             "image lies in is its class."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Options of `boatinfer.compare.compare`; each field's help says what it does."""
+
+    one: Annotated[Path, typer.Argument(metavar="OUT_A", help="Results folder.")]
+    other: Annotated[
+        Path, typer.Argument(metavar="OUT_B", help="Another one, over the same images.")
+    ]
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV file with the columns path and label; if not given, the folder that an "
+            "image lies in is its class, if a model knows it."
         ),
     ] = None
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from boatinfer.options import EvaluateOptions, SimilarOptions
+from boatinfer.options import CompareOptions, EvaluateOptions, SimilarOptions
 
-__all__ = ["EvaluateCommand", "SimilarCommand", "evaluate", "similar"]
+__all__ = ["CompareCommand", "EvaluateCommand", "SimilarCommand", "compare", "evaluate", "similar"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
 
@@ -40,6 +40,20 @@ def similar(command: SimilarCommand) -> None:
     from boatinfer.similar import similar as search
 
     _print(search(command), command.json)
+
+
+@dataclass(frozen=True)
+class CompareCommand(CompareOptions):
+    """What ``boatinfer compare`` takes."""
+
+    json: Json = False
+
+
+def compare(command: CompareCommand) -> None:
+    """Say what differs between two runs over the same images, and which is better."""
+    from boatinfer.compare import compare as compare_runs
+
+    _print(compare_runs(command), command.json)
 
 
 def _print(answer: Any, json: bool) -> None:
