@@ -111,22 +111,22 @@ class Evaluation:
         """All figures, as JSON can hold them; what nothing is known of is null."""
         return {
             "images": len(self.truth),
-            **self._headline(),
+            **self.headline(),
             "classes": self._by_class(),
             "confusion": self.confusion.tolist(),
-            "confused": [
-                {
-                    "truth": true,
-                    "predicted": predicted,
-                    "images": len(paths),
-                    "paths": paths[:_ALL_PATHS],
-                }
-                for true, predicted, paths in self.confused()
-            ],
+            "confused": self.pairs_document("truth", "predicted"),
             **(self._by_confidence(self.sure) if self.sure else {}),
         }
 
-    def _headline(self) -> dict[str, Any]:
+    def pairs_document(self, one: str, other: str) -> list[dict[str, Any]]:
+        """The most confused pairs as JSON can hold them; the two classes by these keys."""
+        return [
+            {one: true, other: predicted, "images": len(paths), "paths": paths[:_ALL_PATHS]}
+            for true, predicted, paths in self.confused()
+        ]
+
+    def headline(self) -> dict[str, Any]:
+        """Accuracy and macro-F1 with their 95 % intervals."""
         return {
             "accuracy": self.accuracy,
             "accuracy_interval": self.intervals.accuracy.tolist(),
@@ -184,7 +184,9 @@ class Evaluation:
             what: of which images, for the headings.
         """
         blocks = [*self._distributions(what), [self._report()], self._figures()]
-        blocks += [self._class_table(), self._matrix(), self._pairs()]
+        blocks += [self._class_table(), self.matrix()]
+        pairs = self.pairs()
+        blocks += [["Most confused", *pairs]] if pairs else []
         blocks += self._confidence_tables(self.sure) if self.sure else []
         return "\n\n".join("\n".join(block) for block in blocks if block)
 
@@ -230,24 +232,23 @@ class Evaluation:
             rows.append(cells)
         return ["By class, with 95 % intervals", *table(rows)]
 
-    def _matrix(self) -> list[str]:
+    def matrix(self, rows: str = "the true class", columns: str = "the predicted one") -> list[str]:
+        """The confusion matrix, for a terminal."""
         count = len(self.classes)
         if count > _MATRIX:
             return [f"The confusion matrix of {count} classes is in the --json output."]
-        rows: list[Sequence[object]] = [("", "", *range(1, count + 1))]
+        lines: list[Sequence[object]] = [("", "", *range(1, count + 1))]
         for place, (name, line) in enumerate(zip(self.classes, self.confusion, strict=True)):
-            rows.append((name, place + 1, *(cell or "." for cell in line)))
-        return [
-            "Confusion matrix (a row: the true class; a column: the predicted one)",
-            *table(rows),
-        ]
+            lines.append((name, place + 1, *(cell or "." for cell in line)))
+        return [f"Confusion matrix (a row: {rows}; a column: {columns})", *table(lines)]
 
-    def _pairs(self) -> list[str]:
+    def pairs(self, words: str = "{} taken for {}") -> list[str]:
+        """The most confused pairs, for a terminal; nothing where all is right."""
         rows = []
         for true, predicted, paths in self.confused():
             some = ", ".join(paths[:_PATHS]) + (", ..." if len(paths) > _PATHS else "")
-            rows.append((f"{true} taken for {predicted}", len(paths), some))
-        return ["Most confused", *table(rows, names=3)] if rows else []
+            rows.append((words.format(true, predicted), len(paths), some))
+        return table(rows, names=3)
 
     def _confidence_tables(self, sure: Confidence) -> Iterator[list[str]]:
         document = self._by_confidence(sure)

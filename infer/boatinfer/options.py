@@ -13,7 +13,16 @@ import typer
 
 from boatinfer.errors import UsageError
 
-__all__ = ["Device", "EvaluateOptions", "FitOptions", "Force", "RunOptions"]
+__all__ = [
+    "CompareOptions",
+    "Device",
+    "EvaluateOptions",
+    "FitOptions",
+    "Force",
+    "Metric",
+    "RunOptions",
+    "SimilarOptions",
+]
 
 #: For every command that writes a model.
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is there already.")]
@@ -25,6 +34,13 @@ class Device(enum.StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+
+
+class Metric(enum.StrEnum):
+    """How far two feature vectors are from each other."""
+
+    EUCLIDEAN = "euclidean"
+    COSINE = "cosine"
 
 
 _BOUNDS = [
@@ -160,3 +176,58 @@ class EvaluateOptions:
             "image lies in is its class."
         ),
     ] = None
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Options of `boatinfer.compare.compare`; each field's help says what it does."""
+
+    one: Annotated[Path, typer.Argument(metavar="OUT_A", help="Results folder.")]
+    other: Annotated[
+        Path, typer.Argument(metavar="OUT_B", help="Another one, over the same images.")
+    ]
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV file with the columns path and label; if not given, the folder that an "
+            "image lies in is its class, if a model knows it."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class SimilarOptions:
+    """Options of `boatinfer.similar.similar`; each field's help says what it does."""
+
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="IMAGE OUT",
+            help="An image, and a results folder made with --features. With --pairs: OUT IMAGE "
+            "IMAGE...; with --duplicates: OUT.",
+        ),
+    ]
+    pairs: Annotated[bool, typer.Option("--pairs", help="The distances between a few images.")] = (
+        False
+    )
+    duplicates: Annotated[
+        bool, typer.Option("--duplicates", help="Copies, and the closest pairs of all images.")
+    ] = False
+    k: Annotated[int, typer.Option("-k", min=1, help="How many images, or pairs.")] = 20
+    metric: Annotated[Metric, typer.Option(help="Which distance between feature vectors.")] = (
+        Metric.EUCLIDEAN
+    )
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "-m",
+            "--model",
+            help="Model file of the results, for an IMAGE that is not in them; if not given, the "
+            "built-in one.",
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Refuses a number that asks for nothing."""
+        if self.k < 1:
+            raise UsageError(f"k must be from 1, not {self.k}.")

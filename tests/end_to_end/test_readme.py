@@ -171,6 +171,19 @@ def test_features_are_those_of_all_training_images(followed: Followed) -> None:
         assert len(set(arrays["paths"].tolist())) == len(images)
 
 
+def test_the_evaluation_is_of_all_valid_images(followed: Followed) -> None:
+    said = _after(followed, "boatinfer evaluate")
+    count = len(list((followed.folder / "boats/valid").rglob("*.jpg")))
+    assert f"images of known class: {count}\n" in said
+    assert "Network and SVM" in said
+
+
+def test_nearest_to_a_copy_is_its_original(followed: Followed) -> None:
+    lines = _after(followed, "boatinfer similar").splitlines()
+    assert len(lines) == 2 + 5
+    assert float(lines[2].split()[-1]) < 1e-3
+
+
 def test_python_prints_labels_and_counts(followed: Followed) -> None:
     labels, counts = _after(followed, "open_model").splitlines()
     assert re.fullmatch(r"\['\w+'\] \(1, 16\) \(1, 50\)", labels)

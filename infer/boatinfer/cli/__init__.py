@@ -115,6 +115,8 @@ app.command("classify")(commands.classify)
 app.command("features")(commands.features)
 app.command("results")(commands.results)
 app.command("evaluate")(from_fields(questions.EvaluateCommand, questions.evaluate))
+app.command("similar")(from_fields(questions.SimilarCommand, questions.similar))
+app.command("compare")(from_fields(questions.CompareCommand, questions.compare))
 
 model = typer.Typer(cls=Commands, no_args_is_help=True, help="Look into model files.")
 model.command("show")(models.show)

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from boatinfer.options import EvaluateOptions
+from boatinfer.options import CompareOptions, EvaluateOptions, SimilarOptions
 
-__all__ = ["EvaluateCommand", "evaluate"]
+__all__ = ["CompareCommand", "EvaluateCommand", "SimilarCommand", "compare", "evaluate", "similar"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
 
@@ -26,6 +26,34 @@ def evaluate(command: EvaluateCommand) -> None:
     from boatinfer.evaluate import evaluate as compare_with_truth
 
     _print(compare_with_truth(command), command.json)
+
+
+@dataclass(frozen=True)
+class SimilarCommand(SimilarOptions):
+    """What ``boatinfer similar`` takes."""
+
+    json: Json = False
+
+
+def similar(command: SimilarCommand) -> None:
+    """Find the images that look most like one, by their features."""
+    from boatinfer.similar import similar as search
+
+    _print(search(command), command.json)
+
+
+@dataclass(frozen=True)
+class CompareCommand(CompareOptions):
+    """What ``boatinfer compare`` takes."""
+
+    json: Json = False
+
+
+def compare(command: CompareCommand) -> None:
+    """Say what differs between two runs over the same images, and which is better."""
+    from boatinfer.compare import compare as compare_runs
+
+    _print(compare_runs(command), command.json)
 
 
 def _print(answer: Any, json: bool) -> None:

@@ -1,0 +1,276 @@
+"""``boatinfer similar``: images whose feature vectors are near each other."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from boatinfer import neighbours
+from boatinfer.errors import ImageError, ModelError, UsageError
+from boatinfer.network import Floats
+from boatinfer.options import Metric, SimilarOptions
+from boatinfer.parts import matrix
+from boatinfer.results import Results
+from boatinfer.scan import from_text, to_text
+from boatinfer.text import printable, table
+
+__all__ = ["Duplicates", "Nearest", "Pairs", "duplicates", "nearest", "pairs", "similar"]
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The images nearest to one.
+
+    Attributes:
+        image: which one.
+        metric: which distance.
+        among: how many images were compared.
+        found: ``path``, ``label`` and ``distance``, nearest first.
+    """
+
+    image: str
+    metric: Metric
+    among: int
+    found: pa.Table
+
+    def document(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        found = self.found.to_pylist()
+        return {"image": self.image, "metric": self.metric, "among": self.among, "nearest": found}
+
+    def text(self) -> str:
+        """For a terminal."""
+        rows = [(r["label"], r["path"], f"{r['distance']:.4g}") for r in self.found.to_pylist()]
+        heading = f"nearest to {printable(self.image)} among {self.among:,} images"
+        lines = table([("class", "image", self.metric.value), *rows], names=2)
+        return "\n".join([heading, *lines])
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Distances between a few images, float64 [N, N]."""
+
+    images: Sequence[str]
+    metric: Metric
+    distances: neighbours.Distances
+
+    def document(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        found = self.distances.tolist()
+        return {"images": self.images, "metric": self.metric, "distances": found}
+
+    def text(self) -> str:
+        """For a terminal."""
+        heading = (f"{self.metric} distances", "", *range(1, len(self.images) + 1))
+        rows = [
+            (name, number, *(f"{value:.4g}" for value in row))
+            for number, (name, row) in enumerate(zip(self.images, self.distances, strict=True), 1)
+        ]
+        return "\n".join(table([heading, *rows]))
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """Images that are the same or nearly so.
+
+    Attributes:
+        metric: which distance.
+        same: paths of each group of files with the same content.
+        closest: ``path``, ``other`` and ``distance`` of the closest pairs of different
+            content, closest first; of each group of the same the first counts.
+    """
+
+    metric: Metric
+    same: list[list[str]]
+    closest: pa.Table
+
+    def document(self) -> dict[str, Any]:
+        """As JSON can hold it."""
+        return {"metric": self.metric, "same": self.same, "closest": self.closest.to_pylist()}
+
+    def text(self) -> str:
+        """For a terminal."""
+        rows = [(r["path"], r["other"], f"{r['distance']:.4g}") for r in self.closest.to_pylist()]
+        same = ["  " + printable("  ".join(group)) for group in self.same]
+        return "\n".join(
+            [
+                f"files of the same content: {len(same) or 'none'}",
+                *same,
+                "closest pairs of different content",
+                *table([("image", "other image", self.metric.value), *rows], names=2),
+            ]
+        )
+
+
+def similar(options: SimilarOptions) -> Nearest | Pairs | Duplicates:
+    """Answers what the options ask.
+
+    Raises:
+        UsageError: they do not fit together, or there is no such image or no features.
+        ModelError: the model for an image outside of the results is not that of the results.
+        OutputError: the results are damaged.
+    """
+    paths, metric = options.paths, options.metric
+    if options.pairs and options.duplicates:
+        raise UsageError("--pairs and --duplicates are two questions; ask one at a time.")
+    if options.duplicates:
+        if len(paths) != 1:
+            raise UsageError("--duplicates takes one results folder: similar OUT --duplicates.")
+        return duplicates(paths[0], options.k, metric)
+    if options.pairs:
+        if len(paths) < 3:
+            raise UsageError(
+                "--pairs takes a results folder and two images or more: similar OUT --pairs IMAGE "
+                "IMAGE..."
+            )
+        return pairs(paths[0], paths[1:], metric, options.model)
+    if len(paths) != 2:
+        raise UsageError("give one image and one results folder: similar IMAGE OUT.")
+    return nearest(paths[0], paths[1], options.k, metric, options.model)
+
+
+def nearest(
+    image: Path,
+    out: Path,
+    k: int = 20,
+    metric: Metric = Metric.EUCLIDEAN,
+    model: Path | None = None,
+) -> Nearest:
+    """Finds the images of a results folder that are nearest to one, itself left out.
+
+    Args:
+        image: a file, or a path as predictions.csv has it.
+        out: a results folder made with features.
+        k: how many.
+        metric: which distance.
+        model: the model file of the results, for an image that is not in them; None takes
+            the built-in one.
+    """
+    folder = _Folder(out)
+    (query,) = folder.vectors([image], model)
+    others = folder.images
+    own = folder.place(image)
+    if own is not None:
+        others = others.filter(pc.not_equal(others["path"], own))
+    places, found = neighbours.nearest(folder.blocks(others), query, k, metric)
+    rows = others.take(pa.array(places)).append_column("distance", pa.array(found))
+    return Nearest(to_text(str(image)), metric, others.num_rows, folder.labelled(rows))
+
+
+def pairs(
+    out: Path,
+    images: Sequence[Path],
+    metric: Metric = Metric.EUCLIDEAN,
+    model: Path | None = None,
+) -> Pairs:
+    """Measures the distances between a few images; the arguments are as for `nearest`."""
+    vectors = _Folder(out).vectors(images, model)
+    names = [to_text(str(image)) for image in images]
+    return Pairs(names, metric, neighbours.matrix_of_distances(vectors, metric))
+
+
+def duplicates(out: Path, k: int = 20, metric: Metric = Metric.EUCLIDEAN) -> Duplicates:
+    """Finds the files of the same content, and the k closest pairs of the others.
+
+    Every image is compared with every other, so the time grows with the square of the number.
+    """
+    folder = _Folder(out)
+    images, same = folder.distinct()
+    places, found = neighbours.closest_pairs(
+        lambda start: folder.blocks(images.slice(start)), k, metric
+    )
+    one, other = (images["path"].take(pa.array(column)) for column in places.T)
+    return Duplicates(metric, same, pa.table({"path": one, "other": other, "distance": found}))
+
+
+class _Folder:
+    """The last run's images with their features.
+
+    Attributes:
+        images: `Results.current`, in the order in which the parts are read.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._results = Results(out)
+        self._run = self._results.last_finished()
+        images = self._results.current()
+        if not images.num_rows or not pc.all(images["has_features"]).as_py():
+            raise UsageError(f"{out} holds images without features; run again with --features.")
+        self.images = images.sort_by([("part", "ascending"), ("row", "ascending")])
+
+    def blocks(self, images: pa.Table) -> Iterator[Floats]:
+        """The features of some of the images, part by part."""
+        for part in self._results.parts.read(images, ["features"]):
+            yield matrix(part["features"])
+
+    def labelled(self, rows: pa.Table) -> pa.Table:
+        """``path``, ``label`` and ``distance`` of a few rows of images."""
+        parts = self._results.parts.read(rows, ["path", "label"])
+        labels = {row["path"]: row["label"] for part in parts for row in part.to_pylist()}
+        label = [labels[path] for path in rows["path"].to_pylist()]
+        kinds = pa.array(label, pa.string())
+        return pa.table({"path": rows["path"], "label": kinds, "distance": rows["distance"]})
+
+    def distinct(self) -> tuple[pa.Table, list[list[str]]]:
+        """The images without copies, and the paths of each group of copies."""
+        parts = self._results.parts.read(self.images, ["path", "content"])
+        rows = pa.concat_tables(parts).append_column("place", pa.array(range(self.images.num_rows)))
+        groups = rows.sort_by("path").group_by("content", use_threads=False)
+        groups = groups.aggregate([("place", "first"), ("path", "list")])
+        same = [paths for paths in groups["path_list"].to_pylist() if len(paths) > 1]
+        return self.images.take(groups["place_first"].combine_chunks().sort()), same
+
+    def place(self, image: Path) -> str | None:
+        """The path of an image within the results; None for one that lies elsewhere.
+
+        Raises:
+            UsageError: there is no such image.
+        """
+        there = os.path.lexists(image)
+        name = os.path.join(os.path.realpath(image.parent), image.name)  # noqa: PTH118
+        name = os.path.relpath(name, from_text(self._run.folder)) if there else str(image)
+        text = to_text(name.replace(os.sep, "/"))
+        if pc.index(self.images["path"], text).as_py() >= 0:
+            return text
+        if not there:
+            raise UsageError(
+                f"there is no image {image}, neither a file nor in {self._results.out}; check its "
+                "name."
+            )
+        return None
+
+    def vectors(self, images: Sequence[Path], model: Path | None) -> Floats:
+        """Features of images, float32 [N, D]: recorded ones, or else computed by the model."""
+        places = [self.place(image) for image in images]
+        recorded = pa.array([place for place in places if place is not None], pa.string())
+        rows = self.images.filter(pc.is_in(self.images["path"], value_set=recorded))
+        found = dict(
+            zip(rows["path"].to_pylist(), itertools.chain(*self.blocks(rows)), strict=True)
+        )
+        new = [image for image, place in zip(images, places, strict=True) if place is None]
+        computed: Iterator[Floats] = iter(self._computed(new, model) if new else ())
+        return np.stack([next(computed) if place is None else found[place] for place in places])
+
+    def _computed(self, images: Sequence[Path], path: Path | None) -> Floats:
+        from boatinfer.model import open_model
+
+        model, run = open_model(path), self._run
+        if model.digest != run.model:
+            raise ModelError(
+                f"{images[0]} is not in {self._results.out}, and {model.path} is not the model of "
+                f"these results, {run.model_name} ({run.model[:12]}); give that one with -m."
+            )
+        try:
+            features = model.predict(images).features
+        except ImageError as error:
+            raise UsageError(f"{error}") from error
+        assert features is not None  # the results have some, of this model
+        return features

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import colours
+from boatinfer.errors import BoatinferError, ModelError, UsageError
+from boatinfer.model import open_model
+from boatinfer.options import Metric, RunOptions, SimilarOptions
+from boatinfer.results import Summary
+from boatinfer.run import run
+from boatinfer.similar import duplicates, nearest, pairs, similar
+from support import Command
+
+Night = Callable[..., Summary]
+
+
+@pytest.fixture
+def out(night: Night, pictures: Path, tmp_path: Path) -> Path:
+    """Results in several parts, with an image that has gone and one that failed."""
+    (pictures / "gone.jpg").write_bytes(colours.picture("red", seed=3))
+    (pictures / "bad.jpg").write_text("hello")
+    night(features=True, max_failures="1")
+    (pictures / "gone.jpg").unlink()
+    (pictures / "=x.jpg").write_bytes(colours.picture("red", seed=99))
+    night(features=True, max_failures="1")
+    return tmp_path / "out"
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+def test_the_nearest_are_those_of_the_model(
+    out: Path, pictures: Path, model_file: Path, metric: Metric
+) -> None:
+    names = [p for p in sorted(pictures.rglob("*.jpg")) if p.name not in {"bad.jpg", "000.jpg"}]
+    names += [pictures / colour / "000.jpg" for colour in ("green", "blue")]
+    features = open_model(model_file).predict([pictures / "red/000.jpg", *names]).features
+    assert features is not None
+    query, others = features[0].astype(np.float64), features[1:].astype(np.float64)
+    if metric is Metric.EUCLIDEAN:
+        expected = np.linalg.norm(others - query, axis=1)
+    else:
+        lengths = np.linalg.norm(others, axis=1) * np.linalg.norm(query)
+        expected = 1 - others @ query / lengths
+    order = np.argsort(expected)[:5]
+
+    for image in (pictures / "red/000.jpg", Path("red/000.jpg")):
+        found = nearest(image, out, 5, metric)
+        assert found.among == len(names) == 12
+        assert found.found["path"].to_pylist() == [
+            names[place].relative_to(pictures).as_posix() for place in order
+        ]
+        assert found.found["distance"].to_pylist() == pytest.approx(expected[order], abs=1e-6)
+        assert found.found["label"].to_pylist()[:4] == ["red"] * 4
+
+
+def test_an_image_from_elsewhere_needs_the_model(
+    out: Path, pictures: Path, model_file: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copy(pictures / "blue/001.jpg", tmp_path / "copy.jpg"))
+    found = nearest(copy, out, 1, model=model_file).found.to_pylist()
+    assert found == [{"path": "blue/001.jpg", "label": "blue", "distance": pytest.approx(0)}]
+    with pytest.raises(ModelError, match="not the model of these results, colours"):
+        nearest(copy, out)
+    copy.write_text("hello")
+    with pytest.raises(UsageError, match=r"copy\.jpg"):
+        nearest(copy, out, model=model_file)
+
+
+def test_pairs_give_the_matrix(out: Path, pictures: Path, model_file: Path) -> None:
+    images = [Path("=x.jpg"), pictures / "green/002.jpg", Path("blue/003.jpg")]
+    found = pairs(out, images)
+    features = open_model(model_file).predict([pictures / image for image in images]).features
+    assert features is not None
+    expected = np.linalg.norm(features[:, None] - features[None], axis=2)
+    assert found.distances == pytest.approx(expected, abs=1e-6)
+
+
+def test_duplicates_are_copies_and_the_closest_of_the_rest(
+    night: Night, pictures: Path, tmp_path: Path
+) -> None:
+    shutil.copy(pictures / "red/000.jpg", pictures / "blue/copy.jpg")
+    shutil.copy(pictures / "red/000.jpg", pictures / "again.jpg")
+    night(features=True)
+    found = duplicates(tmp_path / "out", 1000)
+    assert found.same == [["again.jpg", "blue/copy.jpg", "red/000.jpg"]]
+    closest = found.closest.to_pylist()
+    assert len(closest) == 12 * 11 // 2
+    assert [row["distance"] for row in closest] == sorted(row["distance"] for row in closest)
+    named = {name for row in closest for name in (row["path"], row["other"])}
+    assert len(named & set(found.same[0])) == 1
+    assert min(row["distance"] for row in closest) > 0
+
+
+def test_from_the_command_line(boatinfer: Command, out: Path, pictures: Path) -> None:
+    said = boatinfer("similar", pictures / "red/000.jpg", out, "-k", 2).out.splitlines()
+    assert said[0].endswith("among 12 images")
+    assert [line.split()[0] for line in said[1:]] == ["class", "red", "red"]
+    done = boatinfer("similar", out, "--pairs", "red/000.jpg", "red/001.jpg", "--json")
+    assert json.loads(done.out)["distances"][0][0] == 0
+    assert "content: none" in boatinfer("similar", out, "--duplicates", "-k", 3).out
+    assert boatinfer("similar", out, "--duplicates", "-k", 0).code == 2
+
+
+def test_what_cannot_be_compared_is_said(
+    out: Path, pictures: Path, model_file: Path, tmp_path: Path
+) -> None:
+    run(RunOptions(pictures / "red", tmp_path / "bare", model_file))
+    image = pictures / "red/000.jpg"
+    for paths, options, said in [
+        ([image], {}, "one image and one results folder"),
+        ([out, image], {}, "is no results folder"),
+        ([image, tmp_path / "nowhere"], {}, "is no results folder"),
+        ([image, tmp_path / "bare"], {}, "without features"),
+        ([Path("typo.jpg"), out], {}, r"there is no image typo\.jpg"),
+        ([out, image], {"pairs": True}, "two images or more"),
+        ([out, image], {"duplicates": True}, "one results folder"),
+        ([out], {"duplicates": True, "pairs": True}, "one at a time"),
+        ([image, out], {"k": 0}, "k must be from 1"),
+    ]:
+        with pytest.raises(BoatinferError, match=said):
+            similar(SimilarOptions(paths, **options))  # type: ignore[arg-type]
