@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from boatinfer.card import Card, InputSpec, Training, encode
 from boatinfer.options import Device
 
 if TYPE_CHECKING:
+    from boatinfer.card import Card, InputSpec, Training
     from boatinfer.model import Model
 
 __all__ = ["check", "show"]
@@ -44,6 +44,7 @@ def show(
     ] = False,
 ) -> None:
     """Print what a model file says about itself."""
+    from boatinfer.card import encode
     from boatinfer.model import open_model
 
     model = open_model(file, Device.CPU)
