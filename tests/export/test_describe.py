@@ -99,7 +99,9 @@ def test_a_keras_network_that_scales_inside(pictures: Path, tmp_path: Path) -> N
     assert np.abs(opened.predict(paths).probabilities - wanted).max() < 1e-6
 
 
-def test_it_serves_run_report_and_svm(pictures: Path, tmp_path: Path) -> None:
+def test_it_serves_run_report_svm_and_similar(
+    pictures: Path, tmp_path: Path, boatinfer: Command
+) -> None:
     model = networks.save(networks.torch_layout(), tmp_path / "net.onnx")
     done = described(model, pictures, **IMAGENET, features="/avgpool", licence="MIT", notes="n")
     run(RunOptions(pictures, tmp_path / "out", done.path, features=True))
@@ -108,6 +110,8 @@ def test_it_serves_run_report_and_svm(pictures: Path, tmp_path: Path) -> None:
     assert (svm.dimension, svm.classes) == (6, ["blue", "green", "red"])
     run(RunOptions(pictures, tmp_path / "out", done.path, svm=tmp_path / "svm.joblib"))
     assert {row["svm_label"] for row in rows(tmp_path / "out")} == {"blue", "green", "red"}
+    alike = boatinfer("similar", pictures / "red" / "000.jpg", tmp_path / "out", "-k", 2)
+    assert alike.out.count("  red/") == 2
     card = open_model(done.path).card
     assert (card.name, card.licence, card.notes) == ("net", "MIT", "n")
 
