@@ -124,3 +124,11 @@ def test_what_cannot_be_compared_is_said(
     ]:
         with pytest.raises(BoatinferError, match=said):
             similar(SimilarOptions(paths, **options))  # type: ignore[arg-type]
+
+
+def test_nearest_to_vaporetti_are_vaporetti(mardct: Path, tmp_path: Path) -> None:
+    run(RunOptions(mardct / "valid", tmp_path / "out", features=True))
+    for image in sorted((mardct / "valid/VaporettoACTV").iterdir())[:10]:
+        found = nearest(image, tmp_path / "out", 10).found
+        of_vaporetti = [path.startswith("VaporettoACTV/") for path in found["path"].to_pylist()]
+        assert sum(of_vaporetti) >= 9
