@@ -15,6 +15,7 @@ import pytest
 import colours
 from boatexport.exporting import export_model
 from boatexport.options import ExportOptions
+from boatexport.verify import tolerance_of
 from boatinfer import images
 from boatinfer.card import ImageSpec
 from boatinfer.model import Model, open_model
@@ -131,6 +132,12 @@ def test_the_run_keeps_the_pooled_features(
     found = np.load(tmp_path / "features.npy")
     assert found.shape == (3, 2048)
     assert np.allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_rounding_is_allowed_for_by_depth(made: Made, keras: ModuleType) -> None:
+    shallow = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    assert tolerance_of(shallow) == 1e-5
+    assert tolerance_of(made.network) == 1e-4
 
 
 def test_the_card_says_what_it_is(made: Made) -> None:

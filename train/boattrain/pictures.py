@@ -78,6 +78,7 @@ def draw_sweep(points: Sequence[Point], path: Path) -> None:
         path: the file.
     """
     figure = Figure(figsize=(10, 4), layout="constrained")
+    counts = sorted({point.images for point in points})
     for axes, name in zip(figure.subplots(1, 2), ("accuracy", "macro_f1"), strict=True):
         for size, group in itertools.groupby(points, lambda point: point.size):
             line = [(point.images, *_interval(point, name)) for point in group]
@@ -85,6 +86,8 @@ def draw_sweep(points: Sequence[Point], path: Path) -> None:
             axes.errorbar(images, value, (below, above), fmt=".-", capsize=3, label=size)
         axes.set(xlabel="training images", ylabel=f"{name.replace('_f1', '-F1')} on valid")
         axes.set(xscale="log", ylim=(0, 1))
+        axes.set_xticks(counts, [f"{count:,}" for count in counts])
+        axes.minorticks_off()
         axes.grid(alpha=0.3)
         if points:
             axes.legend(title="pixels, with 95 % intervals")
