@@ -7,17 +7,18 @@ from typing import Any
 
 import typer
 
-from boatexport.options import DescribeOptions, ExportOptions, FuseOptions
+from boatexport.options import DescribeOptions, ExportOptions, FuseOptions, QuantizeOptions
+from boatinfer.card import Conversion
 from boatinfer.cli.options import from_fields
 
-__all__ = ["app", "describe", "svm"]
+__all__ = ["app", "describe", "quantize", "svm"]
 
 
 def _export(options: ExportOptions) -> None:
     """Turn a Keras model into an ONNX file that carries its card and its own test."""
     from boatexport.exporting import export_model
 
-    exported = export_model(options)
+    exported = export_model(options, _say, lambda found: _table(found, options.precision))
     *sizes, last = exported.batch_sizes
     typer.echo(
         f"verified against Keras at batch sizes {', '.join(map(str, sizes))} and {last}: largest "
@@ -61,6 +62,60 @@ def _fuse(options: FuseOptions) -> None:
     )
 
 
+def _quantize(options: QuantizeOptions) -> None:
+    """Make a model smaller and faster, unless it becomes worse.
+
+    int8 layers that hurt stay in float32. Both models are run over labelled images: the table
+    is printed and kept in the card, and nothing is written if the accuracy drops too far.
+    """
+    from boatexport.precision import quantize as convert
+
+    converted = convert(options, _say, lambda found: _table(found, options.precision))
+    typer.echo(f"{options.onnx_file} ({len(converted.content):,} bytes)")
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _table(conversion: Conversion, precision: str) -> None:
+    """Prints both models' figures side by side."""
+    before, after = conversion.original, conversion.converted
+    rows = [
+        ("", "float32", precision, ""),
+        *(
+            (what, f"{100 * old:.2f} %", f"{100 * new:.2f} %", f"{100 * (new - old):+.2f} points")
+            for what, old, new in [
+                ("accuracy", before.accuracy, after.accuracy),
+                ("macro-F1", before.macro_f1, after.macro_f1),
+                ("calibration error", before.calibration_error, after.calibration_error),
+            ]
+        ),
+        ("same label", "", f"{100 * conversion.agreement:.2f} %", ""),
+        (
+            "images a second",
+            f"{before.images_per_second:,.1f}",
+            f"{after.images_per_second:,.1f}",
+            f"{after.images_per_second / before.images_per_second:.2f} times",
+        ),
+        (
+            "bytes",
+            f"{before.bytes:,}",
+            f"{after.bytes:,}",
+            f"{before.bytes / after.bytes:.2f} times smaller",
+        ),
+    ]
+    for what, old, new, change in rows:
+        typer.echo(f"{what:<18}{old:>12}{new:>12}  {change}".rstrip())
+    where = "on the GPU" if conversion.device == "cuda" else "one thread of this machine's CPU"
+    typer.echo(f"({conversion.images:,} labelled images; speed: {where}, the network alone)")
+    if conversion.calibration:
+        kept = ", ".join(conversion.kept) or "none"
+        typer.echo(f"ranges: {conversion.calibration}; layers that stay in float32: {kept}")
+    if after.images_per_second < before.images_per_second:
+        typer.echo(f"On this machine {precision} is slower than float32.", err=True)
+
+
 def _command(name: str, options: type[Any], call: Callable[[Any], None]) -> typer.Typer:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command(name)(from_fields(options, call))
@@ -69,4 +124,5 @@ def _command(name: str, options: type[Any], call: Callable[[Any], None]) -> type
 
 app = _command("export", ExportOptions, _export)
 describe = _command("describe", DescribeOptions, _describe)
+quantize = _command("quantize", QuantizeOptions, _quantize)
 svm = _command("export", FuseOptions, _fuse)

@@ -10,16 +10,17 @@ from typing import Any
 
 import onnx
 
+from boatexport.tidying import tidy
 from boatinfer.card import CARD_KEY, GOLDEN_KEY, Card, Golden, encode
 from boatinfer.errors import ModelError
 from boatinfer.seal import seal
 
 __all__ = ["convert", "describe", "with_features"]
 
-#: The oldest opset that has all operators needed, and the IR version of its time: the file
-#: then loads in old runtimes as well.
-OPSET = 17
-IR_VERSION = 8
+#: The oldest opset that has all operators needed, quantisation per channel among them, and
+#: the IR version of its time: the file then loads in old runtimes as well.
+OPSET = 13
+IR_VERSION = 7
 
 
 def with_features(model: Any, card: Card, where: Path) -> Any:
@@ -66,7 +67,7 @@ def convert(model: Any, card: Card) -> onnx.ModelProto:
         card: its card, which names the tensors and the image size.
 
     Returns:
-        The ONNX model, with a dynamic first axis called ``batch``.
+        The ONNX model, tidied, with a dynamic first axis called ``batch``.
     """
     import tensorflow as tf
 
@@ -82,7 +83,7 @@ def convert(model: Any, card: Card) -> onnx.ModelProto:
             input_signature=[tf.TensorSpec(shape, card.input.dtype, name=card.input.name)],
             opset_version=OPSET,
         )
-        graph = onnx.load(path)
+        graph = tidy(onnx.load(path))
     graph.ir_version = IR_VERSION
     for tensor in [*graph.graph.input, *graph.graph.output]:
         tensor.type.tensor_type.shape.dim[0].dim_param = "batch"

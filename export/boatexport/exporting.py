@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ import numpy as np
 
 from boatexport import resnet50
 from boatexport.options import IMAGENET, RESNET50, ExportOptions
-from boatinfer.card import Card, Golden, ImageSpec, decode_card, decode_golden
+from boatexport.plan import Plan, plan
+from boatinfer.card import Card, Conversion, Golden, ImageSpec, decode_card, decode_golden
 from boatinfer.errors import ModelError, UsageError, first_line
 from boatinfer.files import replacing, require_writable
 from boatinfer.golden import golden_folder, make_golden
@@ -39,18 +40,25 @@ class Exported:
     difference: float
 
 
-def export_model(options: ExportOptions) -> Exported:
+def export_model(
+    options: ExportOptions,
+    say: Callable[[str], None] = lambda _: None,
+    show: Callable[[Conversion], None] = lambda _: None,
+) -> Exported:
     """Exports a Keras model; the file gets its name only once it is verified.
 
     Args:
         options: the model, the file to write, and where its golden images come from.
+        say: is told what a conversion to a lower precision does and finds.
+        show: is given its comparison with float32, before the gate decides.
 
     Returns:
         What was written.
 
     Raises:
         UsageError: a folder is missing or holds no images.
-        ModelError: the model or its card cannot be used, or the verification failed.
+        ModelError: the model or its card cannot be used, the verification failed, or a lower
+            precision costs too much accuracy.
         OutputError: the file could not be written.
     """
     output = options.onnx_file
@@ -59,8 +67,10 @@ def export_model(options: ExportOptions) -> Exported:
     weights = resnet50.find_weights(options.weights) if options.is_imagenet else None
     card = _named(resnet50.describe(weights) if weights else _card(options.model), options)
     images = _golden_images(options, card.image)
+    planned = _plan(options, card)
     load_keras()
     from boatexport.convert import convert, describe, with_features
+    from boatexport.precision import convert_precision
     from boatexport.verify import BATCH_SIZES, tolerance_of, verify
 
     model = resnet50.build(weights) if weights else _load(options.model)
@@ -68,10 +78,26 @@ def export_model(options: ExportOptions) -> Exported:
     golden = _golden(options.model, images, card, reference)
     graph = convert(reference, card)
     with replacing(output) as temporary:
-        temporary.write_bytes(describe(graph, card, golden))
+        content = describe(graph, card, golden)
+        temporary.write_bytes(content)
         written = load(temporary.read_bytes(), output, "cpu")
         difference = verify(written, reference, tolerance_of(reference))
+        if planned is not None:
+            content = convert_precision(content, written, planned, say, show).content
+            temporary.write_bytes(content)
+            load(temporary.read_bytes(), output, planned.device)
     return Exported(output, len(golden.images), BATCH_SIZES, difference)
+
+
+def _plan(options: ExportOptions, card: Card) -> Plan | None:
+    folders = (options.calibrate, options.labelled)
+    if options.precision != "float32":
+        return plan(options.precision, *folders, options.max_drop, card)
+    if folders != (None, None):
+        raise UsageError(
+            "--calibrate and --labelled are for another precision; add --precision int8 or float16."
+        )
+    return None
 
 
 def _require_names(options: ExportOptions) -> None:

@@ -10,11 +10,36 @@ import typer
 
 from boatinfer.options import Force
 
-__all__ = ["IMAGENET", "RESNET50", "DescribeOptions", "ExportOptions", "FuseOptions"]
+__all__ = [
+    "IMAGENET",
+    "RESNET50",
+    "DescribeOptions",
+    "ExportOptions",
+    "FuseOptions",
+    "QuantizeOptions",
+]
 
 #: What the model that Keras publishes is called where a file could stand, and its weights.
 RESNET50 = "resnet50-imagenet"
 IMAGENET = "imagenet"
+
+Calibrate = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Training images in class folders, which set the ranges of int8."
+    ),
+]
+Labelled = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Labelled images in class folders that both models are compared on; if not given, "
+        "those of --calibrate that do not calibrate.",
+    ),
+]
+MaxDrop = Annotated[
+    float, typer.Option(metavar="POINTS", help="Points of accuracy that may be lost.")
+]
 
 
 @dataclass(frozen=True)
@@ -48,6 +73,14 @@ class ExportOptions:
             help=f"Weights of {RESNET50}: those that Keras publishes, or a file of them.",
         ),
     ] = IMAGENET
+
+    precision: Annotated[
+        Literal["float32", "float16", "int8"],
+        typer.Option(help="float16 is for GPUs, int8 for CPUs; both are compared with float32."),
+    ] = "float32"
+    calibrate: Calibrate = None
+    labelled: Labelled = None
+    max_drop: MaxDrop = 0.5
 
     name: Annotated[
         str | None, typer.Option(help="Name, for the card; if not given, as in the training.")
@@ -168,3 +201,30 @@ class FuseOptions:
         str | None, typer.Option(help="Name, for the card; if not given, that of the model.")
     ] = None
     force: Force = False
+
+
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """Options of `boatexport.precision.quantize`; each field's help says what it does."""
+
+    model: Annotated[
+        Path, typer.Argument(metavar="FILE.onnx", help="Model file with a card, float32.")
+    ]
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="ONNX file to write; if not given, FILE.int8.onnx beside it."
+        ),
+    ] = None
+    calibrate: Calibrate = None
+    labelled: Labelled = None
+    max_drop: MaxDrop = 0.5
+    precision: Annotated[
+        Literal["int8", "float16"], typer.Option(help="int8 is for CPUs, float16 for GPUs.")
+    ] = "int8"
+    force: Force = False
+
+    @property
+    def onnx_file(self) -> Path:
+        """The file to write: ``output``, or the model's name with its precision."""
+        return self.output or self.model.with_suffix(f".{self.precision}.onnx")

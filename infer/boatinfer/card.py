@@ -26,7 +26,9 @@ __all__ = [
     "GOLDEN_KEY",
     "TOLERANCE",
     "Card",
+    "Conversion",
     "Features",
+    "Figures",
     "FusedSVM",
     "Golden",
     "GoldenImage",
@@ -170,6 +172,52 @@ class Training(Strict, frozen=True):
     versions: dict[str, str]
 
 
+class Figures(Strict, frozen=True):
+    """How good, fast and large a model file is.
+
+    Attributes:
+        accuracy: share of the labelled images whose likeliest class is the true one.
+        macro_f1: mean F1 over the classes, each counting the same.
+        calibration_error: how far confidence is from the share that is right, see
+            `boatinfer.metrics.calibration_error`.
+        images_per_second: of the network alone, on one thread or one GPU.
+        bytes: size of the file.
+    """
+
+    accuracy: float
+    macro_f1: float
+    calibration_error: float
+    images_per_second: float
+    bytes: int
+
+
+class Conversion(Strict, frozen=True):
+    """How a file of lower precision compares with the one it was made from.
+
+    Attributes:
+        source: SHA-256 of the file it was made from, hex.
+        images: how many labelled images both were run over.
+        device: where both were run; their speed is that of one machine.
+        original: figures of the file it was made from.
+        converted: figures of this file.
+        agreement: share of the images that both give the same label.
+        golden_difference: largest difference of a golden image's probability, which is what
+            the original gave. The self-test allows for it.
+        calibration: how the ranges of int8 were chosen.
+        kept: layers of an int8 model that stay in float32.
+    """
+
+    source: str
+    images: int
+    device: Literal["cpu", "cuda"]
+    original: Figures
+    converted: Figures
+    agreement: float
+    golden_difference: Annotated[float, Meta(ge=0, le=1)]
+    calibration: str = ""
+    kept: list[str] = []
+
+
 class Card(Strict, frozen=True, kw_only=True):
     """One model's card; the fields are described in docs/model-card.md."""
 
@@ -186,6 +234,7 @@ class Card(Strict, frozen=True, kw_only=True):
     svm: FusedSVM | None = None
     training: Training | None = None
     precision: Literal["float32", "float16", "int8"] = "float32"
+    conversion: Conversion | None = None
 
     def __post_init__(self) -> None:
         """Refuses class names that could not be told apart and half-described outputs."""

@@ -155,8 +155,14 @@ class Model:
 
     @property
     def tolerance(self) -> float:
-        """The largest difference of a golden probability that the self-test lets pass."""
-        return TOLERANCE[self.card.precision]
+        """The largest difference of a golden probability that the self-test lets pass.
+
+        The golden probabilities of a converted model are those of the original, so its own
+        difference from them comes on top of what machines differ by.
+        """
+        conversion = self.card.conversion
+        own = 0.0 if conversion is None else conversion.golden_difference
+        return TOLERANCE[self.card.precision] + own
 
     def _check_shapes(self, found: Inferred) -> None:
         card, count = self.card, len(self.golden.images)

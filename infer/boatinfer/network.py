@@ -11,7 +11,7 @@ import numpy.typing as npt
 from boatinfer.card import InputSpec, Outputs
 from boatinfer.images import Pixels
 
-__all__ = ["ONNX_TYPES", "Floats", "Inferred", "images_at_a_time", "infer"]
+__all__ = ["ONNX_TYPES", "Floats", "Inferred", "images_at_a_time", "infer", "tensors"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -70,8 +70,19 @@ def infer(session: Any, spec: InputSpec, outputs: Outputs, batch: Pixels) -> Inf
         first = found[scores] if outputs.logits is None else _softmax(found[scores])
         return Inferred(first, found.get(outputs.features or ""), found.get(outputs.svm or ""))
 
-    chunks, rows = _chunks(_tensor(batch, spec), images_at_a_time(session))
+    chunks, rows = tensors(session, spec, batch)
     return Inferred.joined([run(chunk, rows) for chunk in chunks]).first(len(batch))
+
+
+def tensors(session: Any, spec: InputSpec, batch: Pixels) -> tuple[list[npt.NDArray[Any]], int]:
+    """What a graph is fed with for some images, and how many images each tensor stands for.
+
+    Args:
+        session: an ``onnxruntime.InferenceSession`` of a graph with one input.
+        spec: what its input wants.
+        batch: uint8 [N, H, W, 3], RGB; N may be anything from 1.
+    """
+    return _chunks(_tensor(batch, spec), images_at_a_time(session))
 
 
 def images_at_a_time(session: Any) -> int | None:

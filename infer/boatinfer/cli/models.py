@@ -11,7 +11,7 @@ import typer
 from boatinfer.options import Device
 
 if TYPE_CHECKING:
-    from boatinfer.card import Card, InputSpec, Training
+    from boatinfer.card import Card, Conversion, InputSpec, Training
     from boatinfer.model import Model
 
 __all__ = ["check", "show"]
@@ -67,6 +67,8 @@ def _lines(model: Model) -> Iterator[tuple[str, str]]:
     yield "images", _image(card)
     yield "input", _input(card.input, model.batch)
     yield "precision", card.precision
+    if card.conversion is not None:
+        yield from _conversion(card.conversion)
     if card.features is not None:
         yield "features", f"{card.features.dimension}, of the layer {card.features.layer}"
     if card.svm is not None:
@@ -104,6 +106,18 @@ def _input(spec: InputSpec, batch: int | None) -> str:
     count = "any number of images" if batch is None else f"{batch or 1} at a time"
     kind = f"{spec.name}: {spec.dtype} {spec.layout} {spec.order}"
     return f"{kind}, {count}; pixels {spec.normalisation}"
+
+
+def _conversion(conversion: Conversion) -> Iterator[tuple[str, str]]:
+    before, after = conversion.original, conversion.converted
+    yield "accuracy", f"{after.accuracy:.2%}, before the conversion {before.accuracy:.2%}"
+    yield "", f"the same label for {conversion.agreement:.2%} of {conversion.images:,} images"
+    times = after.images_per_second / before.images_per_second
+    yield "speed", f"{times:.2f} times that of before, where it was converted ({conversion.device})"
+    if conversion.calibration:
+        kept = ", ".join(conversion.kept) or "none"
+        yield "ranges", f"{conversion.calibration}; layers that stay in float32: {kept}"
+    yield "made from", f"{conversion.source} ({before.bytes:,} bytes)"
 
 
 def _training(training: Training) -> Iterator[tuple[str, str]]:
