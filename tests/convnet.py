@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -19,7 +20,8 @@ from onnx import TensorProto, helper, numpy_helper
 import colours
 from boatexport.convert import describe
 from boatinfer import images
-from boatinfer.card import Card, Features, Golden, GoldenImage
+from boatinfer.card import Card, Features, Golden, GoldenImage, InputSpec, Outputs
+from boatinfer.network import infer
 
 CHANNELS = 16
 Array = npt.NDArray[Any]
@@ -113,11 +115,33 @@ def write_model(path: Path) -> Path:
     """Writes the fitted network with its card and golden images."""
     model = graph()
     fit(model)
+    return _write(path, model, card())
+
+
+def write_foreign(path: Path) -> Path:
+    """Writes the network as others export them: normalised float32 NCHW in, logits out."""
+    model = graph(scale=1 / 63.75, offset=-2)  # (pixel / 255 - 0.5) / 0.25
+    fit(model)
+    inside = {"floats", "scaled", "normalised", "nchw", "probabilities"}
+    for node in [node for node in model.graph.node if node.output[0] in inside]:
+        model.graph.node.remove(node)
+    tensor = helper.make_tensor_value_info
+    shape: list[str | int | None] = ["batch", 3, colours.SPEC.height, colours.SPEC.width]
+    model.graph.input[0].CopyFrom(tensor("nchw", TensorProto.FLOAT, shape))
+    model.graph.output[0].CopyFrom(tensor("logits", TensorProto.FLOAT, ["batch", 3]))
+    spec = InputSpec("nchw", "float32", "NCHW", scale=1 / 255, mean=(0.5,) * 3, std=(0.25,) * 3)
+    outputs = Outputs(logits="logits", features="features")
+    described = msgspec.structs.replace(card(), input=spec, outputs=outputs)
+    return _write(path, model, described)
+
+
+def _write(path: Path, model: onnx.ModelProto, described: Card) -> Path:
     pictures = [colours.picture(name, seed=7) for name in colours.CLASSES]
     pixels = np.stack([images.read(picture, colours.SPEC) for picture in pictures])
-    rows = run(model, pixels).tolist()
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    rows = infer(session, described.input, described.outputs, pixels).probabilities.tolist()
     golden = Golden(images=[GoldenImage(p, row) for p, row in zip(pictures, rows, strict=True)])
-    path.write_bytes(describe(model, card(), golden))
+    path.write_bytes(describe(model, described, golden))
     return path
 
 

@@ -124,7 +124,7 @@ def convert_precision(
     converted, device = runner(graph.SerializeToString())
     say(f"comparing on {len(planned.labelled.paths):,} images")
     batches = labelled.read(planned.labelled, card.image, _batch_size(card.image), _left_out(say))
-    comparison = compare(original, converted, batches)
+    comparison = compare(original, converted, batches, device)
     if comparison is None:
         raise UsageError(f"none of the images in {planned.labelled.folder} can be read.")
     conversion = Conversion(
