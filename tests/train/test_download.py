@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,6 +122,7 @@ def test_ctrl_c_is_one_sentence(site: Site, made: Path) -> None:
     ) as process:
         assert process.stderr is not None
         process.stderr.readline()
+        time.sleep(0.5)  # it says that it waits before it does
         process.send_signal(2)
         assert "boatinfer: interrupted; what has come is kept" in process.stderr.read()
     assert process.returncode == 130
