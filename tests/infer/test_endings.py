@@ -305,7 +305,7 @@ def test_a_killed_run_leaves_a_report_that_says_so(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as killed:
-        killed.setattr("boatinfer.run.Contents", kill)
+        killed.setattr(Classifier, "__call__", kill)
         with pytest.raises(KeyboardInterrupt):
             night(fresh=True)
     assert "Not finished" in (tmp_path / "out" / "report.html").read_text()

@@ -273,7 +273,7 @@ def test_progress_ends_at_the_total(model_file: Path, pictures: Path, tmp_path: 
     (pictures / "bad.jpg").write_text("hello")
     seen: list[Progress] = []
     run(RunOptions(pictures, tmp_path / "out", model_file, batch_size=4), seen.append)
-    assert seen[0] == Progress(13, 0, 0)
+    assert seen[0] == Progress(None, 0, 0)
     assert seen[-1] == Progress(13, 13, 1)
     assert [p.done for p in seen] == sorted(p.done for p in seen)
 
