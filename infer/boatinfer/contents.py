@@ -25,7 +25,7 @@ class Contents:
     """
 
     def __init__(self, parts: Parts, index: pa.Table) -> None:
-        self._parts, self._index = parts, index
+        self._parts, self._index = parts, index.select(["part", "row"])
         self._reading = threading.Lock()
 
     def find(self, content: str) -> int | None:

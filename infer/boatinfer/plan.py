@@ -130,11 +130,14 @@ def current(found: pa.Table, index: pa.Table) -> pa.Table:
 
     Args:
         found: `Agenda.found`.
-        index: the last row of every path, with a column more: ``due``, as in ``found``.
+        index: the last row of every path.
+
+    Returns:
+        A table of ``path``, ``status``, ``run``, ``part``, ``row`` and ``due``.
     """
     places = pc.index_in(found["path"], value_set=index["path"].combine_chunks())
-    due = found["due"].filter(places.is_valid())
-    return index.take(places.drop_null()).append_column("due", due)
+    rows = index.select(["path", "status", "run", "part", "row"]).take(places.drop_null())
+    return rows.append_column("due", found["due"].filter(places.is_valid()))
 
 
 def first(found: Iterable[Found], count: int) -> Iterator[Found]:

@@ -142,15 +142,13 @@ class _Night:
         """Classifies, proves and summarises."""
         results, summary, options = self.results, self.summary, self.options
         before = results.parts.index()
-        known = plan.reusable(before, self.model.digest, self.wants_features, options.lenient)
-        known = known.slice(0, 0) if options.fresh else known
-        agenda = plan.Agenda(known)
-        self._classify(found, agenda, Contents(results.parts, known))
+        last_part = pc.max(before["part"]).as_py() or 0
+        agenda = self._classify(found, before)
         classes = self.model.card.classes
+        del self.model  # what follows needs its memory more
         index = results.parts.index(before)
         rows = plan.current(agenda.found(), index)
         summary.found = agenda.found().num_rows
-        last_part = pc.max(before["part"]).as_py() or 0
         self._prove(rows, last_part)
         if self.stop.signal_number:
             raise RunInterruptedError(
@@ -214,8 +212,20 @@ class _Night:
             f"{source} holds no image files{chosen}; check the name, and that the disk is there."
         )
 
-    def _classify(self, found: Iterator[pa.Table], agenda: plan.Agenda, contents: Contents) -> None:
-        """Classifies images and records them in parts; after a signal, those it has begun."""
+    def _classify(self, found: Iterator[pa.Table], index: pa.Table) -> plan.Agenda:
+        """Classifies images and records them in parts; after a signal, those it has begun.
+
+        Args:
+            found: the images found, chunk by chunk.
+            index: what the parts say.
+
+        Returns:
+            What was found, and what of it was due.
+        """
+        options = self.options
+        known = plan.reusable(index, self.model.digest, self.wants_features, options.lenient)
+        known = known.slice(0, 0) if options.fresh else known
+        agenda, contents = plan.Agenda(known), Contents(self.results.parts, known)
         started = written = time.monotonic()
         done = failed = 0
         pending: list[Row] = []
@@ -238,6 +248,7 @@ class _Night:
                 self._record(pending, contents)
         if done:
             self.summary.images_per_second = round(done / (time.monotonic() - started), 1)
+        return agenda
 
     @contextlib.contextmanager
     def _spread(

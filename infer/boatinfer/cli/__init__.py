@@ -7,6 +7,7 @@ name of one below a group of ours has a dot: ``model.quantize`` is ``boatinfer m
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 ENTRY_POINTS = "boatinfer.commands"
+
+#: Settings of libraries, which must stand before these are loaded.
+_SETTINGS = {
+    "OPENBLAS_NUM_THREADS": "1",  # numpy's threads take longer to start than they can save here
+    "ARROW_DEFAULT_MEMORY_POOL": "system",  # which gives memory back as soon as it is free
+}
 
 
 class Commands(TyperGroup):
@@ -132,6 +139,8 @@ def _group() -> None:
 
 def main() -> None:
     """Runs the command line; an error of ours is one sentence and its exit code."""
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
     try:
         if "" in sys.argv:
             raise UsageError("an argument is empty; is a variable not set?")
