@@ -84,9 +84,10 @@ def compare(
 
     timed = np.empty((0, 0, 0, 3), np.uint8)
     rows = []
-    for pixels, *row in spread(run, batches, usable_cpus()):
-        rows.append(row)
-        timed = max(timed, pixels, key=len)
+    with spread(run, batches, usable_cpus()) as done:
+        for pixels, *row in done:
+            rows.append(row)
+            timed = max(timed, pixels, key=len)
     if not rows:
         return None
     truth, before, after = (np.concatenate(column) for column in zip(*rows, strict=True))

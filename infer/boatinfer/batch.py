@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import xxhash
 
 from boatinfer import images
+from boatinfer.contents import Contents
 from boatinfer.errors import Failure, ImageError, first_line
 from boatinfer.images import Pixels
 from boatinfer.model import Model
 from boatinfer.network import Inferred
 from boatinfer.options import Device
-from boatinfer.parts import Contents, Row
+from boatinfer.parts import Row
 from boatinfer.scan import Found, from_text
 
-__all__ = ["Classifier"]
+__all__ = ["Classifier", "Loaded"]
+
+
+class Loaded(NamedTuple):
+    """A batch that has been read.
+
+    Attributes:
+        rows: one per file.
+        readable: those of them that the network is to see.
+        pixels: uint8 [size, H, W, 3]; the first are those of ``readable``, the rest are zeros.
+    """
+
+    rows: list[Row]
+    readable: list[Row]
+    pixels: Pixels
 
 
 @dataclass(frozen=True)
 class Classifier:
     """Classifies batches of files; may be called from several threads at once.
 
-    On a GPU one batch is inferred at a time, always of the full size, so that no second
-    shape is compiled; the other threads read and decode meanwhile, a batch each.
+    On a GPU every batch has the full size, padded with zeros, so that no second shape is
+    ever compiled.
 
     Attributes:
         model: the open model.
@@ -43,12 +58,15 @@ class Classifier:
     features: bool = False
     lenient: bool = False
     contents: Contents | None = None
-    gpu: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, batch: list[Found]) -> list[Row]:
         """Makes exactly one row of each file; one file's trouble never touches another's."""
+        return self.infer(self.read(batch))
+
+    def read(self, batch: list[Found]) -> Loaded:
+        """Reads, hashes and decodes the files."""
         spec = self.model.card.image
-        pixels = np.empty((self.size, spec.height, spec.width, 3), np.uint8)
+        pixels = np.zeros((self.size, spec.height, spec.width, 3), np.uint8)
         rows: list[Row] = []
         readable: list[Row] = []
         for found in batch:
@@ -65,9 +83,13 @@ class Classifier:
                 row.status, row.error = error.reason.value, str(error)
             except Exception as error:  # whatever it is, it is this file's trouble alone
                 row.status, row.error = Failure.CORRUPT.value, f"{type(error).__name__}: {error}"
-        if readable:
-            self._infer(readable, pixels)
-        return rows
+        return Loaded(rows, readable, pixels)
+
+    def infer(self, loaded: Loaded) -> list[Row]:
+        """Gives the rows what the network says of the pictures."""
+        if loaded.readable:
+            self._infer(loaded.readable, loaded.pixels)
+        return loaded.rows
 
     def _is_known(self, row: Row, data: bytes) -> bool:
         row.content = xxhash.xxh3_128_hexdigest(data)
@@ -101,10 +123,9 @@ class Classifier:
     def _outputs(self, pixels: Pixels, count: int) -> Inferred:
         if self.model.device is not Device.CUDA:
             return self.model.infer(pixels[:count])
-        padded = np.zeros((self.size, *pixels.shape[1:]), np.uint8)
-        padded[:count] = pixels[:count]
-        with self.gpu:
-            return self.model.infer(padded).first(count)
+        missing = self.size - len(pixels)
+        padded = np.pad(pixels, [(0, missing), (0, 0), (0, 0), (0, 0)]) if missing else pixels
+        return self.model.infer(padded).first(count)
 
     def _infer_singly(self, rows: list[Row], pixels: Pixels, reason: str) -> None:
         """Finds the image that a failed batch is to blame on."""

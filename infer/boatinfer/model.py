@@ -225,7 +225,14 @@ def load(content: bytes, path: Path, device: Device | str = Device.AUTO, threads
     """Opens a model from the content of its file; as `open_model`, to which ``path`` is named."""
     digest = sealed_digest(content, path)
     session, used = open_session(content, path, device, threads)
-    card, golden = from_metadata(session.get_modelmeta().custom_metadata_map, str(path))
+    try:
+        metadata = session.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError as error:
+        raise ModelError(
+            f"{path} has metadata that is no text, so it is damaged; copy it again from where it "
+            "was made, or export it again."
+        ) from error
+    card, golden = from_metadata(metadata, str(path))
     if not is_sealed(content):
         raise ModelError(
             f"{path} has a model card but no seal, so nobody can know whether all of it is as it "

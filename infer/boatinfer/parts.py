@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import itertools
-from binascii import unhexlify
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
@@ -27,7 +27,7 @@ from boatinfer.errors import OutputError
 from boatinfer.files import replacing, writing
 from boatinfer.network import Floats
 
-__all__ = ["OK", "Contents", "Parts", "Row", "matrix"]
+__all__ = ["OK", "VECTORS", "Parts", "Row", "matrix"]
 
 #: Status of a row whose image was classified; any other status is a failure reason.
 OK = "ok"
@@ -61,7 +61,7 @@ _INDEX = pa.schema(
 
 
 #: Columns of vectors; only the first is in every part.
-_VECTORS = ("probabilities", "features", "svm")
+VECTORS = ("probabilities", "features", "svm")
 
 
 @dataclass(slots=True)
@@ -125,8 +125,12 @@ class Parts:
         with self._writer() as sink:
             pq.write_table(_table(rows, classes, model, run), sink, **_WRITING)
 
-    def index(self) -> pa.Table:
+    def index(self, before: pa.Table | None = None) -> pa.Table:
         """The last row of every path ever recorded, without its heavy columns.
+
+        Args:
+            before: an earlier index; the parts that it knows are not read again, for no part
+                ever changes.
 
         Returns:
             A table with the columns ``path``, ``bytes``, ``mtime_ns``, ``status``, ``model``,
@@ -137,10 +141,16 @@ class Parts:
         Raises:
             OutputError: a part is damaged.
         """
-        tables = [self._light(part) for part in self.files()]
-        if not tables:
-            return _INDEX.empty_table()
-        table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+        before = _INDEX.empty_table() if before is None else before
+        files = {_number(part): part for part in self.files()}
+        known = pc.unique(before["part"])
+        if not set(known.to_pylist()) <= set(files):
+            before = before.filter(pc.is_in(before["part"], pa.array(files, pa.int32())))
+        last = pc.max(known).as_py() or 0
+        new = [self._light(part) for number, part in files.items() if number > last]
+        if not new:
+            return before
+        table = pa.concat_tables([before, *new]).unify_dictionaries().combine_chunks()
         paths = table["path"].combine_chunks().dictionary_encode()
         last = np.empty(len(paths.dictionary), np.int64)
         last[paths.indices.to_numpy()] = np.arange(table.num_rows)  # the last assignment stays
@@ -162,13 +172,14 @@ class Parts:
         """
         files = {_number(file): file for file in self.files()}
         parts, rows = index["part"].to_numpy(), index["row"].to_numpy()
-        for number in np.unique(parts):
+        order = np.lexsort((rows, parts))
+        numbers, starts = np.unique(parts[order], return_index=True)
+        for number, chosen in zip(numbers, np.split(rows[order], starts[1:]), strict=False):
             if number not in files:
                 raise OutputError(
                     f"the part {number} of {self.folder} has gone: a run is changing it; try "
                     "again when it has ended."
                 )
-            chosen = np.sort(rows[parts == number])
             table = _read(files[number], columns)
             whole = np.array_equal(chosen, np.arange(table.num_rows))
             yield table if whole else table.take(pa.array(chosen))
@@ -188,7 +199,7 @@ class Parts:
         worn = self._worn(index)
         if len(worn) < MANY_PARTS:
             return
-        schemas = {file: _reading(file, partial(pq.read_schema, file)) for file in worn}
+        schemas = {file: _reading(file, functools.partial(pq.read_schema, file)) for file in worn}
         waiting = list(worn)
         while waiting:
             schema = schemas[waiting[0]]
@@ -204,7 +215,7 @@ class Parts:
         live = collections.Counter(index["part"].to_pylist())
         worn = []
         for file in self.files():
-            rows = _reading(file, partial(pq.read_metadata, file)).num_rows
+            rows = _reading(file, functools.partial(pq.read_metadata, file)).num_rows
             small = rows < FULL_PART and file.stat().st_size < FULL_BYTES / 2
             if small or live[_number(file)] < rows / 2:
                 worn.append(file)
@@ -269,64 +280,6 @@ def _digest(content: Any) -> str:
     return xxhash.xxh3_64_hexdigest(content)
 
 
-class Contents:
-    """Finds rows by the content of their image.
-
-    Args:
-        parts: where the rows are.
-        index: the rows of `Parts.index` to find, all of classified images.
-    """
-
-    def __init__(self, parts: Parts, index: pa.Table) -> None:
-        places = np.lexsort((index["row"].to_numpy(), index["part"].to_numpy()))
-        digests = [_digests(table["content"]) for table in parts.read(index, ["content"])]
-        keys = np.concatenate(digests) if digests else np.empty(0, "S16")
-        order = np.argsort(keys, kind="stable")
-        self._parts, self._index = parts, index
-        self._keys, self._places = keys[order], places[order]
-
-    def find(self, content: str) -> int | None:
-        """Looks an xxh3-128 (hex) up; gives a value for `Row.known`, or None."""
-        if not len(self._keys):
-            return None
-        key = np.array(unhexlify(content), "S16")[()]  # numpy strips NUL bytes at the end
-        position = int(np.searchsorted(self._keys, key))
-        there = position < len(self._keys) and self._keys[position] == key
-        return int(self._places[position]) if there else None
-
-    def fill(self, rows: Sequence[Row], features: bool) -> None:
-        """Fills in, for rows that are ``known``, what the earlier rows say.
-
-        Args:
-            rows: any rows.
-            features: whether to bring the features along.
-
-        Raises:
-            OutputError: a part is damaged.
-        """
-        part, place = self._index["part"].to_numpy(), self._index["row"].to_numpy()
-        same = [row for row in rows if row.known is not None]
-        same.sort(key=lambda row: (part[row.known], place[row.known]))
-        earlier = self._index.take(pa.array([row.known for row in same], pa.int64()))
-        wanted = [name for name in _VECTORS if features or name != "features"]
-        waiting = iter(same)
-        for table in self._parts.read(earlier, ["error", "run", *wanted]):
-            there = [name for name in wanted if name in table.column_names]
-            vectors = {name: matrix(table[name]) for name in there}
-            errors, runs = table["error"].to_pylist(), table["run"].to_pylist()
-            for i in range(table.num_rows):
-                row = next(waiting)
-                row.error, row.run = errors[i], runs[i]
-                for name, vector in vectors.items():
-                    setattr(row, name, vector[i])
-
-
-def _digests(column: pa.ChunkedArray) -> npt.NDArray[np.bytes_]:
-    """Turns digests in hex into bytes, all at once."""
-    text = "".join(column.to_pylist())
-    return np.frombuffer(unhexlify(text), "S16")
-
-
 def matrix(column: pa.ChunkedArray) -> Floats:
     """Turns a column of vectors, without nulls, into float32 [N, D]."""
     vectors = column.combine_chunks()
@@ -356,7 +309,7 @@ def _table(rows: Sequence[Row], classes: Sequence[str], model: str, run: str) ->
         "confidence": pa.array(probabilities.max(axis=1), mask=failed),
         "probabilities": _vectors(probabilities, failed),
     }
-    for name in _VECTORS[1:]:
+    for name in VECTORS[1:]:
         vectors = [getattr(row, name) for row in rows]
         dimension = next((len(vector) for vector in vectors if vector is not None), 0)
         if dimension:

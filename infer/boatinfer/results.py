@@ -18,6 +18,7 @@ import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pyarrow as pa
@@ -292,15 +293,23 @@ def csv_safe(table: pa.Table) -> pa.Table:
     A path ``=x.jpg`` becomes ``./=x.jpg``, which is the same file; other text gets an
     apostrophe before it.
     """
-    for number, (name, kind) in enumerate(zip(table.column_names, table.schema.types, strict=True)):
-        if pa.types.is_string(kind) or pa.types.is_dictionary(kind):
-            before = r"./\1" if name == "path" else r"'\1"
-            text = table[name].cast(pa.string())
-            safe = pc.replace_substring_regex(text, _FORMULA, before)
-            table = table.set_column(number, name, safe)
+    for number, name in enumerate(table.column_names):
+        before = r"./\1" if name == "path" else r"'\1"
+        table = table.set_column(number, name, _safe(table[name], before))
     return table
 
 
 def csv_plain(text: pa.Array) -> pa.Array:
     """Takes from text of a table, other than paths, what `csv_safe` put before it."""
     return pc.replace_substring_regex(text, rf"^'{_FORMULA[1:]}", r"\1")
+
+
+def _safe(column: Any, before: str) -> Any:
+    """An array, chunked or not; of a dictionary just the values are looked through."""
+    if pa.types.is_string(column.type):
+        return pc.replace_substring_regex(column, _FORMULA, before)
+    if not pa.types.is_dictionary(column.type):
+        return column
+    encoded = column.combine_chunks()
+    values = _safe(encoded.dictionary, before)
+    return pa.DictionaryArray.from_arrays(encoded.indices, values).cast(pa.string())

@@ -21,6 +21,7 @@ import boatinfer
 from boatinfer import plan, predictions, report
 from boatinfer import svm as svms
 from boatinfer.batch import Classifier
+from boatinfer.contents import Contents
 from boatinfer.engines import local
 from boatinfer.errors import (
     TOO_MANY_FAILURES,
@@ -32,10 +33,10 @@ from boatinfer.errors import (
 from boatinfer.files import writing
 from boatinfer.interrupt import Stop, stop_on_signals
 from boatinfer.model import Model, open_model
-from boatinfer.options import RunOptions
-from boatinfer.parts import OK, Contents, Row
+from boatinfer.options import Device, RunOptions
+from boatinfer.parts import OK, Row
 from boatinfer.results import Results, Summary
-from boatinfer.scan import Choice, listed, scan, to_text
+from boatinfer.scan import Choice, Found, listed, scan, to_text
 
 __all__ = ["Progress", "run"]
 
@@ -44,14 +45,23 @@ __all__ = ["Progress", "run"]
 PART_ROWS = 1024
 PART_SECONDS = 30.0
 
+#: Chunks of files that the listing may be ahead: a million files.
+LISTED_AHEAD = 256
+
 #: Pixels that make a batch of default size, up to 32 images.
 _BATCH_PIXELS = 1_000_000
 
 
 class Progress(NamedTuple):
-    """How far a run is: images that need work, how many are done, how many of them failed."""
+    """How far a run is.
 
-    total: int
+    Attributes:
+        total: images that need work; None until the whole folder is listed.
+        done: how many of them are done.
+        failed: how many of those failed.
+    """
+
+    total: int | None
     done: int
     failed: int
 
@@ -82,15 +92,15 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
         if there:  # then a second run ends at once
             stack.enter_context(results.hold(summary.folder))
         with night.told_if_failed() if there else contextlib.nullcontext():
-            started = night.start()
+            found = night.start(stack)
         if not there:  # and only a run that can start makes a new folder
             stack.enter_context(results.hold(summary.folder))
         with night.told_if_failed():
-            night.work(started, allowed)
+            night.work(found, allowed)
     return summary
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Night:
     """One run: its options, what it works with, and its summary as it comes about."""
 
@@ -101,43 +111,46 @@ class _Night:
     stop: Stop
     progress: Callable[[Progress], None]
     started: float = field(default_factory=time.monotonic)
+    model: Model = field(init=False)
+    svm: svms.SVM | None = field(init=False)
 
-    def start(self) -> tuple[pa.Table, Model, svms.SVM | None]:
-        """Lists the images and opens the model: what can go wrong before anything is written."""
-        found = self._listing()
-        model = open_model(self.options.model, self.options.device, threads=1)
-        svm = _load_svm(self.options.svm, model)
-        if self.options.features and model.card.features is None:
-            raise UsageError(f"{model.path} has no feature output, so --features cannot work.")
+    def start(self, stack: contextlib.ExitStack) -> Iterator[pa.Table]:
+        """Opens the model and sees the first images: what can go wrong before a folder is made.
+
+        Args:
+            stack: keeps the listing, which has a thread of its own.
+
+        Returns:
+            The images found, chunk by chunk, while the listing goes on: tables of `plan.table`.
+        """
+        listing = plan.chunks(self._files())
+        found = stack.enter_context(local.spread(plan.table, listing, 1, ahead=LISTED_AHEAD))
+        self.model = open_model(self.options.model, self.options.device, threads=1)
+        self.svm = _load_svm(self.options.svm, self.model)
+        if self.options.features and self.model.card.features is None:
+            raise UsageError(f"{self.model.path} has no feature output, so --features cannot work.")
+        first = next(found, None)
         self.stop.check()
+        if first is None:
+            raise self._nothing_found()
         summary = self.summary
-        summary.found, summary.versions = found.num_rows, _versions()
-        summary.model, summary.model_name = model.digest, model.card.name
-        summary.classes, summary.device = model.card.classes, model.device.value
-        return found, model, svm
+        summary.versions, summary.device = _versions(), self.model.device.value
+        summary.model, summary.model_name = self.model.digest, self.model.card.name
+        summary.classes = self.model.card.classes
+        return itertools.chain([first], found)
 
-    def work(
-        self,
-        started: tuple[pa.Table, Model, svms.SVM | None],
-        allowed: Callable[[int], float],
-    ) -> None:
+    def work(self, found: Iterator[pa.Table], allowed: Callable[[int], float]) -> None:
         """Classifies, proves and summarises."""
         results, summary, options = self.results, self.summary, self.options
-        found, model, svm = started
-        results.write_summary(summary)
-        self._report(None)
-
-        index = results.parts.index()
-        known = plan.reusable(index, model.digest, self.wants_features, options.lenient)
-        known = known.slice(0, 0) if options.fresh else known
-        todo = plan.todo(found, known)
-        last_part = pc.max(index["part"]).as_py() or 0
-        self.progress(Progress(todo.num_rows, 0, 0))
-        if todo.num_rows:
-            self._classify(model, todo, Contents(results.parts, known))
-        index = results.parts.index()
-        rows = plan.current(found, index)
-        self._prove(rows, todo, last_part)
+        before = results.parts.index()
+        last_part = pc.max(before["part"]).as_py() or 0
+        agenda = self._classify(found, before)
+        card = self.model.card
+        del self.model  # what follows needs its memory more
+        index = results.parts.index(before)
+        rows = plan.current(agenda.found(), index)
+        summary.found = agenda.found().num_rows
+        self._prove(rows, last_part)
         if self.stop.signal_number:
             raise RunInterruptedError(
                 f"interrupted; {summary.classified + summary.reused:,} of {summary.found:,} "
@@ -149,10 +162,10 @@ class _Night:
                 f"the rows in {results.out} do not account for every image found, see run.json; "
                 "run again, and report it if it stays so."
             )
-        tables = predictions.write_tables(results, rows, model.card, options.top, svm)
+        tables = predictions.write_tables(results, rows, card, options.top, self.svm)
         results.write_current(rows)
         summary.labels = _counts(tables[0]["label"])
-        unlisted = pc.any(pc.ends_with(found["path"], "/")).as_py()
+        unlisted = pc.any(pc.ends_with(rows["path"], "/")).as_py()
         too_many = unlisted or summary.failed > allowed(summary.found)
         self._close(TOO_MANY_FAILURES if too_many else 0)
         self._report(tables)
@@ -178,80 +191,113 @@ class _Night:
         """Whether rows need features: to keep them, or for the SVM."""
         return self.options.features or self.options.svm is not None
 
-    def _listing(self) -> pa.Table:
-        """Lists what the options choose: ``path``, ``bytes``, ``mtime_ns``."""
+    def _files(self) -> Iterator[Found]:
+        """Lists what the options choose, until a signal comes."""
         options = self.options
-        include, exclude = tuple(options.include), tuple(options.exclude)
-        choice = Choice(options.recursive, include, exclude, options.sniff)
+        choice = Choice(
+            options.recursive, tuple(options.include), tuple(options.exclude), options.sniff
+        )
         if options.from_file is None:
             files = scan(self.folder, self.results.out, choice)
         else:
             files = listed(options.folder, options.from_file, choice)
-        found = plan.listing(files, self.stop)
-        if not found.num_rows:
-            source = f"the list {options.from_file}" if options.from_file else f"{options.folder}"
-            chosen = " that --include and --exclude choose" if include or exclude else ""
-            raise UsageError(
-                f"{source} holds no image files{chosen}; check the name, and that the disk is "
-                "there."
-            )
-        return found if options.limit is None else found.sort_by("path").slice(0, options.limit)
+        going = itertools.takewhile(lambda _: not self.stop.signal_number, files)
+        return going if options.limit is None else plan.first(going, options.limit)
 
-    def _classify(self, model: Model, todo: pa.Table, contents: Contents) -> None:
-        """Classifies images and records them in parts; after a signal, those it has begun."""
+    def _nothing_found(self) -> UsageError:
+        options = self.options
+        source = f"the list {options.from_file}" if options.from_file else f"{options.folder}"
+        choosy = options.include or options.exclude
+        chosen = " that --include and --exclude choose" if choosy else ""
+        return UsageError(
+            f"{source} holds no image files{chosen}; check the name, and that the disk is there."
+        )
+
+    def _classify(self, found: Iterator[pa.Table], index: pa.Table) -> plan.Agenda:
+        """Classifies images and records them in parts; after a signal, those it has begun.
+
+        Args:
+            found: the images found, chunk by chunk.
+            index: what the parts say.
+
+        Returns:
+            What was found, and what of it was due.
+        """
+        options = self.options
+        known = plan.reusable(index, self.model.digest, self.wants_features, options.lenient)
+        known = known.slice(0, 0) if options.fresh else known
+        agenda, contents = plan.Agenda(known), Contents(self.results.parts, known)
         started = written = time.monotonic()
         done = failed = 0
         pending: list[Row] = []
         try:
-            for rows in self._spread(model, todo, contents):
-                pending += rows
-                done += len(rows)
-                failed += sum(row.status != OK for row in rows)
-                if len(pending) >= PART_ROWS or time.monotonic() - written >= PART_SECONDS:
-                    recorded, pending = pending, []
-                    self._record(model, recorded, contents)
-                    written = time.monotonic()
-                self.progress(Progress(todo.num_rows, done, failed))
+            with self._spread(found, agenda, contents) as classified:
+                self.results.write_summary(self.summary)  # while the first images are read
+                self._report(None)
+                self.progress(Progress(None, 0, 0))
+                for rows in classified:
+                    pending += rows
+                    done += len(rows)
+                    failed += sum(row.status != OK for row in rows)
+                    if len(pending) >= PART_ROWS or time.monotonic() - written >= PART_SECONDS:
+                        recorded, pending = pending, []
+                        self._record(recorded, contents)
+                        written = time.monotonic()
+                    self.progress(Progress(agenda.total, done, failed))
         finally:  # whatever happened, what was done is kept
             if pending:
-                self._record(model, pending, contents)
-        self.summary.images_per_second = round(done / (time.monotonic() - started), 1)
+                self._record(pending, contents)
+        if done:
+            self.summary.images_per_second = round(done / (time.monotonic() - started), 1)
+        return agenda
 
-    def _spread(self, model: Model, todo: pa.Table, contents: Contents) -> Iterator[list[Row]]:
-        options, image = self.options, model.card.image
+    @contextlib.contextmanager
+    def _spread(
+        self, found: Iterator[pa.Table], agenda: plan.Agenda, contents: Contents
+    ) -> Iterator[Iterator[list[Row]]]:
+        """Gives the rows of what is due, in lists, as they are done in other threads."""
+        options, image = self.options, self.model.card.image
         default = min(32, max(1, _BATCH_PIXELS // (image.height * image.width)))
         size = options.batch_size or default
+        threads = options.threads or local.usable_cpus()
         batches = itertools.takewhile(
-            lambda _: not self.stop.signal_number, plan.batches(todo, size)
+            lambda _: not self.stop.signal_number, agenda.batches(found, size)
         )
         work = Classifier(
-            model,
+            self.model,
             self.folder,
             size,
             features=self.wants_features,
             lenient=options.lenient,
             contents=contents,
         )
-        return local.spread(work, batches, options.threads or local.usable_cpus())
+        if self.model.device is not Device.CUDA:
+            with local.spread(work, batches, threads) as rows:
+                yield rows
+            return
+        with (
+            local.spread(work.read, batches, threads, ahead=1) as loaded,
+            local.spread(work.infer, loaded, 1) as rows,
+        ):
+            yield rows
 
-    def _record(self, model: Model, rows: list[Row], contents: Contents) -> None:
+    def _record(self, rows: list[Row], contents: Contents) -> None:
         contents.fill(rows, self.wants_features)
+        model = self.model
         self.results.parts.append(rows, model.card.classes, model.digest, self.summary.run)
 
-    def _prove(self, rows: pa.Table, todo: pa.Table, last_part: int) -> None:
+    def _prove(self, rows: pa.Table, last_part: int) -> None:
         """Counts what became of every image found.
 
         Args:
-            rows: the rows that the parts on disk have of the images found.
-            todo: the images that were not known as they are now.
+            rows: `plan.current`: the rows that the parts on disk have of the images found.
             last_part: the number of the last part when the run began.
         """
         summary = self.summary
         sound = pc.equal(rows["status"], OK)
         ours = pc.equal(rows["run"], summary.run)
         written = pc.greater(rows["part"], last_part)
-        due = pc.is_in(rows["path"], value_set=todo["path"].combine_chunks())
-        proved = pc.equal(written, due)  # what was due has a new row, the rest its old one
+        proved = pc.equal(written, rows["due"])  # what was due has a new row, the rest its old one
         summary.classified = _true(pc.and_(proved, pc.and_(sound, ours)))
         summary.reused = _true(pc.and_(proved, pc.and_(sound, pc.invert(ours))))
         summary.failed = _true(pc.and_(proved, pc.and_(pc.invert(sound), ours)))

@@ -13,6 +13,7 @@ text and `from_text` gives the name back.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import re
 import sys
@@ -144,37 +145,56 @@ class _Walk:
         while self.folders or self.links:
             folder, prefix = self.folders.pop() if self.folders else self.links.pop()
             try:
-                if not self._enters(folder):
-                    continue
-                with os.scandir(folder) as entries:
-                    yield from self._listed(entries, prefix)
+                with _opened(folder) as opened:
+                    if self._enters(opened):
+                        with os.scandir(opened) as entries:
+                            by_name = sorted(entries, key=attrgetter("name"), reverse=True)
+                        yield from self._listed(by_name, folder, prefix)
             except OSError:
                 yield Found(to_text(prefix) or "/", -1, -1)
 
-    def _enters(self, folder: str) -> bool:
+    def _enters(self, folder: str | int) -> bool:
         identity = _identity(os.stat(folder))  # noqa: PTH116
         new = identity not in self.entered
         self.entered.add(identity)
         return new
 
-    def _listed(self, entries: Iterable[os.DirEntry[str]], prefix: str) -> Iterator[Found]:
-        for entry in sorted(entries, key=attrgetter("name"), reverse=True):
-            if entry.name.startswith("."):
+    def _listed(
+        self, entries: Iterable[os.DirEntry[str]], folder: str, prefix: str
+    ) -> Iterator[Found]:
+        choice = self.choice
+        choosy = bool(choice.include or choice.exclude or choice.sniff)
+        for entry in entries:
+            name = entry.name
+            if name.startswith("."):
                 continue
-            path = prefix + entry.name
+            path = prefix + name
             if _is_folder(entry):
-                if self.choice.recursive and not self.choice.refuses(entry.name, path):
+                if choice.recursive and not choice.refuses(name, path):
                     waiting = self.links if entry.is_symlink() else self.folders
-                    waiting.append((entry.path, path + "/"))
-            elif self._counts(entry, path):
+                    waiting.append((f"{folder}/{name}", path + "/"))
+            elif self._counts(name, folder, path) if choosy else _has_image_ending(name):
                 yield _found(entry, path)
 
-    def _counts(self, entry: os.DirEntry[str], path: str) -> bool:
-        if not self.choice.takes(entry.name, path):
+    def _counts(self, name: str, folder: str, path: str) -> bool:
+        if not self.choice.takes(name, path):
             return False
-        return _has_image_ending(entry.name) or (
-            self.choice.sniff and _looks_like_image(entry.path)
+        return _has_image_ending(name) or (
+            self.choice.sniff and _looks_like_image(f"{folder}/{name}")
         )
+
+
+@contextlib.contextmanager
+def _opened(folder: str) -> Iterator[str | int]:
+    """Opens a folder where the system lists by handles, which makes telling sizes faster."""
+    if os.scandir not in os.supports_fd:
+        yield folder
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -185,8 +205,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _has_image_ending(name: str) -> bool:
-    dot = name.rfind(".")
-    return dot > 0 and name[dot:].lower() in IMAGE_EXTENSIONS
+    return name[name.rfind(".") :].lower() in IMAGE_EXTENSIONS
 
 
 def _looks_like_image(path: str) -> bool:

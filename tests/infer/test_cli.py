@@ -272,8 +272,11 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(
 ) -> None:
     monkeypatch.setattr(progress, "_LINE_SECONDS", 0.0)
     with progress.shown() as update:
-        update(Progress(100, 40, 3))
-    assert "40 of 100 images" in capsys.readouterr().err
+        update(Progress(None, 40, 3))
+        update(Progress(100, 41, 3))
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("40 images, ")  # the listing goes on
+    assert second.startswith("41 of 100 images, ")
     monkeypatch.setattr(progress, "_LINE_SECONDS", 30.0)
     with progress.shown() as update:
         update(Progress(100, 40, 3))

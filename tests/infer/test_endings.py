@@ -267,14 +267,14 @@ def test_a_folder_that_cannot_be_listed_fails_the_night(
     night: Callable[..., Summary], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     colours.write_pictures(pictures / "more", each=20)
-    listing = os.scandir
+    opening = os.open
 
-    def refuse(folder: Any) -> Any:
-        if str(folder).endswith("green"):  # the superuser may list every folder
+    def refuse(path: Any, *flags: int) -> int:
+        if str(path).endswith("green"):  # the superuser may open every folder
             raise PermissionError(13, "Permission denied")
-        return listing(folder)
+        return opening(path, *flags)
 
-    monkeypatch.setattr("os.scandir", refuse)
+    monkeypatch.setattr("boatinfer.scan.os.open", refuse)
     summary = night()
     assert (summary.complete, summary.exit_code) == (True, 3)
     assert {row["path"] for row in rows(tmp_path / "out", "failures.csv")} == {
@@ -305,7 +305,7 @@ def test_a_killed_run_leaves_a_report_that_says_so(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as killed:
-        killed.setattr("boatinfer.run.Contents", kill)
+        killed.setattr(Classifier, "__call__", kill)
         with pytest.raises(KeyboardInterrupt):
             night(fresh=True)
     assert "Not finished" in (tmp_path / "out" / "report.html").read_text()

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import itertools
 import os
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,36 +16,63 @@ from boatinfer.engines import local
 
 @given(st.lists(st.integers()), st.integers(1, 5))
 def test_every_batch_is_done_once(batches: list[int], threads: int) -> None:
-    assert sorted(local.spread(lambda batch: batch, batches, threads)) == sorted(batches)
+    with local.spread(lambda batch: batch, batches, threads) as done:
+        assert sorted(done) == sorted(batches)
 
 
-def test_batches_are_taken_only_as_threads_become_free() -> None:
+@given(st.lists(st.integers()), st.integers(1, 3), st.integers(1, 3))
+def test_stages_join_to_a_pipeline(batches: list[int], one: int, two: int) -> None:
+    with (
+        local.spread(lambda n: n + 1, batches, one, ahead=1) as added,
+        local.spread(lambda n: n * 2, added, two, ahead=1) as doubled,
+    ):
+        assert sorted(doubled) == sorted((n + 1) * 2 for n in batches)
+
+
+def test_batches_are_taken_only_as_results_are() -> None:
     taken: list[int] = []
-    gate = threading.Event()
 
-    def source() -> object:
+    def source() -> Iterator[int]:
         for number in range(100):
             taken.append(number)
-            if number == 5:
-                gate.set()
             yield number
 
-    def work(number: int) -> int:
-        gate.wait(0.05)
+    with local.spread(lambda number: number, source(), threads=2, ahead=3) as done:
+        assert next(done) in {0, 1, 2}
+        time.sleep(0.1)
+        assert len(taken) <= 1 + 6 + 2  # taken out, waiting in the queue, waiting for room
+        assert len(list(done)) == 99
+
+
+@pytest.mark.parametrize("where", ["work", "batches", "second stage"])
+def test_an_error_comes_out_and_ends_the_threads(where: str) -> None:
+    before = threading.active_count()
+
+    def fail(number: int) -> int:
+        if number == 50:
+            raise RuntimeError(f"batch {number}")
         return number
 
-    done = local.spread(work, source(), threads=2)  # type: ignore[arg-type]
-    next(done)
-    assert len(taken) <= 5
-    assert sorted([0, *done])[-1] == 99
+    numbers = (fail(n) if where == "batches" else n for n in range(1000))
+    with (
+        pytest.raises(RuntimeError, match="batch 50"),
+        local.spread(fail if where == "work" else int, numbers, 2, ahead=1) as one,
+        local.spread(fail, one, threads=2, ahead=1) as two,
+    ):
+        list(two)
+    assert threading.active_count() == before
 
 
-def test_an_error_in_the_work_comes_out() -> None:
-    def work(number: int) -> int:
-        raise RuntimeError(f"batch {number}")
-
-    with pytest.raises(RuntimeError, match="batch"):
-        list(local.spread(work, [1, 2, 3], threads=2))
+def test_who_leaves_early_leaves_no_thread_behind() -> None:
+    before = threading.active_count()
+    endless = itertools.count()
+    with (
+        local.spread(int, endless, 3, ahead=1) as one,
+        local.spread(int, one, 2, ahead=1) as two,
+    ):
+        assert next(two) < 100
+    assert threading.active_count() == before
+    assert next(endless) < 100
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +19,7 @@ from boatinfer import plan
 from boatinfer.options import RunOptions
 from boatinfer.parts import Parts
 from boatinfer.run import run
+from boatinfer.scan import Found
 from support import rows
 
 NAMES = [f"{folder}{number}.jpg" for folder in ("", "a/", "b/c/") for number in range(3)]
@@ -141,28 +144,38 @@ paths = st.text(min_size=1, max_size=4)
 listings = st.dictionaries(paths, st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=12)
 
 
-def table(rows: dict[str, tuple[int, int]]) -> pa.Table:
-    return pa.table(
-        {
-            "path": pa.array(list(rows), pa.string()),
-            "bytes": pa.array([size for size, _ in rows.values()], pa.int64()),
-            "mtime_ns": pa.array([time for _, time in rows.values()], pa.int64()),
-        }
-    )
-
-
-@given(listings, listings)
-def test_todo_is_what_is_new_or_changed(
-    found: dict[str, tuple[int, int]], known: dict[str, tuple[int, int]]
+@given(listings, listings, st.integers(1, 5), st.integers(1, 5), st.randoms())
+def test_what_is_new_or_changed_is_due(
+    found: dict[str, tuple[int, int]],
+    known: dict[str, tuple[int, int]],
+    chunk: int,
+    size: int,
+    random: random.Random,
 ) -> None:
-    todo = plan.todo(table(found), table(known))
-    assert todo["path"].to_pylist() == sorted(
-        (path for path in found if found[path] != known.get(path)), key=str.encode
-    )
-
-
-@given(listings, st.integers(1, 5))
-def test_batches_hold_every_file_once(found: dict[str, tuple[int, int]], size: int) -> None:
-    batches = list(plan.batches(table(found), size))
-    assert [file.path for batch in batches for file in batch] == list(found)
+    files = [Found(path, *rest) for path, rest in found.items()]
+    rows = [Found(path, *rest) for path, rest in known.items()]
+    random.shuffle(files)
+    agenda = plan.Agenda(plan.table(rows))
+    chunks = (plan.table(files[i : i + chunk]) for i in range(0, len(files), chunk))
+    batches = list(agenda.batches(chunks, size))
+    due = {path for path in found if found[path] != known.get(path)}
     assert all(0 < len(batch) <= size for batch in batches)
+    assert sorted(itertools.chain(*batches)) == sorted(f for f in files if f.path in due)
+    assert agenda.total == len(due)
+    assert {row["path"]: row["due"] for row in agenda.found().to_pylist()} == {
+        path: path in due for path in found
+    }
+
+
+@given(st.lists(st.builds(Found, paths, st.integers(0, 3), st.integers(0, 3))), st.integers(1, 12))
+def test_the_first_files_are_those_of_the_first_paths(files: list[Found], count: int) -> None:
+    assert list(plan.first(iter(files), count)) == sorted(files)[:count]
+
+
+def test_a_slow_listing_comes_in_small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [Found(str(number), 0, 0) for number in range(10_000)]
+    assert [len(chunk) for chunk in plan.chunks(files)][:2] == [4096, 4096]
+    clock = itertools.count(step=0.09)
+    monkeypatch.setattr("boatinfer.plan.time.monotonic", lambda: next(clock))
+    assert {len(chunk) for chunk in plan.chunks(files[:12])} == {3}
+    assert not list(plan.chunks([]))

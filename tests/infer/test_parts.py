@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boatinfer import parts as module
+from boatinfer.contents import Contents
 from boatinfer.errors import OutputError
-from boatinfer.parts import Contents, Parts, Row, matrix
+from boatinfer.parts import Parts, Row, matrix
 
 CLASSES = ["a", "b", "c"]
 

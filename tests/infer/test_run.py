@@ -3,6 +3,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 import colours
 from boatinfer import images
+from boatinfer.batch import Classifier, Loaded
 from boatinfer.errors import (
     UsageError,
 )
@@ -21,6 +23,7 @@ from boatinfer.model import Model, open_model
 from boatinfer.options import Device, RunOptions
 from boatinfer.results import Summary
 from boatinfer.run import Progress, run
+from boatinfer.scan import Found
 from support import counts, rows
 
 
@@ -268,11 +271,34 @@ def test_on_a_gpu_every_batch_has_the_same_shape(
     assert found == (model_file.parent / "cpu" / "predictions.csv").read_bytes()
 
 
+def test_on_a_gpu_the_next_batch_is_read_while_one_is_inferred(
+    night: Callable[..., Summary], model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = replace(open_model(model_file), device=Device.CUDA)
+    monkeypatch.setattr("boatinfer.run.open_model", lambda *_, **__: opened)
+    was_read = [threading.Event() for _ in range(3)]
+    reads, inferences = itertools.count(), itertools.count(1)
+    read, infer = Classifier.read, Model.infer
+
+    def note(self: Classifier, batch: list[Found]) -> Loaded:
+        loaded = read(self, batch)
+        was_read[next(reads)].set()
+        return loaded
+
+    def wait(self: Model, batch: images.Pixels) -> Any:
+        assert was_read[min(next(inferences), 2)].wait(10)
+        return infer(self, batch)
+
+    monkeypatch.setattr(Classifier, "read", note)
+    monkeypatch.setattr(Model, "infer", wait)
+    assert night(batch_size=4, threads=1).classified == 12
+
+
 def test_progress_ends_at_the_total(model_file: Path, pictures: Path, tmp_path: Path) -> None:
     (pictures / "bad.jpg").write_text("hello")
     seen: list[Progress] = []
     run(RunOptions(pictures, tmp_path / "out", model_file, batch_size=4), seen.append)
-    assert seen[0] == Progress(13, 0, 0)
+    assert seen[0] == Progress(None, 0, 0)
     assert seen[-1] == Progress(13, 13, 1)
     assert [p.done for p in seen] == sorted(p.done for p in seen)
 

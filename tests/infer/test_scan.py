@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -82,15 +83,26 @@ def test_a_folder_that_cannot_be_listed_is_an_entry(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     touch(tmp_path, "a.png", "closed/b.png")
-    listing = os.scandir
+    opening = os.open
 
-    def refuse(folder: os.PathLike[str]) -> object:
-        if os.fspath(folder).endswith("closed"):
+    def refuse(path: Any, *flags: int) -> int:
+        if str(path).endswith("closed"):
             raise PermissionError(13, "Permission denied")
-        return listing(folder)
+        return opening(path, *flags)
 
-    monkeypatch.setattr("os.scandir", refuse)  # the superuser may list every folder
+    monkeypatch.setattr("boatinfer.scan.os.open", refuse)  # the superuser may open every folder
     assert paths(tmp_path) == ["a.png", "closed/"]
+
+
+def test_where_folders_have_no_handles_the_listing_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "a.png", "sub/deep/b.png", "sub/deep/c.txt")
+    (tmp_path / "sub" / "link.png").symlink_to(tmp_path / "a.png")
+    wanted = sorted(scan(tmp_path))
+    monkeypatch.setattr(os, "supports_fd", set())
+    assert sorted(scan(tmp_path)) == wanted
+    assert len(wanted) == 3
 
 
 def test_a_missing_folder_and_a_file_are_refused(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,10 @@ from PIL import Image
 
 import colours
 from boatinfer import images, plan
-from boatinfer.engines import local
 from boatinfer.options import RunOptions
 from boatinfer.parts import Parts
 from boatinfer.run import run
+from boatinfer.scan import Found
 from support import rows
 
 KILLS = 20
@@ -147,14 +149,15 @@ def test_the_order_of_the_listing_changes_nothing(
     pictures: Path, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(RunOptions(pictures, tmp_path / "sorted", model_file))
-    todo = plan.todo
+    chunks = plan.chunks
     shuffle = random.Random(1)
 
-    def shuffled(*arguments: Any) -> Any:
-        table = todo(*arguments)
-        return table.take(shuffle.sample(range(table.num_rows), table.num_rows))
+    def shuffled(found: Iterable[Found]) -> Iterator[list[Found]]:
+        files = list(found)
+        return chunks(shuffle.sample(files, len(files)))
 
-    monkeypatch.setattr(plan, "todo", shuffled)
+    monkeypatch.setattr(plan, "chunks", shuffled)
+    monkeypatch.setattr(plan, "CHUNK_FILES", 5)
     run(RunOptions(pictures, tmp_path / "shuffled", model_file, batch_size=3, threads=3))
     wanted = (tmp_path / "sorted" / "predictions.csv").read_bytes()
     assert (tmp_path / "shuffled" / "predictions.csv").read_bytes() == wanted
@@ -190,15 +193,15 @@ def test_an_image_written_while_it_is_read_is_done_again(
 def test_a_folder_that_vanishes_half_way(
     pictures: Path, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listing = plan.listing
+    chunks = plan.chunks
 
-    def then_remove(*arguments: Any) -> Any:
-        found = listing(*arguments)
+    def then_remove(found: Iterable[Found]) -> Iterator[list[Found]]:
+        (chunk,) = chunks(found)
         shutil.rmtree(pictures / "green")
-        return found
+        yield chunk
 
     with monkeypatch.context() as vanishing:
-        vanishing.setattr(plan, "listing", then_remove)
+        vanishing.setattr(plan, "chunks", then_remove)
         summary = run(RunOptions(pictures, tmp_path / "out", model_file))
     assert (summary.complete, summary.exit_code) == (True, 3)
     assert summary.failures == {"vanished": 4}
@@ -227,27 +230,22 @@ def test_parts_are_bounded_in_seconds(
     assert len(Parts(tmp_path / "out" / "parts").files()) >= 5
 
 
-def test_memory_does_not_hold_what_was_recorded(
+def test_images_are_classified_while_the_folder_is_still_listed(
     pictures: Path, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Batches are made one after the other, as the threads ask for them."""
-    alive = 0
-    most = 0
-    spread = local.spread
+    classified = threading.Event()
+    read = images.read
 
-    def counted(work: Any, batches: Any, threads: int) -> Any:
-        def count() -> Any:
-            nonlocal alive, most
-            for batch in batches:
-                alive += 1
-                most = max(most, alive)
-                yield batch
+    def note(*arguments: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():  # not the self-test
+            classified.set()
+        return read(*arguments)
 
-        nonlocal alive
-        for done in spread(work, count(), threads):
-            alive -= 1
-            yield done
+    def slow_disk(found: Iterable[Found]) -> Iterator[list[Found]]:
+        for file in found:
+            yield [file]
+            assert classified.wait(10)
 
-    monkeypatch.setattr(local, "spread", counted)
-    run(RunOptions(pictures, tmp_path / "out", model_file, batch_size=1, threads=2))
-    assert most <= 5
+    monkeypatch.setattr(images, "read", note)
+    monkeypatch.setattr(plan, "chunks", slow_disk)
+    assert run(RunOptions(pictures, tmp_path / "out", model_file)).classified == 12

@@ -7,6 +7,8 @@ name of one below a group of ours has a dot: ``model.quantize`` is ``boatinfer m
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
 __all__ = ["app", "main"]
 
 ENTRY_POINTS = "boatinfer.commands"
+
+#: Settings of libraries, which must stand before these are loaded.
+_SETTINGS = {
+    "OPENBLAS_NUM_THREADS": "1",  # numpy's threads take longer to start than they can save here
+    "ARROW_DEFAULT_MEMORY_POOL": "system",  # which gives memory back as soon as it is free
+}
 
 
 class Commands(TyperGroup):
@@ -134,8 +142,19 @@ def _group() -> None:
     """Keeps a group a group while it has one command."""
 
 
+def _open_standard_files() -> None:
+    """Gives closed standard files to nobody, lest an image be opened in their place."""
+    with contextlib.suppress(OSError):
+        while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+            pass
+        os.close(number)
+
+
 def main() -> None:
     """Runs the command line; an error of ours is one sentence and its exit code."""
+    _open_standard_files()
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
     try:
         if "" in sys.argv:
             raise UsageError("an argument is empty; is a variable not set?")

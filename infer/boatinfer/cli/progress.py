@@ -62,8 +62,9 @@ def _lines() -> Callable[[Progress], None]:
         if moment - said >= _LINE_SECONDS:
             said = moment
             rate = now.done / (moment - started)
-            line = f"{now.done:,} of {now.total:,} images, {rate:,.0f} a second"
+            total = "" if now.total is None else f" of {now.total:,}"
+            line = f"{now.done:,}{total} images, {rate:,.0f} a second, {now.failed:,} failed"
             with contextlib.suppress(OSError):  # nobody reads it any more; the run goes on
-                print(f"{line}, {now.failed:,} failed", file=sys.stderr)  # noqa: T201
+                print(line, file=sys.stderr)  # noqa: T201
 
     return update

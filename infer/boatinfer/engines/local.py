@@ -2,41 +2,86 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TypeVar
+from queue import Queue
+from typing import Any, TypeVar
 
 __all__ = ["spread", "usable_cpus"]
 
 Batch = TypeVar("Batch")
-Rows = TypeVar("Rows")
+Result = TypeVar("Result")
+
+_END: Any = object()
 
 
-def spread(work: Callable[[Batch], Rows], batches: Iterable[Batch], threads: int) -> Iterator[Rows]:
-    """Calls ``work`` on every batch in several threads, two batches a thread ahead at most.
+@contextlib.contextmanager
+def spread(
+    work: Callable[[Batch], Result], batches: Iterable[Batch], threads: int, ahead: int = 16
+) -> Iterator[Iterator[Result]]:
+    """Calls ``work`` on every batch in threads that start at once.
+
+    The threads take their batches themselves, in turn, so a lazy iterable stays lazy; it may
+    be what another `spread` gives: then the two are stages of a pipeline. What is done waits
+    in a bounded queue, and a thread whose results nobody takes pauses.
 
     Reading, decoding and inference release the GIL, so threads fill the cores.
 
     Args:
         work: called with one batch at a time in each thread.
-        batches: taken as threads become free, so a lazy iterable stays lazy.
+        batches: taken as threads become free.
         threads: how many.
+        ahead: how many results of each thread may wait.
 
     Yields:
-        What ``work`` returned, as each batch is done, in any order.
+        An iterator of what ``work`` returned, as each batch is done, in any order. It raises
+        what ``work`` or ``batches`` raised. Where the ``with`` ends, so do the threads, after
+        the batches that they have begun.
     """
-    with ThreadPoolExecutor(threads, thread_name_prefix="boatinfer") as pool:
-        pending: set[Future[Rows]] = set()
-        for batch in batches:
-            pending.add(pool.submit(work, batch))
-            if len(pending) >= 2 * threads:
-                done, pending = wait(pending, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
-        while pending:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
+    source, turn, stop = iter(batches), threading.Lock(), threading.Event()
+    done: Queue[Any] = Queue(ahead * threads)
+    pool: list[threading.Thread] = []
+    ended = 0
+
+    def take_turns() -> None:
+        try:
+            while not stop.is_set():
+                with turn:
+                    batch = next(source, _END)
+                if batch is _END:
+                    break
+                done.put((work(batch), None))
+        except BaseException as error:  # it is raised where the results are taken
+            done.put((None, error))
+        done.put(_END)
+
+    def results() -> Iterator[Result]:
+        nonlocal ended
+        while ended < len(pool):
+            done_or_end = done.get()
+            if done_or_end is _END:
+                ended += 1
+                continue
+            result, error = done_or_end
+            if error is not None:
+                raise error
+            yield result
+
+    try:
+        for _ in range(threads):
+            thread = threading.Thread(target=take_turns, name="boatinfer", daemon=True)
+            thread.start()
+            pool.append(thread)
+        yield results()
+    finally:
+        stop.set()
+        while ended < len(pool):  # a thread may be waiting for room in the queue
+            ended += done.get() is _END
+        for thread in pool:
+            thread.join()
 
 
 def usable_cpus() -> int:
