@@ -28,7 +28,8 @@ def with_features(model: Any, card: Card, where: Path) -> Any:
 
     Args:
         model: a Keras model whose only output is the probabilities [N, C].
-        card: its card; ``card.features.layer`` names the layer of the features.
+        card: its card; ``card.features.layer`` names the layer of the features. Where that
+            gives a map [N, h, w, D], they are its average.
         where: names the model in error messages.
 
     Returns:
@@ -46,7 +47,7 @@ def with_features(model: Any, card: Card, where: Path) -> Any:
         layers = {layer.name: layer for layer in model.layers}
         if features.layer not in layers:
             raise ModelError(f"{where} has no layer {features.layer}, which its card names.")
-        outputs[str(card.outputs.features)] = layers[features.layer].output
+        outputs[str(card.outputs.features)] = _vector(layers[features.layer].output)
         expected[str(card.outputs.features)] = features.dimension
     (fed,) = model.inputs
     found = {name: output.shape[-1] for name, output in outputs.items()}
@@ -57,6 +58,13 @@ def with_features(model: Any, card: Card, where: Path) -> Any:
             f"says {card.input.dtype} {list(size)} and {expected}; put its own card beside it."
         )
     return keras.Model(fed, outputs)
+
+
+def _vector(output: Any) -> Any:
+    import keras
+
+    is_map = len(output.shape) == 4
+    return keras.layers.GlobalAveragePooling2D()(output) if is_map else output
 
 
 def convert(model: Any, card: Card) -> onnx.ModelProto:

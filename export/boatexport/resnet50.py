@@ -12,15 +12,13 @@ from boatinfer.errors import UsageError
 from boatinfer.model import open_model
 from boatinfer.options import Device
 from boattrain.backend import load_keras
-from boattrain.imagenet import TOP, class_names, fetch, load_weights
+from boattrain.imagenet import TOP, class_names, fetch, resnet50
 
 __all__ = ["build", "describe", "drawn", "find_weights"]
 
 #: Bilinear as in the training of such networks; upright as people see a photo.
 _IMAGE = ImageSpec(height=224, width=224, resize="bilinear")
 _INPUT = "image"
-#: What ``preprocess_input`` of Keras subtracts from red, green and blue; its network takes BGR.
-_MEAN = (123.68, 116.779, 103.939)
 _LICENCE = "MIT (weights of Kaiming He and others, ported by Keras); trained on ImageNet"
 #: Images of the self-test: this network takes a while for each.
 _GOLDEN_IMAGES = 4
@@ -72,12 +70,7 @@ def build(weights: Path) -> Any:
     """
     keras = load_keras()
     pixels = keras.Input((_IMAGE.height, _IMAGE.width, 3), dtype="uint8", name=_INPUT)
-    centred = keras.layers.Rescaling(1.0, offset=[-mean for mean in _MEAN])(pixels)
-    model = keras.applications.ResNet50(weights=None, input_tensor=centred)
-    load_weights(model, weights, "ResNet50 with its 1,000 classes")
-    kernel = model.get_layer("conv1_conv").kernel  # [rows, columns, BGR, filters]
-    kernel.assign(kernel[:, :, ::-1])  # costs nothing, where turning every image would
-    return model
+    return resnet50(pixels, weights, top=True)
 
 
 def drawn() -> list[bytes]:

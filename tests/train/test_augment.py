@@ -31,10 +31,10 @@ def changed(pixels: Pixels, options: Augmentation, seed: int = 0) -> Pixels:
 
 
 def test_nothing_asked_for_changes_nothing() -> None:
-    assert not Augmentation()
+    assert not Augmentation().augments
     for field in dataclasses.fields(Augmentation):
         some: dict[str, Any] = {field.name: 0.1}
-        assert Augmentation(**some)
+        assert Augmentation(**some).augments
     np.testing.assert_array_equal(changed(noise(), Augmentation()), noise())
 
 

@@ -96,7 +96,7 @@ def test_features_take_the_place_of_pixels(keras: object) -> None:
 
 
 def test_nothing_is_changed_unless_asked_for() -> None:
-    assert not batches().augmentation
+    assert not batches().augmentation.augments
     assert isinstance(batches().augmentation, Augmentation)
     assert {image.tobytes() for image in batches()[0].inputs} <= {x.tobytes() for x in pixels()}
 

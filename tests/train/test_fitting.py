@@ -171,7 +171,7 @@ def test_the_checkpoint_holds_one_best_epoch(tmp_path: Path) -> None:
 
 def stage(name: str, epochs: int, patience: int | None) -> Stage:
     options = CnnOptions(Path("data"), epochs=epochs, patience=patience)
-    return Stage(name, options, lambda: pytest.fail("must not be prepared"))
+    return Stage(name, options, lambda _: pytest.fail("must not be prepared"))
 
 
 @pytest.mark.parametrize(

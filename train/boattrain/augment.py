@@ -63,7 +63,8 @@ class Augmentation:
         """Whether the pixels change values."""
         return bool(self.brightness or self.contrast)
 
-    def __bool__(self) -> bool:
+    @property
+    def augments(self) -> bool:
         """Whether anything changes at all."""
         return bool(self.flip or self.moves or self.shades)
 

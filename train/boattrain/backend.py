@@ -23,6 +23,7 @@ def load_keras() -> ModuleType:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with native_chatter_hidden():
         import keras
-        import tensorflow  # noqa: F401 (keras would fail later, and less clearly)
+        import tensorflow
 
+    tensorflow.get_logger().setLevel("ERROR")  # it warns of compiling anew, which is our affair
     return keras  # type: ignore[no-any-return]

@@ -114,7 +114,7 @@ class Batches:
         generator = np.random.default_rng([self.seed, epoch, step])
         inputs = np.asarray(self.inputs[rows])
         targets = np.eye(len(self.class_weights), dtype=np.float32)[self.labels[rows]]
-        if self.augmentation:
+        if self.augmentation.augments:
             inputs = augment(inputs, self.augmentation, generator)
         if self.mixup:
             inputs, targets = mixup(inputs, targets, self.mixup, generator)

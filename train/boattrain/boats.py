@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,7 +133,7 @@ def _stages(model: Any, data: Data, options: BoatsOptions) -> Sequence[Stage]:
         return whole(model, data, options)
     half = dataclasses.replace(options, epochs=options.half_epochs)
 
-    def prepare() -> Part:
+    def prepare(_: Callable[[], None]) -> Part:
         train, valid = Halved(data.train.pixels), Halved(data.valid.pixels)
         small = _at_size(model, train.shape[1:])
         compile_for_training(small, half, data.train.labels)

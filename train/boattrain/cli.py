@@ -10,7 +10,7 @@ import typer
 from boatinfer.cli.options import from_fields
 from boatinfer.errors import RunInterruptedError
 from boattrain.config import Configured
-from boattrain.options import BoatsOptions, CnnOptions
+from boattrain.options import BoatsOptions, CnnOptions, ResnetOptions
 from boattrain.sweep_options import SweepOptions
 
 if TYPE_CHECKING:
@@ -59,6 +59,22 @@ def _boats(options: BoatsCommand) -> None:
     _tell(train_boats(options))
 
 
+@dataclass(frozen=True)
+class ResnetCommand(Configured, ResnetOptions):
+    """What ``boatinfer train resnet`` takes."""
+
+
+def _resnet(options: ResnetCommand) -> None:
+    """Train a new head on ResNet50, and with --unfreeze then more of it, end to end.
+
+    Without augmentation or mixup, what ResNet50 makes of each image is computed once and
+    kept; the epochs of the head then take seconds. Batch norms stay as they are.
+    """
+    from boattrain.training import train_resnet
+
+    _tell(train_resnet(options))
+
+
 def _tell(result: TrainingResult) -> None:
     fitted, metrics = result.fitted, result.evaluation.metrics
     typer.echo(result.evaluation.text())
@@ -102,4 +118,5 @@ def _sweep(options: SweepCommand) -> None:
 
 app.command("cnn")(from_fields(CnnCommand, _cnn))
 app.command("boats")(from_fields(BoatsCommand, _boats))
+app.command("resnet")(from_fields(ResnetCommand, _resnet))
 app.command("sweep")(from_fields(SweepCommand, _sweep))

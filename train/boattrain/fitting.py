@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,10 +20,11 @@ from boattrain.cache import Array
 from boattrain.checkpoint import Checkpoint, State
 from boattrain.history import Epoch, best_of
 from boattrain.losses import cross_entropy, learning_rate
+from boattrain.memory import enough_memory
 from boattrain.options import TrainOptions
 from boattrain.progress import TrainingProgress
 
-__all__ = ["Fitted", "Fitting", "Part", "Stage", "is_over", "predict"]
+__all__ = ["Fitted", "Fitting", "Part", "Stage", "is_over", "outputs_of", "predict"]
 
 
 class Part(NamedTuple):
@@ -46,12 +47,13 @@ class Stage(NamedTuple):
     Attributes:
         name: what is trained, such as ``whole``; no two stages share a name.
         options: how.
-        prepare: gives the `Part`, once the stages before are done.
+        prepare: gives the `Part`, once the stages before are done; is given a function to
+            call now and then in long work, which leaves it if a signal came.
     """
 
     name: str
     options: TrainOptions
-    prepare: Callable[[], Part]
+    prepare: Callable[[Callable[[], None]], Part]
 
 
 class Fitted(NamedTuple):
@@ -151,10 +153,20 @@ def predict(
         float32 [N, ...], its outputs.
     """
     outputs = []
-    for start in range(0, len(inputs), batch_size):
-        outputs.append(model.predict_on_batch(np.asarray(inputs[start : start + batch_size])))
+    for rows in outputs_of(model, inputs, batch_size):
+        outputs.append(rows)
         done()
     return np.concatenate(outputs)
+
+
+def outputs_of(model: Any, inputs: Rows, batch_size: int) -> Iterator[npt.NDArray[np.float32]]:
+    """Yields a network's outputs a batch at a time; arguments as `predict`."""
+    size = min(batch_size, len(inputs))
+    for start in range(0, len(inputs), size):
+        batch = np.asarray(inputs[start : start + size])
+        # Always the same shape: a new one would be compiled first.
+        filler = np.zeros((size - len(batch), *batch.shape[1:]), batch.dtype)
+        yield model.predict_on_batch(np.concatenate([batch, filler]))[: len(batch)]
 
 
 class _Loop:
@@ -169,7 +181,7 @@ class _Loop:
         self._progress = progress
         if state.best_weights:
             fitting.network.set_weights(state.best_weights)
-        self._part = stage.prepare()
+        self._part = stage.prepare(fitting.check)
         self._steps = self._part.train.steps
         self._average = Average(fitting.network.weights, stage.options.average)
         self._done = sum(epoch.stage == stage.name for epoch in state.history)
@@ -179,15 +191,16 @@ class _Loop:
     def run(self) -> None:
         """Fits what is left of the stage."""
         self._progress.begin(self._stage.name, self._done, self._steps)
-        self._part.model.fit(
-            self._part.train.dataset(self._done * self._steps),
-            steps_per_epoch=self._steps,
-            initial_epoch=self._done,
-            epochs=self._stage.options.epochs,
-            shuffle=False,
-            verbose=0,
-            callbacks=self._callbacks(),
-        )
+        with enough_memory(self._part.model, self._stage.options.batch_size):
+            self._part.model.fit(
+                self._part.train.dataset(self._done * self._steps),
+                steps_per_epoch=self._steps,
+                initial_epoch=self._done,
+                epochs=self._stage.options.epochs,
+                shuffle=False,
+                verbose=0,
+                callbacks=self._callbacks(),
+            )
 
     def _callbacks(self) -> list[Any]:
         callbacks = load_keras().callbacks

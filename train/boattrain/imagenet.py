@@ -16,7 +16,10 @@ import typer
 from boatinfer.errors import UsageError, first_line
 from boattrain.backend import load_keras
 
-__all__ = ["CLASS_INDEX", "NO_TOP", "TOP", "Published", "class_names", "fetch", "load_weights"]
+__all__ = ["CLASS_INDEX", "NO_TOP", "TOP", "Published", "class_names", "fetch", "resnet50"]
+
+#: Of ImageNet's pixels: red, green, blue.
+_MEAN = (123.68, 116.779, 103.939)
 
 _PLACE = "https://storage.googleapis.com/"
 
@@ -102,7 +105,7 @@ def fetch(file: Published, instead: str = "") -> Path:
     return file.path
 
 
-def load_weights(model: Any, path: Path, what: str) -> None:
+def _load_weights(model: Any, path: Path, what: str) -> None:
     """Loads weights into a model that they must fit.
 
     Args:
@@ -120,6 +123,35 @@ def load_weights(model: Any, path: Path, what: str) -> None:
             f"the weights {path} do not fit {what} ({first_line(error)}); give a file that "
             "was saved from the same layers."
         ) from error
+
+
+def resnet50(image: Any, weights: Path | None, *, top: bool) -> Any:
+    """Builds ResNet50 with its preprocessing.
+
+    That is Keras's ``resnet50.preprocess_input`` in two parts: a layer subtracts the mean, and
+    the first kernel takes RGB, because its channels, which are BGR, are turned around once.
+
+    Args:
+        image: Keras tensor [N, H, W, 3], RGB, 0 to 255.
+        weights: its file of weights; None leaves them to chance.
+        top: with its 1,000 classes; otherwise its output is the last map
+            [N, H/32, W/32, 2048].
+
+    Returns:
+        A Keras model whose layers have the names that Keras gives them.
+
+    Raises:
+        UsageError: the file does not hold the weights of this network.
+    """
+    keras = load_keras()
+    centred = keras.layers.Rescaling(1.0, offset=[-mean for mean in _MEAN])(image)
+    model = keras.applications.ResNet50(weights=None, include_top=top, input_tensor=centred)
+    if weights is not None:
+        what = "with its 1,000 classes" if top else "without its top"
+        _load_weights(model, weights, f"ResNet50 {what}")
+        kernel = model.get_layer("conv1_conv").kernel  # [rows, columns, BGR, filters]
+        kernel.assign(kernel[:, :, ::-1])
+    return model
 
 
 def class_names() -> list[str]:

@@ -26,7 +26,7 @@ FEATURES = "features"
 def whole(model: Any, data: Data, options: TrainOptions) -> Sequence[Stage]:
     """Trains all of a network, from pixels, in one stage."""
 
-    def prepare() -> Part:
+    def prepare(_: Callable[[], None]) -> Part:
         compile_for_training(model, options, data.train.labels)
         return Part(model, Batches.of(data.train.pixels, data, options), data.valid.pixels)
 

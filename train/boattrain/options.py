@@ -14,7 +14,7 @@ from boatinfer.errors import UsageError
 from boatinfer.options import Force
 from boattrain.augment import Augmentation, Brightness, Contrast, Flip, Rotate, Shift, Zoom
 
-__all__ = ["BoatsOptions", "CnnOptions", "TrainOptions"]
+__all__ = ["BoatsOptions", "CnnOptions", "ResnetOptions", "TrainOptions"]
 
 # Named, so that a network may give an option another default.
 Output = Annotated[
@@ -171,3 +171,33 @@ class BoatsOptions(TrainOptions):
     rotate: Rotate = 4.0
     brightness: Brightness = 0.12
     contrast: Contrast = 0.35
+
+
+@dataclass(frozen=True)
+class ResnetOptions(TrainOptions):
+    """Options of `boattrain.training.train_resnet`."""
+
+    output: Output = Path("boats-resnet.keras")
+    size: Size = "240x800"
+    weights: Annotated[
+        str,
+        typer.Option(
+            metavar="imagenet|none|FILE",
+            help="What ResNet50 begins with: its published weights, chance, or an HDF5 file.",
+        ),
+    ] = "imagenet"
+    pooling: Annotated[
+        Literal["flatten", "avg"],
+        typer.Option(help="Whether the head sees all of the last map, or its average."),
+    ] = "flatten"
+    unfreeze: Annotated[
+        str,
+        typer.Option(
+            metavar="N|all|none",
+            help="Train the last N layers, or all, end to end when the head is trained.",
+        ),
+    ] = "none"
+    unfreeze_epochs: Annotated[int, typer.Option(min=1, help="Epochs of that.")] = 10
+    unfreeze_rate: Annotated[
+        float, typer.Option(min=1e-9, help="Learning rate of that; the optimizer is sgd.")
+    ] = 1e-4

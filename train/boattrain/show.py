@@ -70,8 +70,8 @@ def show(options: ShowOptions) -> Batch:
     _require_place(options.output, options.data)
     files = _files(options)
     batch = _take(files, spec, options.rows * options.columns, options.seed)
-    if options.augment or options:
-        amounts: Augmentation = options or MODERATE
+    if options.augment or options.augments:
+        amounts: Augmentation = options if options.augments else MODERATE
         changed = augment(batch.pixels, amounts, np.random.default_rng(options.seed))
         batch = Batch(changed, batch.labels, batch.names)
     _draw(batch, options.columns, options.output)

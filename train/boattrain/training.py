@@ -25,14 +25,13 @@ from boattrain.config import to_toml
 from boattrain.data import TRAIN, VALID, Files, find_images, require_every_class
 from boattrain.evaluation import Evaluation
 from boattrain.fitting import Fitted, Fitting, predict
-from boattrain.memory import enough_memory
 from boattrain.networks import CNN, Network
-from boattrain.options import BoatsOptions, CnnOptions, TrainOptions
+from boattrain.options import BoatsOptions, CnnOptions, ResnetOptions, TrainOptions
 from boattrain.pixels import Data, Split, fingerprint, load_images
 from boattrain.saving import ModelFiles, Trained, describe, model_files, save
 from boattrain.splits import parse_share
 
-__all__ = ["TrainingResult", "train", "train_boats", "train_cnn"]
+__all__ = ["TrainingResult", "train", "train_boats", "train_cnn", "train_resnet"]
 
 #: Options that may change when a training is resumed.
 _FREE = {"cache", "config", "data", "epochs", "force", "output", "patience"} | {
@@ -64,6 +63,13 @@ def train_cnn(options: CnnOptions) -> TrainingResult:
 def train_boats(options: BoatsOptions) -> TrainingResult:
     """Trains the network of the built-in model; as `train`."""
     return train(options, BOATS, "train boats")
+
+
+def train_resnet(options: ResnetOptions) -> TrainingResult:
+    """Trains ResNet50 with a new head; as `train`."""
+    from boattrain.resnet import Resnet
+
+    return train(options, Resnet(options).network, "train resnet")
 
 
 def train(options: TrainOptions, network: Network, command: str) -> TrainingResult:
@@ -126,8 +132,7 @@ def fit(
     model = network.build(data.spec, len(data.classes))
     stages = network.stages(model, data, options)
     fitting = Fitting(model, data.valid.labels, options.best, checkpoint, stop)
-    with enough_memory(model, options.batch_size):
-        return model, fitting.run(stages, state)
+    return model, fitting.run(stages, state)
 
 
 def image_spec(size: str, smallest: int) -> ImageSpec:
