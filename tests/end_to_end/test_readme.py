@@ -186,7 +186,7 @@ def test_nearest_to_a_copy_is_its_original(followed: Followed) -> None:
 
 def test_python_prints_labels_and_counts(followed: Followed) -> None:
     labels, counts = _after(followed, "open_model").splitlines()
-    assert re.fullmatch(r"\['\w+'\] \(1, 16\) \(1, 50\)", labels)
+    assert re.fullmatch(r"\['\w+'\] \(1, 16\) \(1, 160\)", labels)
     found, classified, failed = map(int, counts.split())
     assert found == classified == len(list((followed.folder / "photos").rglob("*.jpg")))
     assert failed == 0
