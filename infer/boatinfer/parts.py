@@ -191,7 +191,7 @@ class Parts:
         rows twice, of which the later ones count; they are equal.
 
         Args:
-            index: what `index` gives now.
+            index: what `index` gives now; ``part`` and ``row`` do.
 
         Raises:
             OutputError: the disk is full, read-only, or gone, or a part is damaged.

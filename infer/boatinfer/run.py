@@ -144,12 +144,13 @@ class _Night:
         results, summary, options = self.results, self.summary, self.options
         before = results.parts.index()
         last_part = pc.max(before["part"]).as_py() or 0
-        agenda = self._classify(found, before)
+        noted = self._classify(found, before)
         card = self.model.card
         del self.model  # what follows needs its memory more
         index = results.parts.index(before)
-        rows = plan.current(agenda.found(), index)
-        summary.found = agenda.found().num_rows
+        rows = plan.current(noted, index)
+        index, summary.found = index.select(["part", "row"]), noted.num_rows
+        del before, noted  # the tables that follow need the room
         self._prove(rows, last_part)
         if self.stop.signal_number:
             raise RunInterruptedError(
@@ -213,7 +214,14 @@ class _Night:
             f"{source} holds no image files{chosen}; check the name, and that the disk is there."
         )
 
-    def _classify(self, found: Iterator[pa.Table], index: pa.Table) -> plan.Agenda:
+    def _remembered(self, index: pa.Table) -> tuple[plan.Agenda, Contents]:
+        """What this run may reuse of earlier ones, to be found by path and by content."""
+        options = self.options
+        known = plan.reusable(index, self.model.digest, self.wants_features, options.lenient)
+        known = known.slice(0, 0) if options.fresh else known
+        return plan.Agenda(known), Contents(self.results.parts, known)
+
+    def _classify(self, found: Iterator[pa.Table], index: pa.Table) -> pa.Table:
         """Classifies images and records them in parts; after a signal, those it has begun.
 
         Args:
@@ -221,12 +229,9 @@ class _Night:
             index: what the parts say.
 
         Returns:
-            What was found, and what of it was due.
+            `plan.Agenda.found`: what was found, and what of it was due.
         """
-        options = self.options
-        known = plan.reusable(index, self.model.digest, self.wants_features, options.lenient)
-        known = known.slice(0, 0) if options.fresh else known
-        agenda, contents = plan.Agenda(known), Contents(self.results.parts, known)
+        agenda, contents = self._remembered(index)
         started = written = time.monotonic()
         done = failed = 0
         pending: list[Row] = []
@@ -249,7 +254,7 @@ class _Night:
                 self._record(pending, contents)
         if done:
             self.summary.images_per_second = round(done / (time.monotonic() - started), 1)
-        return agenda
+        return agenda.found()
 
     @contextlib.contextmanager
     def _spread(
