@@ -22,6 +22,10 @@ class Process(NamedTuple):
     output: str
 
 
+#: As after an installation, Python may keep the bytecode of what it imports.
+_ENVIRONMENT = {key: os.environ[key] for key in os.environ if key != "PYTHONDONTWRITEBYTECODE"}
+
+
 def measure(command: Sequence[str]) -> Process:
     """Runs a command to its end.
 
@@ -30,7 +34,9 @@ def measure(command: Sequence[str]) -> Process:
     """
     with tempfile.TemporaryFile() as output:
         started = time.perf_counter()
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, env=_ENVIRONMENT
+        )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)

@@ -7,10 +7,7 @@ part has its name only once it is whole and on disk, so a killed run leaves noth
 
 from __future__ import annotations
 
-import collections
 import contextlib
-import functools
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,20 +21,13 @@ import pyarrow.parquet as pq
 import xxhash
 
 from boatinfer.errors import OutputError
-from boatinfer.files import replacing, writing
+from boatinfer.files import replacing
 from boatinfer.network import Floats
 
-__all__ = ["OK", "VECTORS", "Parts", "Row", "matrix"]
+__all__ = ["OK", "VECTORS", "WRITING", "Parts", "Row", "matrix", "number_of", "reading"]
 
 #: Status of a row whose image was classified; any other status is a failure reason.
 OK = "ok"
-
-#: Parts are merged when there are this many that are small or mostly out of date.
-MANY_PARTS = 64
-#: A part with fewer rows is small; merging makes parts of at least as many.
-FULL_PART = 65_536
-#: A part of more bytes in memory is full too.
-FULL_BYTES = 64 * 2**20
 
 _LIGHT = pa.schema(
     [
@@ -122,8 +112,8 @@ class Parts:
         Raises:
             OutputError: the disk is full, read-only, or gone.
         """
-        with self._writer() as sink:
-            pq.write_table(_table(rows, classes, model, run), sink, **_WRITING)
+        with self.writer() as sink:
+            pq.write_table(_table(rows, classes, model, run), sink, **WRITING)
 
     def index(self, before: pa.Table | None = None) -> pa.Table:
         """The last row of every path ever recorded, without its heavy columns.
@@ -142,12 +132,12 @@ class Parts:
             OutputError: a part is damaged.
         """
         before = _INDEX.empty_table() if before is None else before
-        files = {_number(part): part for part in self.files()}
+        files = {number_of(part): part for part in self.files()}
         known = pc.unique(before["part"])
         if not set(known.to_pylist()) <= set(files):
             before = before.filter(pc.is_in(before["part"], pa.array(files, pa.int32())))
-        last = pc.max(known).as_py() or 0
-        new = [self._light(part) for number, part in files.items() if number > last]
+        newest = pc.max(known).as_py() or 0
+        new = [self._light(part) for number, part in files.items() if number > newest]
         if not new:
             return before
         table = pa.concat_tables([before, *new]).unify_dictionaries().combine_chunks()
@@ -170,7 +160,7 @@ class Parts:
         Raises:
             OutputError: a part is damaged, or has gone since the index was read.
         """
-        files = {_number(file): file for file in self.files()}
+        files = {number_of(file): file for file in self.files()}
         parts, rows = index["part"].to_numpy(), index["row"].to_numpy()
         order = np.lexsort((rows, parts))
         numbers, starts = np.unique(parts[order], return_index=True)
@@ -184,43 +174,6 @@ class Parts:
             whole = np.array_equal(chosen, np.arange(table.num_rows))
             yield table if whole else table.take(pa.array(chosen))
 
-    def compact(self, index: pa.Table) -> None:
-        """Merges small and outdated parts when there are many, one part in memory at a time.
-
-        The merged part gets its name before the old ones go, so a crash in between leaves
-        rows twice, of which the later ones count; they are equal.
-
-        Args:
-            index: what `index` gives now; ``part`` and ``row`` do.
-
-        Raises:
-            OutputError: the disk is full, read-only, or gone, or a part is damaged.
-        """
-        worn = self._worn(index)
-        if len(worn) < MANY_PARTS:
-            return
-        schemas = {file: _reading(file, functools.partial(pq.read_schema, file)) for file in worn}
-        waiting = list(worn)
-        while waiting:
-            schema = schemas[waiting[0]]
-            alike = [file for file in waiting if schemas[file].equals(schema)]
-            self._merge(index, alike, schema)
-            waiting = [file for file in waiting if file not in alike]
-        with writing(self.folder):
-            for file in worn:
-                file.unlink()
-
-    def _worn(self, index: pa.Table) -> list[Path]:
-        """The parts that are small, or of which most is out of date."""
-        live = collections.Counter(index["part"].to_pylist())
-        worn = []
-        for file in self.files():
-            rows = _reading(file, functools.partial(pq.read_metadata, file)).num_rows
-            small = rows < FULL_PART and file.stat().st_size < FULL_BYTES / 2
-            if small or live[_number(file)] < rows / 2:
-                worn.append(file)
-        return worn
-
     def damage(self) -> Iterator[str]:
         """Reads every part in full and tells of each that is not as it was written."""
         for part in self.files():
@@ -231,47 +184,38 @@ class Parts:
                 yield f"the part {part} cannot be read: {error.strerror}."
 
     @contextlib.contextmanager
-    def _writer(self) -> Iterator[pa.BufferOutputStream]:
-        """Gives what to write a new part to; it is named by its number and its digest."""
+    def writer(self) -> Iterator[pa.BufferOutputStream]:
+        """Gives what to write a new part to; it gets its name, and is synced, at the end.
+
+        Raises:
+            OutputError: the disk is full, read-only, or gone.
+        """
         sink = pa.BufferOutputStream()
         yield sink
         content = sink.getvalue()
         files = self.files()
-        number = _number(files[-1]) + 1 if files else 1
+        number = number_of(files[-1]) + 1 if files else 1
         with replacing(self.folder / f"{number:06d}-{_digest(content)}.parquet") as path:
             path.write_bytes(content)
 
-    def _merge(self, index: pa.Table, files: Sequence[Path], schema: pa.Schema) -> None:
-        """Writes the live rows of parts of one schema as parts of about full size."""
-        parts = index["part"].to_numpy()
-        live = [index.filter(pa.array(parts == _number(file))) for file in files]
-        tables = (table for rows in live for table in self.read(rows, schema.names))
-        for first in tables:
-            with self._writer() as sink, pq.ParquetWriter(sink, schema, **_WRITING) as writer:
-                rows = size = 0
-                for table in itertools.chain([first], tables):
-                    writer.write_table(table)
-                    rows, size = rows + table.num_rows, size + table.nbytes
-                    if rows >= FULL_PART or size >= FULL_BYTES:
-                        break
-
     def _light(self, part: Path) -> pa.Table:
         file = _open(part)
-        table = _reading(part, lambda: file.read([*_LIGHT.names, "error"]))
-        light = _reading(part, lambda: table.select(_LIGHT.names).cast(_LIGHT))
-        error = _reading(part, lambda: table["error"])
+        table = reading(part, lambda: file.read([*_LIGHT.names, "error"]))
+        light = reading(part, lambda: table.select(_LIGHT.names).cast(_LIGHT))
+        error = reading(part, lambda: table["error"])
         count = table.num_rows
         columns = [
             *light.columns,
             error.is_valid(),
             pa.array(np.full(count, "features" in file.schema_arrow.names)),
-            pa.array(np.full(count, _number(part), np.int32)),
+            pa.array(np.full(count, number_of(part), np.int32)),
             pa.array(np.arange(count, dtype=np.int32)),
         ]
         return pa.table(columns, schema=_INDEX)
 
 
-def _number(part: Path) -> int:
+def number_of(part: Path) -> int:
+    """The number of a part, which its name begins with."""
     return int(part.name[:6])
 
 
@@ -289,7 +233,8 @@ def matrix(column: pa.ChunkedArray) -> Floats:
     return np.asarray(flat, dtype=np.float32).reshape(len(vectors), -1)
 
 
-_WRITING: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
+#: How parts are written.
+WRITING: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
 
 
 def _table(rows: Sequence[Row], classes: Sequence[str], model: str, run: str) -> pa.Table:
@@ -329,7 +274,7 @@ def _vectors(matrix: Floats, missing: npt.NDArray[np.bool_]) -> pa.Array:
 
 
 def _open(part: Path) -> pq.ParquetFile:
-    return _reading(part, lambda: pq.ParquetFile(part, page_checksum_verification=True))
+    return reading(part, lambda: pq.ParquetFile(part, page_checksum_verification=True))
 
 
 def _read(part: Path, columns: Sequence[str] | None) -> pa.Table:
@@ -337,10 +282,11 @@ def _read(part: Path, columns: Sequence[str] | None) -> pa.Table:
     file = _open(part)
     names = file.schema_arrow.names
     there = names if columns is None else [name for name in columns if name in names]
-    return _reading(part, lambda: file.read(there))
+    return reading(part, lambda: file.read(there))
 
 
-def _reading(part: Path, read: Callable[[], Any]) -> Any:
+def reading(part: Path, read: Callable[[], Any]) -> Any:
+    """Calls ``read``; what it raises about the part becomes an `OutputError`."""
     try:
         return read()
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:

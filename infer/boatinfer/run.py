@@ -21,6 +21,7 @@ import boatinfer
 from boatinfer import plan, predictions, report
 from boatinfer import svm as svms
 from boatinfer.batch import Classifier
+from boatinfer.compaction import compact
 from boatinfer.contents import Contents
 from boatinfer.engines import local
 from boatinfer.errors import (
@@ -172,7 +173,7 @@ class _Night:
         self._report(tables)
         results.write_summary(summary)
         with contextlib.suppress(OutputError):  # mere housekeeping; the next run tries again
-            results.parts.compact(index)
+            compact(results.parts, index, rows if self._looks_everywhere else None)
 
     @contextlib.contextmanager
     def told_if_failed(self) -> Iterator[None]:
@@ -191,6 +192,13 @@ class _Night:
     def wants_features(self) -> bool:
         """Whether rows need features: to keep them, or for the SVM."""
         return self.options.features or self.options.svm is not None
+
+    @property
+    def _looks_everywhere(self) -> bool:
+        """Whether an image that this run does not find has gone."""
+        options = self.options
+        narrowed = options.include or options.exclude or options.from_file or options.limit
+        return options.recursive and not narrowed
 
     def _files(self) -> Iterator[Found]:
         """Lists what the options choose, until a signal comes."""

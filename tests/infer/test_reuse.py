@@ -129,3 +129,24 @@ def test_a_strict_run_judges_again_what_a_lenient_one_let_pass(
     assert night(lenient=True).failed == 0
     assert night(lenient=True).reused == 13
     assert night(max_failures="1").failures == {"corrupt": 1}
+
+
+def test_an_image_that_soon_comes_back_is_remembered(
+    night: Callable[..., Summary],
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("boatinfer.compaction.MANY_PARTS", 1)
+    image, elsewhere = pictures / "red" / "000.jpg", tmp_path / "elsewhere.jpg"
+    night()
+    for nights_away, classified in [(1, 0), (3, 1)]:
+        image.rename(elsewhere)
+        for _ in range(nights_away):
+            assert counts(night()) == (11, 0, 11, 0)
+        elsewhere.rename(image)
+        assert counts(night()) == (12, classified, 12 - classified, 0)
+    for _ in range(3):  # what these do not look at has not gone
+        night(include=["blue/*"])
+        night(limit=2)
+    assert counts(night()) == (12, 0, 12, 0)

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from boatinfer import compaction as module
+from boatinfer.compaction import compact
+from boatinfer.parts import Parts
+from letters import CLASSES, everything, row
+
+writes = st.lists(
+    st.tuples(st.sampled_from("pqrstu"), st.integers(0, 8), st.booleans()), min_size=1, max_size=4
+)
+
+
+@settings(deadline=None)
+@given(st.lists(writes, min_size=1, max_size=12))
+def test_the_last_row_of_a_path_counts_before_and_after_merging(
+    tmp_path_factory: pytest.TempPathFactory, history: list[list[tuple[str, int, bool]]]
+) -> None:
+    parts = Parts(tmp_path_factory.mktemp("parts"))
+    wanted: dict[str, tuple[float, list[float] | None]] = {}
+    for number, batch in enumerate(history):
+        features = batch[0][2]
+        fresh = {path: value / 8 for path, value, _ in batch}
+        parts.append([row(p, v, features) for p, v in fresh.items()], CLASSES, "m", f"r{number}")
+        wanted |= {p: (v, [v, 2 * v] if features else None) for p, v in fresh.items()}
+    assert everything(parts) == wanted
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MANY_PARTS", 3)
+        patch.setattr(module, "FULL_PART", 3)
+        compact(parts, parts.index())
+    assert everything(parts) == wanted
+    parts.append([row("p", 0.5)], CLASSES, "m", "later")
+    assert everything(parts)["p"] == (0.5, None)
+
+
+def test_merging_makes_few_parts_of_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = Parts(tmp_path)
+    for number in range(module.MANY_PARTS - 1):
+        parts.append([row(f"p{number}", 0.25)], CLASSES, "m", "r")
+    compact(parts, parts.index())
+    assert len(parts.files()) == module.MANY_PARTS - 1
+    parts.append([row("last", 0.25)], CLASSES, "m", "r")
+    compact(parts, parts.index())
+    assert len(parts.files()) == 1
+    assert len(everything(parts)) == module.MANY_PARTS
+
+
+@pytest.mark.parametrize("crash", range(6))
+def test_a_crash_while_merging_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, crash: int
+) -> None:
+    monkeypatch.setattr(module, "MANY_PARTS", 2)
+    monkeypatch.setattr(module, "FULL_PART", 4)
+    steps = itertools.count()
+    parts = Parts(tmp_path)
+    for number in range(6):
+        parts.append([row(f"p{number}", 0.25), row("q", number / 8)], CLASSES, "m", "r")
+    wanted = everything(parts)
+    unlink = Path.unlink
+
+    def stop(self: Path, missing_ok: bool = False) -> None:
+        if self.suffix == ".parquet" and next(steps) == crash:
+            raise KeyboardInterrupt
+        unlink(self, missing_ok)
+
+    with monkeypatch.context() as crashing:
+        crashing.setattr(Path, "unlink", stop)
+        with pytest.raises(KeyboardInterrupt):
+            compact(parts, parts.index())
+    assert everything(parts) == wanted
+    compact(parts, parts.index())
+    assert everything(parts) == wanted
+    assert len(parts.files()) == 2
+
+
+def test_big_parts_stay_as_they_are_until_most_of_them_is_outdated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MANY_PARTS", 2)
+    monkeypatch.setattr(module, "FULL_PART", 4)
+    parts = Parts(tmp_path)
+    parts.append([row(f"p{i}", 0.25) for i in range(8)], CLASSES, "m", "r")
+    (big,) = parts.files()
+    for number in range(3):
+        parts.append([row(f"p{number}", 0.5)], CLASSES, "m", "r")
+    compact(parts, parts.index())
+    assert big in parts.files()
+    assert len(parts.files()) == 2
+    parts.append([row(f"p{i}", 0.75) for i in range(6)], CLASSES, "m", "r")
+    parts.append([row("p6", 0.75)], CLASSES, "m", "r")
+    compact(parts, parts.index())
+    assert big not in parts.files()
+    assert {value for value, _ in everything(parts).values()} == {0.25, 0.75}
+
+
+nights = st.lists(
+    st.tuples(st.sets(st.sampled_from("pqrst")), st.booleans()), min_size=1, max_size=8
+)
+
+
+@settings(deadline=None)
+@given(nights)
+def test_rows_of_images_that_have_gone_outlive_one_merge_and_no_more(
+    tmp_path_factory: pytest.TempPathFactory, history: list[tuple[set[str], bool]]
+) -> None:
+    parts = Parts(tmp_path_factory.mktemp("parts"))
+    gone: dict[str, bool] = {}  # of every row, whether it was gone at the last merge
+    for there, all_looked_for in history:
+        if new := there - set(gone):
+            parts.append([row(path, 0.5) for path in sorted(new)], CLASSES, "m", "r")
+            gone |= dict.fromkeys(new, False)
+        index = parts.index()
+        found = index.filter(pc.is_in(index["path"], pa.array(sorted(there), pa.string())))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "MANY_PARTS", 1)
+            compact(parts, index, found if all_looked_for else None)
+        if all_looked_for:
+            gone = {path: path not in there for path in gone if path in there or not gone[path]}
+        assert set(everything(parts)) == set(gone)
+        assert not list(parts.damage())
+
+
+def test_a_crash_brings_back_what_was_forgotten_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MANY_PARTS", 1)
+    parts = Parts(tmp_path)
+    parts.append([row("here", 0.5), row("gone", 0.25)], CLASSES, "m", "r")
+
+    def merge() -> None:
+        index = parts.index()
+        compact(parts, index, index.filter(pc.equal(index["path"], "here")))
+
+    merge()
+    with monkeypatch.context() as crashing:
+        crashing.setattr(Path, "unlink", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            merge()
+    assert set(everything(parts)) == {"here", "gone"}
+    merge()
+    assert set(everything(parts)) == {"here"}
