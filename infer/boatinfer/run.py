@@ -46,8 +46,8 @@ __all__ = ["Progress", "run"]
 PART_ROWS = 1024
 PART_SECONDS = 30.0
 
-#: Chunks of files that the listing may be ahead: a million files.
-LISTED_AHEAD = 256
+#: Chunks of files that the listing may be ahead: a quarter of a million files.
+LISTED_AHEAD = 64
 
 #: Pixels that make a batch of default size, up to 32 images.
 _BATCH_PIXELS = 1_000_000

@@ -65,8 +65,9 @@ def test_run_prints_what_it_did(
     assert "        4  red\n" in done.out
     assert "        1  failed: not_an_image\n" in done.out
     assert str(tmp_path / "out" / "report.html") in done.out
-    too_many = boatinfer(*options)
+    too_many = boatinfer(*options, "--no-report")
     assert too_many.code == 3
+    assert "report.html" not in too_many.out
     assert "1 of 13 images failed, more than --max-failures 5% allows" in too_many.err
 
 

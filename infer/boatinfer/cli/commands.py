@@ -44,7 +44,7 @@ def run(command: RunCommand) -> None:
     if command.json:
         typer.echo((command.results_folder / "run.json").read_text(encoding="utf-8"), nl=False)
     elif not command.quiet:
-        _print_summary(summary, command.results_folder)
+        _print_summary(summary, command)
     if summary.exit_code == TOO_MANY_FAILURES:
         typer.echo(
             f"boatinfer: {summary.failed:,} of {summary.found:,} images failed, more than "
@@ -55,7 +55,7 @@ def run(command: RunCommand) -> None:
     raise typer.Exit(summary.exit_code or 0)
 
 
-def _print_summary(summary: Summary, out: Path) -> None:
+def _print_summary(summary: Summary, command: RunCommand) -> None:
     rate = f", {summary.images_per_second:,.0f} a second" if summary.classified >= 100 else ""
     typer.echo(
         f"{summary.found:,} images found = {summary.classified:,} classified "
@@ -66,7 +66,9 @@ def _print_summary(summary: Summary, out: Path) -> None:
         typer.echo(f"{count:>9,}  {label}")
     for reason, count in summary.failures.items():
         typer.echo(f"{count:>9,}  failed: {reason}")
-    typer.echo(f"predictions: {out / 'predictions.csv'}\nreport:      {out / 'report.html'}")
+    typer.echo(f"predictions: {command.results_folder / 'predictions.csv'}")
+    if command.report:
+        typer.echo(f"report:      {command.results_folder / 'report.html'}")
 
 
 def classify(
