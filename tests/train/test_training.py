@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +22,7 @@ from boattrain import saving
 from boattrain.evaluation import Evaluation
 from boattrain.fitting import Fitted
 from boattrain.history import Epoch, best_of
+from boattrain.progress import TrainingProgress
 from boattrain.saving import model_files, save
 from support import COUNTS, Command, Trained
 
@@ -231,3 +234,42 @@ def test_the_model_gets_its_name_last(
 
     assert renamed[-1] == files.model
     assert set(files) == set(tmp_path.iterdir())
+
+
+def test_ctrl_c_keeps_the_best_epoch_and_resume_goes_on(
+    trained: Trained,
+    history: list[Epoch],
+    boatinfer: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The data and options are those of the undisturbed training."""
+    output = tmp_path / "stopped.keras"
+    command = ["train", "cnn", "--config", trained.output.with_suffix(".train.toml"), "-o", output]
+    end_epoch = TrainingProgress.end_epoch
+
+    def interrupt(self: TrainingProgress, epoch: Epoch, best: Epoch) -> None:
+        end_epoch(self, epoch, best)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingProgress, "end_epoch", interrupt)
+        stopped = boatinfer(*command)
+
+    assert stopped.code == 130
+    last = stopped.err.splitlines()[-1]
+    assert last.startswith("boatinfer: interrupted after epoch 1; ")
+    assert str(output) in last
+    assert "--resume" in last
+    assert all(path.exists() for path in model_files(output, force=True))
+    assert json.loads(output.with_suffix(".report.json").read_text())["interrupted"]
+    assert output.with_suffix(".checkpoint").is_dir()
+
+    anew = boatinfer(*command)
+    assert (anew.code, "exists already" in anew.err) == (2, True)
+    resumed = boatinfer(*command, "--resume")
+
+    assert resumed.code == 0, resumed.err
+    written = output.with_suffix(".history.csv").read_text()
+    assert written == trained.output.with_suffix(".history.csv").read_text()
+    assert not output.with_suffix(".checkpoint").exists()

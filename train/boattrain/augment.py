@@ -16,29 +16,63 @@ from PIL import Image
 
 from boatinfer.images import Pixels
 
-__all__ = ["Augmentation", "augment", "mixup"]
+__all__ = ["AUGMENTATION", "Augmentation", "augment", "mixup"]
 
 Reals = npt.NDArray[np.float64]
 
 
+AUGMENTATION = "Augmentation of training images"
+
 # Named, so that a network may give one another default.
 Flip = Annotated[
-    bool, typer.Option("--flip/--no-flip", help="Mirror half of the images, left to right.")
+    bool,
+    typer.Option(
+        "--flip/--no-flip",
+        help="Mirror half of the images, left to right.",
+        rich_help_panel=AUGMENTATION,
+    ),
 ]
 Shift = Annotated[
     float,
-    typer.Option(min=0, max=0.5, help="Move by up to this part of height and width."),
+    typer.Option(
+        min=0,
+        max=0.5,
+        help="Move by up to this part of height and width.",
+        rich_help_panel=AUGMENTATION,
+    ),
 ]
-Zoom = Annotated[float, typer.Option(min=0, max=0.9, help="Enlarge or shrink by up to this part.")]
+Zoom = Annotated[
+    float,
+    typer.Option(
+        min=0, max=0.9, help="Enlarge or shrink by up to this part.", rich_help_panel=AUGMENTATION
+    ),
+]
 Rotate = Annotated[
-    float, typer.Option(min=0, max=180, help="Turn by up to this many degrees, either way.")
+    float,
+    typer.Option(
+        min=0,
+        max=180,
+        help="Turn by up to this many degrees, either way.",
+        rich_help_panel=AUGMENTATION,
+    ),
 ]
 Brightness = Annotated[
     float,
-    typer.Option(min=0, max=1, help="Lighten or darken by up to this part of the range."),
+    typer.Option(
+        min=0,
+        max=1,
+        help="Lighten or darken by up to this part of the range.",
+        rich_help_panel=AUGMENTATION,
+    ),
 ]
 Contrast = Annotated[
-    float, typer.Option(min=0, max=1, help="Raise or lower the contrast by up to this part.")
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Raise or lower the contrast by up to this part.",
+        rich_help_panel=AUGMENTATION,
+    ),
 ]
 
 

@@ -12,9 +12,20 @@ import typer
 
 from boatinfer.errors import UsageError
 from boatinfer.options import Force
-from boattrain.augment import Augmentation, Brightness, Contrast, Flip, Rotate, Shift, Zoom
+from boattrain.augment import (
+    AUGMENTATION,
+    Augmentation,
+    Brightness,
+    Contrast,
+    Flip,
+    Rotate,
+    Shift,
+    Zoom,
+)
 
 __all__ = ["BoatsOptions", "CnnOptions", "ResnetOptions", "TrainOptions"]
+
+_LEARNING = "How it learns"
 
 # Named, so that a network may give an option another default.
 Output = Annotated[
@@ -23,29 +34,62 @@ Output = Annotated[
 Size = Annotated[str, typer.Option(metavar="HEIGHTxWIDTH", help="The network's input, pixels.")]
 Optimizer = Annotated[
     Literal["adam", "adamw", "sgd"],
-    typer.Option(help="What moves the weights; sgd has a momentum of 0.9."),
+    typer.Option(
+        help="What moves the weights; sgd has a momentum of 0.9.", rich_help_panel=_LEARNING
+    ),
 ]
-Rate = Annotated[float, typer.Option(min=1e-9, help="How far, at the most.")]
+Rate = Annotated[
+    float, typer.Option(min=1e-9, help="How far, at the most.", rich_help_panel=_LEARNING)
+]
 Schedule = Annotated[
     Literal["constant", "cosine"],
-    typer.Option(help="Whether the rate stays, or falls to nothing along a cosine."),
+    typer.Option(
+        help="Whether the rate stays, or falls to nothing along a cosine.",
+        rich_help_panel=_LEARNING,
+    ),
 ]
-Warmup = Annotated[float, typer.Option(min=0, help="Epochs in which the rate rises from nothing.")]
-Decay = Annotated[float, typer.Option(min=0, help="Decay of adamw; biases and norms are spared.")]
+Warmup = Annotated[
+    float,
+    typer.Option(
+        min=0, help="Epochs in which the rate rises from nothing.", rich_help_panel=_LEARNING
+    ),
+]
+Decay = Annotated[
+    float,
+    typer.Option(
+        min=0, help="Decay of adamw; biases and norms are spared.", rich_help_panel=_LEARNING
+    ),
+]
 Smoothing = Annotated[
-    float, typer.Option(min=0, max=0.9, help="Part of a target that all classes share.")
+    float,
+    typer.Option(
+        min=0, max=0.9, help="Part of a target that all classes share.", rich_help_panel=_LEARNING
+    ),
 ]
 Oversampling = Annotated[
     float,
-    typer.Option(min=0, max=1, help="Show rare classes more often; 1 shows all classes as often."),
+    typer.Option(
+        min=0,
+        max=1,
+        help="Show rare classes more often; 1 shows all classes as often.",
+        rich_help_panel=_LEARNING,
+    ),
 ]
 Average = Annotated[
     float,
-    typer.Option(min=0, max=0.99999, help="Keep a moving average of the weights, with this decay."),
+    typer.Option(
+        min=0,
+        max=0.99999,
+        help="Keep a moving average of the weights, with this decay.",
+        rich_help_panel=_LEARNING,
+    ),
 ]
 Best = Annotated[
     Literal["accuracy", "macro-f1", "loss", "last"],
-    typer.Option(help="What, on valid, makes an epoch the best; last chooses by nothing."),
+    typer.Option(
+        help="What, on valid, makes an epoch the best; last chooses by nothing.",
+        rich_help_panel=_LEARNING,
+    ),
 ]
 Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training images.")]
 
@@ -73,17 +117,27 @@ class _Recipe:
     label_smoothing: Smoothing = 0.0
     class_weights: Annotated[
         Literal["none", "balanced"],
-        typer.Option(help="balanced: a rare class's images count more, each class the same."),
+        typer.Option(
+            help="balanced: a rare class's images count more, each class the same.",
+            rich_help_panel=_LEARNING,
+        ),
     ] = "none"
     oversampling: Oversampling = 0.0
     logit_adjustment: Annotated[
         float,
-        typer.Option(min=0, help="Handicap of common classes in the loss; 1 aims at macro-F1."),
+        typer.Option(
+            min=0,
+            help="Handicap of common classes in the loss; 1 aims at macro-F1.",
+            rich_help_panel=_LEARNING,
+        ),
     ] = 0.0
     average: Average = 0.0
     best: Best = "accuracy"
     patience: Annotated[
-        int | None, typer.Option(min=1, help="Stop after so many epochs without a better one.")
+        int | None,
+        typer.Option(
+            min=1, help="Stop after so many epochs without a better one.", rich_help_panel=_LEARNING
+        ),
     ] = None
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the training that was interrupted.")
@@ -107,7 +161,10 @@ class _Recipe:
         Path | None, typer.Option(metavar="DIR", help="Write TensorBoard's log of figures.")
     ] = None
     mixup: Annotated[
-        float, typer.Option(min=0, max=10, help="Blend images in pairs; 0.2 is usual.")
+        float,
+        typer.Option(
+            min=0, max=10, help="Blend images in pairs; 0.2 is usual.", rich_help_panel=AUGMENTATION
+        ),
     ] = 0.0
 
 
