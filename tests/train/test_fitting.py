@@ -161,8 +161,15 @@ def test_resuming_what_is_not_there_or_not_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("eagerly")
-def test_the_checkpoint_holds_one_best_epoch(tmp_path: Path) -> None:
-    _, fitted = run(tmp_path, epochs=3)
+def test_the_checkpoint_holds_one_best_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fitting, "SAVE_SECONDS", 0)
+    run(tmp_path, epochs=1, best="last", seed=1)  # of a training that was given up
+    model, fitted = run(tmp_path, epochs=3)
+    with np.load(tmp_path / "x.checkpoint" / f"best-{fitted.best.epoch}.npz") as arrays:
+        weights = [arrays[name] for name in arrays.files]
+    assert all(map(np.array_equal, weights, model.get_weights()))
     assert sorted(path.name for path in (tmp_path / "x.checkpoint").iterdir()) == [
         f"best-{fitted.best.epoch}.npz",
         "last.npz",

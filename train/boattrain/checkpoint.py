@@ -79,6 +79,8 @@ class Checkpoint:
     def save(self, state: State, best: int) -> None:
         """Writes the state after an epoch; at every moment the folder holds a whole one.
 
+        After the first epoch of a training nothing is left of an earlier one.
+
         Args:
             state: what `load` shall give.
             best: number of the best epoch.
@@ -86,9 +88,11 @@ class Checkpoint:
         Raises:
             OutputError: it cannot be written.
         """
+        if len(state.history) == 1:
+            self.clear()
         with writing(self.folder):
             self.folder.mkdir(exist_ok=True)
-        if state.history[-1].epoch == best:
+        if not self._best(best).exists():
             _write(self._best(best), state.best_weights)
         groups = [getattr(state, name) for name in _GROUPS]
         counts = dict(zip(_GROUPS, map(len, groups), strict=True))

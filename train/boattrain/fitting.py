@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -25,6 +26,9 @@ from boattrain.options import TrainOptions
 from boattrain.progress import TrainingProgress
 
 __all__ = ["Fitted", "Fitting", "Part", "Stage", "is_over", "outputs_of", "predict"]
+
+#: Time between two checkpoints.
+SAVE_SECONDS = 30.0
 
 
 class Part(NamedTuple):
@@ -78,8 +82,8 @@ class _Interrupted(Exception):  # noqa: N818 (it is no error)
 class Fitting:
     """Fits a network and leaves it with the weights of its best epoch.
 
-    Each epoch is written to the checkpoint. A signal ends the fitting after the batch; the
-    unfinished epoch is lost.
+    Epochs are written to the checkpoint, one in half a minute at the most. A signal ends the
+    fitting after the batch; the unfinished epoch is lost.
 
     Attributes:
         network: the whole Keras model.
@@ -118,6 +122,7 @@ class Fitting:
                     "interrupted before the first epoch was done; nothing was written.",
                     self.stop.signal_number,
                 ) from None
+            self.checkpoint.save(state, best_of(state.history, self.best_by).epoch)
         self.network.set_weights(state.best_weights)
         best = best_of(state.history, self.best_by)
         return Fitted(state.history, best, self.stop.signal_number)
@@ -185,6 +190,7 @@ class _Loop:
         self._steps = self._part.train.steps
         self._average = Average(fitting.network.weights, stage.options.average)
         self._done = sum(epoch.stage == stage.name for epoch in state.history)
+        self._saved = -math.inf
         if self._done:
             self._restore()
 
@@ -236,12 +242,18 @@ class _Loop:
         state.network = _values(self._fitting.network.variables)
         state.optimizer = _values(self._part.model.optimizer.variables)
         state.average = self._average.state
-        self._fitting.checkpoint.save(state, best.epoch)
+        self._save(best)
         self._progress.end_epoch(state.history[-1], best)
         figures = state.history[-1]._asdict()
         logs |= {name: figures[name] for name in figures if name.startswith("val_")}
         if is_over(self._stage, state.history, self._fitting.best_by):
             self._part.model.stop_training = True
+
+    def _save(self, best: Epoch) -> None:
+        """Writes the checkpoint, unless that was done just now: it may be large."""
+        if time.monotonic() - self._saved >= SAVE_SECONDS:
+            self._fitting.checkpoint.save(self._state, best.epoch)
+            self._saved = time.monotonic()
 
     def _measure(self, logs: dict[str, float]) -> Epoch:
         truth, model = self._fitting.truth, self._part.model
