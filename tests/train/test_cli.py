@@ -127,6 +127,26 @@ def test_size_that_cannot_be_used(
     assert message in outcome.err
 
 
+def test_resuming_without_a_checkpoint_is_refused_before_any_work(
+    data: Path, tmp_path: Path, boatinfer: Command
+) -> None:
+    outcome = boatinfer("train", "cnn", data, "-o", tmp_path / "model.keras", "--resume")
+
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"boatinfer: --resume: {tmp_path / 'model.checkpoint'} holds no ")
+    assert outcome.err.count("\n") == 1
+
+
+def test_tensorboard_that_is_not_installed(
+    data: Path, tmp_path: Path, boatinfer: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    outcome = boatinfer("train", "cnn", data, "-o", tmp_path / "m.keras", "--tensorboard", tmp_path)
+
+    assert outcome.code == 2
+    assert "--tensorboard needs tensorboard, which is not installed" in outcome.err
+
+
 def test_a_share_of_valid_that_is_none(data: Path, boatinfer: Command) -> None:
     outcome = boatinfer("train", "cnn", flat(data), "--valid", "ten")
 

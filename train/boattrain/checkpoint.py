@@ -102,17 +102,25 @@ class Checkpoint:
             if path != self._best(best):
                 path.unlink(missing_ok=True)
 
-    def load(self) -> State:
-        """Reads the state that the next epoch begins with.
+    def require(self) -> None:
+        """Refuses to resume what is not there, before any long work.
 
         Raises:
-            UsageError: there is none, or it is of another training.
+            UsageError: there is no checkpoint.
         """
         if not self.exists:
             raise UsageError(
                 f"--resume: {self.folder} holds no interrupted training; leave --resume out to "
                 "begin one."
             )
+
+    def load(self) -> State:
+        """Reads the state that the next epoch begins with.
+
+        Raises:
+            UsageError: there is none, or it is of another training.
+        """
+        self.require()
         try:
             encoded, *arrays = _read(self._last)
             meta = msgspec.json.decode(encoded.tobytes(), type=_Meta)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import importlib.util
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -94,6 +96,8 @@ def train(options: TrainOptions, network: Network, command: str) -> TrainingResu
     """
     spec = image_spec(options.size, network.smallest)
     files = model_files(options.output, options.force or options.resume)
+    if options.resume:
+        Checkpoint(_checkpoint_folder(files), {}).require()
     found = find_images(options.data, parse_share(options.valid, "--valid"))
     _load_libraries(options)
     with stop_on_signals() as stop:
@@ -195,8 +199,8 @@ def _load(name: str, files: Files, options: TrainOptions, spec: ImageSpec, stop:
 
 def _load_libraries(options: TrainOptions) -> None:
     """Loads what only the end needs too, so that a missing library costs nobody a training."""
-    import tomli_w  # noqa: F401
-
+    for library in ("matplotlib.figure", "platformdirs", "psutil", "tomli_w"):
+        importlib.import_module(library)
     load_keras()
     if options.tensorboard is not None and importlib.util.find_spec("tensorboard") is None:
         raise UsageError(
@@ -208,7 +212,7 @@ def _load_libraries(options: TrainOptions) -> None:
 def _checkpoint(files: ModelFiles, options: TrainOptions, data: Data) -> Checkpoint:
     settings = {k: v for k, v in dataclasses.asdict(options).items() if k not in _FREE}
     settings["data"] = fingerprint(data.train, data.valid)
-    checkpoint = Checkpoint(files.model.with_suffix(".checkpoint"), settings)
+    checkpoint = Checkpoint(_checkpoint_folder(files), settings)
     if checkpoint.exists and not options.resume:
         typer.echo(
             f"{checkpoint.folder} holds an interrupted training, which --resume would continue; "
@@ -216,6 +220,10 @@ def _checkpoint(files: ModelFiles, options: TrainOptions, data: Data) -> Checkpo
             err=True,
         )
     return checkpoint
+
+
+def _checkpoint_folder(files: ModelFiles) -> Path:
+    return files.model.with_suffix(".checkpoint")
 
 
 def _golden_images(valid: Split, spec: ImageSpec) -> list[bytes]:
