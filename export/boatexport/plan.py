@@ -15,7 +15,9 @@ from boattrain.data import Files
 __all__ = ["CALIBRATION_IMAGES", "Plan", "plan"]
 
 #: Images that the ranges of int8 are calibrated on, and as many to choose the best ranges by.
-CALIBRATION_IMAGES = 100
+#: Large ones have so many places each that fewer do: this many pixels in all, at least a third.
+CALIBRATION_IMAGES = 96
+_CALIBRATION_PIXELS = 2**22
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,9 @@ def plan(
         assert given is not None
         return Plan(precision, given, given, max_drop)
     whole = labelled.find(calibrate, card.classes, "--calibrate")
-    chosen = labelled.spread_out(whole, 2 * CALIBRATION_IMAGES)
+    most = _CALIBRATION_PIXELS // (card.image.height * card.image.width)
+    count = max(CALIBRATION_IMAGES // 3, min(CALIBRATION_IMAGES, most))
+    chosen = labelled.spread_out(whole, 2 * count)
     if given is None:
         taken = set(chosen.paths)
         rest = whole.where([path not in taken for path in whole.paths])

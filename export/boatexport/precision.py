@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -13,7 +12,7 @@ import onnx
 
 from boatexport import labelled
 from boatexport.comparison import Runner, compare, divergence
-from boatexport.convert import describe
+from boatexport.convert import IR_VERSION, OPSET, describe
 from boatexport.graphs import sort_nodes
 from boatexport.int8 import Quantised, quantise
 from boatexport.options import QuantizeOptions
@@ -35,9 +34,6 @@ Show = Callable[[Conversion], None]
 
 #: Pixels in a batch, and the most images.
 _BATCH_PIXELS, _MOST_IN_BATCH = 2**20, 32
-
-#: The oldest opset with scales for each channel.
-_OLDEST_OPSET = 13
 
 
 @dataclass(frozen=True)
@@ -103,7 +99,7 @@ def convert_precision(
     """
     card, path = model.card, model.path
     try:
-        graph = _modern(onnx.load_model_from_string(content), path)
+        graph = _modern(onnx.load_model_from_string(content))
         if planned.precision == "int8":
             found = _to_int8(graph, model, planned, say)
             graph, calibration, kept = found.model, found.calibration, found.kept
@@ -197,11 +193,12 @@ def _to_float16(graph: onnx.ModelProto) -> onnx.ModelProto:
     return half
 
 
-def _modern(graph: onnx.ModelProto, path: Path) -> onnx.ModelProto:
-    """Tidies a graph, and lifts it to the opset that 8 bits need."""
+def _modern(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Tidies a graph, and lifts it to the opset that has scales for each channel."""
     opset = next(o.version for o in graph.opset_import if o.domain in {"", "ai.onnx"})
-    if opset < _OLDEST_OPSET:
-        graph = onnx.version_converter.convert_version(graph, _OLDEST_OPSET)
+    if opset < OPSET:
+        graph = onnx.version_converter.convert_version(graph, OPSET)
+        graph.ir_version = max(graph.ir_version, IR_VERSION)
     return tidy(graph)
 
 
