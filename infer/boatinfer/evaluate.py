@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from boatinfer import metrics
+from boatinfer import abstention, metrics
 from boatinfer.errors import OutputError, UsageError
 from boatinfer.evaluation import Confidence, Evaluation
 from boatinfer.metrics import Labels
@@ -39,6 +39,7 @@ class Evaluated:
         svm: the SVM's, of all images with a label; None where the run had no SVM.
         unknown: labels that the network does not know, and how many images have them.
         unlabelled: how many classified images have no label.
+        target_accuracy: for which accuracy to find a threshold; None for none.
     """
 
     run: Summary
@@ -46,6 +47,22 @@ class Evaluated:
     svm: Evaluation | None
     unknown: dict[str, int]
     unlabelled: int
+    target_accuracy: float | None = None
+
+    @property
+    def threshold(self) -> abstention.Threshold | None:
+        """The confidence from which on the target accuracy is shown; None if it is nowhere."""
+        if self.target_accuracy is None or self.network is None:
+            return None
+        network = self.network
+        return abstention.find(network.risk_coverage, len(network.truth), self.target_accuracy)
+
+    @property
+    def kept(self) -> abstention.Threshold | None:
+        """What the run itself did not leave to people; None if it was to leave nothing."""
+        if self.run.min_confidence is None or self.network is None:
+            return None
+        return self.network.above(self.run.min_confidence)
 
     @property
     def left_out(self) -> list[str]:
@@ -78,6 +95,8 @@ class Evaluated:
             "unlabelled": self.unlabelled,
             "unknown": self.unknown,
             "absent": self.network.absent if self.network else [],
+            "kept": self.kept and self.kept._asdict(),
+            "threshold": self.threshold and self.threshold._asdict(),
             "network": self.network and self.network.document(),
             "svm": self.svm and self.svm.document(),
         }
@@ -92,7 +111,18 @@ class Evaluated:
         if self.svm:
             blocks += [self.svm.text(" (SVM)")] if not self.network else []
             blocks.append("\n".join(["Network and SVM, with 95 % intervals", *self._both()]))
-        return "\n\n".join([*blocks, *(["\n".join(self.left_out)] if self.left_out else [])])
+        last = [*self._abstention(), *self.left_out]
+        return "\n\n".join([*blocks, *(["\n".join(last)] if last else [])])
+
+    def _abstention(self) -> list[str]:
+        said = []
+        if self.kept:
+            said.append(abstention.outcome(self.kept))
+        if self.target_accuracy is not None and self.network:
+            said.append(
+                abstention.advice(self.threshold, len(self.network.truth), self.target_accuracy)
+            )
+        return said
 
     def _both(self) -> list[str]:
         rows: list[tuple[object, ...]] = [("", "images", "accuracy", "", "macro-F1", "")]
@@ -139,6 +169,7 @@ def evaluate(options: EvaluateOptions) -> Evaluated:
         svm=svm,
         unknown={count["values"]: count["counts"] for count in unknown},
         unlabelled=truth.null_count,
+        target_accuracy=options.target_accuracy,
     )
 
 

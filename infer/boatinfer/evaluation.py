@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from boatinfer import metrics
+from boatinfer.abstention import Threshold
 from boatinfer.metrics import ClassScores, Intervals, Labels
 from boatinfer.text import printable, table
 
@@ -97,6 +98,27 @@ class Evaluation:
         there = self.confusion.sum(axis=1)
         return [name for name, count in zip(self.classes, there, strict=True) if not count]
 
+    @cached_property
+    def risk_coverage(self) -> metrics.RiskCoverage:
+        """Accuracy and share of what is at least as confident as each threshold.
+
+        Raises:
+            ValueError: of an SVM, which has no confidence.
+        """
+        return metrics.risk_coverage(self.right, self._sure.confidence)
+
+    def above(self, threshold: float) -> Threshold:
+        """What is at least as confident as a threshold, and how much of it is right."""
+        kept = self._sure.confidence >= threshold
+        counts = int(kept.sum()), int(self.right[kept].sum()), len(kept)
+        return Threshold(threshold, None, *counts)
+
+    @property
+    def _sure(self) -> Confidence:
+        if self.sure is None:
+            raise ValueError("an SVM's scores are no confidence")
+        return self.sure
+
     def confused(self) -> Iterator[tuple[str, str, list[str]]]:
         """The most confused pairs: true class, predicted class, and all such images."""
         wrong = self.confusion - np.diag(self.confusion.diagonal())
@@ -151,7 +173,7 @@ class Evaluation:
     def _by_confidence(self, sure: Confidence) -> dict[str, Any]:
         bins = metrics.calibration(self.right, sure.confidence)
         edges = np.linspace(0, 1, len(bins.images) + 1)
-        curve = metrics.risk_coverage(self.right, sure.confidence)
+        curve = self.risk_coverage
         places = np.unique([curve.at(share) for share in np.linspace(0, 1, _POINTS)])
         return {
             "top_k": self._top(sure),
@@ -260,7 +282,7 @@ class Evaluation:
                     (span, of["images"], f"{of['confidence']:.1%}", f"{of['accuracy']:.1%}")
                 )
         yield ["Calibration: how often it is right when it is so sure", *table(rows)]
-        curve = metrics.risk_coverage(self.right, sure.confidence)
+        curve = self.risk_coverage
         rows = [("left to people", "confidence below", "accuracy of the rest")]
         for place in dict.fromkeys(curve.at(share) for share in _COVERAGES):
             left = f"{1 - curve.coverage[place]:.1%}"

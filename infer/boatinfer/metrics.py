@@ -27,6 +27,7 @@ __all__ = [
     "ranks",
     "risk_coverage",
     "scores",
+    "wilson",
 ]
 
 Labels = npt.NDArray[np.int64]
@@ -203,6 +204,31 @@ def class_scores(confusion: Labels) -> ClassScores:
 def _scores(right: Counts, true: Counts, predicted: Counts) -> ClassScores:
     with np.errstate(invalid="ignore"):  # 0 / 0: nothing is known
         return ClassScores(right / predicted, right / true, 2 * right / (true + predicted))
+
+
+def wilson(right: Counts, of: Counts, level: float = 0.95) -> npt.NDArray[np.float64]:
+    """Confidence intervals of shares: of 0 of 22 it is 0 to 0.15, where a bootstrap says 0 to 0.
+
+    Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
+
+    Args:
+        right: [N], how many.
+        of: [N], of how many; may be 0.
+        level: probability that an interval holds the true share.
+
+    Returns:
+        float64 [2, N], lower and upper ends; NaN for a share of nothing.
+    """
+    from scipy.special import ndtri
+
+    z = ndtri((1 + level) / 2)
+    with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0: nothing is known
+        share, spread = right / of, z * z / of
+        middle = share + spread / 2
+        half = np.sqrt(spread * (share * (1 - share) + spread / 4))
+        ends = np.stack([middle - half, middle + half]) / (1 + spread)
+    ends[0, np.equal(right, 0)], ends[1, np.equal(right, of)] = 0, 1  # without rounding errors
+    return np.where(np.equal(of, 0), np.nan, ends)
 
 
 class Intervals(NamedTuple):

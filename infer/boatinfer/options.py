@@ -76,6 +76,29 @@ class RunOptions:
     top: Annotated[
         int, typer.Option(min=1, max=10, help="How many classes to name for each image.")
     ] = 2
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Label an image 'unsure' if the network is less confident, and list "
+            "it in review.csv.",
+        ),
+    ] = None
+    target_accuracy: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="The same, with the confidence from which on an --evaluation shows this accuracy.",
+        ),
+    ] = None
+    evaluation: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="What 'boatinfer evaluate --json' printed, for --target-accuracy."
+        ),
+    ] = None
     device: Annotated[Device, typer.Option(help="Where to run the network.")] = Device.AUTO
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Images in a batch; if not given, by the image size.")
@@ -129,7 +152,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         """Takes text where a path is meant, as Python users write it."""
-        for name in ("folder", "out", "model", "svm", "from_file"):
+        for name in ("folder", "out", "model", "svm", "from_file", "evaluation"):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, Path(value))
@@ -138,6 +161,25 @@ class RunOptions:
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise UsageError(f"{name} must be from {least} to {most:,}, not {value}.")
+        if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
+            raise UsageError(f"--min-confidence {self.min_confidence}: give a share from 0 to 1.")
+        _check_target(self.target_accuracy)
+        if self.min_confidence is not None and self.target_accuracy is not None:
+            raise UsageError("--min-confidence and --target-accuracy both set a limit; give one.")
+        if self.target_accuracy is not None and self.evaluation is None:
+            raise UsageError(
+                "--target-accuracy needs an --evaluation that shows how sure is sure enough; make "
+                "one with 'boatinfer evaluate OUT --json > evaluation.json' on labelled images."
+            )
+        if self.evaluation is not None and self.target_accuracy is None:
+            raise UsageError(
+                "--evaluation is read for a --target-accuracy; give one, such as 0.99."
+            )
+
+
+def _check_target(accuracy: float | None) -> None:
+    if accuracy is not None and not 0 < accuracy < 1:
+        raise UsageError(f"--target-accuracy {accuracy}: give a share between 0 and 1, as 0.99.")
 
 
 @dataclass(frozen=True)
@@ -176,6 +218,16 @@ class EvaluateOptions:
             "image lies in is its class."
         ),
     ] = None
+    target_accuracy: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Say from which confidence on the predictions are this accurate."
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Refuses an accuracy that is none."""
+        _check_target(self.target_accuracy)
 
 
 @dataclass(frozen=True)

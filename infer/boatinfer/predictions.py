@@ -1,4 +1,4 @@
-"""The two tables that people and spreadsheets read: predictions.csv and failures.csv."""
+"""The tables that people and spreadsheets read: predictions.csv, review.csv, failures.csv."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from boatinfer.abstention import UNSURE
 from boatinfer.card import Card
-from boatinfer.files import replacing
+from boatinfer.files import replacing, writing
 from boatinfer.parts import OK, matrix
 from boatinfer.results import Results, csv_safe
 from boatinfer.svm import SVM, best
@@ -28,9 +29,15 @@ _DECIMALS = 6
 
 
 def write_tables(
-    results: Results, rows: pa.Table, card: Card, top: int, svm: SVM | None
+    results: Results,
+    rows: pa.Table,
+    card: Card,
+    top: int,
+    svm: SVM | None,
+    *,
+    min_confidence: float | None = None,
 ) -> tuple[pa.Table, pa.Table]:
-    """Writes predictions.csv and failures.csv, sorted by path.
+    """Writes predictions.csv and failures.csv, sorted by path, and review.csv, least sure first.
 
     Args:
         results: the folder.
@@ -38,6 +45,8 @@ def write_tables(
         card: the model's, which names the classes.
         top: how many classes each image's row names, 1 to 10.
         svm: adds its labels, from the features; None where there is none, or it is in the model.
+        min_confidence: what is less sure is labelled `UNSURE` and listed in review.csv, with the
+            network's label in the column ``guess``; None leaves both away.
 
     Returns:
         What predictions.csv and failures.csv hold.
@@ -48,17 +57,20 @@ def write_tables(
     needed = ["path", "status", "probabilities"]
     needed += ["features"] if svm else ["svm"] if card.svm else []
     tables = [
-        _predictions(part, card, min(top, len(card.classes)), svm)
+        _predictions(part, card, min(top, len(card.classes)), svm, min_confidence)
         for part in results.parts.read(rows, needed)
     ]
     predictions = pa.concat_tables(tables).unify_dictionaries().sort_by("path")
     failed = _failures(results, rows)
     _write_csv(failed, results.failures)
+    _write_review(results, predictions, min_confidence)
     _write_csv(predictions, results.predictions)
     return predictions, failed
 
 
-def _predictions(part: pa.Table, card: Card, top: int, svm: SVM | None) -> pa.Table:
+def _predictions(
+    part: pa.Table, card: Card, top: int, svm: SVM | None, min_confidence: float | None
+) -> pa.Table:
     classified = pc.equal(part["status"], OK).combine_chunks()
     sound = part.filter(classified)
     # For each row its place among the classified ones, or null: taking by it leaves gaps.
@@ -68,12 +80,18 @@ def _predictions(part: pa.Table, card: Card, top: int, svm: SVM | None) -> pa.Ta
     columns: dict[str, Any] = {"path": part["path"]}
     probabilities = _matrix(sound, "probabilities", len(card.classes)).copy()
     every = np.arange(len(probabilities))
+    highest = probabilities.max(axis=1, initial=0)
     for rank in range(top):
         best = probabilities.argmax(axis=1)  # faster than sorting all of them
         columns[f"{ORDINALS[rank]}label"] = _names(best, card.classes).take(gaps)
         columns[f"{ORDINALS[rank]}confidence"] = _rounded(probabilities[every, best]).take(gaps)
         probabilities[every, best] = -np.inf
     columns["status"] = part["status"].dictionary_encode()
+    if min_confidence is not None:
+        columns["guess"] = columns["label"]
+        sure = pa.array(highest >= min_confidence).take(gaps)
+        columns["label"] = pc.if_else(sure, columns["guess"].cast(pa.string()), UNSURE)
+        columns["label"] = columns["label"].dictionary_encode()
     if svm is not None or card.svm is not None:
         labels, scores = _by_svm(sound, card, svm)
         columns["svm_label"] = pa.array(labels.tolist(), pa.string()).take(gaps)
@@ -111,6 +129,17 @@ def _failures(results: Results, rows: pa.Table) -> pa.Table:
     kinds = pa.schema([(name, pa.string()) for name in columns])
     table = pa.concat_tables(parts) if parts else kinds.empty_table()
     return table.sort_by("path").rename_columns(["path", "reason", "message"])
+
+
+def _write_review(results: Results, predictions: pa.Table, min_confidence: float | None) -> None:
+    """Writes review.csv, or removes an older run's: it would be of another threshold."""
+    if min_confidence is None:
+        with writing(results.review):
+            results.review.unlink(missing_ok=True)
+        return
+    unsure = predictions.filter(pc.equal(predictions["label"].cast(pa.string()), UNSURE))
+    order = [("confidence", "ascending"), ("path", "ascending")]
+    _write_csv(unsure.sort_by(order), results.review)
 
 
 def _write_csv(table: pa.Table, path: Path) -> None:

@@ -5,6 +5,7 @@
     OUT/parts/*.parquet    see `boatinfer.parts`
     OUT/predictions.csv    one row per image found in the last run
     OUT/failures.csv       those that failed
+    OUT/review.csv         those left to people, if the run was told how sure is sure enough
     OUT/run.json           the last run's summary; OUT/runs/*.json are all runs'
     OUT/report.html
 """
@@ -44,7 +45,8 @@ class Summary(msgspec.Struct, kw_only=True):
     if it is killed. ``complete`` says that ``found = classified + reused + failed`` was
     proved from the parts on disk. ``images_per_second`` counts the images that were read,
     over the time from the first image to the last part. ``classes`` are the model's, in the
-    order of the probabilities.
+    order of the probabilities. ``unsure`` images are less confident than ``min_confidence``;
+    they are among the classified and reused, and among the ``labels``.
     """
 
     run: str
@@ -57,6 +59,9 @@ class Summary(msgspec.Struct, kw_only=True):
     reused: int = 0
     failed: int = 0
     failures: dict[str, int] = {}
+    unsure: int = 0
+    min_confidence: float | None = None
+    target_accuracy: float | None = None
     labels: dict[str, int] = {}
     images_per_second: float | None = None
     model: str = ""
@@ -71,11 +76,11 @@ class Summary(msgspec.Struct, kw_only=True):
 
 #: What a results folder has, and what a killed run may leave in it.
 _OURS = {
-    *("parts", "runs", "predictions.csv", "failures.csv", "run.json", "report.html"),
+    *("parts", "runs", "predictions.csv", "failures.csv", "review.csv", "run.json", "report.html"),
     *(".lock", ".holder", ".current.parquet"),
 }
 _LEFTOVER = re.compile(
-    r"\.(predictions\.csv|failures\.csv|run\.json|report\.html|\.current\.parquet"
+    r"\.(predictions\.csv|failures\.csv|review\.csv|run\.json|report\.html|\.current\.parquet"
     rf"|\d{{6}}-[0-9a-f]{{16}}\.parquet|[0-9TZ.]+\.json)\.\d+{re.escape(TEMPORARY)}"
 )
 
@@ -92,6 +97,7 @@ class Results:
         self.parts = Parts(out / "parts")
         self.predictions = out / "predictions.csv"
         self.failures = out / "failures.csv"
+        self.review = out / "review.csv"
         self.report = out / "report.html"
         self.run_json = out / "run.json"
 

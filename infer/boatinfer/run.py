@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import boatinfer
-from boatinfer import plan, predictions, report
+from boatinfer import abstention, plan, predictions, report
 from boatinfer import svm as svms
 from boatinfer.batch import Classifier
 from boatinfer.compaction import compact
@@ -130,6 +130,10 @@ class _Night:
         self.svm = _load_svm(self.options.svm, self.model)
         if self.options.features and self.model.card.features is None:
             raise UsageError(f"{self.model.path} has no feature output, so --features cannot work.")
+        threshold = abstention.wanted(self.options, self.model.digest, self.model.card.classes)
+        if threshold is not None:
+            self.summary.min_confidence = threshold.min_confidence
+            self.summary.target_accuracy = threshold.target_accuracy
         first = next(found, None)
         self.stop.check()
         if first is None:
@@ -164,9 +168,13 @@ class _Night:
                 f"the rows in {results.out} do not account for every image found, see run.json; "
                 "run again, and report it if it stays so."
             )
-        tables = predictions.write_tables(results, rows, card, options.top, self.svm)
+        tables = predictions.write_tables(
+            results, rows, card, options.top, self.svm, min_confidence=summary.min_confidence
+        )
         results.write_current(rows)
         summary.labels = _counts(tables[0]["label"])
+        if summary.min_confidence is not None:
+            summary.unsure = summary.labels.get(abstention.UNSURE, 0)
         unlisted = pc.any(pc.ends_with(rows["path"], "/")).as_py()
         too_many = unlisted or summary.failed > allowed(summary.found)
         self._close(TOO_MANY_FAILURES if too_many else 0)

@@ -9,10 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from boatinfer.abstention import UNSURE
 from boatinfer.errors import UsageError
 from boatinfer.results import csv_plain
 
 __all__ = ["from_folders", "from_table", "true_labels"]
+
+#: Labels that name no class: what nobody looked at in a copy of predictions.csv or review.csv.
+_NOTHING = ["", UNSURE]
 
 
 def true_labels(paths: pa.Array, labels: Path | None, folder: str) -> pa.Array:
@@ -42,7 +46,7 @@ def from_table(file: Path, paths: pa.Array, folder: str) -> pa.Array:
     """What a CSV file with the columns ``path`` and ``label`` says of each image.
 
     Paths are relative to the scanned folder or absolute; the separator is a comma, a
-    semicolon or a tab; other columns and empty labels say nothing.
+    semicolon or a tab; other columns, empty labels and ``unsure`` say nothing.
 
     Raises:
         UsageError: it cannot be read, names no image of the results, or one image twice.
@@ -53,7 +57,11 @@ def from_table(file: Path, paths: pa.Array, folder: str) -> pa.Array:
     absolute = pc.starts_with(named, inside)
     named = pc.if_else(absolute, pc.utf8_slice_codeunits(named, len(inside)), named)
     said = pa.table({"path": named, "label": csv_plain(table["label"])})
-    said = said.filter(pc.not_equal(said["label"], "")).group_by(["path", "label"]).aggregate([])
+    said = (
+        said.filter(pc.invert(pc.is_in(said["label"], pa.array(_NOTHING))))
+        .group_by(["path", "label"])
+        .aggregate([])
+    )
     _refuse_twice(said, file)
     places = pc.index_in(paths, value_set=said["path"].combine_chunks())
     if places.null_count == len(places):

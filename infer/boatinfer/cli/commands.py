@@ -56,17 +56,25 @@ def run(command: RunCommand) -> None:
 
 
 def _print_summary(summary: Summary, command: RunCommand) -> None:
+    from boatinfer.abstention import UNSURE
+
     rate = f", {summary.images_per_second:,.0f} a second" if summary.classified >= 100 else ""
     typer.echo(
         f"{summary.found:,} images found = {summary.classified:,} classified "
         f"+ {summary.reused:,} reused + {summary.failed:,} failed "
         f"in {summary.seconds:.1f} s with {summary.model_name} on {summary.device}{rate}"
     )
+    unsure = {UNSURE} if summary.min_confidence is not None else set()
     for label, count in sorted(summary.labels.items(), key=lambda item: -item[1]):
-        typer.echo(f"{count:>9,}  {label}")
+        if label not in unsure:
+            typer.echo(f"{count:>9,}  {label}")
+    if unsure:
+        typer.echo(f"{summary.unsure:>9,}  unsure: confidence below {summary.min_confidence:.4g}")
     for reason, count in summary.failures.items():
         typer.echo(f"{count:>9,}  failed: {reason}")
     typer.echo(f"predictions: {command.results_folder / 'predictions.csv'}")
+    if unsure:
+        typer.echo(f"to review:   {command.results_folder / 'review.csv'}")
     if command.report:
         typer.echo(f"report:      {command.results_folder / 'report.html'}")
 
