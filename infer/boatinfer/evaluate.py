@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,13 @@ from boatinfer import abstention, metrics
 from boatinfer.errors import OutputError, UsageError
 from boatinfer.evaluation import Confidence, Evaluation
 from boatinfer.metrics import Labels
-from boatinfer.options import EvaluateOptions, RunOptions
+from boatinfer.options import EvaluateOptions
 from boatinfer.parts import matrix
-from boatinfer.results import Results, Summary, csv_plain
+from boatinfer.results import Results, Summary, csv_plain, find_results
 from boatinfer.text import printable, table
 from boatinfer.truth import true_labels
 
-__all__ = ["Evaluated", "evaluate", "find_results"]
+__all__ = ["Evaluated", "evaluate"]
 
 #: Names that a sentence lists at most.
 _NAMED = 5
@@ -171,27 +170,6 @@ def evaluate(options: EvaluateOptions) -> Evaluated:
         unlabelled=truth.null_count,
         target_accuracy=options.target_accuracy,
     )
-
-
-def find_results(place: Path) -> Results:
-    """The results in a folder, or those that a run over that folder wrote by default.
-
-    Raises:
-        UsageError: there are none.
-    """
-    results = Results(place)
-    if results.exists():
-        return results
-    if not place.is_dir():
-        raise UsageError(f"there is no folder {place}; check its name.")
-    default = Results(RunOptions(place).results_folder)
-    last = default.last_run() if default.exists() else None
-    if last is None or last.folder != os.path.realpath(place):
-        raise UsageError(
-            f"{place} holds no results; run 'boatinfer run {place}' first, or give the folder that "
-            "its -o named."
-        )
-    return default
 
 
 def _images(results: Results, run: Summary) -> pa.Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import os
 import sys
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ __all__ = [
     "EvaluateOptions",
     "FitOptions",
     "Force",
+    "Kernel",
     "Metric",
     "RunOptions",
     "SimilarOptions",
@@ -34,6 +36,9 @@ class Device(enum.StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+
+
+Kernel = Literal["rbf", "linear"]
 
 
 class Metric(enum.StrEnum):
@@ -184,7 +189,7 @@ def _check_target(accuracy: float | None) -> None:
 
 @dataclass(frozen=True)
 class FitOptions:
-    """Options of `boatinfer.svm.fit`; each field's help says what it does."""
+    """Options of `boatinfer.svm_fit.fit`; each field's help says what it does."""
 
     out: Annotated[
         Path,
@@ -193,12 +198,40 @@ class FitOptions:
     output: Annotated[Path, typer.Option("-o", "--output", help="SVM file to write.")] = Path(
         "svm.joblib"
     )
-    kernel: Annotated[Literal["rbf", "linear"], typer.Option(help="Kernel of the SVM.")] = "rbf"
+    kernel: Annotated[Kernel, typer.Option(help="Kernel of the SVM.")] = "rbf"
     penalty: Annotated[
         float,
         typer.Option("--C", min=1e-9, help="Penalty: a larger one fits the images closer."),
     ] = 1.0
+    search: Annotated[
+        bool,
+        typer.Option("--search", help="Try values of C, and of RBF's gamma; take the best."),
+    ] = False
+    folds: Annotated[
+        int, typer.Option(min=0, max=100, help="Folds of the cross-validation; 0 for none.")
+    ] = 5
+    class_weights: Annotated[
+        Literal["none", "balanced"],
+        typer.Option(help="balanced: a rare class's images count more, each class the same."),
+    ] = "none"
+    probability: Annotated[
+        bool, typer.Option("--probability", help="Give probabilities as scores: calibrate them.")
+    ] = False
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV file with the columns path and label; if not given, the folder that an "
+            "image lies in is its class."
+        ),
+    ] = None
     force: Force = False
+
+    def __post_init__(self) -> None:
+        """Refuses what is no number of its kind."""
+        if not 0 < self.penalty < math.inf:
+            raise UsageError(f"--C {self.penalty}: it must be a number above 0.")
+        if not 0 <= self.folds <= 100:
+            raise UsageError(f"--folds {self.folds}: it must be from 0 to 100.")
 
 
 @dataclass(frozen=True)

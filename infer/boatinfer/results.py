@@ -29,10 +29,11 @@ from filelock import FileLock, Timeout
 
 from boatinfer.errors import BusyError, OutputError, UsageError
 from boatinfer.files import TEMPORARY, replacing, writing
+from boatinfer.options import RunOptions
 from boatinfer.parts import OK, Parts
 from boatinfer.scan import to_text
 
-__all__ = ["Results", "Summary", "csv_plain", "csv_safe"]
+__all__ = ["Results", "Summary", "csv_plain", "csv_safe", "find_results"]
 
 #: What a spreadsheet takes for the start of a formula.
 _FORMULA = r"^([=+\-@\t\r])"
@@ -291,6 +292,27 @@ class Results:
             self.current()
         except OutputError as error:
             yield str(error)
+
+
+def find_results(place: Path) -> Results:
+    """The results in a folder, or those that a run over that folder wrote by default.
+
+    Raises:
+        UsageError: there are none.
+    """
+    results = Results(place)
+    if results.exists():
+        return results
+    if not place.is_dir():
+        raise UsageError(f"there is no folder {place}; check its name.")
+    default = Results(RunOptions(place).results_folder)
+    last = default.last_run() if default.exists() else None
+    if last is None or last.folder != os.path.realpath(place):
+        raise UsageError(
+            f"{place} holds no results; run 'boatinfer run {place}' first, or give the folder that "
+            "its -o named."
+        )
+    return default
 
 
 def csv_safe(table: pa.Table) -> pa.Table:

@@ -1,40 +1,39 @@
 """A support vector machine on the features of a results folder, saved with joblib.
 
 The file is one dict: the scikit-learn pipeline, its classes, the model and dimension that
-its features come from, and the versions. A joblib file is a pickle, and a pickle can run
-code; here it is loaded through an allow-list of exactly the classes that `save` writes.
+its features come from, the sigmoids that make probabilities of its scores, and the versions.
+A joblib file is a pickle, and a pickle can run code; here it is loaded through an allow-list
+of exactly the classes that `save` writes.
 """
 
 from __future__ import annotations
 
-import math
 import pickle
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from boatinfer.errors import ModelError, UsageError
-from boatinfer.files import replacing, require_writable
+from boatinfer.errors import ModelError
+from boatinfer.files import replacing
 from boatinfer.network import Floats
-from boatinfer.options import FitOptions
-from boatinfer.parts import matrix
-from boatinfer.results import Results
+from boatinfer.options import Kernel
 
-__all__ = ["SVM", "best", "fit", "load", "save"]
+__all__ = ["SVM", "best", "load", "save"]
 
 Score = TypeVar("Score", bound=np.generic)
 
-FORMAT = 1
-_KEYS = {"format", "pipeline", "classes", "model", "dimension", "versions"}
+FORMAT = 2
+_KEYS = {"format", "pipeline", "classes", "model", "dimension", "sigmoids", "versions"}
 _ALLOWED = {
     ("sklearn.pipeline", "Pipeline"),
     ("sklearn.preprocessing._data", "StandardScaler"),
     ("sklearn.svm._classes", "SVC"),
+    ("sklearn.linear_model._stochastic_gradient", "SGDClassifier"),
 }
 
 
@@ -47,17 +46,21 @@ class SVM:
         classes: class names, sorted.
         model: SHA-256 of the ONNX file that the features come from, hex.
         dimension: D, the length of a feature vector.
+        sigmoids: float64 [2, K], slope a and offset b of each class: the probability of a score s
+            is 1 / (1 + exp(a s + b)), over the sum of all (Platt, "Probabilistic outputs for
+            support vector machines", 1999). None where scores are no probabilities.
     """
 
     pipeline: Any
     classes: list[str]
     model: str
     dimension: int
+    sigmoids: npt.NDArray[np.float64] | None = None
 
     @property
-    def kernel(self) -> Literal["rbf", "linear"]:
-        """The kernel's name."""
-        return self.pipeline.steps[-1][1].kernel  # type: ignore[no-any-return]
+    def kernel(self) -> Kernel:
+        """The kernel's name; what stochastic gradient descent finds is linear."""
+        return getattr(self.pipeline.steps[-1][1], "kernel", "linear")
 
     def classify(self, features: Floats) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.float64]]:
         """Classifies feature vectors.
@@ -71,7 +74,7 @@ class SVM:
         return best(self.scores(features), self.classes)
 
     def scores(self, features: Floats) -> npt.NDArray[np.float64]:
-        """Scores each class: the value of the decision function, larger is surer.
+        """Scores each class: the decision function's value, larger is surer, or a probability.
 
         Args:
             features: float32 [N, D].
@@ -81,8 +84,17 @@ class SVM:
         """
         if len(features) == 0:
             return np.empty((0, len(self.classes)))
-        scores = np.asarray(self.pipeline.decision_function(features))
-        return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores  # two classes
+        # The pipeline's classes are numbers, and its labels are not asked for.
+        scores = np.asarray(self.pipeline.decision_function(features), np.float64)
+        if scores.ndim == 1:  # two classes
+            scores = np.stack([-scores, scores], axis=1)
+        if self.sigmoids is None:
+            return scores
+        from scipy.special import expit
+
+        slopes, offsets = self.sigmoids
+        single = expit(-(slopes * scores + offsets))
+        return np.asarray(single / single.sum(axis=1, keepdims=True))
 
     def check(self, model: str, dimension: int | None, where: Path) -> None:
         """Refuses features of another model.
@@ -106,65 +118,6 @@ def best(
     return np.array(classes, np.str_)[highest], scores[np.arange(len(highest)), highest]
 
 
-def fit(options: FitOptions) -> tuple[SVM, int]:
-    """Fits an SVM on the features of a results folder and saves it.
-
-    The folder that an image lies in is its class.
-
-    Returns:
-        The SVM, and the number of images it was fitted on.
-
-    Raises:
-        UsageError: the folder holds no features, or no two classes.
-        OutputError: the file could not be written.
-    """
-    require_writable(options.output, force=options.force)
-    if not 0 < options.penalty < math.inf:
-        raise UsageError(f"--C {options.penalty}: it must be a number above 0.")
-    current = Results(options.out).current()
-    vectors, labels = [], []
-    for part in Results(options.out).parts.read(current, ["path", "features"]):
-        if "features" not in part.column_names:
-            raise UsageError(
-                f"{options.out} holds images without features; run again with --features."
-            )
-        vectors.append(matrix(part["features"]))
-        labels += [_class_folder(path, options.out) for path in part["path"].to_pylist()]
-    if len(set(labels)) < 2:
-        raise UsageError(
-            f"{options.out} holds images of {len(set(labels))} class folders, and an SVM needs "
-            "two or more; run on a folder with one sub-folder a class."
-        )
-    features = np.concatenate(vectors)
-    svm = SVM(
-        pipeline=_pipeline(options, features, labels),
-        classes=sorted(set(labels)),
-        model=current["model"][0].as_py(),
-        dimension=features.shape[1],
-    )
-    save(svm, options.output)
-    return svm, len(labels)
-
-
-def _class_folder(path: str, out: Path) -> str:
-    folders = path.split("/")[:-1]
-    if not folders:
-        raise UsageError(
-            f"{out}: the image {path!r} lies in no class folder; run on a folder with one "
-            "sub-folder a class."
-        )
-    return folders[-1]
-
-
-def _pipeline(options: FitOptions, features: Floats, labels: list[str]) -> Any:
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from sklearn.svm import SVC
-
-    svc = SVC(kernel=options.kernel, C=options.penalty, break_ties=True)  # as `best` does
-    return make_pipeline(StandardScaler(), svc).fit(features, np.array(labels))
-
-
 def save(svm: SVM, path: Path) -> None:
     """Writes an SVM with joblib, whole or not at all.
 
@@ -174,12 +127,14 @@ def save(svm: SVM, path: Path) -> None:
     import joblib
     import sklearn
 
+    vars(svm.pipeline.steps[-1][1]).pop("_loss_function_", None)  # compiled, and only to fit
     document = {
         "format": FORMAT,
         "pipeline": svm.pipeline,
         "classes": svm.classes,
         "model": svm.model,
         "dimension": svm.dimension,
+        "sigmoids": svm.sigmoids,
         "versions": {"scikit-learn": sklearn.__version__, "numpy": np.__version__},
     }
     with replacing(path) as temporary:
@@ -218,8 +173,26 @@ def _checked(document: dict[str, Any]) -> SVM:
     """Refuses an SVM whose arrays do not fit together: compiled code would trust them."""
     if set(document) != _KEYS or document["format"] != FORMAT:
         raise _Refused("its keys are not those of an SVM file")
-    svm = SVM(*(document[key] for key in ("pipeline", "classes", "model", "dimension")))
-    scaler, svc = (step for _, step in svm.pipeline.steps)
+    keys = ("pipeline", "classes", "model", "dimension", "sigmoids")
+    svm = SVM(*(document[key] for key in keys))
+    scaler, classifier = (step for _, step in svm.pipeline.steps)
+    count = len(svm.classes)
+    fits = (
+        (_fits_svc if hasattr(classifier, "support_") else _fits_linear)(classifier, svm)
+        and scaler.mean_.shape == scaler.scale_.shape == (svm.dimension,)
+        and classifier.classes_.tolist() == list(range(count))
+        and all(isinstance(name, str) for name in svm.classes)
+        and svm.classes == sorted(svm.classes)
+        and (svm.sigmoids is None or svm.sigmoids.shape == (2, count))
+        and isinstance(svm.model, str)
+    )
+    if not fits:
+        raise _Refused("its arrays do not fit together")
+    svm.classify(np.zeros((1, svm.dimension), np.float32))
+    return svm
+
+
+def _fits_svc(svc: Any, svm: SVM) -> bool:
     count, vectors = len(svm.classes), len(svc.support_)
     shapes = {
         "support_": (vectors,),
@@ -230,19 +203,19 @@ def _checked(document: dict[str, Any]) -> SVM:
         "_probA": (0,),
         "_probB": (0,),
     }
-    fits = (
+    return (
         all(getattr(svc, name).shape == shape for name, shape in shapes.items())
-        and (svc._n_support >= 0).all()
+        and bool((svc._n_support >= 0).all())
         and svc._n_support.sum() == vectors
-        and scaler.mean_.shape == scaler.scale_.shape == (svm.dimension,)
-        and svc.classes_.tolist() == svm.classes == sorted(svm.classes)
         and svc.kernel in {"rbf", "linear"}
-        and isinstance(svm.model, str)
     )
-    if not fits:
-        raise _Refused("its arrays do not fit together")
-    svm.classify(np.zeros((1, svm.dimension), np.float32))
-    return svm
+
+
+def _fits_linear(linear: Any, svm: SVM) -> bool:
+    count = 1 if len(svm.classes) == 2 else len(svm.classes)
+    return bool(
+        linear.coef_.shape == (count, svm.dimension) and linear.intercept_.shape == (count,)
+    )
 
 
 class _Refused(pickle.UnpicklingError):

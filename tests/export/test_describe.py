@@ -20,7 +20,7 @@ from boatinfer.errors import BoatinferError, UsageError
 from boatinfer.model import open_model
 from boatinfer.options import FitOptions, RunOptions
 from boatinfer.run import run
-from boatinfer.svm import fit
+from boatinfer.svm_fit import fit
 from support import Command, rows
 
 IMAGENET: dict[str, Any] = {"mean": "0.485,0.456,0.406", "std": "0.229, 0.224, 0.225"}

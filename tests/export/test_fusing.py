@@ -25,7 +25,8 @@ from boatinfer.errors import BoatinferError, ModelError
 from boatinfer.model import open_model
 from boatinfer.options import FitOptions, RunOptions
 from boatinfer.run import run
-from boatinfer.svm import SVM, fit, load
+from boatinfer.svm import SVM, load
+from boatinfer.svm_fit import Setting, fit, pipeline
 from support import Command, rows
 
 
@@ -65,6 +66,28 @@ def test_the_graph_scores_as_scikit_learn_does(kernel: Any, count: int, penalty:
     found, expected = fusing._alone(svm, new), svm.scores(new)
     assert np.array_equal(names[found.argmax(axis=1)], pipeline.predict(new))
     assert np.abs(found - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("count", [2, 7])
+@pytest.mark.parametrize("exact", [True, False])
+def test_the_graph_gives_the_probabilities_of_scikit_learn(
+    count: int, exact: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the scores of a linear SVM that was fitted on many images."""
+    monkeypatch.setattr("boatinfer.svm_fit.EXACT", 10_000 if exact else 0)
+    random = np.random.default_rng(count)
+    centres = random.normal(size=(count, 9))
+    truth = np.concatenate([np.arange(count).repeat(2), random.integers(count, size=150)])
+    features = (centres[truth] + random.normal(size=(len(truth), 9))).astype(np.float32)
+    setting = Setting("rbf" if exact else "linear")
+    fitted = pipeline(setting, len(truth)).fit(features, truth)
+    names = [f"class {index}" for index in range(count)]
+    sigmoids = np.stack([-random.random(count) - 0.1, random.normal(size=count)])
+    new = random.normal(size=(400, 9)).astype(np.float32) * 2
+    for svm in (SVM(fitted, names, "f00d", 9), SVM(fitted, names, "f00d", 9, sigmoids)):
+        found, expected = fusing._alone(svm, new), svm.scores(new)
+        assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+    assert np.allclose(found.sum(axis=1), 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("kernel", ["rbf", "linear"])
@@ -225,4 +248,4 @@ def test_every_valid_boat_gets_scikit_learns_label(
     assert np.array_equal(found.svm.argmax(axis=1), expected.argmax(axis=1))
     assert np.abs(found.svm - expected).max() < 3e-6
     labels = load(svm).pipeline.predict(found.features)
-    assert [inside.card.svm.classes[i] for i in found.svm.argmax(axis=1)] == labels.tolist()
+    assert found.svm.argmax(axis=1).tolist() == labels.tolist()

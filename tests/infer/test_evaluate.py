@@ -15,7 +15,7 @@ from boatinfer.evaluate import evaluate
 from boatinfer.model import open_model
 from boatinfer.options import EvaluateOptions, FitOptions
 from boatinfer.results import Summary
-from boatinfer.svm import fit
+from boatinfer.svm_fit import fit
 from support import Command, rows
 
 Night = Callable[..., Summary]

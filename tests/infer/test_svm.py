@@ -22,7 +22,8 @@ from boatinfer.model import open_model
 from boatinfer.options import FitOptions, RunOptions
 from boatinfer.parts import Parts
 from boatinfer.run import run
-from boatinfer.svm import fit, load
+from boatinfer.svm import load
+from boatinfer.svm_fit import fit
 from support import rows
 
 
@@ -73,8 +74,8 @@ def test_two_classes_work_as_many_do(pictures: Path, model_file: Path, tmp_path:
     for picture in (pictures / "blue").iterdir():
         picture.unlink()
     run(RunOptions(pictures, tmp_path / "out", model_file, features=True))
-    svm, count = fit(FitOptions(tmp_path / "out", tmp_path / "svm.joblib"))
-    assert (svm.classes, count) == (["green", "red"], 8)
+    svm, report = fit(FitOptions(tmp_path / "out", tmp_path / "svm.joblib"))
+    assert (svm.classes, report.images) == (["green", "red"], 8)
     features = open_model(model_file).predict(sorted(pictures.rglob("*.jpg"))).features
     assert features is not None
     labels, scores = load(tmp_path / "svm.joblib").classify(features)
@@ -166,7 +167,7 @@ def test_what_cannot_be_fitted_is_said(
 
     target = tmp_path / "svm.joblib"
     fails(FitOptions(out, tmp_path / "nowhere" / "svm.joblib"), "does not exist")
-    fails(FitOptions(tmp_path / "nowhere", target), "is no results folder")
+    fails(FitOptions(tmp_path / "nowhere", target), "there is no folder")
     run(RunOptions(pictures, tmp_path / "bare", model_file))
     fails(FitOptions(tmp_path / "bare", target), "without features")
     run(RunOptions(pictures / "red", tmp_path / "flat", model_file, features=True))
@@ -174,7 +175,7 @@ def test_what_cannot_be_fitted_is_said(
     (tmp_path / "one").mkdir()
     (pictures / "red").rename(tmp_path / "one" / "red")
     run(RunOptions(tmp_path / "one", tmp_path / "single", model_file, features=True))
-    fails(FitOptions(tmp_path / "single", target), "images of 1 class folder")
+    fails(FitOptions(tmp_path / "single", target), "images of 1 class")
     assert not target.exists()
 
 
@@ -292,7 +293,7 @@ def test_a_dtype_that_lies_is_refused(tmp_path: Path) -> None:
         lambda d: d.update(classes=3),
         lambda d: d.update(pipeline=None),
         lambda d: d.update(dimension=4),
-        lambda d: d.update(format=2),
+        lambda d: d.update(format=3),
         lambda d: d.pop("model"),
     ],
 )

@@ -144,10 +144,17 @@ def results(
 
 def svm_fit(options: FitOptions) -> None:
     """Fit an SVM on features; the folder that an image lies in is its class."""
-    from boatinfer.svm import fit
+    from boatinfer.svm_fit import fit
 
-    svm, count = fit(options)
+    svm, report = fit(options, lambda sentence: typer.echo(sentence, err=True))
+    if report.accuracy is not None and report.accuracy_interval is not None:
+        ends = report.accuracy_interval
+        typer.echo(
+            f"{report.folds}-fold cross-validation: accuracy {report.accuracy:.4f} (95 % interval "
+            f"{ends[0]:.4f} to {ends[1]:.4f}), macro-F1 {report.macro_f1:.4f}"
+        )
+    gamma = f", gamma {report.gamma:.3g}" if report.gamma else ""
     typer.echo(
-        f"fitted on {count:,} images of {len(svm.classes)} classes, "
-        f"{svm.dimension} features each: {options.output}"
+        f"{report.kernel} SVM, C {report.penalty:g}{gamma}, fitted on {report.images:,} images of "
+        f"{len(svm.classes)} classes, {svm.dimension} features each: {options.output}"
     )
