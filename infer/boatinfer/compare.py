@@ -19,7 +19,7 @@ from boatinfer.results import Results, Summary
 from boatinfer.text import printable, table
 from boatinfer.truth import true_labels
 
-__all__ = ["Compared", "compare"]
+__all__ = ["Compared", "compare", "speed"]
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def compare(options: CompareOptions) -> Compared:
     return Compared(
         outs=(options.one, options.other),
         runs=runs,
-        speeds=(_speed(folders[0], runs[0]), _speed(folders[1], runs[1])),
+        speeds=(speed(folders[0], runs[0]), speed(folders[1], runs[1])),
         agreement=Evaluation(classes, _texts(paths), said[0], said[1]),
         alone=alone,
         changed=changed,
@@ -211,7 +211,7 @@ def _texts(paths: pa.Array) -> Any:
     return paths.to_numpy(zero_copy_only=False)
 
 
-def _speed(results: Results, last: Summary) -> float | None:
+def speed(results: Results, last: Summary) -> float | None:
     """Images a second of the last run with this model that classified any."""
     for file in sorted((results.out / "runs").glob("*.json"), reverse=True):
         run = msgspec.json.decode(file.read_bytes(), type=Summary)

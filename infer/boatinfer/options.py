@@ -23,6 +23,7 @@ __all__ = [
     "Kernel",
     "Metric",
     "RunOptions",
+    "SVMCompareOptions",
     "SimilarOptions",
 ]
 
@@ -232,6 +233,38 @@ class FitOptions:
             raise UsageError(f"--C {self.penalty}: it must be a number above 0.")
         if not 0 <= self.folds <= 100:
             raise UsageError(f"--folds {self.folds}: it must be from 0 to 100.")
+
+
+@dataclass(frozen=True)
+class SVMCompareOptions:
+    """Options of `boatinfer.svm_compare.compare`; each field's help says what it does."""
+
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Results folder made with --features.")]
+    test: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="OUT",
+            help="Results folder of other images to test on; if not given, OUT is cross-validated.",
+        ),
+    ] = None
+    network: Annotated[
+        bool, typer.Option("--network", help="Put the network itself beside the SVMs.")
+    ] = False
+    search: Annotated[
+        bool, typer.Option("--search", help="Try values of C, and of RBF's gamma; take the best.")
+    ] = False
+    folds: Annotated[int, typer.Option(min=2, max=100, help="Folds of the cross-validation.")] = 5
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV file with the columns path and label, of OUT; if not given, the folder that "
+            "an image lies in is its class."
+        ),
+    ] = None
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Picture to draw, .png or .svg.")
+    ] = None
+    force: Force = False
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,16 @@ from boatinfer.options import FitOptions, Kernel
 from boatinfer.results import find_results
 from boatinfer.svm import SVM, save
 
-__all__ = ["Report", "Setting", "chosen", "cross_validated", "fit", "pipeline", "say_how_long"]
+__all__ = [
+    "Report",
+    "Setting",
+    "chosen",
+    "cross_validated",
+    "fit",
+    "grid",
+    "pipeline",
+    "say_how_long",
+]
 
 Say = Callable[[str], None]
 
@@ -112,7 +121,7 @@ def fit(options: FitOptions, say: Say = lambda _: None) -> tuple[SVM, Report]:
     known = labelled_features(find_results(options.out), options.labels, least=2)
     folds = _possible_folds(options, known)
     setting = Setting(options.kernel, options.penalty, balanced=options.class_weights == "balanced")
-    settings = _grid(setting, known.features.shape[1]) if options.search else [setting]
+    settings = grid(setting, known.features.shape[1]) if options.search else [setting]
     fits = len(settings) * folds + 1 + (folds + 1) * options.probability
     say_how_long(setting, known, fits, say)
     scored = list(cross_validated(known, settings, folds, say)) if folds else []
@@ -208,8 +217,9 @@ def _fold(
     setting: Setting, known: Labelled, train: Labels, test: Labels
 ) -> tuple[Labels, float, float]:
     """Predictions of one fold, and the seconds that fitting and predicting took."""
+    unfitted, features = pipeline(setting, len(train)), known.features[train]
     started = time.perf_counter()
-    fitted = pipeline(setting, len(train)).fit(known.features[train], known.truth[train])
+    fitted = unfitted.fit(features, known.truth[train])
     middle = time.perf_counter()
     predicted = fitted.predict(known.features[test])
     return predicted, middle - started, time.perf_counter() - middle
@@ -219,7 +229,8 @@ def _scores(truth: Labels, scored: Scored) -> tuple[float, float]:
     return metrics.accuracy(truth, scored.predicted), metrics.macro_f1(truth, scored.predicted)
 
 
-def _grid(setting: Setting, dimension: int) -> list[Setting]:
+def grid(setting: Setting, dimension: int) -> list[Setting]:
+    """The settings that a search tries, of one kernel, on features of this dimension."""
     gammas = [None] if setting.kernel == "linear" else [each / dimension for each in _GAMMAS]
     return [
         setting._replace(penalty=penalty, gamma=gamma) for penalty in _PENALTIES for gamma in gammas

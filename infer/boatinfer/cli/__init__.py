@@ -133,6 +133,7 @@ app.add_typer(model, name="model")
 
 svm = typer.Typer(cls=Commands, no_args_is_help=True, help="Train an SVM on features.")
 svm.command("fit")(from_fields(FitOptions, commands.svm_fit))
+svm.command("compare")(from_fields(questions.SVMCompareCommand, questions.svm_compare))
 app.add_typer(svm, name="svm")
 
 

@@ -7,9 +7,23 @@ from typing import Annotated, Any
 
 import typer
 
-from boatinfer.options import CompareOptions, EvaluateOptions, SimilarOptions
+from boatinfer.options import (
+    CompareOptions,
+    EvaluateOptions,
+    SimilarOptions,
+    SVMCompareOptions,
+)
 
-__all__ = ["CompareCommand", "EvaluateCommand", "SimilarCommand", "compare", "evaluate", "similar"]
+__all__ = [
+    "CompareCommand",
+    "EvaluateCommand",
+    "SVMCompareCommand",
+    "SimilarCommand",
+    "compare",
+    "evaluate",
+    "similar",
+    "svm_compare",
+]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
 
@@ -54,6 +68,22 @@ def compare(command: CompareCommand) -> None:
     from boatinfer.compare import compare as compare_runs
 
     _print(compare_runs(command), command.json)
+
+
+@dataclass(frozen=True)
+class SVMCompareCommand(SVMCompareOptions):
+    """What ``boatinfer svm compare`` takes."""
+
+    json: Json = False
+
+
+def svm_compare(command: SVMCompareCommand) -> None:
+    """Put SVMs on the features, linear and RBF, beside each other and the network."""
+    from boatinfer.svm_compare import compare as compare_svms
+
+    _print(compare_svms(command, lambda sentence: typer.echo(sentence, err=True)), command.json)
+    if command.output is not None and not command.json:
+        typer.echo(f"picture: {command.output}")
 
 
 def _print(answer: Any, json: bool) -> None:
