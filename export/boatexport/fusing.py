@@ -7,8 +7,8 @@ each pair of classes i < j, coefficients a and intercept b, libsvm decides for i
 Machines", 2011, sections 2.1 and 7). scikit-learn's scores are the votes, with the sum s of
 the decisions added as ``s / (3 (|s| + 1))`` to part those of equal votes (its documentation
 of ``SVC.decision_function``, shape ``ovr``); of two classes the scores are the decision and
-its negative. A linear SVM that stochastic gradient descent found has one weight a class and
-feature. Calibrated scores go through their sigmoids. All is computed in float64, as there.
+its negative. A `LinearSVM` has one weight a class and feature. Calibrated scores go through
+their sigmoids. All is computed in float64, as there.
 
 skl2onnx would write this graph too, with ai.onnx.ml operators in float32. Its nodes grow with the
 square of the classes (646 for 16 classes, 3,994 for 40, which take seconds to load; here 66 and

@@ -15,7 +15,7 @@ from boatinfer.errors import UsageError
 from boatinfer.evaluation import Evaluation
 from boatinfer.metrics import Labels, mcnemar
 from boatinfer.options import CompareOptions
-from boatinfer.results import Results, Summary
+from boatinfer.results import Results, Summary, find_results
 from boatinfer.text import printable, table
 from boatinfer.truth import true_labels
 
@@ -136,7 +136,7 @@ def compare(options: CompareOptions) -> Compared:
         UsageError: there are no results, no images in common, or no classes in common.
         OutputError: the results are damaged.
     """
-    folders = Results(options.one), Results(options.other)
+    folders = find_results(options.one), find_results(options.other)
     runs = folders[0].last_finished(), folders[1].last_finished()
     a, b = (_rows(folder) for folder in folders)
     there = pc.is_in(a["path"], value_set=b["path"].combine_chunks())

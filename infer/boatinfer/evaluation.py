@@ -69,7 +69,7 @@ class Evaluation:
 
     @cached_property
     def intervals(self) -> Intervals:
-        """95 % intervals of all figures, by bootstrap over the images."""
+        """95 % intervals of all figures."""
         return metrics.intervals(self.confusion)
 
     @cached_property

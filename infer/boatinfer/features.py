@@ -14,7 +14,7 @@ from boatinfer.errors import UsageError
 from boatinfer.files import replacing, require_folder
 from boatinfer.network import Floats
 from boatinfer.parts import matrix
-from boatinfer.results import Results, csv_safe
+from boatinfer.results import csv_safe, find_results
 
 __all__ = ["FORMATS", "export"]
 
@@ -50,7 +50,7 @@ def export(out: Path, output: Path) -> int:
 
 
 def _table(out: Path) -> pa.Table:
-    results = Results(out)
+    results = find_results(out)
     parts = list(results.parts.read(results.current(), ["path", "label", "features"]))
     if not parts or any("features" not in part.column_names for part in parts):
         raise UsageError(f"{out} holds images without features; run again with --features.")

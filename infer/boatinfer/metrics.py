@@ -278,13 +278,13 @@ def intervals(
         right, of, given = counts @ of_both, counts @ of_true, counts @ of_predicted
         macro.append(np.nanmean(_scores(right, of, given).f1, axis=1))
     ends = [(1 - level) / 2, (1 + level) / 2]
-    right, of, given = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-    either = wilson(right, of + given - right, level)
+    hits, own, named = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    either = wilson(hits, own + named - hits, level)
     return Intervals(
-        accuracy=wilson(np.array([right.sum()]), np.array([total]), level)[:, 0],
+        accuracy=wilson(np.array([hits.sum()]), np.array([total]), level)[:, 0],
         macro_f1=np.quantile(np.concatenate(macro), ends),
-        precision=wilson(right, given, level),
-        recall=wilson(right, of, level),
+        precision=wilson(hits, named, level),
+        recall=wilson(hits, own, level),
         f1=2 * either / (1 + either),
     )
 

@@ -64,6 +64,7 @@ class Summary(msgspec.Struct, kw_only=True):
     min_confidence: float | None = None
     target_accuracy: float | None = None
     labels: dict[str, int] = {}
+    svm_labels: dict[str, int] = {}
     images_per_second: float | None = None
     model: str = ""
     model_name: str = ""
@@ -267,13 +268,13 @@ class Results:
         size = sum(file.stat().st_size for file in files)
         sound = index.filter(pc.equal(index["status"], OK))
         return {
-            "folder": last.folder,
+            "images from": last.folder,
             "last run": f"{last.run}, exit code {last.exit_code}",
             "found": f"{last.found:,} = {last.classified:,} classified + {last.reused:,} reused "
             f"+ {last.failed:,} failed",
             "runs": f"{len(list((self.out / 'runs').glob('*.json'))):,}",
             "parts": f"{len(files):,} files, {size:,} bytes",
-            "images": f"{index.num_rows:,} ever recorded, {sound.num_rows:,} of them classified",
+            "rows": f"{index.num_rows:,} ever recorded, {sound.num_rows:,} of them classified",
             "features": f"{pc.sum(sound['has_features']).as_py() or 0:,} images",
             "models": ", ".join(model[:12] for model in pc.unique(sound["model"]).to_pylist()),
         }
@@ -303,8 +304,12 @@ def find_results(place: Path) -> Results:
     results = Results(place)
     if results.exists():
         return results
-    if not place.is_dir():
+    if not os.path.exists(place):  # noqa: PTH110 (never raises)
         raise UsageError(f"there is no folder {place}; check its name.")
+    if not os.path.isdir(place):  # noqa: PTH112
+        raise UsageError(
+            f"{place} is no results folder; give the folder that 'boatinfer run' wrote to."
+        )
     default = Results(RunOptions(place).results_folder)
     last = default.last_run() if default.exists() else None
     if last is None or last.folder != os.path.realpath(place):

@@ -173,6 +173,8 @@ class _Night:
         )
         results.write_current(rows)
         summary.labels = _counts(tables[0]["label"])
+        if "svm_label" in tables[0].column_names:
+            summary.svm_labels = _counts(tables[0]["svm_label"])
         if summary.min_confidence is not None:
             summary.unsure = summary.labels.get(abstention.UNSURE, 0)
         unlisted = pc.any(pc.ends_with(rows["path"], "/")).as_py()

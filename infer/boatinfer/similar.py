@@ -18,7 +18,7 @@ from boatinfer.errors import ImageError, ModelError, UsageError
 from boatinfer.network import Floats
 from boatinfer.options import Metric, SimilarOptions
 from boatinfer.parts import matrix
-from boatinfer.results import Results
+from boatinfer.results import find_results
 from boatinfer.scan import from_text, to_text
 from boatinfer.text import printable, table
 
@@ -199,7 +199,7 @@ class _Folder:
     """
 
     def __init__(self, out: Path) -> None:
-        self._results = Results(out)
+        self._results = find_results(out)
         self._run = self._results.last_finished()
         images = self._results.current()
         if not images.num_rows or not pc.all(images["has_features"]).as_py():

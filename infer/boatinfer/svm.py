@@ -33,7 +33,7 @@ _ALLOWED = {
     ("sklearn.pipeline", "Pipeline"),
     ("sklearn.preprocessing._data", "StandardScaler"),
     ("sklearn.svm._classes", "SVC"),
-    ("sklearn.linear_model._stochastic_gradient", "SGDClassifier"),
+    ("boatinfer.linear", "LinearSVM"),
 }
 
 
@@ -59,8 +59,8 @@ class SVM:
 
     @property
     def kernel(self) -> Kernel:
-        """The kernel's name; what stochastic gradient descent finds is linear."""
-        return getattr(self.pipeline.steps[-1][1], "kernel", "linear")
+        """The kernel's name."""
+        return self.pipeline.steps[-1][1].kernel  # type: ignore[no-any-return]
 
     def classify(self, features: Floats) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.float64]]:
         """Classifies feature vectors.
@@ -127,7 +127,6 @@ def save(svm: SVM, path: Path) -> None:
     import joblib
     import sklearn
 
-    vars(svm.pipeline.steps[-1][1]).pop("_loss_function_", None)  # compiled, and only to fit
     document = {
         "format": FORMAT,
         "pipeline": svm.pipeline,

@@ -34,8 +34,8 @@ __all__ = [
 
 Say = Callable[[str], None]
 
-#: With more images, a linear SVM is fitted by stochastic gradient descent: libsvm's time grows
-#: with the square of their number or faster.
+#: With more images, a linear SVM is a `LinearSVM`: libsvm's time grows with the square of their
+#: number or faster.
 EXACT = 10_000
 #: With more numbers among the features, how long it will take is measured and said first.
 _QUICK = 1_500_000
@@ -140,19 +140,15 @@ def fit(options: FitOptions, say: Say = lambda _: None) -> tuple[SVM, Report]:
 
 def pipeline(setting: Setting, images: int) -> Any:
     """A scikit-learn pipeline that scales features and classifies them, not yet fitted."""
-    from sklearn.linear_model import SGDClassifier
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
 
+    from boatinfer.linear import LinearSVM
+
     weights = "balanced" if setting.balanced else None
     if setting.kernel == "linear" and images > EXACT:
-        svm = SGDClassifier(
-            alpha=1 / (setting.penalty * images),  # the same loss as with C
-            class_weight=weights,
-            random_state=0,
-            n_jobs=usable_cpus(),
-        )
+        svm = LinearSVM(setting.penalty, weights)
     else:
         svm = SVC(
             kernel=setting.kernel,
@@ -283,7 +279,7 @@ def say_how_long(setting: Setting, known: Labelled, fits: int, say: Say) -> None
         pipeline(setting, images).fit(known.features[some], known.truth[some])
         times.append(time.perf_counter() - started)
     growth = np.log(times[1] / times[0]) / np.log(sizes[1] / sizes[0])
-    seconds = times[1] * (images / sizes[1]) ** np.clip(growth, 0.5, 3)
+    seconds = times[1] * (images / sizes[1]) ** np.clip(growth, 1, 3)
     exact = setting.kernel == "rbf" or images <= EXACT
     jobs = min(fits, usable_cpus()) if images <= EXACT else 1
     memory = 4 * known.features.size * (1 + (4 if exact else 2) * jobs)

@@ -99,7 +99,7 @@ def test_results_says_what_is_there_and_what_is_damaged(
     boatinfer("run", pictures, "-o", out, "-m", model_file, "--features")
     done = boatinfer("results", out, "--verify")
     assert done.code == 0
-    for said in ["12 ever recorded, 12 of them", "features  12 images", "1 files", "verified"]:
+    for said in ["12 ever recorded, 12 of them", "features    12 images", "1 files", "verified"]:
         assert said in done.out
     (part,) = (out / "parts").iterdir()
     content = bytearray(part.read_bytes())
@@ -141,8 +141,8 @@ def test_errors_are_one_sentence_and_their_exit_code(
         (("run", tmp_path / "empty"), 2, "holds no image files"),
         (("run", pictures, "-m", tmp_path / "text.onnx"), 4, "not an ONNX model"),
         (("run", pictures, "--max-failures", "many"), 2, "--max-failures"),
-        (("features", tmp_path / "empty", "-o", tmp_path / "x.npz"), 2, "is no results folder"),
-        (("svm", "fit", tmp_path / "empty"), 2, "is no results folder"),
+        (("features", tmp_path / "empty", "-o", tmp_path / "x.npz"), 2, "holds no results"),
+        (("svm", "fit", tmp_path / "empty"), 2, "holds no results"),
         (("model", "show", tmp_path / "none.onnx"), 4, "cannot be read"),
         (("classify", pictures, "-m", tmp_path / "none.onnx"), 4, "cannot be read"),
     ]:

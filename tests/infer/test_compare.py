@@ -102,7 +102,7 @@ def test_what_cannot_be_compared_is_said(
         with pytest.raises(UsageError, match=said):
             compare(CompareOptions(both.one, other))
 
-    fails(tmp_path / "nowhere", "is no results folder")
+    fails(tmp_path / "nowhere", "there is no folder")
     night(folder=pictures / "red", out=tmp_path / "red")
     fails(tmp_path / "red", "no image in common")
     letters = colours.write_model(tmp_path / "abc.onnx", card=colours.card(classes=list("abc")))

@@ -67,7 +67,7 @@ def test_what_cannot_be_exported_is_said(
     for source, output, said in [
         (out, "x.txt", r"\.npz, \.npy, \.csv, \.parquet"),
         (out, "nowhere/x.npz", "does not exist"),
-        (tmp_path / "nowhere", "x.npz", "is no results folder"),
+        (tmp_path / "nowhere", "x.npz", "there is no folder"),
         (tmp_path / "bare", "x.npz", "without features"),
     ]:
         with pytest.raises(UsageError, match=said):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
 from boatinfer.metrics import (
@@ -21,6 +22,7 @@ from boatinfer.metrics import (
     ranks,
     risk_coverage,
     scores,
+    wilson,
 )
 
 labels = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=60)
@@ -92,7 +94,33 @@ def test_intervals_are_those_of_drawing_the_images() -> None:
         return float(np.mean(predicted[truth == 2] == 2))
 
     assert found.recall[:, 2] == pytest.approx(bootstrap(truth, predicted, recall), abs=0.015)
+
+    def f1(truth: Any, predicted: Any) -> float:
+        both = (truth == 2) & (predicted == 2)
+        return float(2 * both.sum() / ((truth == 2).sum() + (predicted == 2).sum()))
+
+    assert found.f1[:, 2] == pytest.approx(bootstrap(truth, predicted, f1), abs=0.02)
     assert np.isnan(found.f1[:, 3]).all()
+
+
+def test_no_interval_of_a_few_images_has_a_width_of_zero() -> None:
+    found = intervals(np.array([[0, 22], [0, 3]]))
+    assert found.recall[:, 0] == pytest.approx([0, 0.1487], abs=1e-4)  # of 0 of 22
+    assert found.recall[:, 1] == pytest.approx([0.4385, 1], abs=1e-4)  # of 3 of 3
+    assert np.isnan(found.precision[:, 0]).all()
+    assert found.f1[0, 0] == 0 < found.f1[1, 0]
+
+
+@given(st.lists(st.tuples(st.integers(0, 500), st.integers(1, 500)), min_size=1))
+@settings(deadline=None, max_examples=30)
+def test_wilson_intervals_are_those_of_scipy(counts: list[tuple[int, int]]) -> None:
+    of = np.array([total for _, total in counts])
+    right = np.minimum([count for count, _ in counts], of)
+    expected = [
+        binomtest(int(k), int(n)).proportion_ci(0.95, "wilson")
+        for k, n in zip(right, of, strict=True)
+    ]
+    assert pytest.approx(np.array(expected), abs=1e-12) == wilson(right, of).T
 
 
 def test_the_calibration_curve_tells_confidence_from_accuracy() -> None:

@@ -63,7 +63,7 @@ def test_run_json_is_the_summary_and_is_kept_per_run(
     assert set(written) == {
         *("run", "folder", "started", "finished", "seconds", "found", "classified", "reused"),
         *("failed", "failures", "labels", "images_per_second", "model", "device", "versions"),
-        *("unsure", "min_confidence", "target_accuracy"),
+        *("svm_labels", "unsure", "min_confidence", "target_accuracy"),
         *("complete", "exit_code", "error", "model_name", "classes"),
     }
     assert json.loads((out / "runs" / f"{first.run}.json").read_text())["classified"] == 12

@@ -114,7 +114,7 @@ def test_what_cannot_be_compared_is_said(
     for paths, options, said in [
         ([image], {}, "one image and one results folder"),
         ([out, image], {}, "is no results folder"),
-        ([image, tmp_path / "nowhere"], {}, "is no results folder"),
+        ([image, tmp_path / "nowhere"], {}, "there is no folder"),
         ([image, tmp_path / "bare"], {}, "without features"),
         ([Path("typo.jpg"), out], {}, r"there is no image typo\.jpg"),
         ([out, image], {"pairs": True}, "two images or more"),

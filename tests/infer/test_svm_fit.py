@@ -12,12 +12,14 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, LinearSVC
+from sklearn.utils.class_weight import compute_sample_weight
 
 from blobs import write_blobs
 from boatinfer import svm_fit
 from boatinfer.errors import ModelError, UsageError
 from boatinfer.labelled import labelled_features
+from boatinfer.linear import LinearSVM
 from boatinfer.options import FitOptions
 from boatinfer.results import Summary, find_results
 from boatinfer.svm import load
@@ -84,7 +86,7 @@ def test_probabilities_are_those_of_scikit_learn(tmp_path: Path, classes: str) -
     assert np.allclose(found, expected.predict_proba(new), atol=1e-9)
 
 
-def test_many_images_get_a_linear_svm_by_gradient_descent(
+def test_many_images_get_a_linear_svm_that_is_solved_in_blocks(
     blobs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exact, _ = fit(FitOptions(blobs, tmp_path / "exact.joblib", "linear"))
@@ -102,6 +104,24 @@ def test_many_images_get_a_linear_svm_by_gradient_descent(
     assert np.array_equal(read.scores(features), svm.scores(features))
     agreeing = (read.scores(features).argmax(1) == exact.scores(features).argmax(1)).mean()
     assert agreeing > 0.85
+
+
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("weights", [None, "balanced"])
+def test_the_solution_in_blocks_is_that_of_liblinear(
+    count: int, weights: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("boatinfer.linear._BLOCK", 37)
+    random = np.random.default_rng(0)
+    truth = random.integers(count, size=200) // random.integers(1, 3, size=200)
+    features = (random.normal(size=(count, 5))[truth] + random.normal(size=(200, 5))).astype("f4")
+    ours = LinearSVM(0.1, weights).fit(features, truth)
+    # A large scale leaves liblinear's intercept as free as ours.
+    peer = LinearSVC(C=0.1, dual=False, intercept_scaling=100, tol=1e-8)
+    peer.fit(features, truth, compute_sample_weight(weights, truth))
+    assert ours.coef_ == pytest.approx(peer.coef_, abs=2e-3)
+    assert ours.intercept_ == pytest.approx(peer.intercept_, abs=2e-3)
+    assert (ours.predict(features) == peer.predict(features)).mean() > 0.99
 
 
 @pytest.mark.parametrize(
@@ -159,9 +179,36 @@ def test_a_report_that_exists_is_kept(blobs: Path, tmp_path: Path) -> None:
 def test_a_run_gives_probabilities_and_a_tally(
     night: Night, model_file: Path, pictures: Path, tmp_path: Path, boatinfer: Command
 ) -> None:
-    night(features=True)
-    out = tmp_path / "out"
-    fit(FitOptions(out, tmp_path / "s.joblib", probability=True))
-    boatinfer("run", pictures, "-o", out, "-m", model_file, "--svm", tmp_path / "s.joblib")
+    summary = night(features=True)
+    assert summary.svm_labels == {}
+    out, svm = tmp_path / "out", tmp_path / "s.joblib"
+    fit(FitOptions(out, svm, probability=True))
+    done = boatinfer("run", pictures, "-o", out, "-m", model_file, "--svm", svm)
+    assert "the SVM says:\n        4  blue\n        4  green\n" in done.out
+    said = json.loads((out / "run.json").read_text())["svm_labels"]
+    assert said == {"blue": 4, "green": 4, "red": 4}
     scores = [float(row["svm_score"]) for row in rows(out)]
     assert all(1 / 3 < score <= 1 for score in scores)
+
+
+def test_a_folder_of_images_stands_for_its_default_results_everywhere(
+    night: Night,
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    boatinfer: Command,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    night(out=None, features=True)
+    for words in [
+        ("results", "pictures"),
+        ("features", "pictures", "-o", "x.npz"),
+        ("svm", "fit", "pictures", "-o", "s.joblib"),
+        ("svm", "compare", "pictures"),
+        ("evaluate", "pictures"),
+        ("compare", "pictures", "boatinfer-out/pictures"),
+        ("similar", "pictures", "--duplicates"),
+    ]:
+        done = boatinfer(*words)
+        assert done.code == 0, done
+    assert f"images from {pictures}" in boatinfer("results", "pictures").out

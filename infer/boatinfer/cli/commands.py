@@ -64,19 +64,27 @@ def _print_summary(summary: Summary, command: RunCommand) -> None:
         f"+ {summary.reused:,} reused + {summary.failed:,} failed "
         f"in {summary.seconds:.1f} s with {summary.model_name} on {summary.device}{rate}"
     )
-    unsure = {UNSURE} if summary.min_confidence is not None else set()
-    for label, count in sorted(summary.labels.items(), key=lambda item: -item[1]):
-        if label not in unsure:
+    unsure = summary.min_confidence is not None
+    for label, count in _largest_first(summary.labels):
+        if not (unsure and label == UNSURE):
             typer.echo(f"{count:>9,}  {label}")
     if unsure:
         typer.echo(f"{summary.unsure:>9,}  unsure: confidence below {summary.min_confidence:.4g}")
     for reason, count in summary.failures.items():
         typer.echo(f"{count:>9,}  failed: {reason}")
+    if summary.svm_labels:
+        typer.echo("the SVM says:")
+    for label, count in _largest_first(summary.svm_labels):
+        typer.echo(f"{count:>9,}  {label}")
     typer.echo(f"predictions: {command.results_folder / 'predictions.csv'}")
     if unsure:
         typer.echo(f"to review:   {command.results_folder / 'review.csv'}")
     if command.report:
         typer.echo(f"report:      {command.results_folder / 'report.html'}")
+
+
+def _largest_first(counts: dict[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda item: -item[1])
 
 
 def classify(
@@ -128,16 +136,16 @@ def results(
     ] = False,
 ) -> None:
     """Print what a results folder holds."""
-    from boatinfer.results import Results
+    from boatinfer.results import find_results
 
-    folder = Results(out)
+    folder = find_results(out)
     damaged = list(folder.damage()) if verify else []
     if damaged:
         for sentence in damaged:
             typer.echo(f"boatinfer: {sentence}", err=True)
         raise typer.Exit(OutputError.exit_code)
     for name, value in folder.holdings().items():
-        typer.echo(f"{name:<9} {value}")
+        typer.echo(f"{name:<11} {value}")
     if verify:
         typer.echo("verified: every part is whole, and every image of the last run has its row")
 
