@@ -72,6 +72,11 @@ def open_session(
                 f"{path} keeps its weights in other files, which nothing can vouch for; save it "
                 "as one file."
             ) from error
+        if type(error).__name__ == "InvalidProtobuf" or "No graph was found" in str(error):
+            raise ModelError(
+                f"{path} is no ONNX file, or is cut off or damaged; copy it again from where it "
+                "was made, or export it again."
+            ) from error
         raise ModelError(
             f"{path} is not an ONNX model that onnxruntime can load ({first_line(error)}); "
             "export the model again."

@@ -215,7 +215,7 @@ def test_what_cannot_be_converted_is_one_sentence_and_writes_nothing(
         ([network, *good, "-o", tmp_path / "x.keras"], 2, "must end in .onnx"),
         ([network, *good, "-o", tmp_path / "no" / "x.onnx"], 2, "does not exist"),
         ([tmp_path, *good], 4, "cannot be read"),
-        ([text, *good], 4, "is not an ONNX model"),
+        ([text, *good], 4, "is no ONNX file, or is cut off"),
         ([tmp_path / "none.onnx", *good], 4, "cannot be read"),
     ]
     before = sorted(tmp_path.iterdir())

@@ -60,13 +60,29 @@ class Commands(TyperGroup):
         return None
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command; a missing extra becomes the line that installs it."""
+        """Runs the command; a missing extra becomes the line that installs it.
+
+        Options that are missing are all named at once, not only the first.
+        """
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if error.ctx is not None and not error.message:  # it has none where one is missing
+                error.param_hint = _missing_options(error.ctx)
+            raise
         except ModuleNotFoundError as error:
             for entry in _extras(f"{_path(ctx)}{ctx.invoked_subcommand}"):
                 raise _missing_extra(entry, error) from error
             raise
+
+
+def _missing_options(ctx: Any) -> str:
+    """Names what a command needs and was not given; what was given is handled first."""
+    missing = [one for one in ctx.command.params if one.required and one.name not in ctx.params]
+    return ", ".join(
+        one.opts[-1] if one.opts[-1].startswith("-") else one.metavar or one.name.upper()
+        for one in missing
+    )
 
 
 def _path(ctx: Any) -> str:
