@@ -24,7 +24,7 @@ __all__ = [
     "SimilarOptions",
 ]
 
-#: For every command that writes a model.
+#: For every command that writes one file.
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is there already.")]
 
 

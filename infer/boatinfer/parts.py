@@ -1,13 +1,15 @@
 """The parts of a results folder: immutable Parquet files, one row per image worked on.
 
 A part's name is its number and the digest of its bytes. Parts are numbered in the order in
-which they were written, and a later part's row replaces an earlier row of the same path. A
+which they were written, and a later part's row replaces an earlier row of the same path and
+model. A
 part has its name only once it is whole and on disk, so a killed run leaves nothing half.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,12 +117,13 @@ class Parts:
         with self.writer() as sink:
             pq.write_table(_table(rows, classes, model, run), sink, **WRITING)
 
-    def index(self, before: pa.Table | None = None) -> pa.Table:
-        """The last row of every path ever recorded, without its heavy columns.
+    def index(self, before: pa.Table | None = None, upto: int | None = None) -> pa.Table:
+        """The last row of every path and model ever recorded, without its heavy columns.
 
         Args:
             before: an earlier index; the parts that it knows are not read again, for no part
                 ever changes.
+            upto: the number of the last part to look at; None means all.
 
         Returns:
             A table with the columns ``path``, ``bytes``, ``mtime_ns``, ``status``, ``model``,
@@ -137,14 +140,12 @@ class Parts:
         if not set(known.to_pylist()) <= set(files):
             before = before.filter(pc.is_in(before["part"], pa.array(files, pa.int32())))
         newest = pc.max(known).as_py() or 0
-        new = [self._light(part) for number, part in files.items() if number > newest]
+        last = math.inf if upto is None else upto
+        new = [self._light(part) for number, part in files.items() if newest < number <= last]
         if not new:
             return before
         table = pa.concat_tables([before, *new]).unify_dictionaries().combine_chunks()
-        paths = table["path"].combine_chunks().dictionary_encode()
-        last = np.empty(len(paths.dictionary), np.int64)
-        last[paths.indices.to_numpy()] = np.arange(table.num_rows)  # the last assignment stays
-        return table if len(last) == table.num_rows else table.take(pa.array(last))
+        return _last_rows(table)
 
     def read(self, index: pa.Table, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Reads columns of indexed rows, part by part.
@@ -180,6 +181,8 @@ class Parts:
             try:
                 if _digest(part.read_bytes()) != part.stem.split("-")[1]:
                     yield f"the part {part} is damaged; delete it and run again."
+            except FileNotFoundError:  # a run has merged it with others
+                continue
             except OSError as error:
                 yield f"the part {part} cannot be read: {error.strerror}."
 
@@ -212,6 +215,15 @@ class Parts:
             pa.array(np.arange(count, dtype=np.int32)),
         ]
         return pa.table(columns, schema=_INDEX)
+
+
+def _last_rows(table: pa.Table) -> pa.Table:
+    """Of all rows of a path and a model the last one."""
+    paths = table["path"].combine_chunks().dictionary_encode()
+    models = table["model"].combine_chunks()
+    keys = paths.indices.to_numpy() * np.int64(len(models.dictionary)) + models.indices.to_numpy()
+    last = len(keys) - 1 - np.unique(keys[::-1], return_index=True)[1]
+    return table if len(last) == len(keys) else table.take(pa.array(last))
 
 
 def number_of(part: Path) -> int:

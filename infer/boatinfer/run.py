@@ -149,7 +149,7 @@ class _Night:
         card = self.model.card
         del self.model  # what follows needs its memory more
         index = results.parts.index(before)
-        rows = plan.current(noted, index)
+        rows = plan.current(noted, index, summary.model)
         index, summary.found = index.select(["part", "row"]), noted.num_rows
         del before, noted  # the tables that follow need the room
         self._prove(rows, last_part)
@@ -165,7 +165,7 @@ class _Night:
                 "run again, and report it if it stays so."
             )
         tables = predictions.write_tables(results, rows, card, options.top, self.svm)
-        results.write_current(rows)
+        results.write_current(rows, summary.run)
         summary.labels = _counts(tables[0]["label"])
         unlisted = pc.any(pc.ends_with(rows["path"], "/")).as_py()
         too_many = unlisted or summary.failed > allowed(summary.found)
@@ -173,7 +173,12 @@ class _Night:
         self._report(tables)
         results.write_summary(summary)
         with contextlib.suppress(OutputError):  # mere housekeeping; the next run tries again
-            compact(results.parts, index, rows if self._looks_everywhere else None)
+            compact(
+                results.parts,
+                index,
+                rows if self._looks_everywhere else None,
+                merged=lambda: results.write_current(rows, summary.run),
+            )
 
     @contextlib.contextmanager
     def told_if_failed(self) -> Iterator[None]:

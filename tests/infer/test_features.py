@@ -73,3 +73,17 @@ def test_what_cannot_be_exported_is_said(
         with pytest.raises(UsageError, match=said):
             export(source, tmp_path / output)
         assert not (tmp_path / output).exists()
+
+
+def test_a_file_that_is_there_stays_unless_force_is_given(out: Path, tmp_path: Path) -> None:
+    table = (out / "predictions.csv").read_bytes()
+    with pytest.raises(UsageError, match="exists already"):
+        export(out, out / "predictions.csv")
+    assert (out / "predictions.csv").read_bytes() == table
+    export(out, tmp_path / "x.npy")
+    with pytest.raises(UsageError, match="--force"):
+        export(out, tmp_path / "x.npy")
+    assert export(out, tmp_path / "x.npy", force=True) == 12
+    part = next((out / "parts").iterdir())
+    with pytest.raises(UsageError, match="what is to be read"):
+        export(out, part, force=True)

@@ -11,7 +11,7 @@ import typer
 
 from boatinfer.cli.progress import shown
 from boatinfer.errors import TOO_MANY_FAILURES, ImageError, OutputError
-from boatinfer.options import Device, FitOptions, RunOptions
+from boatinfer.options import Device, FitOptions, Force, RunOptions
 
 if TYPE_CHECKING:
     from boatinfer.model import Model
@@ -105,11 +105,12 @@ def features(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="File to write: .npz, .npy, .csv or .parquet.")
     ],
+    force: Force = False,
 ) -> None:
     """Write the features of a results folder to one file."""
     from boatinfer.features import export
 
-    count = export(out, output)
+    count = export(out, output, force)
     typer.echo(f"features of {count:,} images: {output}")
 
 
@@ -120,18 +121,21 @@ def results(
     ] = False,
 ) -> None:
     """Print what a results folder holds."""
+    from boatinfer.holdings import damage, holdings
     from boatinfer.results import Results
 
     folder = Results(out)
-    damaged = list(folder.damage()) if verify else []
+    damaged = list(damage(folder)) if verify else []
     if damaged:
         for sentence in damaged:
             typer.echo(f"boatinfer: {sentence}", err=True)
         raise typer.Exit(OutputError.exit_code)
-    for name, value in folder.holdings().items():
+    held = holdings(folder)
+    for name, value in held.items():
         typer.echo(f"{name:<9} {value}")
     if verify:
-        typer.echo("verified: every part is whole, and every image of the last run has its row")
+        found = ", and every image of the last complete run has its row" if "found" in held else ""
+        typer.echo(f"verified: every part is whole{found}")
 
 
 def svm_fit(options: FitOptions) -> None:
