@@ -7,7 +7,9 @@ name of one below a group of ours has a dot: ``model.quantize`` is ``boatinfer m
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -168,6 +170,7 @@ def _open_standard_files() -> None:
 
 def main() -> None:
     """Runs the command line; an error of ours is one sentence and its exit code."""
+    atexit.register(gc.freeze)  # all memory goes with the process: no need to look for garbage
     _open_standard_files()
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
