@@ -92,13 +92,15 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def require_folder(path: Path) -> None:
-    """Refuses a file whose folder does not exist, before any long work.
+    """Refuses a file whose folder does not exist, or that is a folder, before any long work.
 
     Raises:
-        UsageError: it does not.
+        UsageError: it cannot be written.
     """
     if not path.parent.is_dir():
         raise UsageError(f"the folder {path.parent} does not exist; make it or check the name.")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; give the file another name.")
 
 
 def require_writable(path: Path, *inputs: Path, force: bool = False) -> None:
@@ -113,8 +115,6 @@ def require_writable(path: Path, *inputs: Path, force: bool = False) -> None:
         UsageError: it may not be written.
     """
     require_folder(path)
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder; give the file another name.")
     if any(path.exists() and one.exists() and path.samefile(one) for one in inputs):
         raise UsageError(f"{path} is what is to be read; give the file to write another name.")
     if path.exists() and not force:

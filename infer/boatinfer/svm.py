@@ -203,7 +203,9 @@ def load(path: Path) -> SVM:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"the SVM {path} cannot be read: {error.strerror}.") from error
+        raise ModelError(
+            f"the SVM {path} cannot be read: {error.strerror}; check its name."
+        ) from error
     sealed_digest(content, path, PICKLE)
     if not is_sealed(content, PICKLE):
         raise ModelError(

@@ -16,11 +16,15 @@ import colours
 import convnet
 from boatexport import comparison, int8, plan, precision
 from boatexport.exporting import export_model
-from boatexport.options import ExportOptions, QuantizeOptions
+from boatexport.fusing import fuse
+from boatexport.options import ExportOptions, FuseOptions, QuantizeOptions
 from boatinfer import images, metrics
 from boatinfer.card import Conversion, FusedSVM
 from boatinfer.errors import ModelError, UsageError
 from boatinfer.model import Model, open_model
+from boatinfer.options import FitOptions, RunOptions
+from boatinfer.run import run
+from boatinfer.svm import fit, load
 from support import Command, Trained
 
 
@@ -238,8 +242,23 @@ def test_what_was_converted_or_has_an_svm_is_refused(network: Path, pictures: Pa
         outputs=msgspec.structs.replace(card.outputs, svm="scores"),
         svm=FusedSVM(["a", "b"], "rbf", ""),
     )
-    with pytest.raises(UsageError, match="has an SVM inside"):
+    with pytest.raises(UsageError, match="with 'boatinfer svm export'"):
         plan.plan("int8", pictures, None, 0.5, fused)
+
+
+def test_an_svm_goes_into_an_int8_file(network: Path, pictures: Path, tmp_path: Path) -> None:
+    quantize(network, calibrate=pictures)
+    small, both = network.with_suffix(".int8.onnx"), tmp_path / "both.onnx"
+    run(RunOptions(pictures, tmp_path / "out", small, features=True, report=False))
+    fit(FitOptions(tmp_path / "out", tmp_path / "svm.joblib"))
+    fuse(FuseOptions(tmp_path / "svm.joblib", both, small))
+    paths = sorted(pictures.rglob("*.jpg"))
+    labels, features = open_model(both).predict(paths).svm_labels, open_model(small).predict(paths)
+    assert labels is not None
+    assert features.features is not None
+    assert labels.tolist() == load(tmp_path / "svm.joblib").classify(features.features)[0].tolist()
+    assert np.mean(labels == [path.parent.name for path in paths]) > 0.9
+    assert open_model(both).card.precision == "int8"
 
 
 def test_a_graph_that_the_libraries_stumble_over_is_one_sentence(
