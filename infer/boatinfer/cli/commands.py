@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from boatinfer.model import Model
     from boatinfer.results import Summary
 
-__all__ = ["RunCommand", "classify", "features", "results", "run", "svm_fit"]
+__all__ = ["RunCommand", "classify", "features", "report", "results", "run", "svm_fit"]
 
 ModelOption = Annotated[
     Path | None,
@@ -132,6 +132,15 @@ def results(
         typer.echo(f"{name:<9} {value}")
     if verify:
         typer.echo("verified: every part is whole, and every image of the last run has its row")
+
+
+def report(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Results folder.")],
+) -> None:
+    """Make the page of the last run anew, from what is in its results folder."""
+    from boatinfer.report import report as make_anew
+
+    typer.echo(f"report: {make_anew(out)}")
 
 
 def svm_fit(options: FitOptions) -> None:
