@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from boatinfer.network import Inferred
 from boatinfer.options import Device
 from boatinfer.parts import Row
 from boatinfer.scan import Found, from_text
+from boatinfer.stages import Stages
 
 __all__ = ["Classifier", "Loaded"]
 
@@ -50,6 +51,7 @@ class Classifier:
         features: whether rows keep their feature vectors.
         lenient: whether a damaged JPEG is classified by what can be decoded of it.
         contents: rows of images that are known already, to be found by their content.
+        stages: counts the seconds of ``read``, ``decode`` and ``infer``.
     """
 
     model: Model
@@ -58,6 +60,7 @@ class Classifier:
     features: bool = False
     lenient: bool = False
     contents: Contents | None = None
+    stages: Stages = field(default_factory=Stages)
 
     def __call__(self, batch: list[Found]) -> list[Row]:
         """Makes exactly one row of each file; one file's trouble never touches another's."""
@@ -73,11 +76,14 @@ class Classifier:
             row = Row(*found)
             rows.append(row)
             try:
-                data, status = images.load(f"{self.folder}/{from_text(row.path)}")
-                row.bytes, row.mtime_ns = status.st_size, status.st_mtime_ns
-                if self._is_known(row, data):
+                with self.stages.working("read"):
+                    data, status = images.load(f"{self.folder}/{from_text(row.path)}")
+                    row.bytes, row.mtime_ns = status.st_size, status.st_mtime_ns
+                    known = self._is_known(row, data)
+                if known:
                     continue
-                pixels[len(readable)] = self._decode(row, data)
+                with self.stages.working("decode"):
+                    pixels[len(readable)] = self._decode(row, data)
                 readable.append(row)
             except ImageError as error:
                 row.status, row.error = error.reason.value, str(error)
@@ -88,7 +94,8 @@ class Classifier:
     def infer(self, loaded: Loaded) -> list[Row]:
         """Gives the rows what the network says of the pictures."""
         if loaded.readable:
-            self._infer(loaded.readable, loaded.pixels)
+            with self.stages.working("infer"):
+                self._infer(loaded.readable, loaded.pixels)
         return loaded.rows
 
     def _is_known(self, row: Row, data: bytes) -> bool:

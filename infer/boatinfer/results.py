@@ -27,18 +27,31 @@ import pyarrow.parquet as pq
 import typer
 from filelock import FileLock, Timeout
 
+from boatinfer.drift import Mix
 from boatinfer.errors import BusyError, OutputError, UsageError
 from boatinfer.files import TEMPORARY, replacing, writing
 from boatinfer.parts import OK, Parts, number_of
 from boatinfer.scan import to_text
 
-__all__ = ["Results", "Summary", "csv_plain", "csv_safe"]
+__all__ = ["Results", "Summary", "Trained", "csv_plain", "csv_safe"]
 
 #: How long a run waits for the lock: longer than a reader who asks who holds it.
 _LOOK_SECONDS = 0.1
 
 #: What a spreadsheet takes for the start of a formula.
 _FORMULA = r"^([=+\-@\t\r])"
+
+
+class Trained(msgspec.Struct, kw_only=True):
+    """What a model's card says of its training.
+
+    Attributes:
+        labels: images of each class in train; empty where it does not say.
+        accuracy: share of the images of valid that were right; null likewise.
+    """
+
+    labels: dict[str, int] = {}
+    accuracy: float | None = None
 
 
 class Summary(msgspec.Struct, kw_only=True):
@@ -48,7 +61,8 @@ class Summary(msgspec.Struct, kw_only=True):
     if it is killed. ``complete`` says that ``found = classified + reused + failed`` was
     proved from the parts on disk. ``images_per_second`` counts the images that were read,
     over the time from the first image to the last part. ``classes`` are the model's, in the
-    order of the probabilities.
+    order of the probabilities, and ``training`` is what it says of its training. ``new`` is of
+    the images that this run classified; ``stages`` are seconds of work, summed over ``threads``.
     """
 
     run: str
@@ -66,8 +80,12 @@ class Summary(msgspec.Struct, kw_only=True):
     model: str = ""
     model_name: str = ""
     classes: list[str] = []
+    training: Trained | None = None
     device: str = ""
     versions: dict[str, str] = {}
+    new: Mix | None = None
+    threads: int | None = None
+    stages: dict[str, float] = {}
     complete: bool = False
     exit_code: int | None = None
     error: str | None = None
@@ -226,6 +244,13 @@ class Results:
             return None
         earlier = _summary(self._summary_of(self._note().run))
         return earlier if earlier is not None and earlier.complete else None
+
+    def history(self, before: Summary) -> Iterator[Summary]:
+        """Reads the summaries of the runs before one, latest first; a damaged one is left out."""
+        for file in sorted((self.out / "runs").glob("*.json"), reverse=True):
+            if file.stem < before.run:
+                with contextlib.suppress(OSError, msgspec.MsgspecError):
+                    yield msgspec.json.decode(file.read_bytes(), type=Summary)
 
     def write_summary(self, summary: Summary) -> None:
         """Writes ``run.json`` and the run's own copy in ``runs``."""

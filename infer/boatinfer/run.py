@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,16 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-import boatinfer
-from boatinfer import plan, predictions, report
+from boatinfer import plan, predictions
 from boatinfer import svm as svms
 from boatinfer.batch import Classifier
+from boatinfer.card import Card
 from boatinfer.compaction import compact
 from boatinfer.contents import Contents
+from boatinfer.drift import Mix
 from boatinfer.engines import local
 from boatinfer.errors import (
     TOO_MANY_FAILURES,
@@ -35,9 +34,12 @@ from boatinfer.files import writing
 from boatinfer.interrupt import Stop, stop_on_signals
 from boatinfer.model import Model, open_model
 from boatinfer.options import Device, RunOptions
+from boatinfer.pages import report
 from boatinfer.parts import OK, Row
-from boatinfer.results import Results, Summary
+from boatinfer.results import Results, Summary, Trained
 from boatinfer.scan import Choice, Found, listed, scan, to_text
+from boatinfer.stages import Stages
+from boatinfer.versions import versions
 
 __all__ = ["Progress", "run"]
 
@@ -112,6 +114,7 @@ class _Night:
     stop: Stop
     progress: Callable[[Progress], None]
     started: float = field(default_factory=time.monotonic)
+    stages: Stages = field(default_factory=Stages)
     model: Model = field(init=False)
     svm: svms.SVM | None = field(init=False)
 
@@ -124,10 +127,11 @@ class _Night:
         Returns:
             The images found, chunk by chunk, while the listing goes on: tables of `plan.table`.
         """
-        listing = plan.chunks(self._files())
+        listing = self.stages.taking("list", plan.chunks(self._files()))
         found = stack.enter_context(local.spread(plan.table, listing, 1, ahead=LISTED_AHEAD))
-        self.model = open_model(self.options.model, self.options.device, threads=1)
-        self.svm = _load_svm(self.options.svm, self.model)
+        with self.stages.working("start"):
+            self.model = open_model(self.options.model, self.options.device, threads=1)
+            self.svm = _load_svm(self.options.svm, self.model)
         if self.options.features and self.model.card.features is None:
             raise UsageError(f"{self.model.path} has no feature output, so --features cannot work.")
         first = next(found, None)
@@ -135,9 +139,10 @@ class _Night:
         if first is None:
             raise self._nothing_found()
         summary = self.summary
-        summary.versions, summary.device = _versions(), self.model.device.value
+        summary.versions, summary.device = versions(), self.model.device.value
         summary.model, summary.model_name = self.model.digest, self.model.card.name
-        summary.classes = self.model.card.classes
+        summary.classes, summary.training = self.model.card.classes, _training(self.model.card)
+        summary.threads = self.options.threads or local.usable_cpus()
         return itertools.chain([first], found)
 
     def work(self, found: Iterator[pa.Table], allowed: Callable[[int], float]) -> None:
@@ -164,9 +169,12 @@ class _Night:
                 f"the rows in {results.out} do not account for every image found, see run.json; "
                 "run again, and report it if it stays so."
             )
-        tables = predictions.write_tables(results, rows, card, options.top, self.svm)
-        results.write_current(rows, summary.run)
-        summary.labels = _counts(tables[0]["label"])
+        with self.stages.working("tables"):
+            tables = predictions.write_tables(
+                results, rows, card, run=summary.run, top=options.top, svm=self.svm
+            )
+            results.write_current(rows, summary.run)
+        self._count(tables)
         unlisted = pc.any(pc.ends_with(rows["path"], "/")).as_py()
         too_many = unlisted or summary.failed > allowed(summary.found)
         self._close(TOO_MANY_FAILURES if too_many else 0)
@@ -277,7 +285,7 @@ class _Night:
         options, image = self.options, self.model.card.image
         default = min(32, max(1, _BATCH_PIXELS // (image.height * image.width)))
         size = options.batch_size or default
-        threads = options.threads or local.usable_cpus()
+        threads = self.summary.threads or 1
         batches = itertools.takewhile(
             lambda _: not self.stop.signal_number, agenda.batches(found, size)
         )
@@ -288,6 +296,7 @@ class _Night:
             features=self.wants_features,
             lenient=options.lenient,
             contents=contents,
+            stages=self.stages,
         )
         if self.model.device is not Device.CUDA:
             with local.spread(work, batches, threads) as rows:
@@ -300,9 +309,10 @@ class _Night:
             yield rows
 
     def _record(self, rows: list[Row], contents: Contents) -> None:
-        contents.fill(rows, self.wants_features)
-        model = self.model
-        self.results.parts.append(rows, model.card.classes, model.digest, self.summary.run)
+        with self.stages.working("record"):
+            contents.fill(rows, self.wants_features)
+            model = self.model
+            self.results.parts.append(rows, model.card.classes, model.digest, self.summary.run)
 
     def _prove(self, rows: pa.Table, last_part: int) -> None:
         """Counts what became of every image found.
@@ -323,12 +333,22 @@ class _Night:
         accounted = summary.classified + summary.reused + summary.failed
         summary.complete = accounted == rows.num_rows == summary.found
 
+    def _count(self, tables: predictions.Tables) -> None:
+        """Notes what the page and later nights compare."""
+        new = tables.new
+        self.summary.labels = _counts(tables.predictions["label"])
+        labels = _counts(predictions.guesses(new))
+        self.summary.new = Mix.of(labels, new["confidence"].to_numpy())
+
     def _close(self, exit_code: int) -> None:
         self.summary.finished = datetime.now(UTC).isoformat(timespec="milliseconds")
         self.summary.seconds = round(time.monotonic() - self.started, 3)
         self.summary.exit_code = exit_code
+        self.summary.stages = {
+            stage: round(seconds, 3) for stage, seconds in self.stages.seconds.items()
+        }
 
-    def _report(self, tables: tuple[pa.Table, pa.Table] | None) -> None:
+    def _report(self, tables: predictions.Tables | None) -> None:
         """Writes the page, or removes an older one that would say something else."""
         if self.options.report:
             report.write(self.results, self.summary, tables)
@@ -357,21 +377,10 @@ def _load_svm(path: Path | None, model: Model) -> svms.SVM | None:
     return svm
 
 
-def _versions() -> dict[str, str]:
-    import onnxruntime
-    import PIL
-    import simplejpeg
-
-    modules = {
-        "boatinfer": boatinfer,
-        "onnxruntime": onnxruntime,
-        "numpy": np,
-        "pyarrow": pa,
-        "pillow": PIL,
-        "simplejpeg": simplejpeg,
-    }
-    versions = {name: str(module.__version__) for name, module in modules.items()}
-    return versions | {"python": platform.python_version()}
+def _training(card: Card) -> Trained | None:
+    if card.training is None:
+        return None
+    return Trained(labels=card.training.labels, accuracy=card.training.metrics.get("accuracy"))
 
 
 def _true(mask: pa.ChunkedArray) -> int:

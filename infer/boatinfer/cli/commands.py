@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from boatinfer.model import Model
     from boatinfer.results import Summary
 
-__all__ = ["RunCommand", "classify", "features", "results", "run", "svm_fit"]
+__all__ = ["RunCommand", "classify", "features", "report", "results", "run", "svm_fit"]
 
 ModelOption = Annotated[
     Path | None,
@@ -136,6 +136,15 @@ def results(
     if verify:
         found = ", and every image of the last complete run has its row" if "found" in held else ""
         typer.echo(f"verified: every part is whole{found}")
+
+
+def report(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Results folder.")],
+) -> None:
+    """Make the page of the last run anew, from what is in its results folder."""
+    from boatinfer.report import report as make_anew
+
+    typer.echo(f"report: {make_anew(out)}")
 
 
 def svm_fit(options: FitOptions) -> None:
