@@ -341,4 +341,6 @@ def _decode(text: str | bytes, kind: type[Document], what: str, where: str) -> D
             )
         return msgspec.json.decode(text, type=kind)
     except msgspec.MsgspecError as error:
-        raise ModelError(f"{where}: its {what} cannot be used: {error}.") from error
+        raise ModelError(
+            f"{where}: its {what} cannot be used ({error}); export the model again."
+        ) from error
