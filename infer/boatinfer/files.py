@@ -14,6 +14,7 @@ __all__ = [
     "TEMPORARY",
     "making_folder",
     "replacing",
+    "require_folder",
     "require_new_folder",
     "require_writable",
     "writing",
@@ -90,6 +91,18 @@ def writing(path: Path) -> Iterator[None]:
         ) from error
 
 
+def require_folder(path: Path) -> None:
+    """Refuses a file whose folder does not exist, or that is a folder, before any long work.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    if not path.parent.is_dir():
+        raise UsageError(f"the folder {path.parent} does not exist; make it or check the name.")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; give the file another name.")
+
+
 def require_writable(path: Path, *inputs: Path, force: bool = False) -> None:
     """Refuses a file that cannot or must not be written, before any long work.
 
@@ -101,10 +114,7 @@ def require_writable(path: Path, *inputs: Path, force: bool = False) -> None:
     Raises:
         UsageError: it may not be written.
     """
-    if not path.parent.is_dir():
-        raise UsageError(f"the folder {path.parent} does not exist; make it or check the name.")
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder; give the file another name.")
+    require_folder(path)
     if any(path.exists() and one.exists() and path.samefile(one) for one in inputs):
         raise UsageError(f"{path} is what is to be read; give the file to write another name.")
     if path.exists() and not force:
