@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,12 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 import colours
-from boatinfer.options import RunOptions
+from boatinfer.compare import compare
+from boatinfer.evaluate import evaluate
+from boatinfer.options import CompareOptions, EvaluateOptions, RunOptions
+from boatinfer.pages import comparison, evaluation, likeness
 from boatinfer.run import run
+from boatinfer.similar import duplicates, nearest, pairs
 
 HOSTILE = [
     "<script>alert(1)</script>.jpg".replace("/", "&"),
@@ -23,6 +28,7 @@ HOSTILE = [
     "javascript:alert(4).jpg",
     "\u202egpj.esrever.jpg",
 ]
+KINDS = ["report", "evaluation", "comparison", "nearest", "pairs", "duplicates"]
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1200, "height": 900}
 
@@ -47,13 +53,27 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     pictures = folder / "pictures"
     colours.write_pictures(pictures, each=3)
     model = colours.write_model(folder / "colours.onnx")
+    mixed = colours.card(classes=["green", "blue", "red"])
+    other = colours.write_model(folder / "other.onnx", mixed)
     options = RunOptions(pictures, folder / "out", model, features=True, max_failures="100%")
     run(options)
     (pictures / "bad<b>.jpg").write_text("hello")
     for seed, name in enumerate([*HOSTILE, *(f"{number}.jpg" for number in range(14))]):
-        (pictures / name).write_bytes(colours.picture("green", seed=100 + seed))
+        if name in HOSTILE:  # in a wrong folder, and all the same
+            (pictures / "red" / name).write_bytes(colours.picture("green", seed=99))
+        else:
+            (pictures / name).write_bytes(colours.picture("blue", seed=100 + seed))
     run(options)
-    return {"report": folder / "out" / "report.html"}
+    run(replace(options, out=folder / "other-out", model=other))
+
+    out, odd = folder / "out", [pictures / "red" / name for name in HOSTILE]
+    found = {kind: folder / f"{kind}.html" for kind in KINDS[1:]}
+    evaluation.write(found["evaluation"], evaluate(EvaluateOptions(out)))
+    comparison.write(found["comparison"], compare(CompareOptions(out, folder / "other-out")))
+    likeness.write(found["nearest"], nearest(odd[0], out, k=40))
+    likeness.write(found["pairs"], pairs(out, odd))
+    likeness.write(found["duplicates"], duplicates(out, k=5))
+    return {"report": out / "report.html", **found}
 
 
 class Visit:
@@ -76,32 +96,27 @@ class Visit:
             self.trouble.append(request.url)
 
 
-KINDS = ["report"]
-
-
 @pytest.fixture(params=KINDS)
 def file(request: pytest.FixtureRequest, pages: dict[str, Path]) -> Path:
     return pages[request.param]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_loads_quietly_and_is_accessible(browser: Browser, file: Path, scheme: str) -> None:
-    visit = Visit(browser, file, color_scheme=scheme)
+def test_it_loads_quietly_and_is_accessible(browser: Browser, file: Path) -> None:
+    visit = Visit(browser, file, color_scheme="light")
     found = Axe().run(visit.page)
     assert found.violations_count == 0, found.generate_report()
+    visit.page.emulate_media(color_scheme="dark")
+    dark = Axe().run(visit.page, options={"runOnly": ["color-contrast"]})
+    assert dark.violations_count == 0, dark.generate_report()
     assert visit.trouble == []
 
 
-def test_every_picture_is_there(browser: Browser, file: Path) -> None:
-    page = Visit(browser, file).page
+def test_a_phone_shows_all_of_its_width_and_every_picture(browser: Browser, file: Path) -> None:
+    page = Visit(browser, file, viewport=PHONE).page
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     widths = page.eval_on_selector_all("img", "all => all.map(one => one.naturalWidth)")
     assert widths
     assert all(width > 0 for width in widths)
-
-
-def test_a_phone_shows_all_of_its_width(browser: Browser, file: Path) -> None:
-    page = Visit(browser, file, viewport=PHONE).page
-    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
 def test_hostile_names_are_shown_and_do_nothing(browser: Browser, file: Path) -> None:
@@ -111,16 +126,15 @@ def test_hostile_names_are_shown_and_do_nothing(browser: Browser, file: Path) ->
         assert name in text
     assert "two\\nlines.jpg" in text
     assert "\u202e" not in visit.page.content()
-    for link in visit.page.query_selector_all("a"):
-        target = link.get_attribute("href") or ""
-        assert target.startswith("file://") or target in {"predictions.csv", "failures.csv"}
+    targets = visit.page.eval_on_selector_all("a", "all => all.map(one => one.protocol)")
+    assert set(targets) == {"file:"}
     visit.page.locator("a", has_text="onmouseover").first.hover()
     assert visit.page.query_selector_all("main script, main img:not([src^=data])") == []
     assert visit.trouble == []
 
 
-def test_no_other_script_may_run(browser: Browser, file: Path) -> None:
-    visit = Visit(browser, file)
+def test_no_other_script_may_run(browser: Browser, pages: dict[str, Path]) -> None:
+    visit = Visit(browser, pages["report"])
     visit.page.evaluate(
         """() => {
             const script = document.createElement("script");
