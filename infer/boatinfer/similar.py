@@ -33,12 +33,16 @@ class Nearest:
         image: which one.
         metric: which distance.
         among: how many images were compared.
+        folder: which paths are relative to.
+        file: path of the one, relative to the folder or absolute.
         found: ``path``, ``label`` and ``distance``, nearest first.
     """
 
     image: str
     metric: Metric
     among: int
+    folder: str
+    file: str
     found: pa.Table
 
     def document(self) -> dict[str, Any]:
@@ -56,10 +60,20 @@ class Nearest:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Distances between a few images, float64 [N, N]."""
+    """Distances between a few images.
+
+    Attributes:
+        images: which ones, N of them.
+        metric: which distance.
+        folder: which paths are relative to.
+        files: paths of the images, relative to the folder or absolute.
+        distances: float64 [N, N].
+    """
 
     images: Sequence[str]
     metric: Metric
+    folder: str
+    files: Sequence[str]
     distances: neighbours.Distances
 
     def document(self) -> dict[str, Any]:
@@ -83,12 +97,14 @@ class Duplicates:
 
     Attributes:
         metric: which distance.
+        folder: which paths are relative to.
         same: paths of each group of files with the same content.
         closest: ``path``, ``other`` and ``distance`` of the closest pairs of different
             content, closest first; of each group of the same the first counts.
     """
 
     metric: Metric
+    folder: str
     same: list[list[str]]
     closest: pa.Table
 
@@ -162,7 +178,9 @@ def nearest(
         others = others.filter(pc.not_equal(others["path"], own))
     places, found = neighbours.nearest(folder.blocks(others), query, k, metric)
     rows = others.take(pa.array(places)).append_column("distance", pa.array(found))
-    return Nearest(to_text(str(image)), metric, others.num_rows, folder.labelled(rows))
+    name, file = to_text(str(image)), folder.file(image)
+    found_rows = folder.labelled(rows)
+    return Nearest(name, metric, others.num_rows, folder.name, file, found_rows)
 
 
 def pairs(
@@ -172,9 +190,10 @@ def pairs(
     model: Path | None = None,
 ) -> Pairs:
     """Measures the distances between a few images; the arguments are as for `nearest`."""
-    vectors = _Folder(out).vectors(images, model)
-    names = [to_text(str(image)) for image in images]
-    return Pairs(names, metric, neighbours.matrix_of_distances(vectors, metric))
+    folder = _Folder(out)
+    distances = neighbours.matrix_of_distances(folder.vectors(images, model), metric)
+    names, files = [to_text(str(image)) for image in images], [folder.file(i) for i in images]
+    return Pairs(names, metric, folder.name, files, distances)
 
 
 def duplicates(out: Path, k: int = 20, metric: Metric = Metric.EUCLIDEAN) -> Duplicates:
@@ -188,19 +207,22 @@ def duplicates(out: Path, k: int = 20, metric: Metric = Metric.EUCLIDEAN) -> Dup
         lambda start: folder.blocks(images.slice(start)), k, metric
     )
     one, other = (images["path"].take(pa.array(column)) for column in places.T)
-    return Duplicates(metric, same, pa.table({"path": one, "other": other, "distance": found}))
+    closest = pa.table({"path": one, "other": other, "distance": found})
+    return Duplicates(metric, folder.name, same, closest)
 
 
 class _Folder:
     """The last run's images with their features.
 
     Attributes:
+        name: text of the path of the scanned folder.
         images: `Results.current`, in the order in which the parts are read.
     """
 
     def __init__(self, out: Path) -> None:
         self._results = Results(out)
         self._run = self._results.last_finished()
+        self.name = self._run.folder
         images = self._results.current()
         if not images.num_rows or not pc.all(images["has_features"]).as_py():
             raise UsageError(f"{out} holds images without features; run again with --features.")
@@ -246,6 +268,10 @@ class _Folder:
                 "name."
             )
         return None
+
+    def file(self, image: Path) -> str:
+        """The path of an image, relative to the scanned folder or absolute."""
+        return self.place(image) or to_text(os.path.realpath(image))
 
     def vectors(self, images: Sequence[Path], model: Path | None) -> Floats:
         """Features of images, float32 [N, D]: recorded ones, or else computed by the model."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_from_bytes
 
 from boatinfer.errors import UsageError
 from boatinfer.files import replacing, require_folder
@@ -57,7 +59,14 @@ def address(path: str, folder: str) -> str:
         path: text of its path, relative to the folder or absolute.
         folder: text of the folder's path, absolute.
     """
-    return (Path(from_text(folder)) / from_text(path)).as_uri()
+    if os.path.isabs(path):  # noqa: PTH117
+        return _folder_address(path)
+    return f"{_folder_address(folder)}/{quote_from_bytes(os.fsencode(from_text(path)))}"
+
+
+@functools.lru_cache(maxsize=16)
+def _folder_address(folder: str) -> str:
+    return Path(from_text(folder)).as_uri().rstrip("/")
 
 
 def within(budget: int, rows: Iterable[Mapping[str, Any]], folder: str) -> Iterator[dict[str, Any]]:
