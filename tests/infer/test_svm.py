@@ -21,6 +21,7 @@ from boatinfer.errors import ModelError, OutputError, UsageError
 from boatinfer.model import open_model
 from boatinfer.options import FitOptions, RunOptions
 from boatinfer.parts import Parts
+from boatinfer.results import Results
 from boatinfer.run import run
 from boatinfer.seal import PICKLE, seal
 from boatinfer.svm import fit, load
@@ -144,8 +145,11 @@ def test_a_stopped_run_does_not_mix_two_models_in_one_svm(
     with monkeypatch.context() as stopped, pytest.raises(OutputError):
         stopped.setattr(Parts, "append", stop)
         run(RunOptions(pictures, out, other, features=True))
-    with pytest.raises(UsageError, match="did not finish"):
-        fit(FitOptions(out, tmp_path / "svm.joblib"))
+    svm, count = fit(FitOptions(out, tmp_path / "svm.joblib"))
+    complete = Results(out).last_complete()
+    assert complete is not None
+    assert (svm.model, count) == (complete.model, complete.found - complete.failed)
+    assert svm.model != open_model(other).digest
 
 
 def test_an_svm_that_exists_is_replaced_with_force_alone(out: Path, tmp_path: Path) -> None:
