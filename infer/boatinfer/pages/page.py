@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from boatinfer.errors import UsageError
 from boatinfer.files import replacing, require_folder
 from boatinfer.scan import from_text
+from boatinfer.storage import Place, place
 from boatinfer.text import printable
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["address", "cost", "percent", "require_html", "within", "write"]
 
 
-def write(file: Path, template: str, **values: Any) -> None:
+def write(file: Place, template: str, **values: Any) -> None:
     """Writes a page.
 
     Args:
@@ -57,7 +58,7 @@ def address(path: str, folder: str) -> str:
         path: text of its path, relative to the folder or absolute.
         folder: text of the folder's path, absolute.
     """
-    return (Path(from_text(folder)) / from_text(path)).as_uri()
+    return (place(from_text(folder)) / from_text(path)).as_uri()
 
 
 def within(budget: int, rows: Iterable[Mapping[str, Any]], folder: str) -> Iterator[dict[str, Any]]:
