@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import xxhash
 
 from boatinfer import images
+from boatinfer.bucket_images import load_image
 from boatinfer.contents import Contents
 from boatinfer.errors import Failure, ImageError, first_line
 from boatinfer.images import Pixels
@@ -19,8 +20,12 @@ from boatinfer.options import Device
 from boatinfer.parts import Row
 from boatinfer.scan import Found, from_text
 from boatinfer.stages import Stages
+from boatinfer.storage import Place
 
-__all__ = ["Classifier", "Loaded"]
+__all__ = ["Classifier", "Fetched", "Loaded"]
+
+#: A row and the content of its file, or why it could not be read.
+Fetched = tuple[Row, bytes | ImageError]
 
 
 class Loaded(NamedTuple):
@@ -55,7 +60,7 @@ class Classifier:
     """
 
     model: Model
-    folder: Path
+    folder: Place
     size: int
     features: bool = False
     lenient: bool = False
@@ -68,17 +73,37 @@ class Classifier:
 
     def read(self, batch: list[Found]) -> Loaded:
         """Reads, hashes and decodes the files."""
+        return self.decode(map(self.fetch, batch))
+
+    def classify(self, fetched: Iterable[Fetched]) -> list[Row]:
+        """Makes exactly one row of each file that has been read."""
+        return self.infer(self.decode(fetched))
+
+    def fetch(self, found: Found) -> Fetched:
+        """Reads a file."""
+        row = Row(*found)
+        try:
+            with self.stages.working("read"):
+                data, status = load_image(self.folder, from_text(row.path))
+        except ImageError as error:
+            return row, error
+        except Exception as error:  # whatever it is, it is this file's trouble alone
+            return row, ImageError(Failure.CORRUPT, f"{type(error).__name__}: {error}")
+        row.bytes, row.mtime_ns = status.st_size, status.st_mtime_ns
+        return row, data
+
+    def decode(self, fetched: Iterable[Fetched]) -> Loaded:
+        """Hashes and decodes files that have been read, at most ``size`` of them."""
         spec = self.model.card.image
         pixels = np.zeros((self.size, spec.height, spec.width, 3), np.uint8)
         rows: list[Row] = []
         readable: list[Row] = []
-        for found in batch:
-            row = Row(*found)
+        for row, data in fetched:
             rows.append(row)
             try:
+                if isinstance(data, ImageError):
+                    raise data
                 with self.stages.working("read"):
-                    data, status = images.load(f"{self.folder}/{from_text(row.path)}")
-                    row.bytes, row.mtime_ns = status.st_size, status.st_mtime_ns
                     known = self._is_known(row, data)
                 if known:
                     continue

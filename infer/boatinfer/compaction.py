@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from boatinfer.files import writing
 from boatinfer.parts import WRITING, Parts, number_of, reading
+from boatinfer.storage import Place, opened
 
 __all__ = ["compact"]
 
@@ -57,7 +58,7 @@ def compact(
     files = parts.files()
     if len(files) < MANY_PARTS:
         return
-    footers = {file: reading(file, functools.partial(pq.read_metadata, file)) for file in files}
+    footers = {file: reading(file, functools.partial(_footer, file)) for file in files}
     gone_before = [number_of(file) for file in files if _GONE in (footers[file].metadata or {})]
     numbers = index["part"].to_numpy()
     was_gone = np.isin(numbers, gone_before)
@@ -81,6 +82,10 @@ def compact(
     with writing(parts.folder):
         for file in worn:
             file.unlink()
+
+
+def _footer(file: Place) -> pq.FileMetaData:
+    return pq.read_metadata(opened(file))
 
 
 def _places(rows: pa.Table) -> npt.NDArray[np.int64]:

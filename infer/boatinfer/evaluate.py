@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from boatinfer.metrics import Labels
 from boatinfer.options import EvaluateOptions, RunOptions
 from boatinfer.parts import matrix
 from boatinfer.results import Results, Summary, csv_plain
+from boatinfer.storage import Place, opened, resolved
 from boatinfer.text import printable, table
 from boatinfer.truth import true_labels
 
@@ -142,7 +141,7 @@ def evaluate(options: EvaluateOptions) -> Evaluated:
     )
 
 
-def find_results(place: Path) -> Results:
+def find_results(place: Place) -> Results:
     """The results in a folder, or those that a run over that folder wrote by default.
 
     Raises:
@@ -155,7 +154,7 @@ def find_results(place: Path) -> Results:
         raise UsageError(f"there is no folder {place}; check its name.")
     default = Results(RunOptions(place).results_folder)
     last = default.last_run() if default.exists() else None
-    if last is None or last.folder != os.path.realpath(place):
+    if last is None or last.folder != str(resolved(place)):
         raise UsageError(
             f"{place} holds no results; run 'boatinfer run {place}' first, or give the folder that "
             "its -o named."
@@ -225,7 +224,7 @@ def _svm_labels(results: Results) -> pa.Table | None:
     text = pa.string()
     try:
         table = pa.csv.read_csv(
-            os.fspath(results.predictions),
+            opened(results.predictions),
             parse_options=pa.csv.ParseOptions(newlines_in_values=True),
             convert_options=pa.csv.ConvertOptions(
                 include_columns=["path", "svm_label"],

@@ -15,6 +15,7 @@ from boatinfer.files import replacing, require_writable
 from boatinfer.network import Floats
 from boatinfer.parts import matrix
 from boatinfer.results import Results, csv_safe
+from boatinfer.storage import Place
 
 __all__ = ["FORMATS", "export"]
 
@@ -22,7 +23,7 @@ __all__ = ["FORMATS", "export"]
 FORMATS = (".npz", ".npy", ".csv", ".parquet")
 
 
-def export(out: Path, output: Path, force: bool = False) -> int:
+def export(out: Place, output: Path, force: bool = False) -> int:
     """Writes the features of the last run's classified images, sorted by path.
 
     ``.npz`` holds ``paths`` [N], ``labels`` [N] and ``features`` float32 [N, D]; ``.npy``

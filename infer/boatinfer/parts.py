@@ -12,7 +12,6 @@ import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ import xxhash
 from boatinfer.errors import OutputError
 from boatinfer.files import replacing
 from boatinfer.network import Floats
+from boatinfer.storage import Place, concurrently, opened
 
 __all__ = ["OK", "VECTORS", "WRITING", "Parts", "Row", "matrix", "number_of", "reading"]
 
@@ -93,12 +93,16 @@ class Parts:
 
     Args:
         folder: where they are.
+
+    Attributes:
+        check: called before a part is written; it raises if that may not be any more.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place) -> None:
         self.folder = folder
+        self.check: Callable[[], None] = lambda: None
 
-    def files(self) -> list[Path]:
+    def files(self) -> list[Place]:
         """All parts, in the order in which they were written."""
         return sorted(self.folder.glob(f"{'[0-9]' * 6}-*.parquet"))
 
@@ -141,7 +145,8 @@ class Parts:
             before = before.filter(pc.is_in(before["part"], pa.array(files, pa.int32())))
         newest = pc.max(known).as_py() or 0
         last = math.inf if upto is None else upto
-        new = [self._light(part) for number, part in files.items() if newest < number <= last]
+        late = [part for number, part in files.items() if newest < number <= last]
+        new = list(concurrently(self._light, late, self.folder))
         if not new:
             return before
         table = pa.concat_tables([before, *new]).unify_dictionaries().combine_chunks()
@@ -196,12 +201,13 @@ class Parts:
         sink = pa.BufferOutputStream()
         yield sink
         content = sink.getvalue()
+        self.check()
         files = self.files()
         number = number_of(files[-1]) + 1 if files else 1
         with replacing(self.folder / f"{number:06d}-{_digest(content)}.parquet") as path:
             path.write_bytes(content)
 
-    def _light(self, part: Path) -> pa.Table:
+    def _light(self, part: Place) -> pa.Table:
         file = _open(part)
         table = reading(part, lambda: file.read([*_LIGHT.names, "error"]))
         light = reading(part, lambda: table.select(_LIGHT.names).cast(_LIGHT))
@@ -226,7 +232,7 @@ def _last_rows(table: pa.Table) -> pa.Table:
     return table if len(last) == len(keys) else table.take(pa.array(last))
 
 
-def number_of(part: Path) -> int:
+def number_of(part: Place) -> int:
     """The number of a part, which its name begins with."""
     return int(part.name[:6])
 
@@ -290,11 +296,11 @@ def _vectors(matrix: Floats, missing: npt.NDArray[np.bool_]) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1], mask=pa.array(missing))
 
 
-def _open(part: Path) -> pq.ParquetFile:
-    return reading(part, lambda: pq.ParquetFile(part, page_checksum_verification=True))
+def _open(part: Place) -> pq.ParquetFile:
+    return reading(part, lambda: pq.ParquetFile(opened(part), page_checksum_verification=True))
 
 
-def _read(part: Path, columns: Sequence[str] | None) -> pa.Table:
+def _read(part: Place, columns: Sequence[str] | None) -> pa.Table:
     """Reads the columns that the part has; None means all."""
     file = _open(part)
     names = file.schema_arrow.names
@@ -302,7 +308,7 @@ def _read(part: Path, columns: Sequence[str] | None) -> pa.Table:
     return reading(part, lambda: file.read(there))
 
 
-def reading(part: Path, read: Callable[[], Any]) -> Any:
+def reading(part: Place, read: Callable[[], Any]) -> Any:
     """Calls ``read``; what it raises about the part becomes an `OutputError`."""
     try:
         return read()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +15,7 @@ from boatinfer.errors import OutputError
 from boatinfer.files import replacing
 from boatinfer.parts import OK, matrix
 from boatinfer.results import Results, csv_plain, csv_safe
+from boatinfer.storage import Place, opened
 from boatinfer.svm import SVM, best
 
 __all__ = ["Tables", "guesses", "read_tables", "write_tables"]
@@ -156,19 +155,19 @@ def _failures(results: Results, rows: pa.Table) -> pa.Table:
     return table.sort_by("path").rename_columns(["path", "reason", "message"])
 
 
-def _write_csv(table: pa.Table, path: Path) -> None:
+def _write_csv(table: pa.Table, path: Place) -> None:
     with replacing(path) as temporary:
         pa.csv.write_csv(csv_safe(table), temporary, pa.csv.WriteOptions(quoting_style="needed"))
 
 
-def _read_csv(path: Path) -> pa.Table:
+def _read_csv(path: Place) -> pa.Table:
     """A table as it was before `csv_safe`: numbers where they are, all else text."""
     try:
-        with path.open(encoding="utf-8") as opened:
-            names = opened.readline().rstrip("\n").replace('"', "").split(",")
+        with pa.input_stream(opened(path)) as file:
+            names = file.readline().decode().rstrip("\n").replace('"', "").split(",")
         kinds = {name: pa.float64() if name.endswith(_NUMBERS) else pa.string() for name in names}
         table = pa.csv.read_csv(
-            os.fspath(path),
+            opened(path),
             parse_options=pa.csv.ParseOptions(newlines_in_values=True),
             convert_options=pa.csv.ConvertOptions(
                 column_types=kinds, strings_can_be_null=True, quoted_strings_can_be_null=False

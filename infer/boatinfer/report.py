@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from boatinfer.errors import UsageError
 from boatinfer.pages import report as page
 from boatinfer.predictions import read_tables
 from boatinfer.results import Results
+from boatinfer.storage import Place
 
 __all__ = ["report"]
 
 
-def report(out: Path) -> Path:
+def report(out: Place) -> Place:
     """Writes ``report.html`` anew, from what the last run left.
 
     Args:

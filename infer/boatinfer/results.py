@@ -17,7 +17,6 @@ import re
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -27,11 +26,14 @@ import pyarrow.parquet as pq
 import typer
 from filelock import FileLock, Timeout
 
+from boatinfer.bucket import BucketPath
 from boatinfer.drift import Mix
 from boatinfer.errors import BusyError, OutputError, UsageError
 from boatinfer.files import TEMPORARY, replacing, writing
+from boatinfer.lease import Lease, holder
 from boatinfer.parts import OK, Parts, number_of
 from boatinfer.scan import to_text
+from boatinfer.storage import Place, opened
 
 __all__ = ["Results", "Summary", "Trained", "csv_plain", "csv_safe"]
 
@@ -117,7 +119,7 @@ class Results:
         out: the folder; `hold` makes it if need be.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Place) -> None:
         self.out = out
         self.parts = Parts(out / "parts")
         self.predictions = out / "predictions.csv"
@@ -128,7 +130,10 @@ class Results:
 
     def exists(self) -> bool:
         """Whether a run has been here."""
-        return os.path.isdir(self.parts.folder)  # noqa: PTH112 (never raises)
+        folder = self.parts.folder
+        if isinstance(folder, BucketPath):
+            return folder.is_dir()
+        return os.path.isdir(str(folder))  # noqa: PTH112 (never raises)
 
     @contextlib.contextmanager
     def hold(self, folder: str) -> Iterator[None]:
@@ -143,6 +148,12 @@ class Results:
             OutputError: it cannot be written.
         """
         self._refuse_other(folder)
+        if isinstance(self.out, BucketPath):
+            lease = Lease(self.out / ".lock")
+            with lease.held():
+                self.parts.check = lease.check
+                yield
+            return
         lock = FileLock(self._lock, timeout=_LOOK_SECONDS, poll_interval=_LOOK_SECONDS / 10)
         with writing(self.out):
             self.parts.folder.mkdir(parents=True, exist_ok=True)
@@ -165,12 +176,12 @@ class Results:
             lock.release()
 
     @property
-    def _holder(self) -> Path:
+    def _holder(self) -> Place:
         return self.out / ".holder"
 
     @property
-    def _lock(self) -> Path:
-        return self.out / ".lock"
+    def _lock(self) -> str:
+        return str(self.out / ".lock")
 
     def _note_holder(self) -> None:
         since = datetime.now(UTC).isoformat(timespec="seconds")
@@ -185,6 +196,8 @@ class Results:
 
     def held_by(self) -> str | None:
         """Which process holds the folder, in words; None if none does."""
+        if isinstance(self.out, BucketPath):
+            return holder(self.out / ".lock")
         if not self._holder.exists():
             return None
         try:
@@ -254,6 +267,7 @@ class Results:
 
     def write_summary(self, summary: Summary) -> None:
         """Writes ``run.json`` and the run's own copy in ``runs``."""
+        self.parts.check()
         text = msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n"
         for path in (self._summary_of(summary.run), self.run_json):
             with replacing(path) as temporary:
@@ -273,7 +287,7 @@ class Results:
 
     def _note(self) -> _Note:
         try:
-            found = pq.read_table(self._current)
+            found = pq.read_table(opened(self._current))
             said = found.schema.metadata
             return _Note(said[b"boatinfer.run"].decode(), int(said[b"boatinfer.part"]), found)
         except (OSError, TypeError, KeyError, ValueError, pa.ArrowException) as error:
@@ -329,14 +343,14 @@ class Results:
         return complete
 
     @property
-    def _current(self) -> Path:
+    def _current(self) -> Place:
         return self.out / ".current.parquet"
 
-    def _summary_of(self, run: str) -> Path:
+    def _summary_of(self, run: str) -> Place:
         return self.out / "runs" / f"{run}.json"
 
 
-def _summary(file: Path) -> Summary | None:
+def _summary(file: Place) -> Summary | None:
     try:
         return msgspec.json.decode(file.read_bytes(), type=Summary)
     except (FileNotFoundError, NotADirectoryError):

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from boatinfer import plan, predictions
 from boatinfer import svm as svms
-from boatinfer.batch import Classifier
+from boatinfer.batch import Classifier, Loaded
+from boatinfer.bucket import BucketPath, set_endpoint
+from boatinfer.bucket_images import listed_objects, scan_objects
 from boatinfer.card import Card
 from boatinfer.compaction import compact
 from boatinfer.contents import Contents
@@ -39,6 +40,7 @@ from boatinfer.parts import OK, Row
 from boatinfer.results import Results, Summary, Trained
 from boatinfer.scan import Choice, Found, listed, scan, to_text
 from boatinfer.stages import Stages
+from boatinfer.storage import Place, resolved
 from boatinfer.versions import versions
 
 __all__ = ["Progress", "run"]
@@ -50,6 +52,11 @@ PART_SECONDS = 30.0
 
 #: Chunks of files that the listing may be ahead: a quarter of a million files.
 LISTED_AHEAD = 64
+
+#: Images that are fetched from a bucket at the same time, for each thread that decodes, and
+#: in all.
+REQUESTS = 64
+MOST_REQUESTS = 512
 
 #: Pixels that make a batch of default size, up to 32 images.
 _BATCH_PIXELS = 1_000_000
@@ -87,7 +94,9 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
         BoatinferError: of the kind that says what ended the run; what was done is kept.
     """
     allowed = _allowance(options.max_failures)
-    folder, results = Path(os.path.realpath(options.folder)), Results(options.results_folder)
+    if options.endpoint is not None:
+        set_endpoint(options.endpoint)
+    folder, results = resolved(options.folder), Results(options.results_folder)
     summary = _begin(folder)
     with stop_on_signals() as stop, contextlib.ExitStack() as stack:
         night = _Night(options, folder, results, summary, stop, progress)
@@ -108,7 +117,7 @@ class _Night:
     """One run: its options, what it works with, and its summary as it comes about."""
 
     options: RunOptions
-    folder: Path
+    folder: Place
     results: Results
     summary: Summary
     stop: Stop
@@ -219,10 +228,15 @@ class _Night:
         choice = Choice(
             options.recursive, tuple(options.include), tuple(options.exclude), options.sniff
         )
-        if options.from_file is None:
-            files = scan(self.folder, self.results.out, choice)
+        if isinstance(self.folder, BucketPath):
+            if options.from_file is None:
+                files = scan_objects(self.folder, self.results.out, choice)
+            else:
+                files = listed_objects(self.folder, options.from_file, choice)
+        elif options.from_file is None:
+            files = scan(Path(str(self.folder)), self.results.out, choice)
         else:
-            files = listed(options.folder, options.from_file, choice)
+            files = listed(Path(str(options.folder)), options.from_file, choice)
         going = itertools.takewhile(lambda _: not self.stop.signal_number, files)
         return going if options.limit is None else plan.first(going, options.limit)
 
@@ -298,15 +312,21 @@ class _Night:
             contents=contents,
             stages=self.stages,
         )
-        if self.model.device is not Device.CUDA:
-            with local.spread(work, batches, threads) as rows:
-                yield rows
-            return
-        with (
-            local.spread(work.read, batches, threads, ahead=1) as loaded,
-            local.spread(work.infer, loaded, 1) as rows,
-        ):
-            yield rows
+        with contextlib.ExitStack() as stages:
+            source: Iterator[Any] = batches
+            read: Callable[[Any], Loaded] = work.read
+            classify: Callable[[Any], list[Row]] = work
+            if isinstance(self.folder, BucketPath):  # many requests at a time hide their latency
+                requests = min(MOST_REQUESTS, REQUESTS * threads)
+                fetching = local.fetched(work.fetch, batches, size, requests)
+                source = stages.enter_context(fetching)
+                read, classify = work.decode, work.classify
+            if self.model.device is not Device.CUDA:
+                rows = local.spread(classify, source, threads)
+            else:
+                loaded = stages.enter_context(local.spread(read, source, threads, ahead=1))
+                rows = local.spread(work.infer, loaded, 1)
+            yield stages.enter_context(rows)
 
     def _record(self, rows: list[Row], contents: Contents) -> None:
         with self.stages.working("record"):
@@ -357,7 +377,7 @@ class _Night:
                 self.results.report.unlink(missing_ok=True)
 
 
-def _begin(folder: Path) -> Summary:
+def _begin(folder: Place) -> Summary:
     now = datetime.now(UTC)
     return Summary(
         run=now.strftime("%Y%m%dT%H%M%S.%fZ"),

@@ -14,9 +14,9 @@ a new one.
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 from boatinfer.errors import ModelError
+from boatinfer.storage import Place
 
 __all__ = ["ONNX", "PICKLE", "SEAL_KEY", "is_sealed", "seal", "sealed_digest"]
 
@@ -51,7 +51,7 @@ def is_sealed(content: bytes, start: bytes = ONNX) -> bool:
     return content[-len(start) - _HEX : -_HEX] == start
 
 
-def sealed_digest(content: bytes, path: Path, start: bytes = ONNX) -> str:
+def sealed_digest(content: bytes, path: Place, start: bytes = ONNX) -> str:
     """Checks the seal, if there is one, on the way to the file's digest.
 
     Args:

@@ -6,12 +6,12 @@ import contextlib
 import ctypes
 import io
 import sys
-from pathlib import Path
 from typing import Any
 
 from boatinfer.errors import DeviceError, ModelError, UsageError, first_line
 from boatinfer.options import Device
 from boatinfer.quiet import native_chatter_hidden
+from boatinfer.storage import Place
 
 __all__ = ["open_session"]
 
@@ -19,7 +19,7 @@ _WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 def open_session(
-    content: bytes, path: Path, device: Device | str = Device.AUTO, threads: int = 0
+    content: bytes, path: Place, device: Device | str = Device.AUTO, threads: int = 0
 ) -> tuple[Any, Device]:
     """Opens the content of an ONNX file.
 

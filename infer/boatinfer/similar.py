@@ -14,12 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from boatinfer import neighbours
+from boatinfer.bucket import BucketPath
 from boatinfer.errors import ImageError, ModelError, UsageError
 from boatinfer.network import Floats
 from boatinfer.options import Metric, SimilarOptions
 from boatinfer.parts import matrix
 from boatinfer.results import Results
 from boatinfer.scan import from_text, to_text
+from boatinfer.storage import Place
 from boatinfer.text import printable, table
 
 __all__ = ["Duplicates", "Nearest", "Pairs", "duplicates", "nearest", "pairs", "similar"]
@@ -154,11 +156,11 @@ def similar(options: SimilarOptions) -> Nearest | Pairs | Duplicates:
 
 
 def nearest(
-    image: Path,
-    out: Path,
+    image: Place,
+    out: Place,
     k: int = 20,
     metric: Metric = Metric.EUCLIDEAN,
-    model: Path | None = None,
+    model: Place | None = None,
 ) -> Nearest:
     """Finds the images of a results folder that are nearest to one, itself left out.
 
@@ -184,10 +186,10 @@ def nearest(
 
 
 def pairs(
-    out: Path,
-    images: Sequence[Path],
+    out: Place,
+    images: Sequence[Place],
     metric: Metric = Metric.EUCLIDEAN,
-    model: Path | None = None,
+    model: Place | None = None,
 ) -> Pairs:
     """Measures the distances between a few images; the arguments are as for `nearest`."""
     folder = _Folder(out)
@@ -196,7 +198,7 @@ def pairs(
     return Pairs(names, metric, folder.name, files, distances)
 
 
-def duplicates(out: Path, k: int = 20, metric: Metric = Metric.EUCLIDEAN) -> Duplicates:
+def duplicates(out: Place, k: int = 20, metric: Metric = Metric.EUCLIDEAN) -> Duplicates:
     """Finds the files of the same content, and the k closest pairs of the others.
 
     Every image is compared with every other, so the time grows with the square of the number.
@@ -219,7 +221,7 @@ class _Folder:
         images: `Results.current`, in the order in which the parts are read.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Place) -> None:
         self._results = Results(out)
         self._run = self._results.last_finished()
         self.name = self._run.folder
@@ -250,12 +252,21 @@ class _Folder:
         same = [paths for paths in groups["path_list"].to_pylist() if len(paths) > 1]
         return self.images.take(groups["place_first"].combine_chunks().sort()), same
 
-    def place(self, image: Path) -> str | None:
+    def place(self, image: Place) -> str | None:
         """The path of an image within the results; None for one that lies elsewhere.
 
         Raises:
             UsageError: there is no such image.
         """
+        if isinstance(image, BucketPath):
+            text = to_text(str(image).removeprefix(f"{from_text(self._run.folder)}/"))
+            if pc.index(self.images["path"], text).as_py() >= 0:
+                return text
+            raise UsageError(
+                f"there is no image {image} in {self._results.out}; give one that is, or a file of "
+                "this machine."
+            )
+        image = Path(str(image))
         there = os.path.lexists(image)
         name = os.path.join(os.path.realpath(image.parent), image.name)  # noqa: PTH118
         name = os.path.relpath(name, from_text(self._run.folder)) if there else str(image)
@@ -269,11 +280,11 @@ class _Folder:
             )
         return None
 
-    def file(self, image: Path) -> str:
+    def file(self, image: Place) -> str:
         """The path of an image, relative to the scanned folder or absolute."""
-        return self.place(image) or to_text(os.path.realpath(image))
+        return self.place(image) or to_text(os.path.realpath(str(image)))
 
-    def vectors(self, images: Sequence[Path], model: Path | None) -> Floats:
+    def vectors(self, images: Sequence[Place], model: Place | None) -> Floats:
         """Features of images, float32 [N, D]: recorded ones, or else computed by the model."""
         places = [self.place(image) for image in images]
         recorded = pa.array([place for place in places if place is not None], pa.string())
@@ -285,7 +296,7 @@ class _Folder:
         computed: Iterator[Floats] = iter(self._computed(new, model) if new else ())
         return np.stack([next(computed) if place is None else found[place] for place in places])
 
-    def _computed(self, images: Sequence[Path], path: Path | None) -> Floats:
+    def _computed(self, images: Sequence[Place], path: Place | None) -> Floats:
         from boatinfer.model import open_model
 
         model, run = open_model(path), self._run
@@ -295,7 +306,7 @@ class _Folder:
                 f"these results, {run.model_name} ({run.model[:12]}); give that one with -m."
             )
         try:
-            features = model.predict(images).features
+            features = model.predict([Path(str(image)) for image in images]).features
         except ImageError as error:
             raise UsageError(f"{error}") from error
         assert features is not None  # the results have some, of this model

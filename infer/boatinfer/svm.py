@@ -27,6 +27,7 @@ from boatinfer.options import FitOptions
 from boatinfer.parts import matrix
 from boatinfer.results import Results
 from boatinfer.seal import PICKLE, is_sealed, seal, sealed_digest
+from boatinfer.storage import Place
 
 __all__ = ["SVM", "best", "fit", "load", "save"]
 
@@ -149,7 +150,7 @@ def fit(options: FitOptions) -> tuple[SVM, int]:
     return svm, len(labels)
 
 
-def _class_folder(path: str, out: Path) -> str:
+def _class_folder(path: str, out: Place) -> str:
     folders = path.split("/")[:-1]
     if not folders:
         raise UsageError(

@@ -16,6 +16,7 @@ from boatinfer.pages import thumbnails
 from boatinfer.report import report
 from boatinfer.results import Summary
 from boatinfer.run import run
+from boatinfer.storage import Place
 from support import Command
 
 Night = Callable[..., Summary]
@@ -25,7 +26,7 @@ HOSTILE = "<script>alert(1)<&script>.jpg"
 class Page(HTMLParser):
     """The text of a page, its tags and its addresses."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Place) -> None:
         super().__init__()
         self.html = file.read_text()
         self.raw = ""

@@ -12,6 +12,7 @@ import typer
 from boatinfer.cli.progress import shown
 from boatinfer.errors import TOO_MANY_FAILURES, ImageError, OutputError
 from boatinfer.options import Device, FitOptions, Force, RunOptions
+from boatinfer.storage import Place, local, place
 
 if TYPE_CHECKING:
     from boatinfer.model import Model
@@ -20,8 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["RunCommand", "classify", "features", "report", "results", "run", "svm_fit"]
 
 ModelOption = Annotated[
-    Path | None,
-    typer.Option("-m", "--model", help="Model file; if not given, the built-in boats model."),
+    Place | None,
+    typer.Option(
+        "-m",
+        "--model",
+        parser=place,
+        metavar="FILE",
+        help="Model file, or its URI; if not given, the built-in boats model.",
+    ),
 ]
 
 
@@ -42,7 +49,7 @@ def run(command: RunCommand) -> None:
     with shown(not command.quiet) as progress:
         summary = run_night(command, progress)
     if command.json:
-        typer.echo((command.results_folder / "run.json").read_text(encoding="utf-8"), nl=False)
+        typer.echo((command.results_folder / "run.json").read_bytes().decode(), nl=False)
     elif not command.quiet:
         _print_summary(summary, command)
     if summary.exit_code == TOO_MANY_FAILURES:
@@ -72,7 +79,9 @@ def _print_summary(summary: Summary, command: RunCommand) -> None:
 
 
 def classify(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    images: Annotated[
+        list[Path], typer.Argument(parser=local, metavar="IMAGE...", help="Image files.")
+    ],
     model: ModelOption = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to print.")] = 5,
     device: Annotated[Device, typer.Option(help="Where to run the network.")] = Device.AUTO,
@@ -101,9 +110,19 @@ def _print_classes(model: Model, image: Path, top: int) -> None:
 
 
 def features(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Results folder with features.")],
+    out: Annotated[
+        Place,
+        typer.Argument(parser=place, metavar="OUT", help="Results folder with features."),
+    ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="File to write: .npz, .npy, .csv or .parquet.")
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            parser=local,
+            metavar="FILE",
+            help="File to write: .npz, .npy, .csv or .parquet.",
+        ),
     ],
     force: Force = False,
 ) -> None:
@@ -115,7 +134,7 @@ def features(
 
 
 def results(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Results folder.")],
+    out: Annotated[Place, typer.Argument(parser=place, metavar="OUT", help="Results folder.")],
     verify: Annotated[
         bool, typer.Option("--verify", help="Read every part in full and name what is damaged.")
     ] = False,
@@ -139,7 +158,7 @@ def results(
 
 
 def report(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Results folder.")],
+    out: Annotated[Place, typer.Argument(parser=place, metavar="OUT", help="Results folder.")],
 ) -> None:
     """Make the page of the last run anew, from what is in its results folder."""
     from boatinfer.report import report as make_anew

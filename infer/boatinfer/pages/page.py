@@ -15,6 +15,7 @@ from urllib.parse import quote_from_bytes
 from boatinfer.errors import UsageError
 from boatinfer.files import replacing, require_folder
 from boatinfer.scan import from_text
+from boatinfer.storage import Place, place
 from boatinfer.text import printable
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["address", "cost", "percent", "require_html", "within", "write"]
 
 
-def write(file: Path, template: str, **values: Any) -> None:
+def write(file: Place, template: str, **values: Any) -> None:
     """Writes a page.
 
     Args:
@@ -66,7 +67,7 @@ def address(path: str, folder: str) -> str:
 
 @functools.lru_cache(maxsize=16)
 def _folder_address(folder: str) -> str:
-    return Path(from_text(folder)).as_uri().rstrip("/")
+    return place(from_text(folder)).as_uri().rstrip("/")
 
 
 def within(budget: int, rows: Iterable[Mapping[str, Any]], folder: str) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +10,12 @@ from typing import Any, NamedTuple
 import simplejpeg
 
 from boatinfer import images
+from boatinfer.bucket_images import load_image
 from boatinfer.card import ImageSpec
 from boatinfer.errors import ImageError
 from boatinfer.pages.page import address, cost
 from boatinfer.scan import from_text
+from boatinfer.storage import place
 
 __all__ = ["Album", "Picture", "thumbnail"]
 
@@ -51,18 +52,18 @@ class Album:
     """
 
     def __init__(self, folder: str) -> None:
-        self._folder = folder
+        self._folder, self._text = place(from_text(folder)), folder
         self._room = _BUDGET
 
     def pictures(self, rows: Iterable[Mapping[str, Any]]) -> list[Picture]:
         """Makes a picture of each row's ``path``; fewer where the page has no room for more."""
         chosen = list(rows)
         found = []
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(8) as pool:
             for row, (source, missing) in zip(
                 chosen, pool.map(self._source, [row["path"] for row in chosen]), strict=True
             ):
-                link = address(row["path"], self._folder)
+                link = address(row["path"], self._text)
                 self._room -= len(source or "") + cost(row["path"], link)
                 if self._room < 0:
                     break
@@ -71,8 +72,7 @@ class Album:
 
     def _source(self, path: str) -> tuple[str | None, str]:
         try:
-            file = os.path.join(from_text(self._folder), from_text(path))  # noqa: PTH118
-            encoded = thumbnail(images.load(file)[0])
+            encoded = thumbnail(load_image(self._folder, from_text(path))[0])
         except ImageError as error:
             return None, str(error)
         except Exception as error:  # whatever it is, a page does without the picture
