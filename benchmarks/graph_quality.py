@@ -80,7 +80,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=40)
     repeats = parser.parse_args().repeats
-    print(f"{'':<10}{'nodes':>12}{'bytes':>26}{'images/s':>18}{'times':>7}")
+    print(f"{'':<10}{'nodes':>12}{'bytes':>26}{'images/s':>22}{'times':>7}")
     for kind, (height, width) in NETWORKS.items():
         models = graphs(kind, height, width)
         random = np.random.default_rng(0)
@@ -89,7 +89,7 @@ def main() -> None:
         nodes = " -> ".join(str(len(model.graph.node)) for model in models)
         size = " -> ".join(f"{model.ByteSize():,}" for model in models)
         rate = f"{before:,.1f} -> {after:,.1f}"
-        print(f"{kind:<10}{nodes:>12}{size:>26}{rate:>18}{after / before:>7.2f}", flush=True)
+        print(f"{kind:<10}{nodes:>12}{size:>26}{rate:>22}{after / before:>7.2f}", flush=True)
 
 
 if __name__ == "__main__":

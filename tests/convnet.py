@@ -27,7 +27,7 @@ CHANNELS = 16
 Array = npt.NDArray[Any]
 
 
-def graph(scale: float = 1 / 64, offset: float = -2.0) -> onnx.ModelProto:
+def graph(scale: float = 1 / 64, offset: npt.ArrayLike = -2.0) -> onnx.ModelProto:
     """The network, with a last layer that gives the features alone."""
     random = np.random.default_rng(0)
 

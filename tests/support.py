@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import shutil
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import NamedTuple
 
 import colours
 from boatinfer.results import Summary
+from boatinfer.storage import Place
 
 #: Images of each class in the splits that `write_data` makes.
 COUNTS = {"train": 12, "valid": 4}
@@ -36,10 +38,10 @@ class Trained(NamedTuple):
     stderr: str
 
 
-def rows(out: Path, name: str = "predictions.csv") -> list[dict[str, str]]:
+def rows(out: Place, name: str = "predictions.csv") -> list[dict[str, str]]:
     """Reads a table of a results folder."""
-    with (out / name).open(newline="") as file:
-        return list(csv.DictReader(file))
+    text = (out / name).read_bytes().decode()
+    return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
 def counts(summary: Summary) -> tuple[int, int, int, int]:

@@ -112,12 +112,7 @@ def describe_model(options: DescribeOptions) -> Described:
 
 
 def _classes(options: DescribeOptions, foreign: Foreign) -> list[str]:
-    if options.classes is None:
-        if not foreign.names:
-            raise UsageError(
-                f"{foreign.path} does not tell the names of its classes; give --classes, a file "
-                "with a name on each line or names with commas between."
-            )
+    if options.classes is None:  # then the file tells them, or it was refused before
         return _distinct(foreign.names)
     if "," in options.classes:
         return _distinct([name.strip() for name in options.classes.split(",")])

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from boatexport import resnet50
 from boatexport.options import IMAGENET, RESNET50, ExportOptions
 from boatexport.plan import Plan, plan
+from boatexport.verify import BATCH_SIZES, keras_outputs, tolerance_of, verify
 from boatinfer.card import Card, Conversion, Golden, ImageSpec, decode_card, decode_golden
 from boatinfer.errors import ModelError, UsageError, first_line
 from boatinfer.files import replacing, require_writable
@@ -71,7 +71,6 @@ def export_model(
     load_keras()
     from boatexport.convert import convert, describe, with_features
     from boatexport.precision import convert_precision
-    from boatexport.verify import BATCH_SIZES, tolerance_of, verify
 
     model = resnet50.build(weights) if weights else _load(options.model)
     reference = with_features(model, card, options.model)
@@ -155,9 +154,7 @@ def _golden(model: Path, images: Iterable[bytes] | None, card: Card, reference: 
     if images is None:
         return decode_golden(*_beside(model, ".golden.json"))
     name = str(card.outputs.probabilities)
-    return make_golden(
-        images, card.image, lambda pixels: np.asarray(reference(pixels, training=False)[name])
-    )
+    return make_golden(images, card.image, lambda pixels: keras_outputs(reference, pixels)[name])
 
 
 def _golden_images(options: ExportOptions, spec: ImageSpec) -> Iterable[bytes] | None:

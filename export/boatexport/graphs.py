@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
@@ -11,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from boatinfer.errors import ModelError
 from boatinfer.session import open_session
+from boatinfer.storage import Place
 
 __all__ = [
     "Array",
@@ -27,7 +27,7 @@ Array = npt.NDArray[Any]
 _KINDS = {"tensor(float)": TensorProto.FLOAT, "tensor(float16)": TensorProto.FLOAT16}
 
 
-def add_output(graph: onnx.ModelProto, tensor: str, path: Path) -> None:
+def add_output(graph: onnx.ModelProto, tensor: str, path: Place) -> None:
     """Makes an inner tensor an output, of the type and shape that onnxruntime finds out.
 
     Args:

@@ -232,13 +232,18 @@ def _shapes(graph: onnx.GraphProto) -> dict[str, list[int]]:
 
 
 def _quantise(model: onnx.ModelProto, found: Any, kept: Sequence[str]) -> onnx.ModelProto:
-    """Puts QuantizeLinear and DequantizeLinear around all nodes but the head and those kept."""
+    """Puts QuantizeLinear and DequantizeLinear around all nodes but the head and those kept.
+
+    An addition to the pixels stays in float32 too: they have a scale for each channel, which
+    onnxruntime's 8-bit addition does not know.
+    """
     from onnxruntime.quantization import QuantType
     from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    floats = [*_head(copy.graph), *kept]
+    shifts = [node.name for node in copy.graph.node if SHIFT in node.input]
+    floats = [*_head(copy.graph), *shifts, *kept]
     known = constants(copy.graph)
     pixels = next((n.output[0] for n in copy.graph.node if n.name == PIXELS), "")
     raw = pixels and known[SCALE].ndim == 0

@@ -69,8 +69,9 @@ def plan(
         )
     if card.svm is not None:
         raise UsageError(
-            "the model has an SVM inside, which was fitted on its float32 features; convert the "
-            "model without it, and fit an SVM on the features of what you get."
+            "the model has an SVM inside, which was fitted on its float32 features; quantise the "
+            "model without it first, then fit an SVM on the features of what you get, and put that "
+            "one inside with 'boatinfer svm export'."
         )
     if not 0 <= max_drop <= 100:
         raise UsageError(f"--max-drop {max_drop:g} is not a number of points from 0 to 100.")

@@ -14,6 +14,7 @@ from boatinfer.network import ONNX_TYPES
 
 __all__ = ["Known", "preprocessing"]
 
+Layout = Literal["NCHW", "NHWC"]
 Source = Literal["given", "told by the file", "seen on the images", "the default"]
 Three = tuple[float, float, float]
 
@@ -46,7 +47,7 @@ def preprocessing(
 
     Raises:
         ModelError: the input is no colour image.
-        UsageError: an option is needed, or contradicts the file.
+        UsageError: options are needed, those of the class names too, or one contradicts the file.
     """
     kinds = {kind: dtype for dtype, kind in ONNX_TYPES.items()}
     if foreign.image.kind not in kinds or len(foreign.image.shape) not in {3, 4}:
@@ -55,6 +56,7 @@ def preprocessing(
             "as uint8, float32 or float16, with three axes, or four with the batch."
         )
     dtype = kinds[foreign.image.kind]
+    _require_told(options, foreign, dtype)
     layout, layout_source = _layout(options, foreign)
     height, width, size_source = _size(options, foreign, layout)
     scale, mean, std, pixels_source = _pixels(options, foreign, dtype)
@@ -84,6 +86,32 @@ def preprocessing(
     )
 
 
+def _require_told(options: DescribeOptions, foreign: Foreign, dtype: str) -> None:
+    """Names at once all that the file leaves open and no option tells."""
+    missing = []
+    if options.classes is None and not foreign.names:
+        names = "--classes, a file with a name on each line or names with commas between"
+        missing.append(("the names of its classes", names))
+    likely = [options.layout] if options.layout else _likely(foreign)
+    if len(likely) > 1:
+        missing.append(("where its channels are", "--layout NCHW or NHWC"))
+    if options.size is None and None in _told_size(foreign, likely[0]):
+        missing.append(("the size of its images", "--size HEIGHTxWIDTH"))
+    given = (options.scale, options.mean, options.std)
+    if dtype != "uint8" and given == (None,) * 3 and not foreign.is_ultralytics:
+        normalisation = (
+            "--mean and --std (those of ImageNet are --mean 0.485,0.456,0.406 --std "
+            "0.229,0.224,0.225) or --scale alone (1/255 for pixels from 0 to 1, 1 for pixels from "
+            "0 to 255)"
+        )
+        missing.append(("how its pixels are normalised", normalisation))
+    if missing:
+        untold, options_for = (" and ".join(column) for column in zip(*missing, strict=True))
+        raise UsageError(
+            f"{foreign.path} takes {foreign.image} and does not tell {untold}; give {options_for}."
+        )
+
+
 def _source(options: DescribeOptions, name: str) -> Source:
     default = DescribeOptions.__dataclass_fields__[name].default
     return "the default" if getattr(options, name) == default else "given"
@@ -96,44 +124,50 @@ def _batch(foreign: Foreign) -> str:
     return "any number of images" if shape[0] is None else f"{shape[0]} at a time"
 
 
-def _layout(options: DescribeOptions, foreign: Foreign) -> tuple[Literal["NCHW", "NHWC"], Source]:
+def _fitting(foreign: Foreign) -> list[Layout]:
+    """The layouts that the input can have."""
     axes = foreign.image.shape[-3:]
-    fits: list[Literal["NCHW", "NHWC"]] = []
-    if axes[0] in {3, None}:
-        fits.append("NCHW")
-    if axes[2] in {3, None}:
-        fits.append("NHWC")
+    channels: dict[Layout, int | None] = {"NCHW": axes[0], "NHWC": axes[2]}
+    fits = [layout for layout, axis in channels.items() if axis in {3, None}]
     if not fits:
         raise ModelError(
             f"{foreign.path} takes {foreign.image}, where no axis has the 3 channels of a colour "
             "image; use a model for colour images."
         )
-    if options.layout is None and len(fits) > 1:
-        exact = [one for one in fits if axes[0 if one == "NCHW" else 2] == 3]
-        if len(exact) != 1:
-            raise UsageError(
-                f"{foreign.path} takes {foreign.image}, which does not tell where the channels "
-                "are; give --layout NCHW or NHWC."
-            )
-        return exact[0], "told by the file"
-    if options.layout is not None and options.layout not in fits:
+    return fits
+
+
+def _likely(foreign: Foreign) -> list[Layout]:
+    """The layout, if the input tells it, or both."""
+    fits, axes = _fitting(foreign), foreign.image.shape[-3:]
+    exact = [one for one in fits if axes[0 if one == "NCHW" else 2] == 3]
+    return exact if len(exact) == 1 else fits
+
+
+def _layout(options: DescribeOptions, foreign: Foreign) -> tuple[Layout, Source]:
+    if options.layout is None:
+        return _likely(foreign)[0], "told by the file"
+    fits = _fitting(foreign)
+    if options.layout not in fits:
         raise UsageError(
             f"--layout {options.layout}: {foreign.path} takes {foreign.image}, which is {fits[0]}."
         )
-    return (options.layout, "given") if options.layout else (fits[0], "told by the file")
+    return options.layout, "given"
 
 
-def _size(options: DescribeOptions, foreign: Foreign, layout: str) -> tuple[int, int, Source]:
+def _told_size(foreign: Foreign, layout: Layout) -> tuple[int | None, ...]:
+    """Height and width, None for what neither the input nor the metadata tells."""
     axes = foreign.image.shape[-3:]
     told = axes[1:] if layout == "NCHW" else axes[:2]
     usual = foreign.size or (None, None)
+    return tuple(axis or other for axis, other in zip(told, usual, strict=True))
+
+
+def _size(options: DescribeOptions, foreign: Foreign, layout: Layout) -> tuple[int, int, Source]:
+    axes = foreign.image.shape[-3:]
+    told = axes[1:] if layout == "NCHW" else axes[:2]
     if options.size is None:
-        height, width = told[0] or usual[0], told[1] or usual[1]
-        if height is None or width is None:
-            raise UsageError(
-                f"{foreign.path} takes {foreign.image}, which does not tell the size of its "
-                "images; give --size HEIGHTxWIDTH."
-            )
+        height, width = (int(axis or 0) for axis in _told_size(foreign, layout))
         return height, width, "told by the file"
     found = re.fullmatch(r"(\d+)(?:x(\d+))?", options.size)
     size = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
@@ -161,12 +195,6 @@ def _pixels(
                 "--std out."
             )
         return 1.0, (0.0,) * 3, (1.0,) * 3, "told by the file"
-    if not given and not foreign.is_ultralytics:
-        raise UsageError(
-            f"{foreign.path} does not tell how its pixels are normalised; give --mean and --std "
-            "(those of ImageNet are --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225), or "
-            "--scale alone: 1/255 for pixels from 0 to 1, 1 for pixels from 0 to 255."
-        )
     mean = _three("--mean", options.mean or "0")
     std = _three("--std", options.std or "1")
     if min(std) <= 0:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import xxhash
 
 from boatinfer import images
+from boatinfer.bucket_images import load_image
 from boatinfer.contents import Contents
 from boatinfer.errors import Failure, ImageError, first_line
 from boatinfer.images import Pixels
@@ -18,8 +19,13 @@ from boatinfer.network import Inferred
 from boatinfer.options import Device
 from boatinfer.parts import Row
 from boatinfer.scan import Found, from_text
+from boatinfer.stages import Stages
+from boatinfer.storage import Place
 
-__all__ = ["Classifier", "Loaded"]
+__all__ = ["Classifier", "Fetched", "Loaded"]
+
+#: A row and the content of its file, or why it could not be read.
+Fetched = tuple[Row, bytes | ImageError]
 
 
 class Loaded(NamedTuple):
@@ -50,14 +56,16 @@ class Classifier:
         features: whether rows keep their feature vectors.
         lenient: whether a damaged JPEG is classified by what can be decoded of it.
         contents: rows of images that are known already, to be found by their content.
+        stages: counts the seconds of ``read``, ``decode`` and ``infer``.
     """
 
     model: Model
-    folder: Path
+    folder: Place
     size: int
     features: bool = False
     lenient: bool = False
     contents: Contents | None = None
+    stages: Stages = field(default_factory=Stages)
 
     def __call__(self, batch: list[Found]) -> list[Row]:
         """Makes exactly one row of each file; one file's trouble never touches another's."""
@@ -65,19 +73,42 @@ class Classifier:
 
     def read(self, batch: list[Found]) -> Loaded:
         """Reads, hashes and decodes the files."""
+        return self.decode(map(self.fetch, batch))
+
+    def classify(self, fetched: Iterable[Fetched]) -> list[Row]:
+        """Makes exactly one row of each file that has been read."""
+        return self.infer(self.decode(fetched))
+
+    def fetch(self, found: Found) -> Fetched:
+        """Reads a file."""
+        row = Row(*found)
+        try:
+            with self.stages.working("read"):
+                data, status = load_image(self.folder, from_text(row.path))
+        except ImageError as error:
+            return row, error
+        except Exception as error:  # whatever it is, it is this file's trouble alone
+            return row, ImageError(Failure.CORRUPT, f"{type(error).__name__}: {error}")
+        row.bytes, row.mtime_ns = status.st_size, status.st_mtime_ns
+        return row, data
+
+    def decode(self, fetched: Iterable[Fetched]) -> Loaded:
+        """Hashes and decodes files that have been read, at most ``size`` of them."""
         spec = self.model.card.image
         pixels = np.zeros((self.size, spec.height, spec.width, 3), np.uint8)
         rows: list[Row] = []
         readable: list[Row] = []
-        for found in batch:
-            row = Row(*found)
+        for row, data in fetched:
             rows.append(row)
             try:
-                data, status = images.load(f"{self.folder}/{from_text(row.path)}")
-                row.bytes, row.mtime_ns = status.st_size, status.st_mtime_ns
-                if self._is_known(row, data):
+                if isinstance(data, ImageError):
+                    raise data
+                with self.stages.working("read"):
+                    known = self._is_known(row, data)
+                if known:
                     continue
-                pixels[len(readable)] = self._decode(row, data)
+                with self.stages.working("decode"):
+                    pixels[len(readable)] = self._decode(row, data)
                 readable.append(row)
             except ImageError as error:
                 row.status, row.error = error.reason.value, str(error)
@@ -88,7 +119,8 @@ class Classifier:
     def infer(self, loaded: Loaded) -> list[Row]:
         """Gives the rows what the network says of the pictures."""
         if loaded.readable:
-            self._infer(loaded.readable, loaded.pixels)
+            with self.stages.working("infer"):
+                self._infer(loaded.readable, loaded.pixels)
         return loaded.rows
 
     def _is_known(self, row: Row, data: bytes) -> bool:

@@ -164,12 +164,15 @@ class Training(Strict, frozen=True):
         counts: images per split.
         metrics: figures on the valid split, fractions of 1.
         versions: library names to versions.
+        labels: training images per class, against which a night's classes are compared; empty
+            where nobody counted them.
     """
 
     data: str
     counts: dict[str, int]
     metrics: dict[str, float]
     versions: dict[str, str]
+    labels: dict[str, int] = {}
 
 
 class Figures(Strict, frozen=True):
@@ -338,4 +341,6 @@ def _decode(text: str | bytes, kind: type[Document], what: str, where: str) -> D
             )
         return msgspec.json.decode(text, type=kind)
     except msgspec.MsgspecError as error:
-        raise ModelError(f"{where}: its {what} cannot be used: {error}.") from error
+        raise ModelError(
+            f"{where}: its {what} cannot be used ({error}); export the model again."
+        ) from error

@@ -1,11 +1,11 @@
-"""Keeps the parts of a results folder few, and forgets images that have long gone."""
+"""Keeps the parts of a results folder few, and forgets what has long been of no use."""
 
 from __future__ import annotations
 
 import collections
 import functools
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from boatinfer.files import writing
 from boatinfer.parts import WRITING, Parts, number_of, reading
+from boatinfer.storage import Place, opened
 
 __all__ = ["compact"]
 
@@ -24,16 +25,22 @@ FULL_PART = 65_536
 #: A part of more bytes in memory is full too.
 FULL_BYTES = 64 * 2**20
 
-#: Metadata of a part whose images had gone when it was written.
+#: Metadata of a part whose rows were of no use to the run that wrote it.
 _GONE = b"boatinfer.gone"
 
 
-def compact(parts: Parts, index: pa.Table, found: pa.Table | None = None) -> None:
+def compact(
+    parts: Parts,
+    index: pa.Table,
+    found: pa.Table | None = None,
+    merged: Callable[[], None] = lambda: None,
+) -> None:
     """Merges small and outdated parts when there are many, one part in memory at a time.
 
-    Rows of images that have gone are put into parts of their own. The next merge drops those
-    that are still gone: so an image that soon comes back needs no inference, and a folder
-    whose images come and go is not remembered for ever.
+    Rows that the run has no use for, of images that have gone and of other models, are put
+    into parts of their own. The next merge drops those that are still of no use: so an image
+    that soon comes back, and a model that is soon taken again, need no inference, and a folder
+    whose images or models come and go is not remembered for ever.
 
     A merged part gets its name before the old ones go, so a crash in between leaves rows
     twice, of which the later ones count; they are equal.
@@ -41,7 +48,9 @@ def compact(parts: Parts, index: pa.Table, found: pa.Table | None = None) -> Non
     Args:
         parts: what to merge.
         index: ``part`` and ``row`` of all rows of `Parts.index`.
-        found: the same of the images that are there; None if not all were looked for.
+        found: the same of the rows that the run has a use for; None if it did not look for all
+            images.
+        merged: called when the new parts are there, before the old ones go.
 
     Raises:
         OutputError: the disk is full, read-only, or gone, or a part is damaged.
@@ -49,7 +58,7 @@ def compact(parts: Parts, index: pa.Table, found: pa.Table | None = None) -> Non
     files = parts.files()
     if len(files) < MANY_PARTS:
         return
-    footers = {file: reading(file, functools.partial(pq.read_metadata, file)) for file in files}
+    footers = {file: reading(file, functools.partial(_footer, file)) for file in files}
     gone_before = [number_of(file) for file in files if _GONE in (footers[file].metadata or {})]
     numbers = index["part"].to_numpy()
     was_gone = np.isin(numbers, gone_before)
@@ -69,9 +78,14 @@ def compact(parts: Parts, index: pa.Table, found: pa.Table | None = None) -> Non
         theirs = np.isin(numbers, alike)
         _merge(parts, index.filter(pa.array(theirs & here)), schema.remove_metadata())
         _merge(parts, index.filter(pa.array(theirs & gone)), schema.with_metadata({_GONE: b"true"}))
+    merged()
     with writing(parts.folder):
         for file in worn:
             file.unlink()
+
+
+def _footer(file: Place) -> pq.FileMetaData:
+    return pq.read_metadata(opened(file))
 
 
 def _places(rows: pa.Table) -> npt.NDArray[np.int64]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -16,6 +15,7 @@ from boatinfer.evaluation import Evaluation
 from boatinfer.metrics import Labels, mcnemar
 from boatinfer.options import CompareOptions
 from boatinfer.results import Results, Summary, find_results
+from boatinfer.storage import Place
 from boatinfer.text import printable, table
 from boatinfer.truth import true_labels
 
@@ -37,7 +37,7 @@ class Compared:
             there are none.
     """
 
-    outs: tuple[Path, Path]
+    outs: tuple[Place, Place]
     runs: tuple[Summary, Summary]
     speeds: tuple[float | None, float | None]
     agreement: Evaluation

@@ -17,6 +17,7 @@ A message is one sentence that says what is wrong, where, and what to do.
 from __future__ import annotations
 
 import enum
+import re
 
 __all__ = [
     "TOO_MANY_FAILURES",
@@ -109,6 +110,13 @@ class ImageError(Exception):
         self.reason = reason
 
 
+#: What onnxruntime puts before what it has to say: a code, and where in its source it stands.
+_PREFIXES = re.compile(
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : |/\S+\.(?:cc|h):\d+ .*?\) (?=[A-Z])|\S+\.(?:cc|h):\d+ \w+ "
+)
+
+
 def first_line(error: BaseException) -> str:
     """What a library's exception says in its first line; its kind if it says nothing."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    said = _PREFIXES.sub("", (str(error).splitlines() or [""])[0])
+    return said.strip().rstrip(".") or type(error).__name__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from boatinfer.metrics import Labels
 from boatinfer.options import EvaluateOptions
 from boatinfer.parts import matrix
 from boatinfer.results import Results, Summary, csv_plain, find_results
+from boatinfer.storage import opened
 from boatinfer.text import printable, table
 from boatinfer.truth import true_labels
 
@@ -234,7 +234,7 @@ def _svm_labels(results: Results) -> pa.Table | None:
     text = pa.string()
     try:
         table = pa.csv.read_csv(
-            os.fspath(results.predictions),
+            opened(results.predictions),
             parse_options=pa.csv.ParseOptions(newlines_in_values=True),
             convert_options=pa.csv.ConvertOptions(
                 include_columns=["path", "svm_label"],

@@ -11,10 +11,11 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from boatinfer.errors import UsageError
-from boatinfer.files import replacing, require_folder
+from boatinfer.files import replacing, require_writable
 from boatinfer.network import Floats
 from boatinfer.parts import matrix
-from boatinfer.results import csv_safe, find_results
+from boatinfer.results import Results, csv_safe, find_results
+from boatinfer.storage import Place
 
 __all__ = ["FORMATS", "export"]
 
@@ -22,7 +23,7 @@ __all__ = ["FORMATS", "export"]
 FORMATS = (".npz", ".npy", ".csv", ".parquet")
 
 
-def export(out: Path, output: Path) -> int:
+def export(out: Place, output: Path, force: bool = False) -> int:
     """Writes the features of the last run's classified images, sorted by path.
 
     ``.npz`` holds ``paths`` [N], ``labels`` [N] and ``features`` float32 [N, D]; ``.npy``
@@ -32,28 +33,29 @@ def export(out: Path, output: Path) -> int:
     Args:
         out: a results folder made with features.
         output: the file to write; its ending chooses the format.
+        force: whether to replace a file that is there already; a part is never replaced.
 
     Returns:
         N, the number of images.
 
     Raises:
-        UsageError: unknown ending, no such folder, or no features in the results.
+        UsageError: unknown ending, no such folder, the file is there, or there are no features.
         OutputError: the file could not be written.
     """
     if output.suffix not in FORMATS:
         raise UsageError(f"{output}: the ending must be one of {', '.join(FORMATS)}.")
-    require_folder(output)
-    table = _table(out)
+    results = find_results(out)
+    require_writable(output, *results.parts.files(), force=force)
+    table = _table(results)
     with replacing(output) as temporary, temporary.open("wb") as file:
         _write(table, output.suffix, file)
     return int(table.num_rows)
 
 
-def _table(out: Path) -> pa.Table:
-    results = find_results(out)
+def _table(results: Results) -> pa.Table:
     parts = list(results.parts.read(results.current(), ["path", "label", "features"]))
     if not parts or any("features" not in part.column_names for part in parts):
-        raise UsageError(f"{out} holds images without features; run again with --features.")
+        raise UsageError(f"{results.out} holds images without features; run again with --features.")
     return pa.concat_tables(parts).sort_by("path")
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from boatinfer.bucket import BucketPath
 from boatinfer.errors import OutputError, UsageError
+from boatinfer.storage import Place
 
 __all__ = [
     "TEMPORARY",
@@ -25,8 +28,10 @@ TEMPORARY = ".tmp"
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Place) -> Iterator[Path]:
     """Gives a temporary path beside ``path``, which takes its name once written and synced.
+
+    What goes into a bucket is written to a temporary file of this machine, and sent at the end.
 
     Args:
         path: the final file; its folder must exist.
@@ -38,6 +43,13 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: the file could not be written or renamed.
     """
+    if isinstance(path, BucketPath):
+        with tempfile.TemporaryDirectory(prefix="boatinfer-") as folder, writing(path):
+            file = Path(folder) / path.name
+            yield file
+            path.upload(file)
+        return
+    assert isinstance(path, Path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
         with writing(path):
@@ -80,7 +92,7 @@ def making_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Place) -> Iterator[None]:
     """Turns what the disk refuses while ``path`` is written into an `OutputError`."""
     try:
         yield
@@ -92,16 +104,18 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def require_folder(path: Path) -> None:
-    """Refuses a file whose folder does not exist, before any long work.
+    """Refuses a file whose folder does not exist, or that is a folder, before any long work.
 
     Raises:
-        UsageError: it does not.
+        UsageError: it cannot be written.
     """
     if not path.parent.is_dir():
         raise UsageError(f"the folder {path.parent} does not exist; make it or check the name.")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; give the file another name.")
 
 
-def require_writable(path: Path, *inputs: Path, force: bool = False) -> None:
+def require_writable(path: Path, *inputs: Place, force: bool = False) -> None:
     """Refuses a file that cannot or must not be written, before any long work.
 
     Args:
@@ -113,9 +127,8 @@ def require_writable(path: Path, *inputs: Path, force: bool = False) -> None:
         UsageError: it may not be written.
     """
     require_folder(path)
-    if path.is_dir():
-        raise UsageError(f"{path} is a folder; give the file another name.")
-    if any(path.exists() and one.exists() and path.samefile(one) for one in inputs):
+    on_disk = [one for one in inputs if isinstance(one, Path)]
+    if any(path.exists() and one.exists() and path.samefile(one) for one in on_disk):
         raise UsageError(f"{path} is what is to be read; give the file to write another name.")
     if path.exists() and not force:
         raise UsageError(f"{path} exists already; give another name, or --force to replace it.")

@@ -64,7 +64,7 @@ def load(path: Path | str) -> tuple[bytes, os.stat_result]:
                 raise ImageError(Failure.TOO_LARGE, f"the file has {status.st_size:,} bytes")
             return file.read(), status
     except FileNotFoundError as error:
-        message = "no such file: it has gone since it was listed, or is a link to nothing"
+        message = "no such file (any more), or a link to nothing"
         raise ImageError(Failure.VANISHED, message) from error
     except OSError as error:
         raise ImageError(Failure.UNREADABLE, error.strerror or str(error)) from error

@@ -20,6 +20,7 @@ from boatinfer.network import ONNX_TYPES, Floats, Inferred, images_at_a_time, in
 from boatinfer.options import Device
 from boatinfer.seal import is_sealed, sealed_digest
 from boatinfer.session import open_session
+from boatinfer.storage import Place, place
 
 __all__ = [
     "BUILT_IN",
@@ -67,7 +68,7 @@ class Model:
         session: the onnxruntime session; may be used from several threads at once.
     """
 
-    path: Path
+    path: Place
     digest: str
     card: Card
     golden: Golden
@@ -203,7 +204,7 @@ class Model:
 
 
 def open_model(
-    path: str | Path | None = None, device: Device | str = Device.AUTO, threads: int = 0
+    path: str | Place | None = None, device: Device | str = Device.AUTO, threads: int = 0
 ) -> Model:
     """Opens a model file and runs its self-test.
 
@@ -217,11 +218,13 @@ def open_model(
         ModelError: the file is missing, damaged or no ONNX, has no card, or fails its self-test.
         DeviceError: CUDA was asked for and does not work.
     """
-    path = BUILT_IN if path is None else Path(path)
-    return load(read_model(path), path, device, threads)
+    where = BUILT_IN if path is None else place(path)
+    return load(read_model(where), where, device, threads)
 
 
-def load(content: bytes, path: Path, device: Device | str = Device.AUTO, threads: int = 0) -> Model:
+def load(
+    content: bytes, path: Place, device: Device | str = Device.AUTO, threads: int = 0
+) -> Model:
     """Opens a model from the content of its file; as `open_model`, to which ``path`` is named."""
     digest = sealed_digest(content, path)
     session, used = open_session(content, path, device, threads)
@@ -244,7 +247,7 @@ def load(content: bytes, path: Path, device: Device | str = Device.AUTO, threads
     return model
 
 
-def read_model(path: Path) -> bytes:
+def read_model(path: Place) -> bytes:
     """Reads a model file, whole.
 
     Raises:
@@ -258,7 +261,7 @@ def read_model(path: Path) -> bytes:
         ) from error
 
 
-def _check_tensors(session: Any, card: Card, path: Path) -> None:
+def _check_tensors(session: Any, card: Card, path: Place) -> None:
     """Refuses a card that does not describe the graph it sits in."""
     inputs = {tensor.name: tensor for tensor in session.get_inputs()}
     outputs = {tensor.name: tensor for tensor in session.get_outputs()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import math
-import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from boatinfer.errors import UsageError
+from boatinfer.storage import Place, local, place, resolved
 
 __all__ = [
     "CompareOptions",
@@ -27,7 +27,7 @@ __all__ = [
     "SimilarOptions",
 ]
 
-#: For every command that writes a model.
+#: For every command that writes one file.
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is there already.")]
 
 
@@ -61,23 +61,37 @@ _BOUNDS = [
 class RunOptions:
     """Options of `boatinfer.run.run`; each field's help says what it does."""
 
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of images.")]
+    folder: Annotated[
+        Place, typer.Argument(parser=place, metavar="DIR", help="Folder of images, or its URI.")
+    ]
     out: Annotated[
-        Path | None,
+        Place | None,
         typer.Option(
-            "-o", "--out", help="Results folder; if not given, boatinfer-out/ and the name of DIR."
+            "-o",
+            "--out",
+            parser=place,
+            metavar="OUT",
+            help="Results folder, or its URI; if not given, boatinfer-out/ and the name of DIR.",
         ),
     ] = None
     model: Annotated[
-        Path | None,
-        typer.Option("-m", "--model", help="Model file; if not given, the built-in boats model."),
+        Place | None,
+        typer.Option(
+            "-m",
+            "--model",
+            parser=place,
+            metavar="FILE",
+            help="Model file, or its URI; if not given, the built-in boats model.",
+        ),
     ] = None
     features: Annotated[
         bool, typer.Option("--features", help="Keep each image's feature vector.")
     ] = False
     svm: Annotated[
         Path | None,
-        typer.Option(help="Add the labels of this SVM, a file of 'svm fit'."),
+        typer.Option(
+            parser=local, metavar="FILE", help="Add the labels of this SVM, a file of 'svm fit'."
+        ),
     ] = None
     top: Annotated[
         int, typer.Option(min=1, max=10, help="How many classes to name for each image.")
@@ -102,7 +116,9 @@ class RunOptions:
     evaluation: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="What 'boatinfer evaluate --json' printed, for --target-accuracy."
+            parser=local,
+            metavar="FILE",
+            help="What 'boatinfer evaluate --json' printed, for --target-accuracy.",
         ),
     ] = None
     device: Annotated[Device, typer.Option(help="Where to run the network.")] = Device.AUTO
@@ -123,6 +139,13 @@ class RunOptions:
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Do everything again, whatever was done before.")
     ] = False
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="S3 server of the s3:// URIs; if not given, AWS_ENDPOINT_URL or Amazon's.",
+        ),
+    ] = None
     recursive: Annotated[
         bool, typer.Option("--recursive/--no-recursive", help="Whether to enter sub-folders.")
     ] = True
@@ -135,9 +158,11 @@ class RunOptions:
         typer.Option(metavar="GLOB", help="No files or folders that match; may be repeated."),
     ] = field(default_factory=list)
     from_file: Annotated[
-        Path | None,
+        Place | None,
         typer.Option(
-            metavar="LIST", help="Take the paths in this file (- is standard input), not all."
+            parser=place,
+            metavar="LIST",
+            help="Take the paths in this file (- is standard input), not all.",
         ),
     ] = None
     sniff: Annotated[
@@ -151,14 +176,17 @@ class RunOptions:
     ] = True
 
     @property
-    def results_folder(self) -> Path:
+    def results_folder(self) -> Place:
         """Where the results go: ``out``, or a folder named after the scanned one."""
-        name = os.path.basename(os.path.realpath(self.folder))  # noqa: PTH119
-        return self.out or Path("boatinfer-out") / (name or "root")
+        return self.out or Path("boatinfer-out") / (resolved(self.folder).name or "root")
 
     def __post_init__(self) -> None:
         """Takes text where a path is meant, as Python users write it."""
-        for name in ("folder", "out", "model", "svm", "from_file", "evaluation"):
+        for name in ("folder", "out", "model", "from_file"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, place(value))
+        for name in ("svm", "evaluation"):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, Path(value))
@@ -193,12 +221,13 @@ class FitOptions:
     """Options of `boatinfer.svm_fit.fit`; each field's help says what it does."""
 
     out: Annotated[
-        Path,
-        typer.Argument(metavar="OUT", help="Results folder made with --features."),
+        Place,
+        typer.Argument(parser=place, metavar="OUT", help="Results folder made with --features."),
     ]
-    output: Annotated[Path, typer.Option("-o", "--output", help="SVM file to write.")] = Path(
-        "svm.joblib"
-    )
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", parser=local, metavar="FILE", help="SVM file to write."),
+    ] = Path("svm.joblib")
     kernel: Annotated[Kernel, typer.Option(help="Kernel of the SVM.")] = "rbf"
     penalty: Annotated[
         float,
@@ -221,8 +250,10 @@ class FitOptions:
     labels: Annotated[
         Path | None,
         typer.Option(
+            parser=local,
+            metavar="FILE",
             help="CSV file with the columns path and label; if not given, the folder that an "
-            "image lies in is its class."
+            "image lies in is its class.",
         ),
     ] = None
     force: Force = False
@@ -241,8 +272,9 @@ class SVMCompareOptions:
 
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Results folder made with --features.")]
     test: Annotated[
-        Path | None,
+        Place | None,
         typer.Option(
+            parser=place,
             metavar="OUT",
             help="Results folder of other images to test on; if not given, OUT is cross-validated.",
         ),
@@ -257,12 +289,17 @@ class SVMCompareOptions:
     labels: Annotated[
         Path | None,
         typer.Option(
+            parser=local,
+            metavar="FILE",
             help="CSV file with the columns path and label, of OUT; if not given, the folder that "
-            "an image lies in is its class."
+            "an image lies in is its class.",
         ),
     ] = None
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Picture to draw, .png or .svg.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", parser=local, metavar="FILE", help="Picture to draw, .png or .svg."
+        ),
     ] = None
     force: Force = False
 
@@ -272,16 +309,20 @@ class EvaluateOptions:
     """Options of `boatinfer.evaluate.evaluate`; each field's help says what it does."""
 
     out: Annotated[
-        Path,
+        Place,
         typer.Argument(
-            metavar="OUT", help="Results folder, or the DIR that was run without an -o."
+            parser=place,
+            metavar="OUT",
+            help="Results folder, or the DIR that was run without an -o.",
         ),
     ]
     labels: Annotated[
         Path | None,
         typer.Option(
+            parser=local,
+            metavar="FILE",
             help="CSV file with the columns path and label; if not given, the folder that an "
-            "image lies in is its class."
+            "image lies in is its class.",
         ),
     ] = None
     target_accuracy: Annotated[
@@ -300,15 +341,18 @@ class EvaluateOptions:
 class CompareOptions:
     """Options of `boatinfer.compare.compare`; each field's help says what it does."""
 
-    one: Annotated[Path, typer.Argument(metavar="OUT_A", help="Results folder.")]
+    one: Annotated[Place, typer.Argument(parser=place, metavar="OUT_A", help="Results folder.")]
     other: Annotated[
-        Path, typer.Argument(metavar="OUT_B", help="Another one, over the same images.")
+        Place,
+        typer.Argument(parser=place, metavar="OUT_B", help="Another one, over the same images."),
     ]
     labels: Annotated[
         Path | None,
         typer.Option(
+            parser=local,
+            metavar="FILE",
             help="CSV file with the columns path and label; if not given, the folder that an "
-            "image lies in is its class, if a model knows it."
+            "image lies in is its class, if a model knows it.",
         ),
     ] = None
 
@@ -318,8 +362,9 @@ class SimilarOptions:
     """Options of `boatinfer.similar.similar`; each field's help says what it does."""
 
     paths: Annotated[
-        list[Path],
+        list[Place],
         typer.Argument(
+            parser=place,
             metavar="IMAGE OUT",
             help="An image, and a results folder made with --features. With --pairs: OUT IMAGE "
             "IMAGE...; with --duplicates: OUT.",
@@ -336,10 +381,12 @@ class SimilarOptions:
         Metric.EUCLIDEAN
     )
     model: Annotated[
-        Path | None,
+        Place | None,
         typer.Option(
             "-m",
             "--model",
+            parser=place,
+            metavar="FILE",
             help="Model file of the results, for an IMAGE that is not in them; if not given, the "
             "built-in one.",
         ),

@@ -1,16 +1,17 @@
 """The parts of a results folder: immutable Parquet files, one row per image worked on.
 
 A part's name is its number and the digest of its bytes. Parts are numbered in the order in
-which they were written, and a later part's row replaces an earlier row of the same path. A
+which they were written, and a later part's row replaces an earlier row of the same path and
+model. A
 part has its name only once it is whole and on disk, so a killed run leaves nothing half.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ import xxhash
 from boatinfer.errors import OutputError
 from boatinfer.files import replacing
 from boatinfer.network import Floats
+from boatinfer.storage import Place, concurrently, opened
 
 __all__ = ["OK", "VECTORS", "WRITING", "Parts", "Row", "matrix", "number_of", "reading"]
 
@@ -91,12 +93,16 @@ class Parts:
 
     Args:
         folder: where they are.
+
+    Attributes:
+        check: called before a part is written; it raises if that may not be any more.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place) -> None:
         self.folder = folder
+        self.check: Callable[[], None] = lambda: None
 
-    def files(self) -> list[Path]:
+    def files(self) -> list[Place]:
         """All parts, in the order in which they were written."""
         return sorted(self.folder.glob(f"{'[0-9]' * 6}-*.parquet"))
 
@@ -115,12 +121,13 @@ class Parts:
         with self.writer() as sink:
             pq.write_table(_table(rows, classes, model, run), sink, **WRITING)
 
-    def index(self, before: pa.Table | None = None) -> pa.Table:
-        """The last row of every path ever recorded, without its heavy columns.
+    def index(self, before: pa.Table | None = None, upto: int | None = None) -> pa.Table:
+        """The last row of every path and model ever recorded, without its heavy columns.
 
         Args:
             before: an earlier index; the parts that it knows are not read again, for no part
                 ever changes.
+            upto: the number of the last part to look at; None means all.
 
         Returns:
             A table with the columns ``path``, ``bytes``, ``mtime_ns``, ``status``, ``model``,
@@ -137,14 +144,13 @@ class Parts:
         if not set(known.to_pylist()) <= set(files):
             before = before.filter(pc.is_in(before["part"], pa.array(files, pa.int32())))
         newest = pc.max(known).as_py() or 0
-        new = [self._light(part) for number, part in files.items() if number > newest]
+        last = math.inf if upto is None else upto
+        late = [part for number, part in files.items() if newest < number <= last]
+        new = list(concurrently(self._light, late, self.folder))
         if not new:
             return before
         table = pa.concat_tables([before, *new]).unify_dictionaries().combine_chunks()
-        paths = table["path"].combine_chunks().dictionary_encode()
-        last = np.empty(len(paths.dictionary), np.int64)
-        last[paths.indices.to_numpy()] = np.arange(table.num_rows)  # the last assignment stays
-        return table if len(last) == table.num_rows else table.take(pa.array(last))
+        return _last_rows(table)
 
     def read(self, index: pa.Table, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Reads columns of indexed rows, part by part.
@@ -180,6 +186,8 @@ class Parts:
             try:
                 if _digest(part.read_bytes()) != part.stem.split("-")[1]:
                     yield f"the part {part} is damaged; delete it and run again."
+            except FileNotFoundError:  # a run has merged it with others
+                continue
             except OSError as error:
                 yield f"the part {part} cannot be read: {error.strerror}."
 
@@ -193,12 +201,13 @@ class Parts:
         sink = pa.BufferOutputStream()
         yield sink
         content = sink.getvalue()
+        self.check()
         files = self.files()
         number = number_of(files[-1]) + 1 if files else 1
         with replacing(self.folder / f"{number:06d}-{_digest(content)}.parquet") as path:
             path.write_bytes(content)
 
-    def _light(self, part: Path) -> pa.Table:
+    def _light(self, part: Place) -> pa.Table:
         file = _open(part)
         table = reading(part, lambda: file.read([*_LIGHT.names, "error"]))
         light = reading(part, lambda: table.select(_LIGHT.names).cast(_LIGHT))
@@ -214,7 +223,16 @@ class Parts:
         return pa.table(columns, schema=_INDEX)
 
 
-def number_of(part: Path) -> int:
+def _last_rows(table: pa.Table) -> pa.Table:
+    """Of all rows of a path and a model the last one."""
+    paths = table["path"].combine_chunks().dictionary_encode()
+    models = table["model"].combine_chunks()
+    keys = paths.indices.to_numpy() * np.int64(len(models.dictionary)) + models.indices.to_numpy()
+    last = len(keys) - 1 - np.unique(keys[::-1], return_index=True)[1]
+    return table if len(last) == len(keys) else table.take(pa.array(last))
+
+
+def number_of(part: Place) -> int:
     """The number of a part, which its name begins with."""
     return int(part.name[:6])
 
@@ -278,11 +296,11 @@ def _vectors(matrix: Floats, missing: npt.NDArray[np.bool_]) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1], mask=pa.array(missing))
 
 
-def _open(part: Path) -> pq.ParquetFile:
-    return reading(part, lambda: pq.ParquetFile(part, page_checksum_verification=True))
+def _open(part: Place) -> pq.ParquetFile:
+    return reading(part, lambda: pq.ParquetFile(opened(part), page_checksum_verification=True))
 
 
-def _read(part: Path, columns: Sequence[str] | None) -> pa.Table:
+def _read(part: Place, columns: Sequence[str] | None) -> pa.Table:
     """Reads the columns that the part has; None means all."""
     file = _open(part)
     names = file.schema_arrow.names
@@ -290,7 +308,7 @@ def _read(part: Path, columns: Sequence[str] | None) -> pa.Table:
     return reading(part, lambda: file.read(there))
 
 
-def reading(part: Path, read: Callable[[], Any]) -> Any:
+def reading(part: Place, read: Callable[[], Any]) -> Any:
     """Calls ``read``; what it raises about the part becomes an `OutputError`."""
     try:
         return read()

@@ -50,7 +50,7 @@ def reusable(index: pa.Table, model: str, wants_features: bool, lenient: bool) -
     """The rows of `Parts.index` that say all that a run with this model wants.
 
     Args:
-        index: the last row of every path.
+        index: the last row of every path and model.
         model: SHA-256 of the model file, hex.
         wants_features: whether a row without features does not do.
         lenient: whether a row of a damaged image does.
@@ -125,18 +125,22 @@ class Agenda:
         return self._known.slice(start, end - start)
 
 
-def current(found: pa.Table, index: pa.Table) -> pa.Table:
+def current(found: pa.Table, index: pa.Table, model: str) -> pa.Table:
     """The rows of `Parts.index` of the files found; a file without a row is left out.
 
     Args:
         found: `Agenda.found`.
-        index: the last row of every path.
+        index: the last row of every path and model.
+        model: SHA-256 of the model whose rows are meant, hex.
 
     Returns:
         A table of ``path``, ``status``, ``run``, ``part``, ``row`` and ``due``.
     """
+    ours = pc.equal(index["model"], model)
+    index = index.select(["path", "status", "run", "part", "row"])
+    index = index if pc.all(ours).as_py() else index.filter(ours)
     places = pc.index_in(found["path"], value_set=index["path"].combine_chunks())
-    rows = index.select(["path", "status", "run", "part", "row"]).take(places.drop_null())
+    rows = index.take(places.drop_null())
     return rows.append_column("due", found["due"].filter(places.is_valid()))
 
 

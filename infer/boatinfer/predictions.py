@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +12,14 @@ import pyarrow.csv
 
 from boatinfer.abstention import UNSURE
 from boatinfer.card import Card
+from boatinfer.errors import OutputError
 from boatinfer.files import replacing, writing
 from boatinfer.parts import OK, matrix
-from boatinfer.results import Results, csv_safe
+from boatinfer.results import Results, csv_plain, csv_safe
+from boatinfer.storage import Place, opened
 from boatinfer.svm import SVM, best
 
-__all__ = ["write_tables"]
+__all__ = ["Tables", "guesses", "read_tables", "write_tables"]
 
 #: Prefixes of the columns of the best, second best, ... class.
 ORDINALS = [
@@ -26,50 +27,98 @@ ORDINALS = [
     *("sixth_", "seventh_", "eighth_", "ninth_", "tenth_"),
 ]
 _DECIMALS = 6
+#: Endings of the columns that hold numbers.
+_NUMBERS = ("confidence", "score")
+
+
+class Tables(NamedTuple):
+    """What the two tables hold, sorted by path.
+
+    Attributes:
+        predictions: predictions.csv, and a column ``new``: whether this run worked on the image.
+        failures: failures.csv.
+    """
+
+    predictions: pa.Table
+    failures: pa.Table
+
+    @property
+    def new(self) -> pa.Table:
+        """The rows of ``predictions`` that this run classified."""
+        return self.predictions.filter(
+            pc.and_(self.predictions["new"], pc.is_valid(self.predictions["label"]))
+        )
+
+
+def guesses(predictions: pa.Table) -> pa.ChunkedArray:
+    """What the network says of each image, even of one that is labelled otherwise."""
+    column = "guess" if "guess" in predictions.column_names else "label"
+    return predictions[column].cast(pa.string())
 
 
 def write_tables(
     results: Results,
     rows: pa.Table,
     card: Card,
+    *,
+    run: str,
     top: int,
     svm: SVM | None,
-    *,
     min_confidence: float | None = None,
-) -> tuple[pa.Table, pa.Table]:
+) -> Tables:
     """Writes predictions.csv and failures.csv, sorted by path, and review.csv, least sure first.
 
     Args:
         results: the folder.
         rows: the rows of `Parts.index` that this run found.
         card: the model's, which names the classes.
+        run: the run's id.
         top: how many classes each image's row names, 1 to 10.
         svm: adds its labels, from the features; None where there is none, or it is in the model.
         min_confidence: what is less sure is labelled `UNSURE` and listed in review.csv, with the
             network's label in the column ``guess``; None leaves both away.
 
-    Returns:
-        What predictions.csv and failures.csv hold.
-
     Raises:
         OutputError: a table could not be written, or a part is damaged.
     """
-    needed = ["path", "status", "probabilities"]
+    needed = ["path", "status", "run", "probabilities"]
     needed += ["features"] if svm else ["svm"] if card.svm else []
     tables = [
-        _predictions(part, card, min(top, len(card.classes)), svm, min_confidence)
+        _predictions(part, run, card, top=top, svm=svm, min_confidence=min_confidence)
         for part in results.parts.read(rows, needed)
     ]
     predictions = pa.concat_tables(tables).unify_dictionaries().sort_by("path")
     failed = _failures(results, rows)
     _write_csv(failed, results.failures)
-    _write_review(results, predictions, min_confidence)
-    _write_csv(predictions, results.predictions)
-    return predictions, failed
+    written = predictions.drop_columns("new")
+    _write_review(results, written, min_confidence)
+    _write_csv(written, results.predictions)
+    return Tables(predictions, failed)
+
+
+def read_tables(results: Results) -> Tables:
+    """Reads both tables of the last run back.
+
+    Raises:
+        UsageError: there is no finished run in the folder.
+        OutputError: a table or a part is damaged.
+    """
+    last = results.last_finished()
+    current = results.current()
+    old = current.filter(pc.not_equal(current["run"], last.run))["path"].combine_chunks()
+    predictions = _read_csv(results.predictions)
+    new = pc.invert(pc.is_in(predictions["path"], value_set=old))
+    return Tables(predictions.append_column("new", new), _read_csv(results.failures))
 
 
 def _predictions(
-    part: pa.Table, card: Card, top: int, svm: SVM | None, min_confidence: float | None
+    part: pa.Table,
+    run: str,
+    card: Card,
+    *,
+    top: int,
+    svm: SVM | None,
+    min_confidence: float | None,
 ) -> pa.Table:
     classified = pc.equal(part["status"], OK).combine_chunks()
     sound = part.filter(classified)
@@ -81,7 +130,7 @@ def _predictions(
     probabilities = _matrix(sound, "probabilities", len(card.classes)).copy()
     every = np.arange(len(probabilities))
     highest = probabilities.max(axis=1, initial=0)
-    for rank in range(top):
+    for rank in range(min(top, len(card.classes))):
         best = probabilities.argmax(axis=1)  # faster than sorting all of them
         columns[f"{ORDINALS[rank]}label"] = _names(best, card.classes).take(gaps)
         columns[f"{ORDINALS[rank]}confidence"] = _rounded(probabilities[every, best]).take(gaps)
@@ -96,6 +145,7 @@ def _predictions(
         labels, scores = _by_svm(sound, card, svm)
         columns["svm_label"] = pa.array(labels.tolist(), pa.string()).take(gaps)
         columns["svm_score"] = _rounded(scores).take(gaps)
+    columns["new"] = pc.equal(part["run"], run)
     return pa.table(columns)
 
 
@@ -142,6 +192,32 @@ def _write_review(results: Results, predictions: pa.Table, min_confidence: float
     _write_csv(unsure.sort_by(order), results.review)
 
 
-def _write_csv(table: pa.Table, path: Path) -> None:
+def _write_csv(table: pa.Table, path: Place) -> None:
     with replacing(path) as temporary:
         pa.csv.write_csv(csv_safe(table), temporary, pa.csv.WriteOptions(quoting_style="needed"))
+
+
+def _read_csv(path: Place) -> pa.Table:
+    """A table as it was before `csv_safe`: numbers where they are, all else text."""
+    try:
+        with pa.input_stream(opened(path)) as file:
+            names = file.readline().decode().rstrip("\n").replace('"', "").split(",")
+        kinds = {name: pa.float64() if name.endswith(_NUMBERS) else pa.string() for name in names}
+        table = pa.csv.read_csv(
+            opened(path),
+            parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=kinds, strings_can_be_null=True, quoted_strings_can_be_null=False
+            ),
+        )
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise OutputError(
+            f"{path} cannot be read ({error}); run again to have it written anew."
+        ) from error
+    for place, name in enumerate(table.column_names):
+        if name == "path":
+            plain = pc.replace_substring_regex(table[name], r"^\./", "")
+            table = table.set_column(place, name, plain)
+        elif pa.types.is_string(table[name].type):
+            table = table.set_column(place, name, csv_plain(table[name]))
+    return table

@@ -18,25 +18,44 @@ import re
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import typer
 from filelock import FileLock, Timeout
 
+from boatinfer.bucket import BucketPath
+from boatinfer.drift import Mix
 from boatinfer.errors import BusyError, OutputError, UsageError
 from boatinfer.files import TEMPORARY, replacing, writing
+from boatinfer.lease import Lease, holder
 from boatinfer.options import RunOptions
-from boatinfer.parts import OK, Parts
+from boatinfer.parts import OK, Parts, number_of
 from boatinfer.scan import to_text
+from boatinfer.storage import Place, opened, resolved
 
-__all__ = ["Results", "Summary", "csv_plain", "csv_safe", "find_results"]
+__all__ = ["Results", "Summary", "Trained", "csv_plain", "csv_safe", "find_results"]
+
+#: How long a run waits for the lock: longer than a reader who asks who holds it.
+_LOOK_SECONDS = 0.1
 
 #: What a spreadsheet takes for the start of a formula.
 _FORMULA = r"^([=+\-@\t\r])"
+
+
+class Trained(msgspec.Struct, kw_only=True):
+    """What a model's card says of its training.
+
+    Attributes:
+        labels: images of each class in train; empty where it does not say.
+        accuracy: share of the images of valid that were right; null likewise.
+    """
+
+    labels: dict[str, int] = {}
+    accuracy: float | None = None
 
 
 class Summary(msgspec.Struct, kw_only=True):
@@ -46,8 +65,10 @@ class Summary(msgspec.Struct, kw_only=True):
     if it is killed. ``complete`` says that ``found = classified + reused + failed`` was
     proved from the parts on disk. ``images_per_second`` counts the images that were read,
     over the time from the first image to the last part. ``classes`` are the model's, in the
-    order of the probabilities. ``unsure`` images are less confident than ``min_confidence``;
-    they are among the classified and reused, and among the ``labels``.
+    order of the probabilities, and ``training`` is what it says of its training. ``unsure``
+    images are less confident than ``min_confidence``; they are among the classified and reused,
+    and among the ``labels``. ``new`` is of the images that this run classified; ``stages`` are
+    seconds of work, summed over ``threads``.
     """
 
     run: str
@@ -69,11 +90,23 @@ class Summary(msgspec.Struct, kw_only=True):
     model: str = ""
     model_name: str = ""
     classes: list[str] = []
+    training: Trained | None = None
     device: str = ""
     versions: dict[str, str] = {}
+    new: Mix | None = None
+    threads: int | None = None
+    stages: dict[str, float] = {}
     complete: bool = False
     exit_code: int | None = None
     error: str | None = None
+
+
+class _Note(NamedTuple):
+    """What is current: of which run, the images it found, and the last part it knows."""
+
+    run: str
+    part: int
+    found: pa.Table
 
 
 #: What a results folder has, and what a killed run may leave in it.
@@ -94,7 +127,7 @@ class Results:
         out: the folder; `hold` makes it if need be.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Place) -> None:
         self.out = out
         self.parts = Parts(out / "parts")
         self.predictions = out / "predictions.csv"
@@ -102,10 +135,14 @@ class Results:
         self.review = out / "review.csv"
         self.report = out / "report.html"
         self.run_json = out / "run.json"
+        self._told = False
 
     def exists(self) -> bool:
         """Whether a run has been here."""
-        return os.path.isdir(self.parts.folder)  # noqa: PTH112 (never raises)
+        folder = self.parts.folder
+        if isinstance(folder, BucketPath):
+            return folder.is_dir()
+        return os.path.isdir(str(folder))  # noqa: PTH112 (never raises)
 
     @contextlib.contextmanager
     def hold(self, folder: str) -> Iterator[None]:
@@ -120,14 +157,23 @@ class Results:
             OutputError: it cannot be written.
         """
         self._refuse_other(folder)
-        lock = FileLock(self.out / ".lock", timeout=0)
+        if isinstance(self.out, BucketPath):
+            lease = Lease(self.out / ".lock")
+            with lease.held():
+                self.parts.check = lease.check
+                yield
+            return
+        lock = FileLock(self._lock, timeout=_LOOK_SECONDS, poll_interval=_LOOK_SECONDS / 10)
         with writing(self.out):
             self.parts.folder.mkdir(parents=True, exist_ok=True)
             (self.out / "runs").mkdir(exist_ok=True)
             try:
                 lock.acquire()
             except Timeout:
-                raise BusyError(self._held_by()) from None
+                raise BusyError(
+                    f"{self.out} is held by {self._said_holder()}; wait until that run has ended, "
+                    "or choose another -o."
+                ) from None
         try:
             with writing(self.out):
                 self._note_holder()
@@ -139,20 +185,35 @@ class Results:
             lock.release()
 
     @property
-    def _holder(self) -> Path:
+    def _holder(self) -> Place:
         return self.out / ".holder"
+
+    @property
+    def _lock(self) -> str:
+        return str(self.out / ".lock")
 
     def _note_holder(self) -> None:
         since = datetime.now(UTC).isoformat(timespec="seconds")
         who = f"process {os.getpid()} on {socket.gethostname()} since {since}"
         self._holder.write_text(who, encoding="utf-8")
 
-    def _held_by(self) -> str:
+    def _said_holder(self) -> str:
         try:
-            who = self._holder.read_text(encoding="utf-8")
+            return self._holder.read_text(encoding="utf-8")
         except OSError:
-            who = "another process"
-        return f"{self.out} is held by {who}; wait until that run has ended, or choose another -o."
+            return "another process"
+
+    def held_by(self) -> str | None:
+        """Which process holds the folder, in words; None if none does."""
+        if isinstance(self.out, BucketPath):
+            return holder(self.out / ".lock")
+        if not self._holder.exists():
+            return None
+        try:
+            with FileLock(self._lock, timeout=0):
+                return None  # it was killed, and its note has stayed
+        except (Timeout, OSError):  # or the lock may not be asked: then the note counts
+            return self._said_holder()
 
     def _clean(self) -> None:
         """Removes what killed runs left half-written, and nothing else."""
@@ -190,112 +251,124 @@ class Results:
         Raises:
             OutputError: it is damaged.
         """
-        try:
-            return msgspec.json.decode(self.run_json.read_bytes(), type=Summary)
-        except (FileNotFoundError, NotADirectoryError):
+        return _summary(self.run_json)
+
+    def last_complete(self) -> Summary | None:
+        """Reads the summary of the run that the results are of: the last one that is complete.
+
+        Raises:
+            OutputError: a summary, or the note of what is current, is damaged.
+        """
+        last = self.last_run()
+        if last is None or last.complete:
+            return last
+        if not self._current.exists():
             return None
-        except (OSError, msgspec.MsgspecError) as error:
-            raise OutputError(
-                f"{self.run_json} cannot be read ({error}); delete it and run again."
-            ) from error
+        earlier = _summary(self._summary_of(self._note().run))
+        return earlier if earlier is not None and earlier.complete else None
+
+    def history(self, before: Summary) -> Iterator[Summary]:
+        """Reads the summaries of the runs before one, latest first; a damaged one is left out."""
+        for file in sorted((self.out / "runs").glob("*.json"), reverse=True):
+            if file.stem < before.run:
+                with contextlib.suppress(OSError, msgspec.MsgspecError):
+                    yield msgspec.json.decode(file.read_bytes(), type=Summary)
 
     def write_summary(self, summary: Summary) -> None:
         """Writes ``run.json`` and the run's own copy in ``runs``."""
+        self.parts.check()
         text = msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n"
-        for path in (self.out / "runs" / f"{summary.run}.json", self.run_json):
+        for path in (self._summary_of(summary.run), self.run_json):
             with replacing(path) as temporary:
                 temporary.write_bytes(text)
 
-    def write_current(self, rows: pa.Table) -> None:
-        """Notes which images are current: those of the rows of this run."""
-        found = pa.table({"path": rows["path"], "classified": pc.equal(rows["status"], OK)})
-        with replacing(self._current) as temporary:
-            pq.write_table(found, temporary, compression="zstd")
+    def write_current(self, rows: pa.Table, run: str) -> None:
+        """Notes which images are current: those of these rows, in the parts that are there.
 
-    def current(self) -> pa.Table:
-        """`Parts.index` narrowed to the classified images of the last run.
-
-        Raises:
-            UsageError: there is no run here, or the last one did not finish.
-            OutputError: a part or the note of what is current is damaged.
+        Args:
+            rows: `boatinfer.plan.current`.
+            run: the run that found them.
         """
-        last = self.last_finished()
+        found = pa.table({"path": rows["path"], "classified": pc.equal(rows["status"], OK)})
+        note = {"boatinfer.run": run, "boatinfer.part": str(number_of(self.parts.files()[-1]))}
+        with replacing(self._current) as temporary:
+            pq.write_table(found.replace_schema_metadata(note), temporary, compression="zstd")
+
+    def _note(self) -> _Note:
         try:
-            found = pq.read_table(self._current)
-        except (OSError, pa.ArrowException) as error:
+            found = pq.read_table(opened(self._current))
+            said = found.schema.metadata
+            return _Note(said[b"boatinfer.run"].decode(), int(said[b"boatinfer.part"]), found)
+        except (OSError, TypeError, KeyError, ValueError, pa.ArrowException) as error:
             raise OutputError(
                 f"{self._current} cannot be read ({error}); run again to have it written anew."
             ) from error
-        index = self.parts.index()
-        index = index.filter(pc.is_in(index["path"], value_set=found["path"].combine_chunks()))
-        if not index.num_rows == found.num_rows == last.found:
+
+    def current(self) -> pa.Table:
+        """`Parts.index` narrowed to the classified images of the last complete run.
+
+        What a later run recorded that was not completed is left out.
+
+        Raises:
+            UsageError: there is no complete run here.
+            OutputError: a part or the note of what is current is damaged.
+        """
+        last, note = self.last_finished(), self._note()
+        index = self.parts.index(upto=note.part)
+        index = index.filter(pc.equal(index["model"], last.model))
+        index = index.filter(pc.is_in(index["path"], value_set=note.found["path"].combine_chunks()))
+        if not index.num_rows == note.found.num_rows == last.found:
             raise OutputError(
                 f"parts are missing from {self.parts.folder}; run again: their images will be "
                 "classified anew."
             )
-        sound = pc.and_(pc.equal(index["status"], OK), pc.equal(index["model"], last.model))
-        return index.filter(sound)
+        return index.filter(pc.equal(index["status"], OK))
 
     def last_finished(self) -> Summary:
-        """Reads the summary of the last run.
+        """As `last_complete`; says so, on standard error, if it is not the last run.
 
         Raises:
-            UsageError: there is no run here, or the last one did not finish.
-            OutputError: it is damaged.
+            UsageError: there is no complete run here.
+            OutputError: a summary is damaged.
         """
-        last = self.last_run()
+        last, complete = self.last_run(), self.last_complete()
         if last is None:
             raise UsageError(
                 f"{self.out} is no results folder; give the folder that 'boatinfer run' wrote to."
             )
-        if not last.complete:
-            raise UsageError(f"the last run into {self.out} did not finish; run it again first.")
-        return last
+        if complete is None:
+            raise UsageError(
+                f"{self.out} holds the results of no complete run; run it again first."
+            )
+        if complete.run != last.run and not self._told:
+            self._told = True
+            why = last.error or ("it goes on" if self.held_by() else "it was killed")
+            typer.echo(
+                f"boatinfer: the last run into {self.out}, started {last.started}, is not complete "
+                f"({why.rstrip('.')}); this is of the last complete one, started "
+                f"{complete.started}.",
+                err=True,
+            )
+        return complete
 
     @property
-    def _current(self) -> Path:
+    def _current(self) -> Place:
         return self.out / ".current.parquet"
 
-    def holdings(self) -> dict[str, str]:
-        """What the folder holds, in words and figures for people.
-
-        Raises:
-            UsageError: there is no finished run in it.
-            OutputError: a part or a summary is damaged.
-        """
-        last = self.last_finished()
-        files, index = self.parts.files(), self.parts.index()
-        size = sum(file.stat().st_size for file in files)
-        sound = index.filter(pc.equal(index["status"], OK))
-        return {
-            "images from": last.folder,
-            "last run": f"{last.run}, exit code {last.exit_code}",
-            "found": f"{last.found:,} = {last.classified:,} classified + {last.reused:,} reused "
-            f"+ {last.failed:,} failed",
-            "runs": f"{len(list((self.out / 'runs').glob('*.json'))):,}",
-            "parts": f"{len(files):,} files, {size:,} bytes",
-            "rows": f"{index.num_rows:,} ever recorded, {sound.num_rows:,} of them classified",
-            "features": f"{pc.sum(sound['has_features']).as_py() or 0:,} images",
-            "models": ", ".join(model[:12] for model in pc.unique(sound["model"]).to_pylist()),
-        }
-
-    def damage(self) -> Iterator[str]:
-        """Reads everything and tells, a sentence each, what is damaged or missing.
-
-        Raises:
-            UsageError: there is no finished run in it.
-        """
-        damaged = list(self.parts.damage())
-        yield from damaged
-        if damaged:
-            return
-        try:
-            self.current()
-        except OutputError as error:
-            yield str(error)
+    def _summary_of(self, run: str) -> Place:
+        return self.out / "runs" / f"{run}.json"
 
 
-def find_results(place: Path) -> Results:
+def _summary(file: Place) -> Summary | None:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Summary)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, msgspec.MsgspecError) as error:
+        raise OutputError(f"{file} cannot be read ({error}); delete it and run again.") from error
+
+
+def find_results(place: Place) -> Results:
     """The results in a folder, or those that a run over that folder wrote by default.
 
     Raises:
@@ -304,15 +377,15 @@ def find_results(place: Path) -> Results:
     results = Results(place)
     if results.exists():
         return results
-    if not os.path.exists(place):  # noqa: PTH110 (never raises)
-        raise UsageError(f"there is no folder {place}; check its name.")
-    if not os.path.isdir(place):  # noqa: PTH112
+    if not place.is_dir():
+        if not place.exists():
+            raise UsageError(f"there is no folder {place}; check its name.")
         raise UsageError(
             f"{place} is no results folder; give the folder that 'boatinfer run' wrote to."
         )
     default = Results(RunOptions(place).results_folder)
     last = default.last_run() if default.exists() else None
-    if last is None or last.folder != os.path.realpath(place):
+    if last is None or last.folder != str(resolved(place)):
         raise UsageError(
             f"{place} holds no results; run 'boatinfer run {place}' first, or give the folder that "
             "its -o named."

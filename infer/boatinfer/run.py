@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-import boatinfer
-from boatinfer import abstention, plan, predictions, report
+from boatinfer import abstention, plan, predictions
 from boatinfer import svm as svms
-from boatinfer.batch import Classifier
+from boatinfer.batch import Classifier, Loaded
+from boatinfer.bucket import BucketPath, set_endpoint
+from boatinfer.bucket_images import listed_objects, scan_objects
+from boatinfer.card import Card
 from boatinfer.compaction import compact
 from boatinfer.contents import Contents
+from boatinfer.drift import Mix
 from boatinfer.engines import local
 from boatinfer.errors import (
     TOO_MANY_FAILURES,
@@ -35,9 +35,13 @@ from boatinfer.files import writing
 from boatinfer.interrupt import Stop, stop_on_signals
 from boatinfer.model import Model, open_model
 from boatinfer.options import Device, RunOptions
+from boatinfer.pages import report
 from boatinfer.parts import OK, Row
-from boatinfer.results import Results, Summary
+from boatinfer.results import Results, Summary, Trained
 from boatinfer.scan import Choice, Found, listed, scan, to_text
+from boatinfer.stages import Stages
+from boatinfer.storage import Place, resolved
+from boatinfer.versions import versions
 
 __all__ = ["Progress", "run"]
 
@@ -48,6 +52,11 @@ PART_SECONDS = 30.0
 
 #: Chunks of files that the listing may be ahead: a quarter of a million files.
 LISTED_AHEAD = 64
+
+#: Images that are fetched from a bucket at the same time, for each thread that decodes, and
+#: in all.
+REQUESTS = 64
+MOST_REQUESTS = 512
 
 #: Pixels that make a batch of default size, up to 32 images.
 _BATCH_PIXELS = 1_000_000
@@ -85,7 +94,9 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
         BoatinferError: of the kind that says what ended the run; what was done is kept.
     """
     allowed = _allowance(options.max_failures)
-    folder, results = Path(os.path.realpath(options.folder)), Results(options.results_folder)
+    if options.endpoint is not None:
+        set_endpoint(options.endpoint)
+    folder, results = resolved(options.folder), Results(options.results_folder)
     summary = _begin(folder)
     with stop_on_signals() as stop, contextlib.ExitStack() as stack:
         night = _Night(options, folder, results, summary, stop, progress)
@@ -106,12 +117,13 @@ class _Night:
     """One run: its options, what it works with, and its summary as it comes about."""
 
     options: RunOptions
-    folder: Path
+    folder: Place
     results: Results
     summary: Summary
     stop: Stop
     progress: Callable[[Progress], None]
     started: float = field(default_factory=time.monotonic)
+    stages: Stages = field(default_factory=Stages)
     model: Model = field(init=False)
     svm: svms.SVM | None = field(init=False)
 
@@ -124,10 +136,11 @@ class _Night:
         Returns:
             The images found, chunk by chunk, while the listing goes on: tables of `plan.table`.
         """
-        listing = plan.chunks(self._files())
+        listing = self.stages.taking("list", plan.chunks(self._files()))
         found = stack.enter_context(local.spread(plan.table, listing, 1, ahead=LISTED_AHEAD))
-        self.model = open_model(self.options.model, self.options.device, threads=1)
-        self.svm = _load_svm(self.options.svm, self.model)
+        with self.stages.working("start"):
+            self.model = open_model(self.options.model, self.options.device, threads=1)
+            self.svm = _load_svm(self.options.svm, self.model)
         if self.options.features and self.model.card.features is None:
             raise UsageError(f"{self.model.path} has no feature output, so --features cannot work.")
         threshold = abstention.wanted(self.options, self.model.digest, self.model.card.classes)
@@ -139,9 +152,10 @@ class _Night:
         if first is None:
             raise self._nothing_found()
         summary = self.summary
-        summary.versions, summary.device = _versions(), self.model.device.value
+        summary.versions, summary.device = versions(), self.model.device.value
         summary.model, summary.model_name = self.model.digest, self.model.card.name
-        summary.classes = self.model.card.classes
+        summary.classes, summary.training = self.model.card.classes, _training(self.model.card)
+        summary.threads = self.options.threads or local.usable_cpus()
         return itertools.chain([first], found)
 
     def work(self, found: Iterator[pa.Table], allowed: Callable[[int], float]) -> None:
@@ -153,7 +167,7 @@ class _Night:
         card = self.model.card
         del self.model  # what follows needs its memory more
         index = results.parts.index(before)
-        rows = plan.current(noted, index)
+        rows = plan.current(noted, index, summary.model)
         index, summary.found = index.select(["part", "row"]), noted.num_rows
         del before, noted  # the tables that follow need the room
         self._prove(rows, last_part)
@@ -168,22 +182,30 @@ class _Night:
                 f"the rows in {results.out} do not account for every image found, see run.json; "
                 "run again, and report it if it stays so."
             )
-        tables = predictions.write_tables(
-            results, rows, card, options.top, self.svm, min_confidence=summary.min_confidence
-        )
-        results.write_current(rows)
-        summary.labels = _counts(tables[0]["label"])
-        if "svm_label" in tables[0].column_names:
-            summary.svm_labels = _counts(tables[0]["svm_label"])
-        if summary.min_confidence is not None:
-            summary.unsure = summary.labels.get(abstention.UNSURE, 0)
+        with self.stages.working("tables"):
+            tables = predictions.write_tables(
+                results,
+                rows,
+                card,
+                run=summary.run,
+                top=options.top,
+                svm=self.svm,
+                min_confidence=summary.min_confidence,
+            )
+            results.write_current(rows, summary.run)
+        self._count(tables)
         unlisted = pc.any(pc.ends_with(rows["path"], "/")).as_py()
         too_many = unlisted or summary.failed > allowed(summary.found)
         self._close(TOO_MANY_FAILURES if too_many else 0)
         self._report(tables)
         results.write_summary(summary)
         with contextlib.suppress(OutputError):  # mere housekeeping; the next run tries again
-            compact(results.parts, index, rows if self._looks_everywhere else None)
+            compact(
+                results.parts,
+                index,
+                rows if self._looks_everywhere else None,
+                merged=lambda: results.write_current(rows, summary.run),
+            )
 
     @contextlib.contextmanager
     def told_if_failed(self) -> Iterator[None]:
@@ -216,10 +238,15 @@ class _Night:
         choice = Choice(
             options.recursive, tuple(options.include), tuple(options.exclude), options.sniff
         )
-        if options.from_file is None:
-            files = scan(self.folder, self.results.out, choice)
+        if isinstance(self.folder, BucketPath):
+            if options.from_file is None:
+                files = scan_objects(self.folder, self.results.out, choice)
+            else:
+                files = listed_objects(self.folder, options.from_file, choice)
+        elif options.from_file is None:
+            files = scan(Path(str(self.folder)), self.results.out, choice)
         else:
-            files = listed(options.folder, options.from_file, choice)
+            files = listed(Path(str(options.folder)), options.from_file, choice)
         going = itertools.takewhile(lambda _: not self.stop.signal_number, files)
         return going if options.limit is None else plan.first(going, options.limit)
 
@@ -282,7 +309,7 @@ class _Night:
         options, image = self.options, self.model.card.image
         default = min(32, max(1, _BATCH_PIXELS // (image.height * image.width)))
         size = options.batch_size or default
-        threads = options.threads or local.usable_cpus()
+        threads = self.summary.threads or 1
         batches = itertools.takewhile(
             lambda _: not self.stop.signal_number, agenda.batches(found, size)
         )
@@ -293,21 +320,29 @@ class _Night:
             features=self.wants_features,
             lenient=options.lenient,
             contents=contents,
+            stages=self.stages,
         )
-        if self.model.device is not Device.CUDA:
-            with local.spread(work, batches, threads) as rows:
-                yield rows
-            return
-        with (
-            local.spread(work.read, batches, threads, ahead=1) as loaded,
-            local.spread(work.infer, loaded, 1) as rows,
-        ):
-            yield rows
+        with contextlib.ExitStack() as stages:
+            source: Iterator[Any] = batches
+            read: Callable[[Any], Loaded] = work.read
+            classify: Callable[[Any], list[Row]] = work
+            if isinstance(self.folder, BucketPath):  # many requests at a time hide their latency
+                requests = min(MOST_REQUESTS, REQUESTS * threads)
+                fetching = local.fetched(work.fetch, batches, size, requests)
+                source = stages.enter_context(fetching)
+                read, classify = work.decode, work.classify
+            if self.model.device is not Device.CUDA:
+                rows = local.spread(classify, source, threads)
+            else:
+                loaded = stages.enter_context(local.spread(read, source, threads, ahead=1))
+                rows = local.spread(work.infer, loaded, 1)
+            yield stages.enter_context(rows)
 
     def _record(self, rows: list[Row], contents: Contents) -> None:
-        contents.fill(rows, self.wants_features)
-        model = self.model
-        self.results.parts.append(rows, model.card.classes, model.digest, self.summary.run)
+        with self.stages.working("record"):
+            contents.fill(rows, self.wants_features)
+            model = self.model
+            self.results.parts.append(rows, model.card.classes, model.digest, self.summary.run)
 
     def _prove(self, rows: pa.Table, last_part: int) -> None:
         """Counts what became of every image found.
@@ -328,12 +363,27 @@ class _Night:
         accounted = summary.classified + summary.reused + summary.failed
         summary.complete = accounted == rows.num_rows == summary.found
 
+    def _count(self, tables: predictions.Tables) -> None:
+        """Notes what the page and later nights compare."""
+        new = tables.new
+        summary = self.summary
+        summary.labels = _counts(tables.predictions["label"])
+        if "svm_label" in tables.predictions.column_names:
+            summary.svm_labels = _counts(tables.predictions["svm_label"])
+        if summary.min_confidence is not None:
+            summary.unsure = summary.labels.get(abstention.UNSURE, 0)
+        labels = _counts(predictions.guesses(new))
+        self.summary.new = Mix.of(labels, new["confidence"].to_numpy())
+
     def _close(self, exit_code: int) -> None:
         self.summary.finished = datetime.now(UTC).isoformat(timespec="milliseconds")
         self.summary.seconds = round(time.monotonic() - self.started, 3)
         self.summary.exit_code = exit_code
+        self.summary.stages = {
+            stage: round(seconds, 3) for stage, seconds in self.stages.seconds.items()
+        }
 
-    def _report(self, tables: tuple[pa.Table, pa.Table] | None) -> None:
+    def _report(self, tables: predictions.Tables | None) -> None:
         """Writes the page, or removes an older one that would say something else."""
         if self.options.report:
             report.write(self.results, self.summary, tables)
@@ -342,7 +392,7 @@ class _Night:
                 self.results.report.unlink(missing_ok=True)
 
 
-def _begin(folder: Path) -> Summary:
+def _begin(folder: Place) -> Summary:
     now = datetime.now(UTC)
     return Summary(
         run=now.strftime("%Y%m%dT%H%M%S.%fZ"),
@@ -362,21 +412,10 @@ def _load_svm(path: Path | None, model: Model) -> svms.SVM | None:
     return svm
 
 
-def _versions() -> dict[str, str]:
-    import onnxruntime
-    import PIL
-    import simplejpeg
-
-    modules = {
-        "boatinfer": boatinfer,
-        "onnxruntime": onnxruntime,
-        "numpy": np,
-        "pyarrow": pa,
-        "pillow": PIL,
-        "simplejpeg": simplejpeg,
-    }
-    versions = {name: str(module.__version__) for name, module in modules.items()}
-    return versions | {"python": platform.python_version()}
+def _training(card: Card) -> Trained | None:
+    if card.training is None:
+        return None
+    return Trained(labels=card.training.labels, accuracy=card.training.metrics.get("accuracy"))
 
 
 def _true(mask: pa.ChunkedArray) -> int:

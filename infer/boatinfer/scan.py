@@ -25,8 +25,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from boatinfer.errors import UsageError
+from boatinfer.storage import Place
 
-__all__ = ["IMAGE_EXTENSIONS", "Choice", "Found", "from_text", "listed", "scan", "to_text"]
+__all__ = [
+    "IMAGE_EXTENSIONS",
+    "Choice",
+    "Found",
+    "from_text",
+    "has_image_ending",
+    "listed",
+    "names",
+    "scan",
+    "to_text",
+]
 
 #: Endings that count as images, in lower case; HEIC too, which cannot be read, so that a
 #: folder of such files does not look empty.
@@ -96,7 +107,7 @@ def _matches(patterns: Iterable[str], name: str, path: str) -> bool:
     return any(fnmatchcase(path if "/" in p else name, p) for p in patterns)
 
 
-def scan(folder: Path, skip: Path | None = None, choice: Choice | None = None) -> Iterator[Found]:
+def scan(folder: Path, skip: Place | None = None, choice: Choice | None = None) -> Iterator[Found]:
     """Lists the image files of a folder, in no particular order.
 
     Args:
@@ -120,7 +131,7 @@ def scan(folder: Path, skip: Path | None = None, choice: Choice | None = None) -
         ) from None
     except OSError as error:
         raise UsageError(f"the folder {folder} cannot be listed: {error.strerror}.") from error
-    skipped = {_identity(skip.stat())} if skip is not None and skip.exists() else set()
+    skipped = {_identity(skip.stat())} if isinstance(skip, Path) and skip.exists() else set()
     if _identity(folder.stat()) in skipped:
         raise UsageError(f"the results cannot go into the scanned folder {folder} itself; give -o.")
     return _Walk(choice or Choice(), skipped).files(str(folder))
@@ -173,13 +184,13 @@ class _Walk:
                 if choice.recursive and not choice.refuses(name, path):
                     waiting = self.links if entry.is_symlink() else self.folders
                     waiting.append((f"{folder}/{name}", path + "/"))
-            elif self._counts(name, folder, path) if choosy else _has_image_ending(name):
+            elif self._counts(name, folder, path) if choosy else has_image_ending(name):
                 yield _found(entry, path)
 
     def _counts(self, name: str, folder: str, path: str) -> bool:
         if not self.choice.takes(name, path):
             return False
-        return _has_image_ending(name) or (
+        return has_image_ending(name) or (
             self.choice.sniff and _looks_like_image(f"{folder}/{name}")
         )
 
@@ -204,7 +215,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _has_image_ending(name: str) -> bool:
+def has_image_ending(name: str) -> bool:
+    """Whether a file counts as an image by its name."""
     return name[name.rfind(".") :].lower() in IMAGE_EXTENSIONS
 
 
@@ -224,7 +236,7 @@ def _found(entry: os.DirEntry[str], path: str) -> Found:
     return Found(to_text(path), status.st_size, status.st_mtime_ns)
 
 
-def listed(folder: Path, source: Path, choice: Choice | None = None) -> Iterator[Found]:
+def listed(folder: Path, source: Place, choice: Choice | None = None) -> Iterator[Found]:
     """Takes the files that a list names instead of looking for them.
 
     Args:
@@ -240,8 +252,8 @@ def listed(folder: Path, source: Path, choice: Choice | None = None) -> Iterator
         UsageError: the list cannot be read, or a path leads out of the folder.
     """
     choice = choice or Choice()
-    names = [_relative(folder, name) for name in _names(source)]
-    for path in dict.fromkeys(names):
+    paths = [_relative(folder, name) for name in names(source)]
+    for path in dict.fromkeys(paths):
         if not choice.takes(path.rsplit("/")[-1], path):
             continue
         try:
@@ -252,7 +264,12 @@ def listed(folder: Path, source: Path, choice: Choice | None = None) -> Iterator
             yield Found(to_text(path), status.st_size, status.st_mtime_ns)
 
 
-def _names(source: Path) -> list[str]:
+def names(source: Place) -> list[str]:
+    """Reads the paths of a list, as `listed` describes it.
+
+    Raises:
+        UsageError: the list cannot be read.
+    """
     try:
         if str(source) != "-":
             raw = source.read_bytes()
@@ -263,11 +280,11 @@ def _names(source: Path) -> list[str]:
     except OSError as error:
         raise UsageError(f"the list {source} cannot be read: {error.strerror}.") from error
     if b"\0" in raw:
-        names = raw.split(b"\0")
+        found = raw.split(b"\0")
     else:
         lines = raw.removeprefix(codecs.BOM_UTF8).split(b"\n")
-        names = [line.removesuffix(b"\r") for line in lines]
-    return [os.fsdecode(name) for name in names if name]
+        found = [line.removesuffix(b"\r") for line in lines]
+    return [os.fsdecode(name) for name in found if name]
 
 
 def _relative(folder: Path, name: str) -> str:

@@ -6,12 +6,12 @@ import contextlib
 import ctypes
 import io
 import sys
-from pathlib import Path
 from typing import Any
 
 from boatinfer.errors import DeviceError, ModelError, UsageError, first_line
 from boatinfer.options import Device
 from boatinfer.quiet import native_chatter_hidden
+from boatinfer.storage import Place
 
 __all__ = ["open_session"]
 
@@ -19,7 +19,7 @@ _WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 
 
 def open_session(
-    content: bytes, path: Path, device: Device | str = Device.AUTO, threads: int = 0
+    content: bytes, path: Place, device: Device | str = Device.AUTO, threads: int = 0
 ) -> tuple[Any, Device]:
     """Opens the content of an ONNX file.
 
@@ -71,6 +71,11 @@ def open_session(
             raise ModelError(
                 f"{path} keeps its weights in other files, which nothing can vouch for; save it "
                 "as one file."
+            ) from error
+        if type(error).__name__ == "InvalidProtobuf" or "No graph was found" in str(error):
+            raise ModelError(
+                f"{path} is no ONNX file, or is cut off or damaged; copy it again from where it "
+                "was made, or export it again."
             ) from error
         raise ModelError(
             f"{path} is not an ONNX model that onnxruntime can load ({first_line(error)}); "

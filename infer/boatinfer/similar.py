@@ -14,12 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from boatinfer import neighbours
+from boatinfer.bucket import BucketPath
 from boatinfer.errors import ImageError, ModelError, UsageError
 from boatinfer.network import Floats
 from boatinfer.options import Metric, SimilarOptions
 from boatinfer.parts import matrix
 from boatinfer.results import find_results
 from boatinfer.scan import from_text, to_text
+from boatinfer.storage import Place
 from boatinfer.text import printable, table
 
 __all__ = ["Duplicates", "Nearest", "Pairs", "duplicates", "nearest", "pairs", "similar"]
@@ -33,12 +35,16 @@ class Nearest:
         image: which one.
         metric: which distance.
         among: how many images were compared.
+        folder: which paths are relative to.
+        file: path of the one, relative to the folder or absolute.
         found: ``path``, ``label`` and ``distance``, nearest first.
     """
 
     image: str
     metric: Metric
     among: int
+    folder: str
+    file: str
     found: pa.Table
 
     def document(self) -> dict[str, Any]:
@@ -56,10 +62,20 @@ class Nearest:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Distances between a few images, float64 [N, N]."""
+    """Distances between a few images.
+
+    Attributes:
+        images: which ones, N of them.
+        metric: which distance.
+        folder: which paths are relative to.
+        files: paths of the images, relative to the folder or absolute.
+        distances: float64 [N, N].
+    """
 
     images: Sequence[str]
     metric: Metric
+    folder: str
+    files: Sequence[str]
     distances: neighbours.Distances
 
     def document(self) -> dict[str, Any]:
@@ -83,12 +99,14 @@ class Duplicates:
 
     Attributes:
         metric: which distance.
+        folder: which paths are relative to.
         same: paths of each group of files with the same content.
         closest: ``path``, ``other`` and ``distance`` of the closest pairs of different
             content, closest first; of each group of the same the first counts.
     """
 
     metric: Metric
+    folder: str
     same: list[list[str]]
     closest: pa.Table
 
@@ -138,11 +156,11 @@ def similar(options: SimilarOptions) -> Nearest | Pairs | Duplicates:
 
 
 def nearest(
-    image: Path,
-    out: Path,
+    image: Place,
+    out: Place,
     k: int = 20,
     metric: Metric = Metric.EUCLIDEAN,
-    model: Path | None = None,
+    model: Place | None = None,
 ) -> Nearest:
     """Finds the images of a results folder that are nearest to one, itself left out.
 
@@ -162,22 +180,25 @@ def nearest(
         others = others.filter(pc.not_equal(others["path"], own))
     places, found = neighbours.nearest(folder.blocks(others), query, k, metric)
     rows = others.take(pa.array(places)).append_column("distance", pa.array(found))
-    return Nearest(to_text(str(image)), metric, others.num_rows, folder.labelled(rows))
+    name, file = to_text(str(image)), folder.file(image)
+    found_rows = folder.labelled(rows)
+    return Nearest(name, metric, others.num_rows, folder.name, file, found_rows)
 
 
 def pairs(
-    out: Path,
-    images: Sequence[Path],
+    out: Place,
+    images: Sequence[Place],
     metric: Metric = Metric.EUCLIDEAN,
-    model: Path | None = None,
+    model: Place | None = None,
 ) -> Pairs:
     """Measures the distances between a few images; the arguments are as for `nearest`."""
-    vectors = _Folder(out).vectors(images, model)
-    names = [to_text(str(image)) for image in images]
-    return Pairs(names, metric, neighbours.matrix_of_distances(vectors, metric))
+    folder = _Folder(out)
+    distances = neighbours.matrix_of_distances(folder.vectors(images, model), metric)
+    names, files = [to_text(str(image)) for image in images], [folder.file(i) for i in images]
+    return Pairs(names, metric, folder.name, files, distances)
 
 
-def duplicates(out: Path, k: int = 20, metric: Metric = Metric.EUCLIDEAN) -> Duplicates:
+def duplicates(out: Place, k: int = 20, metric: Metric = Metric.EUCLIDEAN) -> Duplicates:
     """Finds the files of the same content, and the k closest pairs of the others.
 
     Every image is compared with every other, so the time grows with the square of the number.
@@ -188,19 +209,22 @@ def duplicates(out: Path, k: int = 20, metric: Metric = Metric.EUCLIDEAN) -> Dup
         lambda start: folder.blocks(images.slice(start)), k, metric
     )
     one, other = (images["path"].take(pa.array(column)) for column in places.T)
-    return Duplicates(metric, same, pa.table({"path": one, "other": other, "distance": found}))
+    closest = pa.table({"path": one, "other": other, "distance": found})
+    return Duplicates(metric, folder.name, same, closest)
 
 
 class _Folder:
     """The last run's images with their features.
 
     Attributes:
+        name: text of the path of the scanned folder.
         images: `Results.current`, in the order in which the parts are read.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Place) -> None:
         self._results = find_results(out)
         self._run = self._results.last_finished()
+        self.name = self._run.folder
         images = self._results.current()
         if not images.num_rows or not pc.all(images["has_features"]).as_py():
             raise UsageError(f"{out} holds images without features; run again with --features.")
@@ -228,12 +252,21 @@ class _Folder:
         same = [paths for paths in groups["path_list"].to_pylist() if len(paths) > 1]
         return self.images.take(groups["place_first"].combine_chunks().sort()), same
 
-    def place(self, image: Path) -> str | None:
+    def place(self, image: Place) -> str | None:
         """The path of an image within the results; None for one that lies elsewhere.
 
         Raises:
             UsageError: there is no such image.
         """
+        if isinstance(image, BucketPath):
+            text = to_text(str(image).removeprefix(f"{from_text(self._run.folder)}/"))
+            if pc.index(self.images["path"], text).as_py() >= 0:
+                return text
+            raise UsageError(
+                f"there is no image {image} in {self._results.out}; give one that is, or a file of "
+                "this machine."
+            )
+        image = Path(str(image))
         there = os.path.lexists(image)
         name = os.path.join(os.path.realpath(image.parent), image.name)  # noqa: PTH118
         name = os.path.relpath(name, from_text(self._run.folder)) if there else str(image)
@@ -247,7 +280,11 @@ class _Folder:
             )
         return None
 
-    def vectors(self, images: Sequence[Path], model: Path | None) -> Floats:
+    def file(self, image: Place) -> str:
+        """The path of an image, relative to the scanned folder or absolute."""
+        return self.place(image) or to_text(os.path.realpath(str(image)))
+
+    def vectors(self, images: Sequence[Place], model: Place | None) -> Floats:
         """Features of images, float32 [N, D]: recorded ones, or else computed by the model."""
         places = [self.place(image) for image in images]
         recorded = pa.array([place for place in places if place is not None], pa.string())
@@ -259,7 +296,7 @@ class _Folder:
         computed: Iterator[Floats] = iter(self._computed(new, model) if new else ())
         return np.stack([next(computed) if place is None else found[place] for place in places])
 
-    def _computed(self, images: Sequence[Path], path: Path | None) -> Floats:
+    def _computed(self, images: Sequence[Place], path: Place | None) -> Floats:
         from boatinfer.model import open_model
 
         model, run = open_model(path), self._run
@@ -269,7 +306,7 @@ class _Folder:
                 f"these results, {run.model_name} ({run.model[:12]}); give that one with -m."
             )
         try:
-            features = model.predict(images).features
+            features = model.predict([Path(str(image)) for image in images]).features
         except ImageError as error:
             raise UsageError(f"{error}") from error
         assert features is not None  # the results have some, of this model

@@ -3,11 +3,13 @@
 The file is one dict: the scikit-learn pipeline, its classes, the model and dimension that
 its features come from, the sigmoids that make probabilities of its scores, and the versions.
 A joblib file is a pickle, and a pickle can run code; here it is loaded through an allow-list
-of exactly the classes that `save` writes.
+of exactly the classes that `save` writes. It ends in a seal (`boatinfer.seal`), which joblib
+itself does not look at.
 """
 
 from __future__ import annotations
 
+import io
 import pickle
 import warnings
 from collections.abc import Sequence
@@ -22,6 +24,7 @@ from boatinfer.errors import ModelError
 from boatinfer.files import replacing
 from boatinfer.network import Floats
 from boatinfer.options import Kernel
+from boatinfer.seal import PICKLE, is_sealed, seal, sealed_digest
 
 __all__ = ["SVM", "best", "load", "save"]
 
@@ -136,25 +139,37 @@ def save(svm: SVM, path: Path) -> None:
         "sigmoids": svm.sigmoids,
         "versions": {"scikit-learn": sklearn.__version__, "numpy": np.__version__},
     }
+    pickled = io.BytesIO()
+    joblib.dump(document, pickled)
     with replacing(path) as temporary:
-        joblib.dump(document, temporary)
+        temporary.write_bytes(seal(pickled.getvalue(), PICKLE))
 
 
 def load(path: Path) -> SVM:
     """Loads an SVM through the allow-list; nothing else in the file is executed.
 
     Raises:
-        ModelError: the file is missing, is no SVM of ours, was written by another
-            scikit-learn version, or names a class that is not on the list.
+        ModelError: the file is missing, is no SVM of ours, was damaged, was written by
+            another scikit-learn version, or names a class that is not on the list.
     """
     from sklearn.exceptions import InconsistentVersionWarning
 
     try:
-        with path.open("rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("error", InconsistentVersionWarning)
-            return _checked(_restricted(path, file).load())
+        content = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"the SVM {path} cannot be read: {error.strerror}.") from error
+        raise ModelError(
+            f"the SVM {path} cannot be read: {error.strerror}; check its name."
+        ) from error
+    sealed_digest(content, path, PICKLE)
+    if not is_sealed(content, PICKLE):
+        raise ModelError(
+            f"{path} is not an SVM file of this boatinfer, or is cut off: it has no seal; make one "
+            "with 'boatinfer svm fit'."
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", InconsistentVersionWarning)
+            return _checked(_restricted(path, io.BytesIO(content)).load())
     except InconsistentVersionWarning as error:
         raise ModelError(
             f"{path} was written by scikit-learn {error.original_sklearn_version}, and this is "

@@ -9,6 +9,8 @@ __all__ = ["printable", "table"]
 
 def printable(text: str) -> str:
     """Writes what would move the cursor or change colours as an escape sequence's text."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -152,6 +152,16 @@ def test_the_exported_model_is_as_accurate_as_training_said(followed: Followed) 
     assert len(found) == len(list((followed.folder / "boats/valid").rglob("*.jpg")))
 
 
+def test_the_int8_model_is_compared_and_smaller(followed: Followed) -> None:
+    said = _after(followed, "model quantize")
+    assert re.search(r"^same label +\d", said, re.MULTILINE)
+    times = re.search(r"([\d.]+) times smaller", said)
+    assert times is not None
+    before, after = (followed.folder / f"boats-{name}.onnx" for name in ("cnn", "int8"))
+    assert float(times[1]) > 1.5
+    assert before.stat().st_size > 1.5 * after.stat().st_size
+
+
 def test_the_svm_labels_better_than_the_commonest_class(followed: Followed) -> None:
     found = rows(followed.folder / "valid-out")
     truth = [row["path"].split("/")[0] for row in found]

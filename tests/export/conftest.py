@@ -8,6 +8,9 @@ import pytest
 
 import colours
 import convnet
+from boatexport.exporting import export_model
+from boatexport.options import ExportOptions
+from support import Trained
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +25,11 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def network(tmp_path: Path) -> Path:
     """The network as `boatinfer export` would write it, but for the tidying."""
     return convnet.write_model(tmp_path / "convnet.onnx")
+
+
+@pytest.fixture(scope="session")
+def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained model as ONNX."""
+    path = tmp_path_factory.mktemp("exported") / "small.onnx"
+    export_model(ExportOptions(trained.output, path))
+    return path

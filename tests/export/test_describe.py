@@ -242,6 +242,11 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (lambda g: None, {"layout": "NHWC"}, "which is NCHW"),
     (lambda g: setattr(_axes(g)[3], "dim_value", 3), {}, "give --layout"),
     (lambda g: None, {"mean": None, "std": None}, "does not tell how its pixels are normalised"),
+    (
+        lambda g: setattr(_axes(g)[2], "dim_param", "h"),
+        {"classes": None, "mean": None, "std": None},
+        "does not tell the names of its classes and the size of its images and how its pixels are",
+    ),
     (lambda g: None, {"mean": "1,2"}, "give one number, or three"),
     (lambda g: None, {"mean": "grey"}, "write numbers like 0.485"),
     (lambda g: None, {"std": "0"}, "must be above 0"),

@@ -35,14 +35,6 @@ def model(trained: Trained, tmp_path: Path) -> Path:
     return tmp_path / trained.output.name
 
 
-@pytest.fixture(scope="session")
-def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The trained model as ONNX."""
-    path = tmp_path_factory.mktemp("exported") / "small.onnx"
-    export_model(ExportOptions(trained.output, path))
-    return path
-
-
 @pytest.mark.parametrize("count", [1, 2, 9])
 def test_it_gives_what_keras_gives(
     exported: Path, trained: Trained, keras: ModuleType, count: int

@@ -16,11 +16,16 @@ import colours
 import convnet
 from boatexport import comparison, int8, plan, precision
 from boatexport.exporting import export_model
-from boatexport.options import ExportOptions, QuantizeOptions
+from boatexport.fusing import fuse
+from boatexport.options import ExportOptions, FuseOptions, QuantizeOptions
 from boatinfer import images, metrics
 from boatinfer.card import Conversion, FusedSVM
 from boatinfer.errors import ModelError, UsageError
 from boatinfer.model import Model, open_model
+from boatinfer.options import FitOptions, RunOptions
+from boatinfer.run import run
+from boatinfer.svm import load
+from boatinfer.svm_fit import fit
 from support import Command, Trained
 
 
@@ -215,7 +220,7 @@ def test_what_cannot_be_converted_is_one_sentence_and_writes_nothing(
         ([network, *good, "-o", tmp_path / "x.keras"], 2, "must end in .onnx"),
         ([network, *good, "-o", tmp_path / "no" / "x.onnx"], 2, "does not exist"),
         ([tmp_path, *good], 4, "cannot be read"),
-        ([text, *good], 4, "is not an ONNX model"),
+        ([text, *good], 4, "is no ONNX file, or is cut off"),
         ([tmp_path / "none.onnx", *good], 4, "cannot be read"),
     ]
     before = sorted(tmp_path.iterdir())
@@ -238,8 +243,23 @@ def test_what_was_converted_or_has_an_svm_is_refused(network: Path, pictures: Pa
         outputs=msgspec.structs.replace(card.outputs, svm="scores"),
         svm=FusedSVM(["a", "b"], "rbf", ""),
     )
-    with pytest.raises(UsageError, match="has an SVM inside"):
+    with pytest.raises(UsageError, match="with 'boatinfer svm export'"):
         plan.plan("int8", pictures, None, 0.5, fused)
+
+
+def test_an_svm_goes_into_an_int8_file(network: Path, pictures: Path, tmp_path: Path) -> None:
+    quantize(network, calibrate=pictures)
+    small, both = network.with_suffix(".int8.onnx"), tmp_path / "both.onnx"
+    run(RunOptions(pictures, tmp_path / "out", small, features=True, report=False))
+    fit(FitOptions(tmp_path / "out", tmp_path / "svm.joblib"))
+    fuse(FuseOptions(tmp_path / "svm.joblib", both, small))
+    paths = sorted(pictures.rglob("*.jpg"))
+    labels, features = open_model(both).predict(paths).svm_labels, open_model(small).predict(paths)
+    assert labels is not None
+    assert features.features is not None
+    assert labels.tolist() == load(tmp_path / "svm.joblib").classify(features.features)[0].tolist()
+    assert np.mean(labels == [path.parent.name for path in paths]) > 0.9
+    assert open_model(both).card.precision == "int8"
 
 
 def test_a_graph_that_the_libraries_stumble_over_is_one_sentence(

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import colours
+from boatinfer.bucket import _connected
 from boatinfer.images import Pixels
 from boatinfer.model import Model
 from boatinfer.options import RunOptions
 from boatinfer.results import Summary
 from boatinfer.run import run
+from s3 import ENVIRONMENT, Server, serving
 
 
 @pytest.fixture
@@ -53,3 +56,33 @@ def inferred(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Model, "infer", note)
     return sizes
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Server]:
+    """An S3 server for all tests."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """The S3 server, which behaves, and an environment that leads to it."""
+    for name, value in (ENVIRONMENT | {"AWS_ENDPOINT_URL": s3_server.url}).items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    s3_server.behave()
+    _connected.cache_clear()
+    yield s3_server
+    s3_server.behave()
+    _connected.cache_clear()
+
+
+@pytest.fixture
+def bucket(s3: Server) -> str:
+    """The name of an empty bucket."""
+    name = f"boats-{uuid.uuid4().hex[:12]}"
+    where = {"LocationConstraint": "eu-south-1"}
+    s3.client.create_bucket(Bucket=name, CreateBucketConfiguration=where)
+    return name

@@ -139,7 +139,7 @@ def test_errors_are_one_sentence_and_their_exit_code(
     for arguments, code, said in [
         (("run", tmp_path / "nowhere"), 2, "does not exist"),
         (("run", tmp_path / "empty"), 2, "holds no image files"),
-        (("run", pictures, "-m", tmp_path / "text.onnx"), 4, "not an ONNX model"),
+        (("run", pictures, "-m", tmp_path / "text.onnx"), 4, "is no ONNX file"),
         (("run", pictures, "--max-failures", "many"), 2, "--max-failures"),
         (("features", tmp_path / "empty", "-o", tmp_path / "x.npz"), 2, "holds no results"),
         (("svm", "fit", tmp_path / "empty"), 2, "holds no results"),
@@ -156,6 +156,13 @@ def test_errors_are_one_sentence_and_their_exit_code(
 @pytest.mark.parametrize("arguments", [["run"], ["run", "x", "--top", "0"], ["sail"], ["model"]])
 def test_wrong_usage_is_exit_code_2(boatinfer: Command, arguments: list[str]) -> None:
     assert boatinfer(*arguments).code == 2
+
+
+def test_all_missing_options_are_named_at_once(boatinfer: Command) -> None:
+    done = boatinfer("similar")
+    assert done.code == 2
+    for name in ("IMAGE", "OUT"):
+        assert name in done.err
 
 
 def test_classify_prints_the_best_classes(

@@ -64,12 +64,28 @@ def test_what_cannot_be_exported_is_said(
     out: Path, pictures: Path, model_file: Path, tmp_path: Path
 ) -> None:
     run(RunOptions(pictures, tmp_path / "bare", model_file, max_failures="1"))
+    (tmp_path / "folder.npz").mkdir()
     for source, output, said in [
         (out, "x.txt", r"\.npz, \.npy, \.csv, \.parquet"),
         (out, "nowhere/x.npz", "does not exist"),
+        (out, "folder.npz", "folder.npz is a folder"),
         (tmp_path / "nowhere", "x.npz", "there is no folder"),
         (tmp_path / "bare", "x.npz", "without features"),
     ]:
         with pytest.raises(UsageError, match=said):
             export(source, tmp_path / output)
-        assert not (tmp_path / output).exists()
+        assert not (tmp_path / output).is_file()
+
+
+def test_a_file_that_is_there_stays_unless_force_is_given(out: Path, tmp_path: Path) -> None:
+    table = (out / "predictions.csv").read_bytes()
+    with pytest.raises(UsageError, match="exists already"):
+        export(out, out / "predictions.csv")
+    assert (out / "predictions.csv").read_bytes() == table
+    export(out, tmp_path / "x.npy")
+    with pytest.raises(UsageError, match="--force"):
+        export(out, tmp_path / "x.npy")
+    assert export(out, tmp_path / "x.npy", force=True) == 12
+    part = next((out / "parts").iterdir())
+    with pytest.raises(UsageError, match="what is to be read"):
+        export(out, part, force=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import random
@@ -9,6 +10,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeGuard
 
 import pytest
 from hypothesis import given, settings
@@ -40,6 +42,10 @@ events = st.one_of(
 )
 
 
+def digest(model: Path) -> str:
+    return hashlib.sha256(model.read_bytes()).hexdigest()
+
+
 @dataclass
 class World:
     """A folder, and what its results must be."""
@@ -50,7 +56,8 @@ class World:
     clock: int = 1_000_000_000
     files: dict[str, str | None] = field(default_factory=dict)  # name to colour; None is broken
     contents: dict[str, bytes] = field(default_factory=dict)
-    recorded: dict[str, tuple[int, bytes, bool] | None] = field(default_factory=dict)
+    #: Of a name and a model the content, and whether there are features; None is a failure.
+    recorded: dict[tuple[str, int], tuple[bytes, bool] | None] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -99,7 +106,8 @@ class World:
             self.folder, out, model, self.features, max_failures="100%", threads=2, report=False
         )
         current = {name: self.contents[name] for name, colour in self.files.items() if colour}
-        known = {row[1] for row in self.recorded.values() if row and self.says_enough(row)}
+        ours = (row for (_, model), row in self.recorded.items() if model == self.model)
+        known = {row[0] for row in ours if self.enough(row)}
         summary = run(options)
         found = {row["path"]: row for row in rows(out)}
         assert {name: row["label"] or None for name, row in found.items()} == self.files
@@ -108,20 +116,21 @@ class World:
         assert summary.classified == sum(content not in known for content in current.values())
         assert summary.reused == len(current) - summary.classified
         for name in self.files:
-            before = self.recorded.get(name)
+            key = name, self.model
+            before = self.recorded.get(key)
             if name not in current:
-                self.recorded[name] = None
-            elif not (before and before[1] == current[name] and self.says_enough(before)):
-                self.recorded[name] = (self.model, current[name], self.features)
+                self.recorded[key] = None
+            elif not (self.enough(before) and before[0] == current[name]):
+                self.recorded[key] = (current[name], self.features)
+        models = {digest(self.root / f"{number}.onnx"): number for number in range(2)}
         index = Parts(out / "parts").index().to_pylist()
-        assert {row["path"]: row["status"] == "ok" for row in index} == {
-            name: row is not None for name, row in self.recorded.items()
+        assert {(row["path"], models[row["model"]]): row["status"] == "ok" for row in index} == {
+            key: row is not None for key, row in self.recorded.items()
         }
         assert len(index) == len(self.recorded)
 
-    def says_enough(self, row: tuple[int, bytes, bool]) -> bool:
-        model, _, features = row
-        return model == self.model and (features or not self.features)
+    def enough(self, row: tuple[bytes, bool] | None) -> TypeGuard[tuple[bytes, bool]]:
+        return row is not None and (row[1] or not self.features)
 
 
 @settings(max_examples=40, deadline=None)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def test_a_missing_file_a_folder_and_other_files_are_refused(tmp_path: Path) -> 
     for name, said in [
         ("none.onnx", "No such file"),
         (".", "Is a directory"),
-        ("text.onnx", "not an ONNX model"),
+        ("text.onnx", "is no ONNX file"),
         ("bare.onnx", "has no model card"),
     ]:
         with pytest.raises(ModelError, match=said):
@@ -93,8 +94,31 @@ def test_a_missing_file_a_folder_and_other_files_are_refused(tmp_path: Path) -> 
 def test_a_truncated_file_is_refused(model_file: Path, kept: float) -> None:
     whole = model_file.read_bytes()
     model_file.write_bytes(whole[: int(len(whole) * kept)])
-    with pytest.raises(ModelError):
+    with pytest.raises(ModelError, match="is no ONNX file, or is cut off"):
         open_model(model_file)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda model: setattr(model, "ir_version", 99), "(Unsupported model IR version: 99"),
+        (lambda model: setattr(model.opset_import[0], "version", 99), "Opset 99 is under"),
+        (
+            lambda model: setattr(model.graph.node[0], "op_type", "Sail"),
+            "No Op registered for Sail",
+        ),
+    ],
+)
+def test_what_onnxruntime_says_is_told_without_its_codes_and_source_lines(
+    model_file: Path, spoil: Any, said: str
+) -> None:
+    graph = onnx.load(model_file)
+    spoil(graph)
+    colours.save(graph, model_file)
+    with pytest.raises(ModelError) as raised:
+        open_model(model_file)
+    assert said in str(raised.value)
+    assert not re.search(r"ONNXRuntimeError|::|\.(cc|h):|\n", str(raised.value))
 
 
 def test_the_self_test_catches_wrong_preprocessing(tmp_path: Path) -> None:

@@ -1,59 +1,216 @@
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 import colours
+from boatinfer.card import Training
+from boatinfer.errors import OutputError, UsageError
 from boatinfer.options import RunOptions
+from boatinfer.pages import thumbnails
+from boatinfer.report import report
+from boatinfer.results import Summary
 from boatinfer.run import run
+from boatinfer.storage import Place
+from support import Command
+
+Night = Callable[..., Summary]
+HOSTILE = "<script>alert(1)<&script>.jpg"
 
 
 class Page(HTMLParser):
     """The text of a page, its tags and its addresses."""
 
-    def __init__(self, html: str) -> None:
+    def __init__(self, file: Place) -> None:
         super().__init__()
-        self.text = ""
+        self.html = file.read_text()
+        self.raw = ""
         self.tags: list[str] = []
         self.addresses: list[str | None] = []
-        self.feed(html)
+        self.pictures: list[str | None] = []
+        self.feed(self.html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.addresses += [value for name, value in attrs if name in {"href", "src"}]
+        self.raw += " " if tag in {"br", "dd", "li", "span", "td", "th"} else ""
+        self.addresses += [value for name, value in attrs if name == "href"]
+        self.pictures += [value for name, value in attrs if name == "src"]
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self.tags[-1:] not in (["script"], ["style"]):
+            self.raw += data
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", self.raw)
 
 
 @pytest.fixture
 def page(pictures: Path, model_file: Path, tmp_path: Path) -> Page:
     """The report of a folder with a hostile name and a broken picture."""
-    (pictures / "<script>alert(1)<&script>.jpg").write_bytes(colours.picture("red", seed=5))
+    (pictures / HOSTILE).write_bytes(colours.picture("red", seed=5))
     (pictures / "bad one.jpg").write_text("hello")
     run(RunOptions(pictures, tmp_path / "out", model_file, max_failures="100%"))
-    return Page((tmp_path / "out" / "report.html").read_text())
+    return Page(tmp_path / "out" / "report.html")
 
 
 def test_it_says_what_came_in(page: Page) -> None:
-    text = re.sub(r"\s+", " ", page.text)
-    assert "14 found = 13 classified + 0 reused + 1 failed" in text
-    assert re.search(r"red ?5.*green ?4.*What failed", text)
-    assert "1 not_an_image" in text
+    assert "14 found = 13 classified + 0 reused + 1 failed" in page.text
+    assert re.search(r"red 5 5 38.5 % .*green 4 4 .*What failed", page.text)
+    assert "not_an_image: 1" in page.text
+
+
+def test_it_shows_pictures_to_review_with_both_guesses(page: Page) -> None:
+    assert "The least confident" in page.text
+    assert "The most confident of each class" in page.text
+    assert len(page.pictures) == 13 + 3 * 2
+    assert re.search(rf"red 0\.\d+ or (green|blue) 0\.\d+ {re.escape(HOSTILE)}", page.text)
 
 
 def test_a_hostile_name_is_only_a_name(page: Page) -> None:
-    assert "<script>alert(1)<&script>.jpg" in page.text
-    assert "script" not in page.tags
+    assert HOSTILE in page.text
+    assert page.tags.count("script") == 1
+    assert "alert(1)<&" not in page.html
 
 
 def test_it_needs_nothing_from_elsewhere(page: Page, pictures: Path) -> None:
-    assert page.addresses
     beside = {"failures.csv", "predictions.csv"}
     assert all(a and (a in beside or a.startswith("file://")) for a in page.addresses)
     assert (pictures / "bad one.jpg").as_uri() in page.addresses
+    assert all(source and source.startswith("data:image/jpeg") for source in page.pictures)
     assert "link" not in page.tags
-    assert "img" not in page.tags
+    assert "default-src 'none'" in page.html
+
+
+def _add(pictures: Path, night: int, **counts: int) -> None:
+    for colour, count in counts.items():
+        for number in range(count):
+            encoded = colours.picture(colour, seed=1000 * night + number)
+            (pictures / f"{night}-{colour}-{number}.jpg").write_bytes(encoded)
+
+
+def test_it_says_when_the_classes_of_a_night_are_unusual(
+    night: Night, pictures: Path, tmp_path: Path
+) -> None:
+    night()
+    assert "There is no earlier night" in Page(tmp_path / "out/report.html").text
+    _add(pictures, 1, red=9, green=9, blue=9)
+    night()
+    usual = Page(tmp_path / "out/report.html").text
+    assert "The classes are about as usual (Jensen-Shannon divergence" in usual
+    _add(pictures, 2, red=30, green=2, blue=1)
+    summary = night()
+    shifted = Page(tmp_path / "out/report.html").text
+    assert summary.new is not None
+    assert summary.new.labels == {"blue": 1, "green": 2, "red": 30}
+    assert "The classes are unusual: more red (91 % instead of 33 %); fewer blue" in shifted
+    assert re.search(r"red 43 30 90\.9 % 33\.3 % 33\.3 %", shifted)
+
+
+def test_a_night_of_another_model_is_no_measure(
+    night: Night, pictures: Path, tmp_path: Path
+) -> None:
+    night()
+    other = colours.write_model(tmp_path / "other.onnx", colours.card(notes="another"))
+    _add(pictures, 1, red=30)
+    night(model=other)
+    assert "There is no earlier night with this model" in Page(tmp_path / "out/report.html").text
+
+
+def test_it_compares_with_training(night: Night, pictures: Path, tmp_path: Path) -> None:
+    labels = {"red": 98, "green": 1, "blue": 1}
+    training = Training("f00d", {"train": 100}, {"accuracy": 0.5}, {}, labels)
+    night(model=colours.write_model(tmp_path / "t.onnx", colours.card(training=training)))
+    text = Page(tmp_path / "out/report.html").text
+    assert "far from what the model learned from" in text
+    assert "In training 50 % of the valid images were right" in text
+    assert re.search(r"red 4 4 33\.3 % 98\.0 %", text)
+
+
+def test_where_nothing_is_new_it_shows_what_is_there(night: Night, tmp_path: Path) -> None:
+    night()
+    night()
+    text = Page(tmp_path / "out/report.html").text
+    assert "12 found = 0 classified + 12 reused + 0 failed" in text
+    assert "Nothing is new" in text
+    assert "All 12 are in predictions.csv" in text
+
+
+def test_it_shows_where_network_and_svm_disagree(pictures: Path, tmp_path: Path) -> None:
+    model = colours.write_model_with_svm(tmp_path / "svm.onnx")
+    run(RunOptions(pictures, tmp_path / "out", model))
+    text = Page(tmp_path / "out/report.html").text
+    assert "Where network and SVM disagree 12 images" in text
+    assert re.search(r"red 0\.\d+ or \w+ 0\.\d+ SVM: no (green|blue)", text)
+
+
+def test_time_is_told_by_stage(night: Night, tmp_path: Path) -> None:
+    summary = night()
+    assert {"start", "list", "read", "decode", "infer", "record", "tables"} == set(summary.stages)
+    assert all(seconds >= 0 for seconds in summary.stages.values())
+    text = Page(tmp_path / "out/report.html").text
+    assert re.search(r"Decoding images \d+\.\d\d [\d,]+ Running the network", text)
+
+
+def test_made_anew_it_is_the_same(
+    boatinfer: Command, night: Night, pictures: Path, tmp_path: Path
+) -> None:
+    (pictures / "=sum(1).jpg").write_bytes(colours.picture("red", seed=9))
+    (pictures / "line\nbreak \"quoted\", 'too'.jpg").write_bytes(colours.picture("blue", seed=9))
+    (pictures / "bad.jpg").write_text("hello")
+    night(max_failures="1")
+    _add(pictures, 1, green=5)
+    night(max_failures="1")
+    file = tmp_path / "out" / "report.html"
+    written = file.read_text()
+    file.unlink()
+    done = boatinfer("report", tmp_path / "out")
+    assert (done.code, done.out) == (0, f"report: {file}\n")
+    assert file.read_text() == written
+
+
+def test_old_results_without_the_new_figures_still_give_a_page(
+    night: Night, tmp_path: Path
+) -> None:
+    night()
+    out = tmp_path / "out"
+    for file in [out / "run.json", *(out / "runs").glob("*.json")]:
+        summary = json.loads(file.read_text())
+        for key in ("new", "stages", "threads", "training"):
+            del summary[key]
+        file.write_text(json.dumps(summary))
+    assert "12 found = 12 classified" in Page(report(out)).text
+
+
+def test_report_refuses_what_is_no_results_folder(
+    boatinfer: Command, night: Night, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="there is no folder"):
+        report(tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+    night()
+    (tmp_path / "out" / "predictions.csv").write_text("")
+    with pytest.raises(OutputError, match="run again to have it written anew"):
+        report(tmp_path / "out")
+
+
+def test_the_page_stays_small_whatever_the_night(
+    night: Night, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = pictures / "/".join(["'" * 250] * 12)
+    deep.mkdir(parents=True)
+    for number in range(600):
+        (deep / f"{'&' * 240}{number:03}.jpg").write_bytes(colours.picture("red", seed=number))
+    for number in range(100):
+        (deep / f"bad{'&' * 240}{number:03}.jpg").write_text("hello")
+    monkeypatch.setattr(thumbnails, "_QUALITY", 100)
+    night(max_failures="50%")
+    page = Page(tmp_path / "out/report.html")
+    assert len(page.html.encode()) < 3_000_000
+    assert re.search(r"\d+ of 612, evenly spread over the folder", page.text)
+    assert re.search(r"And \d+ more", page.text)

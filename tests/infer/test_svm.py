@@ -21,7 +21,9 @@ from boatinfer.errors import ModelError, OutputError, UsageError
 from boatinfer.model import open_model
 from boatinfer.options import FitOptions, RunOptions
 from boatinfer.parts import Parts
+from boatinfer.results import Results
 from boatinfer.run import run
+from boatinfer.seal import PICKLE, seal
 from boatinfer.svm import load
 from boatinfer.svm_fit import fit
 from support import rows
@@ -144,8 +146,11 @@ def test_a_stopped_run_does_not_mix_two_models_in_one_svm(
     with monkeypatch.context() as stopped, pytest.raises(OutputError):
         stopped.setattr(Parts, "append", stop)
         run(RunOptions(pictures, out, other, features=True))
-    with pytest.raises(UsageError, match="did not finish"):
-        fit(FitOptions(out, tmp_path / "svm.joblib"))
+    svm, report = fit(FitOptions(out, tmp_path / "svm.joblib"))
+    complete = Results(out).last_complete()
+    assert complete is not None
+    assert (svm.model, report.images) == (complete.model, complete.found - complete.failed)
+    assert svm.model != open_model(other).digest
 
 
 def test_an_svm_that_exists_is_replaced_with_force_alone(out: Path, tmp_path: Path) -> None:
@@ -199,6 +204,12 @@ class Attack:
         return self.call, self.arguments
 
 
+def sealed(file: Path) -> Path:
+    """Gives a file the seal of an SVM file, as anybody can."""
+    file.write_bytes(seal(file.read_bytes(), PICKLE))
+    return file
+
+
 def attacks(mark: Path) -> dict[str, Any]:
     """Objects whose pickle makes ``mark``, each by another way."""
     shell = Attack(os.system, f"touch {mark}")
@@ -229,7 +240,7 @@ def test_nothing_but_an_svm_is_ever_executed(tmp_path: Path, name: str, dump: An
     else:
         dump(attacks(mark)[name], file)
     with pytest.raises(ModelError, match="is refused: it"):
-        load(file)
+        load(sealed(file))
     assert not mark.exists()
     if name != "builtins.getattr":  # the attacks are real ones
         joblib.load(file)
@@ -243,7 +254,7 @@ def test_a_way_through_a_module_of_scikit_learn_is_refused(tmp_path: Path) -> No
     module, name, argument = (b"\x8c" + bytes([len(w)]) + w.encode() for w in words)
     file.write_bytes(b"\x80\x04" + module + name + b"\x93" + argument + b"\x85R.")
     with pytest.raises(ModelError, match=r"wants to load sklearn\.datasets\._base\.os\.mkdir"):
-        load(file)
+        load(sealed(file))
     assert not mark.exists()
     joblib.load(file)
     assert mark.exists()
@@ -259,7 +270,7 @@ def test_an_array_with_a_false_dtype_is_refused(tmp_path: Path) -> None:
     inner = pickle.dumps(Attack(os.mkdir, str(mark)), protocol=2)
     file.write_bytes(pickle.dumps(wrapper, protocol=2)[:-1] + inner + b".")
     with pytest.raises(ModelError, match="an array that is not plain"):
-        load(file)
+        load(sealed(file))
     assert not mark.exists()
     with pytest.raises(AttributeError):  # it made the mark, and stumbled over what that gave
         joblib.load(file)
@@ -280,7 +291,7 @@ def forged_array() -> bytes:
 def test_a_dtype_that_lies_is_refused(tmp_path: Path) -> None:
     (tmp_path / "evil.joblib").write_bytes(forged_array())
     with pytest.raises(ModelError, match="refused"):
-        load(tmp_path / "evil.joblib")
+        load(sealed(tmp_path / "evil.joblib"))
 
 
 @pytest.mark.parametrize(
@@ -303,31 +314,37 @@ def test_parts_that_do_not_fit_together_are_refused(out: Path, tmp_path: Path, s
     spoil(document)
     joblib.dump(document, tmp_path / "svm.joblib")
     with pytest.raises(ModelError, match=r"refused|not an SVM file"):
-        load(tmp_path / "svm.joblib")
+        load(sealed(tmp_path / "svm.joblib"))
 
 
 @pytest.mark.parametrize("name", ["posix.system", "builtins.eval"])
 def test_what_is_refused_is_named(tmp_path: Path, name: str) -> None:
     joblib.dump(attacks(tmp_path / "mark")[name], tmp_path / "evil.joblib")
     with pytest.raises(ModelError, match=f"wants to load {name}"):
-        load(tmp_path / "evil.joblib")
+        load(sealed(tmp_path / "evil.joblib"))
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x80\x05K\x01."])
 def test_a_file_that_is_no_svm_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.joblib").write_bytes(content)
-    with pytest.raises(ModelError, match="not an SVM file"):
-        load(tmp_path / "x.joblib")
+    for file in (tmp_path / "x.joblib", sealed(tmp_path / "x.joblib")):
+        with pytest.raises(ModelError, match="not an SVM file"):
+            load(file)
 
 
-def test_every_cut_of_a_real_file_is_refused(out: Path, tmp_path: Path) -> None:
+def test_every_cut_and_every_changed_byte_of_a_real_file_is_refused(
+    out: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "svm.joblib"
     fit(FitOptions(out, file))
     whole = file.read_bytes()
-    for kept in range(0, len(whole) - 1, 97):
-        file.write_bytes(whole[:kept])
-        with pytest.raises(ModelError):
-            load(file)
+    for place in {*range(0, len(whole), 97), *range(len(whole) - 90, len(whole))}:
+        changed = bytearray(whole)
+        changed[place] ^= 1
+        for content in (whole[:place], changed):
+            file.write_bytes(content)
+            with pytest.raises(ModelError, match=r"do not fit its seal|it has no seal"):
+                load(file)
 
 
 def test_the_file_holds_what_the_design_says(out: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from boatinfer.labelled import labelled_features
 from boatinfer.linear import LinearSVM
 from boatinfer.options import FitOptions
 from boatinfer.results import Summary, find_results
+from boatinfer.seal import PICKLE, seal
 from boatinfer.svm import load
 from boatinfer.svm_fit import fit
 from support import Command, rows
@@ -140,6 +141,8 @@ def test_a_linear_svm_whose_parts_do_not_fit_is_refused(
     document = joblib.load(tmp_path / "s.joblib")
     spoil(document)
     joblib.dump(document, tmp_path / "s.joblib")
+    content = (tmp_path / "s.joblib").read_bytes()
+    (tmp_path / "s.joblib").write_bytes(seal(content, PICKLE))
     with pytest.raises(ModelError, match="do not fit together"):
         load(tmp_path / "s.joblib")
 
@@ -202,6 +205,7 @@ def test_a_folder_of_images_stands_for_its_default_results_everywhere(
     night(out=None, features=True)
     for words in [
         ("results", "pictures"),
+        ("report", "pictures"),
         ("features", "pictures", "-o", "x.npz"),
         ("svm", "fit", "pictures", "-o", "s.joblib"),
         ("svm", "compare", "pictures"),

@@ -23,7 +23,8 @@ def picture(tmp_path: Path) -> Path:
 
 
 def shown(data: Path, picture: Path, **options: object) -> Batch:
-    return show(ShowOptions(data, picture, size="24x80", **options))  # type: ignore[arg-type]
+    chosen = ShowOptions(data, picture, size="24x80", force=True, **options)  # type: ignore[arg-type]
+    return show(chosen)
 
 
 def test_the_picture_holds_each_image_pixel_by_pixel_under_its_class(
@@ -122,10 +123,12 @@ def test_what_cannot_be_shown(
 ) -> None:
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "empty" / "train" / "red").mkdir(parents=True)
+    (tmp_path / "there.png").touch()
     before = sorted(tmp_path.rglob("*"))
     for arguments, said in [
         ((data, "-o", tmp_path / "batch.tiff"), "must end in .png"),
         ((data, "-o", tmp_path / "folder.png"), "is a folder"),
+        ((data, "-o", tmp_path / "there.png"), "exists already"),
         ((data, "-o", tmp_path / "missing" / "batch.png"), "does not exist"),
         ((data, "-o", data / "train" / "red" / "batch.png"), "lies inside"),
         ((data, "-o", picture, "--split", "test"), "test does not exist"),

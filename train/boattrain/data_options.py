@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from boatinfer.options import Force
 from boattrain.augment import Augmentation
 
 __all__ = ["CheckOptions", "DownloadOptions", "ShowOptions", "SplitOptions"]
@@ -56,6 +57,7 @@ class _Picture:
             help="Change the images as the options below say; if none is given, moderately.",
         ),
     ] = False
+    force: Force = False
 
 
 @dataclass(frozen=True)

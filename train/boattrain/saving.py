@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+import numpy as np
 
 from boatinfer.card import (
     Card,
@@ -98,6 +99,7 @@ def describe(name: str, data: Data, model: Any, features: str, metrics: dict[str
         library: str(importlib.import_module(module).__version__)
         for library, module in _LIBRARIES.items()
     }
+    per_class = np.bincount(data.train.labels, minlength=len(data.classes))
     return Card(
         name=name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -111,6 +113,7 @@ def describe(name: str, data: Data, model: Any, features: str, metrics: dict[str
             counts={TRAIN: len(data.train.labels), VALID: len(data.valid.labels)},
             metrics=metrics,
             versions={**versions, "python": platform.python_version()},
+            labels=dict(zip(data.classes, per_class.tolist(), strict=True)),
         ),
     )
 

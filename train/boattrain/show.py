@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from boatinfer import images
 from boatinfer.card import ImageSpec
 from boatinfer.errors import ImageError, UsageError
-from boatinfer.files import replacing, require_folder
+from boatinfer.files import replacing, require_writable
 from boattrain.augment import Augmentation, augment
 from boattrain.data import Files, class_folders, find_images, list_files, split_folders
 from boattrain.data_options import ShowOptions
@@ -67,7 +67,7 @@ def show(options: ShowOptions) -> Batch:
             f"the picture would have more than {images.MAX_PIXELS:,} pixels; take fewer --rows or "
             "--columns, or a smaller --size."
         )
-    _require_place(options.output, options.data)
+    _require_place(options)
     files = _files(options)
     batch = _take(files, spec, options.rows * options.columns, options.seed)
     if options.augment or options.augments:
@@ -85,12 +85,11 @@ def _spec(size: str) -> ImageSpec:
     return ImageSpec(height=int(numbers[1]), width=int(numbers[2]))
 
 
-def _require_place(output: Path, data: Path) -> None:
+def _require_place(options: ShowOptions) -> None:
+    output, data = options.output, options.data
     if output.suffix.lower() != ".png":
         raise UsageError(f"the picture {output} must end in .png; give it that ending.")
-    if output.is_dir():
-        raise UsageError(f"{output} is a folder; give the picture another name.")
-    require_folder(output)
+    require_writable(output, force=options.force)
     if Path(os.path.realpath(output)).is_relative_to(os.path.realpath(data)):
         raise UsageError(f"{output} lies inside {data}; choose a place outside of it.")
 

@@ -7,7 +7,9 @@ name of one below a group of ours has a dot: ``model.quantize`` is ``boatinfer m
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,13 +62,29 @@ class Commands(TyperGroup):
         return None
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command; a missing extra becomes the line that installs it."""
+        """Runs the command; a missing extra becomes the line that installs it.
+
+        Options that are missing are all named at once, not only the first.
+        """
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:
+            if error.ctx is not None and not error.message:  # it has none where one is missing
+                error.param_hint = _missing_options(error.ctx)
+            raise
         except ModuleNotFoundError as error:
             for entry in _extras(f"{_path(ctx)}{ctx.invoked_subcommand}"):
                 raise _missing_extra(entry, error) from error
             raise
+
+
+def _missing_options(ctx: Any) -> str:
+    """Names what a command needs and was not given; what was given is handled first."""
+    missing = [one for one in ctx.command.params if one.required and one.name not in ctx.params]
+    return ", ".join(
+        one.opts[-1] if one.opts[-1].startswith("-") else one.metavar or one.name.upper()
+        for one in missing
+    )
 
 
 def _path(ctx: Any) -> str:
@@ -122,6 +140,7 @@ app.command("run")(from_fields(commands.RunCommand, commands.run))
 app.command("classify")(commands.classify)
 app.command("features")(commands.features)
 app.command("results")(commands.results)
+app.command("report")(commands.report)
 app.command("evaluate")(from_fields(questions.EvaluateCommand, questions.evaluate))
 app.command("similar")(from_fields(questions.SimilarCommand, questions.similar))
 app.command("compare")(from_fields(questions.CompareCommand, questions.compare))
@@ -153,6 +172,7 @@ def _open_standard_files() -> None:
 
 def main() -> None:
     """Runs the command line; an error of ours is one sentence and its exit code."""
+    atexit.register(gc.freeze)  # all memory goes with the process: no need to look for garbage
     _open_standard_files()
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)

@@ -11,17 +11,24 @@ import typer
 
 from boatinfer.cli.progress import shown
 from boatinfer.errors import TOO_MANY_FAILURES, ImageError, OutputError
-from boatinfer.options import Device, FitOptions, RunOptions
+from boatinfer.options import Device, FitOptions, Force, RunOptions
+from boatinfer.storage import Place, local, place
 
 if TYPE_CHECKING:
     from boatinfer.model import Model
     from boatinfer.results import Summary
 
-__all__ = ["RunCommand", "classify", "features", "results", "run", "svm_fit"]
+__all__ = ["RunCommand", "classify", "features", "report", "results", "run", "svm_fit"]
 
 ModelOption = Annotated[
-    Path | None,
-    typer.Option("-m", "--model", help="Model file; if not given, the built-in boats model."),
+    Place | None,
+    typer.Option(
+        "-m",
+        "--model",
+        parser=place,
+        metavar="FILE",
+        help="Model file, or its URI; if not given, the built-in boats model.",
+    ),
 ]
 
 
@@ -42,7 +49,7 @@ def run(command: RunCommand) -> None:
     with shown(not command.quiet) as progress:
         summary = run_night(command, progress)
     if command.json:
-        typer.echo((command.results_folder / "run.json").read_text(encoding="utf-8"), nl=False)
+        typer.echo((command.results_folder / "run.json").read_bytes().decode(), nl=False)
     elif not command.quiet:
         _print_summary(summary, command)
     if summary.exit_code == TOO_MANY_FAILURES:
@@ -88,7 +95,9 @@ def _largest_first(counts: dict[str, int]) -> list[tuple[str, int]]:
 
 
 def classify(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files.")],
+    images: Annotated[
+        list[Path], typer.Argument(parser=local, metavar="IMAGE...", help="Image files.")
+    ],
     model: ModelOption = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to print.")] = 5,
     device: Annotated[Device, typer.Option(help="Where to run the network.")] = Device.AUTO,
@@ -117,37 +126,60 @@ def _print_classes(model: Model, image: Path, top: int) -> None:
 
 
 def features(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Results folder with features.")],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="File to write: .npz, .npy, .csv or .parquet.")
+    out: Annotated[
+        Place,
+        typer.Argument(parser=place, metavar="OUT", help="Results folder with features."),
     ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            parser=local,
+            metavar="FILE",
+            help="File to write: .npz, .npy, .csv or .parquet.",
+        ),
+    ],
+    force: Force = False,
 ) -> None:
     """Write the features of a results folder to one file."""
     from boatinfer.features import export
 
-    count = export(out, output)
+    count = export(out, output, force)
     typer.echo(f"features of {count:,} images: {output}")
 
 
 def results(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Results folder.")],
+    out: Annotated[Place, typer.Argument(parser=place, metavar="OUT", help="Results folder.")],
     verify: Annotated[
         bool, typer.Option("--verify", help="Read every part in full and name what is damaged.")
     ] = False,
 ) -> None:
     """Print what a results folder holds."""
+    from boatinfer.holdings import damage, holdings
     from boatinfer.results import find_results
 
     folder = find_results(out)
-    damaged = list(folder.damage()) if verify else []
+    damaged = list(damage(folder)) if verify else []
     if damaged:
         for sentence in damaged:
             typer.echo(f"boatinfer: {sentence}", err=True)
         raise typer.Exit(OutputError.exit_code)
-    for name, value in folder.holdings().items():
+    held = holdings(folder)
+    for name, value in held.items():
         typer.echo(f"{name:<11} {value}")
     if verify:
-        typer.echo("verified: every part is whole, and every image of the last run has its row")
+        found = ", and every image of the last complete run has its row" if "found" in held else ""
+        typer.echo(f"verified: every part is whole{found}")
+
+
+def report(
+    out: Annotated[Place, typer.Argument(parser=place, metavar="OUT", help="Results folder.")],
+) -> None:
+    """Make the page of the last run anew, from what is in its results folder."""
+    from boatinfer.report import report as make_anew
+
+    typer.echo(f"report: {make_anew(out)}")
 
 
 def svm_fit(options: FitOptions) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from boatinfer.options import Device
+from boatinfer.storage import Place, place
 
 if TYPE_CHECKING:
     from boatinfer.card import Card, Conversion, InputSpec, Training
@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 __all__ = ["check", "show"]
 
 ModelFile = Annotated[
-    Path | None,
-    typer.Argument(metavar="FILE", help="Model file; if not given, the built-in one."),
+    Place | None,
+    typer.Argument(
+        parser=place, metavar="FILE", help="Model file, or its URI; if not given, the built-in one."
+    ),
 ]
 
 #: More classes than these are counted, and only the first are named.

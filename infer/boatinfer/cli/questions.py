@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -26,48 +28,58 @@ __all__ = [
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
+Html = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Write a page with pictures as well."),
+]
 
 
 @dataclass(frozen=True)
 class EvaluateCommand(EvaluateOptions):
     """What ``boatinfer evaluate`` takes."""
 
+    html: Html = None
     json: Json = False
 
 
 def evaluate(command: EvaluateCommand) -> None:
     """Say how good the last run's predictions are, where the true classes are known."""
     from boatinfer.evaluate import evaluate as compare_with_truth
+    from boatinfer.pages import evaluation
 
-    _print(compare_with_truth(command), command.json)
+    _answer(lambda: compare_with_truth(command), evaluation.write, command)
 
 
 @dataclass(frozen=True)
 class SimilarCommand(SimilarOptions):
     """What ``boatinfer similar`` takes."""
 
+    html: Html = None
     json: Json = False
 
 
 def similar(command: SimilarCommand) -> None:
     """Find the images that look most like one, by their features."""
+    from boatinfer.pages import likeness
     from boatinfer.similar import similar as search
 
-    _print(search(command), command.json)
+    _answer(lambda: search(command), likeness.write, command)
 
 
 @dataclass(frozen=True)
 class CompareCommand(CompareOptions):
     """What ``boatinfer compare`` takes."""
 
+    html: Html = None
     json: Json = False
 
 
 def compare(command: CompareCommand) -> None:
     """Say what differs between two runs over the same images, and which is better."""
     from boatinfer.compare import compare as compare_runs
+    from boatinfer.pages import comparison
 
-    _print(compare_runs(command), command.json)
+    _answer(lambda: compare_runs(command), comparison.write, command)
 
 
 @dataclass(frozen=True)
@@ -82,8 +94,8 @@ def svm_compare(command: SVMCompareCommand) -> None:
     from boatinfer.svm_compare import compare as compare_svms
 
     _print(compare_svms(command, lambda sentence: typer.echo(sentence, err=True)), command.json)
-    if command.output is not None and not command.json:
-        typer.echo(f"picture: {command.output}")
+    if command.output is not None:
+        typer.echo(f"picture: {command.output}", err=command.json)
 
 
 def _print(answer: Any, json: bool) -> None:
@@ -91,3 +103,20 @@ def _print(answer: Any, json: bool) -> None:
 
     text = msgspec.json.format(msgspec.json.encode(answer.document()), indent=2).decode()
     typer.echo(text if json else answer.text())
+
+
+def _answer(
+    ask: Callable[[], Any],
+    write: Callable[[Path, Any], None],
+    command: EvaluateCommand | SimilarCommand | CompareCommand,
+) -> None:
+    from boatinfer.pages.page import require_html
+
+    if command.html:
+        require_html(command.html)
+    answer = ask()
+    if command.html:
+        write(command.html, answer)
+    _print(answer, command.json)
+    if command.html:
+        typer.echo(f"page: {command.html}", err=command.json)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Queue
 from typing import Any, TypeVar
 
-__all__ = ["spread", "usable_cpus"]
+__all__ = ["fetched", "spread", "usable_cpus"]
 
 Batch = TypeVar("Batch")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _END: Any = object()
@@ -82,6 +85,31 @@ def spread(
             ended += done.get() is _END
         for thread in pool:
             thread.join()
+
+
+@contextlib.contextmanager
+def fetched(
+    fetch: Callable[[Item], Result], batches: Iterable[list[Item]], size: int, requests: int
+) -> Iterator[Iterator[list[Result]]]:
+    """Calls ``fetch`` on every item of every batch, on many at a time, as `spread` does.
+
+    What is fetched waits in a bounded queue: for about three times ``requests`` items.
+
+    Args:
+        fetch: waits for something far away, and needs little of the processor.
+        batches: taken as there is room.
+        size: the most items that a batch has.
+        requests: how many items to fetch at the same time.
+
+    Yields:
+        An iterator of the batches fetched, in any order.
+    """
+    together = max(2, math.ceil(1.5 * requests / size))  # the slowest of a batch holds none up
+    with (
+        ThreadPoolExecutor(requests, thread_name_prefix="boatinfer-fetch") as pool,
+        spread(lambda batch: list(pool.map(fetch, batch)), batches, together, ahead=1) as done,
+    ):
+        yield done
 
 
 def usable_cpus() -> int:

@@ -1,0 +1,90 @@
+"""The page of an evaluation: how good a run's predictions are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from boatinfer.evaluate import Evaluated
+from boatinfer.evaluation import Evaluation
+from boatinfer.pages import page
+from boatinfer.pages.charts import Curve, chart
+from boatinfer.pages.matrix import Matrix
+from boatinfer.pages.thumbnails import Album
+
+__all__ = ["write"]
+
+#: Pictures of each pair of classes that are confused.
+_PICTURES = 6
+#: Shares of the images that the machine keeps, in the table.
+_COVERAGES = (1.0, 0.99, 0.95, 0.9, 0.8, 0.7, 0.5)
+
+
+def write(file: Path, evaluated: Evaluated) -> None:
+    """Writes the page.
+
+    Raises:
+        OutputError: it could not be written.
+    """
+    album = Album(evaluated.run.folder)
+    found = [("Network", evaluated.network), ("SVM", evaluated.svm)]
+    page.write(
+        file,
+        "evaluation.html",
+        run=evaluated.run,
+        left_out=evaluated.left_out,
+        parts=[_part(name, of, album) for name, of in found if of is not None],
+    )
+
+
+def _part(name: str, of: Evaluation, album: Album) -> dict[str, Any]:
+    document = of.document()
+    return {
+        "name": name,
+        **document,
+        "most": max(max(c["images"], c["predicted"]) for c in document["classes"].values()),
+        "matrix": Matrix.of(list(of.classes), document["confusion"]),
+        "pairs": list(_pairs(of, document["confused"], album)),
+        "curves": _curves(document) if of.sure else None,
+        "kept": list(_kept(document["risk_coverage"])) if of.sure else [],
+    }
+
+
+def _pairs(
+    of: Evaluation, confused: Sequence[Mapping[str, Any]], album: Album
+) -> Iterator[dict[str, Any]]:
+    sure = {} if of.sure is None else dict(zip(of.paths, of.sure.confidence.tolist(), strict=True))
+    for pair in confused:
+        rows = [{"path": path, "confidence": sure.get(path)} for path in pair["paths"][:_PICTURES]]
+        yield {**pair, "pictures": album.pictures(rows)}
+
+
+def _curves(document: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    bins = [of for of in document["calibration"] if of["images"]]
+    sure, right = ([of[name] for of in bins] for name in ("confidence", "accuracy"))
+    kept = document["risk_coverage"]
+    left = [1 - of["coverage"] for of in kept]
+    calibration = chart(
+        Curve(sure, right, "these images"),
+        says="Accuracy by confidence; the table below has the same figures.",
+        x="mean confidence",
+        y="share that is right",
+        beside=Curve([0, 1], [0, 1], "if confidence were accuracy"),
+        points=True,
+    )
+    risk = chart(
+        Curve(left, [of["accuracy"] for of in kept], "accuracy of the rest"),
+        says="Accuracy of the rest by the share left to people; the table below has figures.",
+        x="share left to people, the least confident first",
+        y="share of the rest that is right",
+    )
+    return [("Calibration", calibration), ("Risk and coverage", risk)]
+
+
+def _kept(curve: Sequence[Mapping[str, float]]) -> Iterator[Mapping[str, float]]:
+    """Points of the risk-coverage curve, at which at least these shares are kept."""
+    points = [next(of for of in curve if of["coverage"] >= share - 1e-9) for share in _COVERAGES]
+    for number, point in enumerate(points):
+        if point not in points[:number]:
+            yield point

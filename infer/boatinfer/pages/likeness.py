@@ -1,0 +1,57 @@
+"""The pages of `boatinfer similar`: what looks like what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from boatinfer.pages import page
+from boatinfer.pages.thumbnails import Album
+from boatinfer.similar import Duplicates, Nearest, Pairs
+
+__all__ = ["write"]
+
+#: Groups of copies that are shown, and images of each.
+_GROUPS, _COPIES = 50, 6
+
+
+def write(file: Path, answer: Nearest | Pairs | Duplicates) -> None:
+    """Writes the page of an answer.
+
+    Raises:
+        OutputError: it could not be written.
+    """
+    if isinstance(answer, Nearest):
+        template, values = "nearest.html", _nearest(answer)
+    elif isinstance(answer, Pairs):
+        template, values = "pairs.html", _pairs(answer)
+    else:
+        template, values = "duplicates.html", _duplicates(answer)
+    page.write(file, template, answer=answer, **values)
+
+
+def _nearest(answer: Nearest) -> dict[str, Any]:
+    album = Album(answer.folder)
+    return {
+        "query": album.pictures([{"path": answer.file}]),
+        "pictures": album.pictures(answer.found.to_pylist()),
+    }
+
+
+def _pairs(answer: Pairs) -> dict[str, Any]:
+    rows = [{"path": file, "number": i} for i, file in enumerate(answer.files, 1)]
+    largest = float(answer.distances.max()) or 1.0
+    return {"pictures": Album(answer.folder).pictures(rows), "largest": largest}
+
+
+def _duplicates(answer: Duplicates) -> dict[str, Any]:
+    album = Album(answer.folder)
+    groups = [
+        {"count": len(group), "pictures": album.pictures({"path": p} for p in group[:_COPIES])}
+        for group in answer.same[:_GROUPS]
+    ]
+    closest = [
+        {**pair, "pictures": album.pictures({"path": pair[of]} for of in ("path", "other"))}
+        for pair in answer.closest.to_pylist()
+    ]
+    return {"groups": groups, "closest": closest}

@@ -1,0 +1,136 @@
+"""What all pages share: how a template becomes a file, and how figures and names are written."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_from_bytes
+
+from boatinfer.errors import UsageError
+from boatinfer.files import replacing, require_folder
+from boatinfer.scan import from_text
+from boatinfer.storage import Place, place
+from boatinfer.text import printable
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+__all__ = ["address", "cost", "percent", "require_html", "within", "write"]
+
+
+def write(file: Place, template: str, **values: Any) -> None:
+    """Writes a page.
+
+    Args:
+        file: where to.
+        template: name of the template.
+        values: what it shows; all text is escaped.
+
+    Raises:
+        OutputError: the page could not be written.
+    """
+    page = _environment().get_template(template).render(values)
+    with replacing(file) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def require_html(file: Path) -> None:
+    """Refuses a name that no page should have, before any long work.
+
+    Raises:
+        UsageError: it does not end in .html, is a folder, or lies in none.
+    """
+    if file.suffix.lower() not in {".html", ".htm"}:
+        raise UsageError(f"the page {file} must end in .html; give it that ending.")
+    require_folder(file)
+    if file.is_dir():
+        raise UsageError(f"{file} is a folder; give the page another name.")
+
+
+def address(path: str, folder: str) -> str:
+    """Where an image is, for a link.
+
+    Args:
+        path: text of its path, relative to the folder or absolute.
+        folder: text of the folder's path, absolute.
+    """
+    if os.path.isabs(path):  # noqa: PTH117
+        return _folder_address(path)
+    return f"{_folder_address(folder)}/{quote_from_bytes(os.fsencode(from_text(path)))}"
+
+
+@functools.lru_cache(maxsize=16)
+def _folder_address(folder: str) -> str:
+    return place(from_text(folder)).as_uri().rstrip("/")
+
+
+def within(budget: int, rows: Iterable[Mapping[str, Any]], folder: str) -> Iterator[dict[str, Any]]:
+    """Gives rows their ``address``, as many as the page has room for.
+
+    Args:
+        budget: bytes of the page.
+        rows: each with a ``path``.
+        folder: which the paths are relative to.
+    """
+    for row in rows:
+        link = address(row["path"], folder)
+        budget -= cost(row["path"], link) + len(str(row.get("message")))
+        if budget < 0:
+            return
+        yield {**row, "address": link}
+
+
+def cost(path: str, link: str) -> int:
+    """Bytes that a page spends on the name of an image and its link, at most."""
+    return 5 * len(path.encode()) + len(link) + 400  # a character may become &#34;
+
+
+@functools.cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("boatinfer"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style, script = (_source(environment, name) for name in ("page.css", "page.js"))
+    digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment.globals |= {
+        "style": Markup(style),
+        "script": Markup(script),
+        "script_digest": digest,
+    }
+    environment.filters |= {
+        "number": lambda value: f"{value:,.0f}",
+        "percent": percent,
+        "shown": printable,
+        "moment": _moment,
+    }
+    return environment
+
+
+def _source(environment: Environment, name: str) -> str:
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, name)[0]
+
+
+def percent(share: float | None, digits: int = 0) -> str:
+    """Writes a share of 1; a dash where it is not known."""
+    if share is None:
+        return "\N{EN DASH}"
+    return f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def _moment(moment: str | None, form: str = "%A %d %B %Y, %H:%M") -> str:
+    """A moment as the clock on the wall shows it."""
+    return "" if moment is None else datetime.fromisoformat(moment).astimezone().strftime(form)

@@ -1,0 +1,29 @@
+"""Versions of what results depend on."""
+
+from __future__ import annotations
+
+import platform
+
+__all__ = ["versions"]
+
+
+def versions() -> dict[str, str]:
+    """Names of the libraries that read and classify, and of Python, to their versions."""
+    import numpy
+    import onnxruntime
+    import PIL
+    import pyarrow
+    import simplejpeg
+
+    import boatinfer
+
+    modules = {
+        "boatinfer": boatinfer,
+        "onnxruntime": onnxruntime,
+        "numpy": numpy,
+        "pyarrow": pyarrow,
+        "pillow": PIL,
+        "simplejpeg": simplejpeg,
+    }
+    found = {name: str(module.__version__) for name, module in modules.items()}
+    return found | {"python": platform.python_version()}

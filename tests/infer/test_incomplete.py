@@ -1,0 +1,204 @@
+"""A night that fails leaves the last complete one's results readable, and says so."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import colours
+from boatinfer import compaction
+from boatinfer.batch import Classifier
+from boatinfer.errors import BoatinferError, ModelError, RunInterruptedError, UsageError
+from boatinfer.holdings import damage, holdings
+from boatinfer.parts import Row
+from boatinfer.results import Results, Summary
+from support import Command, counts
+
+
+@pytest.fixture
+def interrupted(
+    night: Callable[..., Summary], pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., None]:
+    """Changes some pictures, and interrupts a run that has recorded some of the new ones."""
+
+    def call(**changes: Any) -> None:
+        for number in range(3):
+            content = colours.picture("green", seed=200 + number)
+            (pictures / "blue" / f"{number:03}.jpg").write_bytes(content)
+        work = Classifier.__call__
+        batches = itertools.count()
+
+        def stop(self: Classifier, batch: Any) -> list[Row]:
+            if next(batches) == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return work(self, batch)
+
+        with monkeypatch.context() as stopping:
+            stopping.setattr(Classifier, "__call__", stop)
+            with pytest.raises(RunInterruptedError):
+                night(batch_size=1, threads=1, **changes)
+
+    return call
+
+
+def contents(out: Path) -> dict[str, str]:
+    """Path to content of the images that are current."""
+    results = Results(out)
+    tables = results.parts.read(results.current(), ["path", "content"])
+    return {row["path"]: row["content"] for table in tables for row in table.to_pylist()}
+
+
+def test_a_run_that_cannot_start_takes_no_results_away(
+    boatinfer: Command, night: Callable[..., Summary], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    night(features=True)
+    commands: list[tuple[object, ...]] = [
+        ("evaluate", out),
+        ("features", out, "-o", tmp_path / "x.npy"),
+        ("svm", "fit", out, "-o", tmp_path / "x.joblib"),
+        ("compare", out, out),
+        ("similar", out, "--duplicates"),
+    ]
+    before = [boatinfer(*command) for command in commands]
+    assert [(done.code, done.err) for done in before] == [(0, "")] * len(commands)
+    with pytest.raises(ModelError):
+        night(model=tmp_path / "mistyped.onnx")
+    for command, earlier in zip(commands, before, strict=True):
+        force = ["--force"] if "-o" in command else []
+        done = boatinfer(*command, *force)
+        assert (done.code, done.out) == (0, earlier.out)
+        sentences = done.err.splitlines()
+        assert len(sentences) == (2 if command[0] == "compare" else 1)
+        assert "is not complete (the model " in sentences[0]
+        assert "this is of the last complete one" in sentences[0]
+    assert json.loads((out / "run.json").read_text())["exit_code"] == 4
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_what_an_incomplete_run_recorded_is_not_mixed_in(
+    night: Callable[..., Summary],
+    interrupted: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    merged: bool,
+) -> None:
+    monkeypatch.setattr(compaction, "MANY_PARTS", 1 if merged else 99)
+    night()
+    before = contents(tmp_path / "out")
+    interrupted()
+    assert contents(tmp_path / "out") == before
+    assert not list(damage(Results(tmp_path / "out")))
+    assert night().classified < 3  # what the interrupted run did is done
+    after = contents(tmp_path / "out")
+    assert {path for path in after if after[path] != before[path]} == {
+        f"blue/00{number}.jpg" for number in range(3)
+    }
+
+
+def test_results_tells_of_an_interrupted_run(
+    boatinfer: Command,
+    night: Callable[..., Summary],
+    interrupted: Callable[..., None],
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "out"
+    interrupted()
+    done = boatinfer("results", out, "--verify")
+    assert done.code == 0
+    assert "exit code 143: interrupted" in done.out
+    assert "found  " not in done.out
+    assert done.out.endswith("verified: every part is whole\n")
+    with pytest.raises(UsageError, match="no complete run"):
+        Results(out).last_finished()
+    summary = night()
+    interrupted(fresh=True)
+    done = boatinfer("results", out, "--verify")
+    assert f"complete    {summary.run}, exit code 0" in done.out
+    assert "found     12 = " in done.out
+    assert "every image of the last complete run has its row" in done.out
+    part = next(Results(out).parts.folder.iterdir())
+    part.write_bytes(part.read_bytes()[:-9])
+    done = boatinfer("results", out, "--verify")
+    assert (done.code, done.out, part.name in done.err) == (7, "", True)
+
+
+def test_results_tells_of_a_run_in_progress_and_of_a_killed_one(
+    night: Callable[..., Summary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = Results(tmp_path / "out")
+    monkeypatch.setattr("boatinfer.run.PART_ROWS", 1)
+    said: list[str] = []
+    work = Classifier.__call__
+
+    def look(self: Classifier, batch: Any) -> list[Row]:
+        said.append(holdings(results)["last run"])
+        assert not list(damage(results))
+        while len(said) == 8 and "; 0 images recorded" in said[-1]:  # another thread records them
+            time.sleep(0.01)
+            said[-1] = holdings(results)["last run"]
+        if len(said) == 8:
+            raise KeyboardInterrupt  # as a kill: nobody is told
+        return work(self, batch)
+
+    monkeypatch.setattr(Classifier, "__call__", look)
+    with pytest.raises(KeyboardInterrupt):
+        night(batch_size=1, threads=1)
+    assert f"in progress, by process {os.getpid()} on " in said[-1]
+    assert "killed; 7 images recorded" in holdings(results)["last run"]
+
+
+def test_two_models_by_turns_do_nothing_twice(
+    night: Callable[..., Summary], pictures: Path, model_file: Path, tmp_path: Path
+) -> None:
+    other = colours.write_model(tmp_path / "other.onnx", card=colours.card(notes="other"))
+    assert counts(night()) == (12, 12, 0, 0)
+    assert counts(night(model=other)) == (12, 12, 0, 0)
+    (pictures / "red" / "000.jpg").rename(pictures / "renamed.jpg")
+    for model in (model_file, other, model_file):
+        summary = night(model=model)
+        assert counts(summary) == (12, 0, 12, 0)
+        assert len(contents(tmp_path / "out")) == 12
+    assert "12 ever recorded" not in holdings(Results(tmp_path / "out"))["images"]
+    assert len(holdings(Results(tmp_path / "out"))["models"].split(", ")) == 2
+
+
+def test_another_models_rows_outlive_one_merge_and_no_more(
+    night: Callable[..., Summary],
+    tmp_path: Path,
+    model_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compaction, "MANY_PARTS", 1)
+    other = colours.write_model(tmp_path / "other.onnx", card=colours.card(notes="other"))
+    night()
+    for model in (other, model_file, other, model_file):
+        summary = night(model=model)
+    assert summary.reused == 12
+    for _ in range(2):
+        night(model=other)
+    assert night(model=model_file).classified == 12
+
+
+def test_a_crash_before_the_summary_is_no_complete_run(
+    night: Callable[..., Summary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night()
+
+    def fail(*_: Any) -> None:
+        raise BoatinferError("the page")
+
+    with monkeypatch.context() as failing:
+        failing.setattr("boatinfer.run._Night._close", fail)
+        with pytest.raises(BoatinferError):
+            night(fresh=True)
+    with pytest.raises(UsageError, match="no complete run"):
+        Results(tmp_path / "out").current()
