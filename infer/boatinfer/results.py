@@ -27,6 +27,7 @@ import typer
 from filelock import FileLock, Timeout
 
 from boatinfer.bucket import BucketPath
+from boatinfer.card import Card
 from boatinfer.drift import Mix
 from boatinfer.errors import BusyError, OutputError, UsageError
 from boatinfer.files import TEMPORARY, replacing, writing
@@ -44,7 +45,7 @@ _LOOK_SECONDS = 0.1
 _FORMULA = r"^([=+\-@\t\r])"
 
 
-class Trained(msgspec.Struct, kw_only=True):
+class Trained(msgspec.Struct):
     """What a model's card says of its training.
 
     Attributes:
@@ -54,6 +55,12 @@ class Trained(msgspec.Struct, kw_only=True):
 
     labels: dict[str, int] = {}
     accuracy: float | None = None
+
+    @classmethod
+    def of(cls, card: Card) -> Trained | None:
+        """Takes it from a card; None where that has nothing."""
+        said = card.training
+        return None if said is None else cls(said.labels, said.metrics.get("accuracy"))
 
 
 class Summary(msgspec.Struct, kw_only=True):

@@ -19,7 +19,6 @@ from boatinfer import svm as svms
 from boatinfer.batch import Classifier, Loaded
 from boatinfer.bucket import BucketPath, set_endpoint
 from boatinfer.bucket_images import listed_objects, scan_objects
-from boatinfer.card import Card
 from boatinfer.compaction import compact
 from boatinfer.contents import Contents
 from boatinfer.drift import Mix
@@ -150,7 +149,7 @@ class _Night:
         summary = self.summary
         summary.versions, summary.device = versions(), self.model.device.value
         summary.model, summary.model_name = self.model.digest, self.model.card.name
-        summary.classes, summary.training = self.model.card.classes, _training(self.model.card)
+        summary.classes, summary.training = self.model.card.classes, Trained.of(self.model.card)
         summary.threads = self.options.threads or local.usable_cpus()
         return itertools.chain([first], found)
 
@@ -395,12 +394,6 @@ def _load_svm(path: Path | None, model: Model) -> svms.SVM | None:
     features = model.card.features
     svm.check(model.digest, None if features is None else features.dimension, path)
     return svm
-
-
-def _training(card: Card) -> Trained | None:
-    if card.training is None:
-        return None
-    return Trained(labels=card.training.labels, accuracy=card.training.metrics.get("accuracy"))
 
 
 def _true(mask: pa.ChunkedArray) -> int:

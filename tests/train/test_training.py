@@ -98,6 +98,7 @@ def test_card_describes_the_model(card: Card) -> None:
     assert (card.features.layer, card.features.dimension) == ("features", 50)
     assert card.training is not None
     assert card.training.counts == {split: 3 * count for split, count in COUNTS.items()}
+    assert card.training.labels == dict.fromkeys(card.classes, COUNTS["train"])
     assert sorted(card.training.versions) == [
         "boatinfer",
         "keras",
