@@ -52,6 +52,9 @@ _PIECE = 64 * 2**20
 #: Smaller objects are read whole: one request is faster than a few small ones.
 _WHOLE = 8 * 2**20
 
+#: Objects of a page of a listing, as the stores themselves count.
+_PAGE = 1000
+
 #: How long credentials are used before botocore is asked whether they are still good.
 _CREDENTIALS_FOR = timedelta(minutes=5)
 
@@ -294,7 +297,7 @@ class BucketPath:
         last = ""
         try:
             with self._told() as store:
-                for page in store.list(self.key or None, chunk_size=1000):
+                for page in store.list(self.key or None, chunk_size=_PAGE):
                     for meta in page:
                         last = meta["path"]
                         yield Listed(last, _status(meta))
