@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from boatinfer import plan, predictions
 from boatinfer import svm as svms
 from boatinfer.batch import Classifier, Loaded
-from boatinfer.bucket import BucketPath, set_endpoint
+from boatinfer.bucket import BucketPath, served_by
 from boatinfer.bucket_images import listed_objects, scan_objects
 from boatinfer.compaction import compact
 from boatinfer.contents import Contents
@@ -93,11 +93,9 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
         BoatinferError: of the kind that says what ended the run; what was done is kept.
     """
     allowed = _allowance(options.max_failures)
-    if options.endpoint is not None:
-        set_endpoint(options.endpoint)
     folder, results = resolved(options.folder), Results(options.results_folder)
     summary = _begin(folder)
-    with stop_on_signals() as stop, contextlib.ExitStack() as stack:
+    with stop_on_signals() as stop, served_by(options.endpoint), contextlib.ExitStack() as stack:
         night = _Night(options, folder, results, summary, stop, progress)
         there = results.exists()
         if there:  # then a second run ends at once

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from boatinfer.bucket import served_by
 from boatinfer.cli.progress import shown
 from boatinfer.errors import TOO_MANY_FAILURES, ImageError, OutputError
 from boatinfer.options import Device, FitOptions, Force, RunOptions
@@ -49,7 +50,8 @@ def run(command: RunCommand) -> None:
     with shown(not command.quiet) as progress:
         summary = run_night(command, progress)
     if command.json:
-        typer.echo((command.results_folder / "run.json").read_bytes().decode(), nl=False)
+        with served_by(command.endpoint):
+            typer.echo((command.results_folder / "run.json").read_bytes().decode(), nl=False)
     elif not command.quiet:
         _print_summary(summary, command)
     if summary.exit_code == TOO_MANY_FAILURES:
