@@ -26,6 +26,8 @@ ORDINALS = [
     *("sixth_", "seventh_", "eighth_", "ninth_", "tenth_"),
 ]
 _DECIMALS = 6
+#: More bytes than the first line of a table has.
+_HEADER = 4096
 #: Endings of the columns that hold numbers.
 _NUMBERS = ("confidence", "score")
 
@@ -164,7 +166,7 @@ def _read_csv(path: Place) -> pa.Table:
     """A table as it was before `csv_safe`: numbers where they are, all else text."""
     try:
         with pa.input_stream(opened(path)) as file:
-            names = file.readline().decode().rstrip("\n").replace('"', "").split(",")
+            names = file.read(_HEADER).split(b"\n")[0].decode().replace('"', "").split(",")
         kinds = {name: pa.float64() if name.endswith(_NUMBERS) else pa.string() for name in names}
         table = pa.csv.read_csv(
             opened(path),
