@@ -84,8 +84,8 @@ def open_session(
     used = Device.CUDA if "CUDAExecutionProvider" in session.get_providers() else Device.CPU
     if device is Device.CUDA and used is Device.CPU:
         raise DeviceError(
-            "--device cuda: onnxruntime could not load CUDA and cuDNN; bring them with "
-            "pip install 'boatinfer[cuda]', or use --device cpu."
+            "--device cuda: onnxruntime could not load CUDA and cuDNN; run "
+            "pip install '.[cuda]' in the folder of boatinfer's sources, or use --device cpu."
         )
     return session, used
 

@@ -104,7 +104,7 @@ def _missing_extra(entry: EntryPoint, error: ModuleNotFoundError) -> UsageError:
     extra = ",".join(entry.extras)
     return UsageError(
         f"'boatinfer {entry.name.replace('.', ' ')}' needs {error.name}, which is not installed; "
-        f"bring it with: pip install 'boatinfer[{extra}]'"
+        f"run pip install '.[{extra}]' in the folder of boatinfer's sources."
     )
 
 
