@@ -14,7 +14,6 @@ import pyarrow.csv
 
 from boatinfer.errors import OutputError, UsageError
 from boatinfer.evaluation import Confidence, Evaluation
-from boatinfer.metrics import Labels
 from boatinfer.options import EvaluateOptions, RunOptions
 from boatinfer.parts import matrix
 from boatinfer.results import Results, Summary, csv_plain
