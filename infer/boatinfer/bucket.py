@@ -33,6 +33,7 @@ from boatinfer.errors import (
     StoreMissingError,
     UsageError,
     first_line,
+    how_to_bring,
 )
 
 __all__ = ["SCHEMES", "BucketPath", "Listed", "Status", "served_by"]
@@ -436,8 +437,7 @@ def _connected(scheme: str, bucket: str, endpoint: str | None) -> tuple[Any, Any
         return _google(bucket) if scheme == "gs" else _amazon(bucket)
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"{uri} needs {error.name}, which is not installed; bring it with: pip install "
-            "'boatinfer[bucket]'"
+            f"{uri} needs {error.name}, which is not installed; {how_to_bring('bucket')}."
         ) from error
 
 

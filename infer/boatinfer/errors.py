@@ -36,6 +36,7 @@ __all__ = [
     "StoreMissingError",
     "UsageError",
     "first_line",
+    "how_to_bring",
 ]
 
 #: Exit code of a complete run in which more images failed than ``--max-failures`` allows.
@@ -146,3 +147,8 @@ def first_line(error: BaseException) -> str:
     """What a library's exception says in its first line; its kind if it says nothing."""
     said = _PREFIXES.sub("", (str(error).splitlines() or [""])[0])
     return said.strip().rstrip(".") or type(error).__name__
+
+
+def how_to_bring(extra: str) -> str:
+    """What to do about a missing extra, or several between commas, for an error's sentence."""
+    return f"run pip install '.[{extra}]' in the folder of boatinfer's sources"
