@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -22,8 +23,6 @@ from boatinfer.run import run
 from boatinfer.storage import place
 from s3 import Server
 from support import Command, counts, rows
-
-pytest.importorskip("obstore")
 
 Night = Callable[..., Summary]
 
@@ -65,6 +64,18 @@ def test_a_night_in_a_bucket_is_a_night_on_a_disk(
     s3.requests.clear()
     assert counts(far(report=False)) == (12, 0, 12, 0)
     assert s3.asked("GET", ".jpg") == 0  # nothing was opened again
+
+
+def test_the_command_of_the_readme(s3: Server, pictures: Path, boatinfer: Command) -> None:
+    readme = Path(__file__).parents[2] / "README.md"
+    (command,) = re.findall(r"`boatinfer (run s3://.*)`", readme.read_text())
+    where = {"LocationConstraint": "eu-south-1"}
+    s3.client.create_bucket(Bucket="boats", CreateBucketConfiguration=where)
+    s3.fill("boats", pictures, "valid/")
+    ended = boatinfer(*command.split())
+    assert ended.code == 0
+    assert "12 images found = 12 classified" in ended.out
+    assert "predictions: s3://boats/out/predictions.csv" in ended.out
 
 
 def test_from_a_bucket_to_a_disk(far: Night, tmp_path: Path, night: Night) -> None:

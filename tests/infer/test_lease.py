@@ -21,8 +21,6 @@ from boatinfer.storage import place
 from s3 import Server
 from support import Command
 
-pytest.importorskip("obstore")
-
 
 @pytest.fixture
 def lock(bucket: str) -> BucketPath:
