@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from boatinfer.errors import UsageError
+from boatinfer.shards import Shard
 from boatinfer.storage import Place, local, place, resolved
 
 __all__ = [
@@ -143,11 +144,24 @@ class RunOptions:
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Whether to write report.html.")
     ] = True
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Do the I-th of N shards; 'results --finish' ends the run.",
+        ),
+    ] = None
 
     @property
     def results_folder(self) -> Place:
         """Where the results go: ``out``, or a folder named after the scanned one."""
         return self.out or Path("boatinfer-out") / (resolved(self.folder).name or "root")
+
+    @property
+    def looks_everywhere(self) -> bool:
+        """Whether an image that the run does not find has gone."""
+        narrowed = self.include or self.exclude or self.from_file or self.limit
+        return self.recursive and not narrowed
 
     def __post_init__(self) -> None:
         """Takes text where a path is meant, as Python users write it."""
@@ -162,6 +176,8 @@ class RunOptions:
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise UsageError(f"{name} must be from {least} to {most:,}, not {value}.")
+        if self.shard is not None:
+            Shard.parse(self.shard)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +19,16 @@ from boatinfer.results import Results, csv_plain, csv_safe
 from boatinfer.storage import Place, opened
 from boatinfer.svm import SVM, best
 
-__all__ = ["Tables", "guesses", "read_tables", "write_tables"]
+__all__ = [
+    "CSV",
+    "Tables",
+    "failed",
+    "guesses",
+    "predicted",
+    "read_tables",
+    "write_failures",
+    "write_tables",
+]
 
 #: Prefixes of the columns of the best, second best, ... class.
 ORDINALS = [
@@ -30,6 +40,9 @@ _DECIMALS = 6
 _HEADER = 4096
 #: Endings of the columns that hold numbers.
 _NUMBERS = ("confidence", "score")
+
+#: How both tables are written.
+CSV = pa.csv.WriteOptions(quoting_style="needed")
 
 
 class Tables(NamedTuple):
@@ -73,17 +86,23 @@ def write_tables(
     Raises:
         OutputError: a table could not be written, or a part is damaged.
     """
+    predictions = pa.concat_tables(predicted(results, rows, card, run=run, top=top, svm=svm))
+    predictions = predictions.unify_dictionaries().sort_by("path")
+    failures = failed(results, rows)
+    write_failures(results, failures)
+    with replacing(results.predictions) as temporary:
+        pa.csv.write_csv(csv_safe(predictions.drop_columns("new")), temporary, CSV)
+    return Tables(predictions, failures)
+
+
+def predicted(
+    results: Results, rows: pa.Table, card: Card, *, run: str, top: int, svm: SVM | None
+) -> Iterator[pa.Table]:
+    """Makes `Tables.predictions` of some rows, part by part; as `write_tables`."""
     needed = ["path", "status", "run", "probabilities"]
     needed += ["features"] if svm else ["svm"] if card.svm else []
-    tables = [
-        _predictions(part, run, card, min(top, len(card.classes)), svm)
-        for part in results.parts.read(rows, needed)
-    ]
-    predictions = pa.concat_tables(tables).unify_dictionaries().sort_by("path")
-    failed = _failures(results, rows)
-    _write_csv(failed, results.failures)
-    _write_csv(predictions.drop_columns("new"), results.predictions)
-    return Tables(predictions, failed)
+    for part in results.parts.read(rows, needed):
+        yield _predictions(part, run, card, min(top, len(card.classes)), svm)
 
 
 def read_tables(results: Results) -> Tables:
@@ -95,7 +114,8 @@ def read_tables(results: Results) -> Tables:
     """
     last = results.last_finished()
     current = results.current()
-    old = current.filter(pc.not_equal(current["run"], last.run))["path"].combine_chunks()
+    ours = pc.is_in(current["run"].cast(pa.string()), pa.array([last.run, *last.shards]))
+    old = current.filter(pc.invert(ours))["path"].combine_chunks()
     predictions = _read_csv(results.predictions)
     new = pc.invert(pc.is_in(predictions["path"], value_set=old))
     return Tables(predictions.append_column("new", new), _read_csv(results.failures))
@@ -148,18 +168,24 @@ def _rounded(values: npt.NDArray[Any]) -> pa.Array:
     return pa.array(np.round(values.astype(np.float64), _DECIMALS))
 
 
-def _failures(results: Results, rows: pa.Table) -> pa.Table:
-    failed = rows.filter(pc.not_equal(rows["status"], OK))
+def failed(results: Results, rows: pa.Table) -> pa.Table:
+    """Makes `Tables.failures` of some rows."""
+    wanted = rows.filter(pc.not_equal(rows["status"], OK))
     columns = ["path", "status", "error"]
-    parts = list(results.parts.read(failed, columns))
+    parts = list(results.parts.read(wanted, columns))
     kinds = pa.schema([(name, pa.string()) for name in columns])
     table = pa.concat_tables(parts) if parts else kinds.empty_table()
     return table.sort_by("path").rename_columns(["path", "reason", "message"])
 
 
-def _write_csv(table: pa.Table, path: Place) -> None:
-    with replacing(path) as temporary:
-        pa.csv.write_csv(csv_safe(table), temporary, pa.csv.WriteOptions(quoting_style="needed"))
+def write_failures(results: Results, failures: pa.Table) -> None:
+    """Writes failures.csv.
+
+    Raises:
+        OutputError: it could not be written.
+    """
+    with replacing(results.failures) as temporary:
+        pa.csv.write_csv(csv_safe(failures), temporary, CSV)
 
 
 def _read_csv(path: Place) -> pa.Table:

@@ -14,12 +14,15 @@ from typing import Any
 import pytest
 
 import colours
+from boatinfer import locks
 from boatinfer import run as night_module
 from boatinfer.bucket import BucketPath
-from boatinfer.errors import OutputError, UsageError
+from boatinfer.errors import BusyError, OutputError, UsageError
+from boatinfer.finish import finish
 from boatinfer.options import RunOptions
 from boatinfer.results import Results, Summary
 from boatinfer.run import run
+from boatinfer.shards import Shard
 from boatinfer.storage import place
 from s3 import Server
 from support import Command, counts, rows
@@ -362,3 +365,26 @@ def test_google_by_construction_of_the_store() -> None:
     assert isinstance(where, BucketPath)
     assert (where.scheme, where.bucket, where.key) == ("gs", "boats", "valid/2026")
     assert str(where / "a.jpg") == "gs://boats/valid/2026/a.jpg"
+
+
+def test_shards_in_a_bucket_are_a_night_on_a_disk(
+    far: Night, night: Night, boats: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "_START_SECONDS", 0.1)
+    night()
+    out = place(f"{boats}/out")
+    far(shard="1/2")
+    with pytest.raises(UsageError, match="lacks the shard 2/2"):
+        finish(out)
+    with Results(out, Shard(2, 2)).hold(f"{boats}/valid"):
+        for shard in ("2/2", None):
+            with pytest.raises(BusyError, match="is held by"):
+                far(shard=shard)
+        far(shard="1/2")
+    far(shard="2/2")
+    summary = finish(out)
+    assert (summary.found, summary.classified + summary.reused) == (12, 12)
+    for table in ("predictions.csv", "failures.csv"):
+        assert (out / table).read_bytes() == (tmp_path / "out" / table).read_bytes()
+    assert not [note for note in (out / "shards").iterdir() if note.suffix != ".lock"]
+    assert far().reused == 12

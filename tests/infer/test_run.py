@@ -64,7 +64,7 @@ def test_run_json_is_the_summary_and_is_kept_per_run(
         *("run", "folder", "started", "finished", "seconds", "found", "classified", "reused"),
         *("failed", "failures", "labels", "images_per_second", "model", "device", "versions"),
         *("complete", "exit_code", "error", "model_name", "classes"),
-        *("new", "stages", "threads", "training"),
+        *("new", "stages", "threads", "training", "shards"),
     }
     assert json.loads((out / "runs" / f"{first.run}.json").read_text())["classified"] == 12
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from boatinfer.bucket import served_by
 from boatinfer.cli.progress import shown
 from boatinfer.errors import TOO_MANY_FAILURES, ImageError, OutputError
 from boatinfer.options import Device, FitOptions, Force, RunOptions
@@ -50,21 +49,30 @@ def run(command: RunCommand) -> None:
     with shown(not command.quiet) as progress:
         summary = run_night(command, progress)
     if command.json:
-        with served_by(command.endpoint):
-            typer.echo((command.results_folder / "run.json").read_bytes().decode(), nl=False)
+        typer.echo(summary.text(), nl=False)
     elif not command.quiet:
-        _print_summary(summary, command)
+        _print_summary(summary)
+        if command.shard:
+            out = command.results_folder
+            typer.echo(f"when all shards are done: boatinfer results {out} --finish")
+        else:
+            _print_files(command.results_folder, command.report)
+    _exit(summary, command.results_folder, f" {command.max_failures}")
+
+
+def _exit(summary: Summary, out: Place, allowed: str = "") -> None:
+    """Ends with the exit code of a run; says why if it is not 0."""
     if summary.exit_code == TOO_MANY_FAILURES:
         typer.echo(
             f"boatinfer: {summary.failed:,} of {summary.found:,} images failed, more than "
-            f"--max-failures {command.max_failures} allows, or a folder could not be listed; "
-            f"see {command.results_folder / 'failures.csv'}.",
+            f"--max-failures{allowed} allows, or a folder could not be listed; "
+            f"see {out / 'failures.csv'}.",
             err=True,
         )
     raise typer.Exit(summary.exit_code or 0)
 
 
-def _print_summary(summary: Summary, command: RunCommand) -> None:
+def _print_summary(summary: Summary) -> None:
     rate = f", {summary.images_per_second:,.0f} a second" if summary.classified >= 100 else ""
     typer.echo(
         f"{summary.found:,} images found = {summary.classified:,} classified "
@@ -75,9 +83,12 @@ def _print_summary(summary: Summary, command: RunCommand) -> None:
         typer.echo(f"{count:>9,}  {label}")
     for reason, count in summary.failures.items():
         typer.echo(f"{count:>9,}  failed: {reason}")
-    typer.echo(f"predictions: {command.results_folder / 'predictions.csv'}")
-    if command.report:
-        typer.echo(f"report:      {command.results_folder / 'report.html'}")
+
+
+def _print_files(out: Place, report: bool) -> None:
+    typer.echo(f"predictions: {out / 'predictions.csv'}")
+    if report:
+        typer.echo(f"report:      {out / 'report.html'}")
 
 
 def classify(
@@ -140,11 +151,22 @@ def results(
     verify: Annotated[
         bool, typer.Option("--verify", help="Read every part in full and name what is damaged.")
     ] = False,
+    finish: Annotated[
+        bool,
+        typer.Option("--finish", help="End a run that was done in shards: proof, tables, page."),
+    ] = False,
 ) -> None:
     """Print what a results folder holds."""
     from boatinfer.holdings import damage, holdings
     from boatinfer.results import Results
 
+    if finish:
+        from boatinfer.finish import finish as finish_shards
+
+        summary = finish_shards(out)
+        _print_summary(summary)
+        _print_files(out, (out / "report.html").exists())
+        _exit(summary, out)
     folder = Results(out)
     damaged = list(damage(folder)) if verify else []
     if damaged:
