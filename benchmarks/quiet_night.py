@@ -60,7 +60,7 @@ def quiet_night(count: int) -> Process:
     try:
         make_results(work / "out", make_folder(work / "in", count))
         command = [sys.executable, "-m", "boatinfer", "run", str(work / "in"), "-o"]
-        night = measure([*command, str(work / "out"), "--json"])
+        night = measure([*command, str(work / "out"), "--json", "--quiet"])
         summary = json.loads(night.output)
         assert (summary["reused"], summary["classified"]) == (count, 0), summary
         return night

@@ -70,7 +70,8 @@ def main() -> None:
         shutil.copy(SAMPLES[number % len(SAMPLES)], work / "in" / f"{number:04}.jpg")
     script = [sys.executable, __file__, "--bare", str(work / "resnet50.onnx")]
     script.append(str(arguments.images))
-    run = [sys.executable, "-m", "boatinfer", "run", str(work / "in"), "--json", "--fresh"]
+    run = [sys.executable, "-m", "boatinfer", "run", str(work / "in"), "--json", "--quiet"]
+    run += ["--fresh"]
     commands = {
         "bare, one inference a CPU": [*script, str(cpus), "1"],
         "bare, one on all CPUs": [*script, "1", str(cpus)],

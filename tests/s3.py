@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -53,7 +54,7 @@ class Server:
         self.misbehaves, self.delay, self.obeys_conditions = (lambda method, path: None), 0.0, True
         self.requests.clear()
 
-    @property
+    @functools.cached_property
     def client(self) -> Any:
         """A botocore client, for what a test puts into buckets and takes out."""
         keys = {"aws_access_key_id": "boats", "aws_secret_access_key": "secret"}

@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,17 @@ from boatinfer.storage import Place
 
 #: Images of each class in the splits that `write_data` makes.
 COUNTS = {"train": 12, "valid": 4}
+
+#: A script that runs the command line with small parts and pauses, so that kills hit all moments.
+SLOW = """
+import sys, time
+from boatinfer import batch, cli, run
+run.PART_ROWS = 16
+work = batch.Classifier.__call__
+batch.Classifier.__call__ = lambda self, files: (time.sleep(0.03), work(self, files))[1]
+sys.argv[0] = "boatinfer"
+cli.main()
+"""
 
 
 class Outcome(NamedTuple):
@@ -69,3 +81,9 @@ def flat(data: Path) -> Path:
             file.rename(target)
         shutil.rmtree(data / split)
     return data
+
+
+def command(folder: Path, out: Path, model: Path, *options: str) -> list[str]:
+    """A quiet ``boatinfer run`` in a process of its own."""
+    arguments = [str(folder), "-o", str(out), "-m", str(model), "--quiet", *options]
+    return [sys.executable, "-m", "boatinfer", "run", *arguments]

@@ -128,7 +128,7 @@ def _named(card: Card, options: ExportOptions) -> Card:
 def _beside(model: Path, ending: str) -> tuple[bytes, str]:
     """Reads a document that the training writes beside the model."""
     if not model.is_file():
-        raise ModelError(f"the model {model} does not exist; make one with 'boatinfer train'.")
+        raise ModelError(f"the model {model} does not exist; check the name.")
     path = model.with_suffix(ending)
     try:
         return path.read_bytes(), str(path)

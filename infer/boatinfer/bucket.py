@@ -25,9 +25,18 @@ from urllib.parse import quote
 
 import xxhash
 
-from boatinfer.errors import BoatinferError, UsageError, first_line
+from boatinfer.errors import (
+    BoatinferError,
+    StoreDeniedError,
+    StoreError,
+    StoreExistsError,
+    StoreMissingError,
+    UsageError,
+    first_line,
+    how_to_bring,
+)
 
-__all__ = ["SCHEMES", "BucketPath", "Listed", "Status", "set_endpoint"]
+__all__ = ["SCHEMES", "BucketPath", "Listed", "Status", "served_by"]
 
 #: What the URI of a bucket may begin with.
 SCHEMES = ("s3", "gs")
@@ -43,6 +52,9 @@ _PIECE = 64 * 2**20
 
 #: Smaller objects are read whole: one request is faster than a few small ones.
 _WHOLE = 8 * 2**20
+
+#: Objects of a page of a listing, as the stores themselves count.
+_PAGE = 1000
 
 #: How long credentials are used before botocore is asked whether they are still good.
 _CREDENTIALS_FOR = timedelta(minutes=5)
@@ -286,7 +298,7 @@ class BucketPath:
         last = ""
         try:
             with self._told() as store:
-                for page in store.list(self.key or None, chunk_size=1000):
+                for page in store.list(self.key or None, chunk_size=_PAGE):
                     for meta in page:
                         last = meta["path"]
                         yield Listed(last, _status(meta))
@@ -331,22 +343,22 @@ class BucketPath:
         from botocore.exceptions import BotoCoreError, ClientError
         from obstore import exceptions as refused
 
-        denied = (refused.PermissionDeniedError, refused.UnauthenticatedError)
         try:
             yield store
         except FileNotFoundError as error:
             what = "bucket" if "NoSuchBucket" in str(error) else "object"
             reason = f"there is no such {what}"
-            raise FileNotFoundError(errno.ENOENT, reason, str(self)) from error
+            raise StoreMissingError(errno.ENOENT, reason, str(self)) from error
         except (refused.AlreadyExistsError, refused.PreconditionError) as error:
-            raise FileExistsError(errno.EEXIST, "it has been written", str(self)) from error
-        except denied as error:
-            reason = f"the store denies access ({_reason(error)})"
-            raise PermissionError(errno.EACCES, reason, str(self)) from error
+            raise StoreExistsError(errno.EEXIST, "it has been written", str(self)) from error
         except refused.InvalidPathError:
             raise
         except (refused.BaseError, BotoCoreError, ClientError) as error:
-            raise OSError(errno.EIO, _reason(error), str(self)) from error
+            reason = _reason(error)
+            if re.search(r"status code: 40[13]|\((403|AccessDenied)\)", str(error)):
+                reason = f"the store denies access ({reason})"
+                raise StoreDeniedError(errno.EACCES, reason, str(self)) from error
+            raise StoreError(errno.EIO, reason, str(self)) from error
 
 
 class _Reader(io.RawIOBase):
@@ -394,9 +406,19 @@ def _reason(error: Exception) -> str:
     return f"{code[1]}: {message[1].rstrip('.')}" if message else code[1]
 
 
-def set_endpoint(url: str) -> None:
-    """Names the S3 server for the rest of this process and for those that it starts."""
-    os.environ[_ENDPOINT] = url
+@contextlib.contextmanager
+def served_by(url: str | None) -> Iterator[None]:
+    """Names the S3 server, for this process and those that it starts; None changes nothing."""
+    before = os.environ.get(_ENDPOINT)
+    if url is not None:
+        os.environ[_ENDPOINT] = url
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[_ENDPOINT] = before
+        elif url is not None:
+            del os.environ[_ENDPOINT]
 
 
 def _connection(scheme: str, bucket: str) -> tuple[Any, Any]:
@@ -415,8 +437,7 @@ def _connected(scheme: str, bucket: str, endpoint: str | None) -> tuple[Any, Any
         return _google(bucket) if scheme == "gs" else _amazon(bucket)
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"{uri} needs {error.name}, which is not installed; bring it with: pip install "
-            "'boatinfer[bucket]'"
+            f"{uri} needs {error.name}, which is not installed; {how_to_bring('bucket')}."
         ) from error
 
 

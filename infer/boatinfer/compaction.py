@@ -16,7 +16,7 @@ from boatinfer.files import writing
 from boatinfer.parts import WRITING, Parts, number_of, reading
 from boatinfer.storage import Place, opened
 
-__all__ = ["compact"]
+__all__ = ["compact", "merge", "remove"]
 
 #: Parts are merged when there are this many that are small or mostly out of date.
 MANY_PARTS = 64
@@ -55,9 +55,17 @@ def compact(
     Raises:
         OutputError: the disk is full, read-only, or gone, or a part is damaged.
     """
-    files = parts.files()
+    worn = merge(parts, index, found)
+    if worn:
+        merged()
+        remove(parts, worn)
+
+
+def merge(parts: Parts, index: pa.Table, found: pa.Table | None) -> list[Place]:
+    """The first half of `compact`: writes new parts, and gives the old ones, which may go now."""
+    files = parts.own()
     if len(files) < MANY_PARTS:
-        return
+        return []
     footers = {file: reading(file, functools.partial(_footer, file)) for file in files}
     gone_before = [number_of(file) for file in files if _GONE in (footers[file].metadata or {})]
     numbers = index["part"].to_numpy()
@@ -72,15 +80,23 @@ def compact(
         or alive[number_of(file)] < footer.num_rows / 2
     }
     if len(worn) < MANY_PARTS:
-        return
+        return []
     for schema in _different(worn.values()):
         alike = [number_of(file) for file, its in worn.items() if its.equals(schema)]
         theirs = np.isin(numbers, alike)
         _merge(parts, index.filter(pa.array(theirs & here)), schema.remove_metadata())
         _merge(parts, index.filter(pa.array(theirs & gone)), schema.with_metadata({_GONE: b"true"}))
-    merged()
+    return list(worn)
+
+
+def remove(parts: Parts, files: Iterable[Place]) -> None:
+    """Removes parts whose rows are in others.
+
+    Raises:
+        OutputError: the folder may not be written to.
+    """
     with writing(parts.folder):
-        for file in worn:
+        for file in files:
             file.unlink()
 
 

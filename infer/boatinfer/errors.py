@@ -7,6 +7,7 @@
     ├── BusyError             6    another run holds the results folder
     ├── OutputError           7    the results could not be written
     └── RunInterruptedError      130 or 143, after writing what was done
+    StoreError                7    a bucket's store refused; also an OSError, as disks raise
     ImageError                one image's trouble: becomes a row, never an exit
 
 A run that is complete ends with 0, or with `TOO_MANY_FAILURES` (3).
@@ -29,8 +30,13 @@ __all__ = [
     "ModelError",
     "OutputError",
     "RunInterruptedError",
+    "StoreDeniedError",
+    "StoreError",
+    "StoreExistsError",
+    "StoreMissingError",
     "UsageError",
     "first_line",
+    "how_to_bring",
 ]
 
 #: Exit code of a complete run in which more images failed than ``--max-failures`` allows.
@@ -71,6 +77,27 @@ class OutputError(BoatinferError):
     """The results could not be written."""
 
     exit_code = 7
+
+
+class StoreError(OSError):
+    """What a bucket's store refused, where a disk would raise an `OSError`."""
+
+    exit_code = 7
+
+    def __str__(self) -> str:
+        return f"{self.filename}: {self.strerror}."
+
+
+class StoreMissingError(StoreError, FileNotFoundError):
+    """There is no such object, or no such bucket."""
+
+
+class StoreDeniedError(StoreError, PermissionError):
+    """The store does not let us."""
+
+
+class StoreExistsError(StoreError, FileExistsError):
+    """A conditional PUT came too late."""
 
 
 class RunInterruptedError(BoatinferError):
@@ -120,3 +147,8 @@ def first_line(error: BaseException) -> str:
     """What a library's exception says in its first line; its kind if it says nothing."""
     said = _PREFIXES.sub("", (str(error).splitlines() or [""])[0])
     return said.strip().rstrip(".") or type(error).__name__
+
+
+def how_to_bring(extra: str) -> str:
+    """What to do about a missing extra, or several between commas, for an error's sentence."""
+    return f"run pip install '.[{extra}]' in the folder of boatinfer's sources"

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from boatinfer import abstention, metrics
+from boatinfer import abstention
 from boatinfer.errors import OutputError, UsageError
 from boatinfer.evaluation import Confidence, Evaluation
-from boatinfer.metrics import Labels
 from boatinfer.options import EvaluateOptions
 from boatinfer.parts import matrix
 from boatinfer.results import Results, Summary, csv_plain, find_results
@@ -189,7 +189,7 @@ def _of_network(
     results: Results, run: Summary, images: pa.Table, truth: pa.Array
 ) -> Evaluation | None:
     """The network's predictions, part by part, where ``truth`` names one of its classes."""
-    columns: list[tuple[Labels, ...]] = []
+    columns: list[tuple[npt.NDArray[Any], ...]] = []
     done = 0
     for part in results.parts.read(images, ["probabilities"]):
         of = truth.slice(done, part.num_rows)
@@ -197,9 +197,8 @@ def _of_network(
         if of.null_count < len(of):
             places = of.drop_null().to_numpy().astype(np.int64)
             probabilities = matrix(part["probabilities"].filter(of.is_valid()))
-            best = probabilities.argmax(axis=1)
-            rank = metrics.ranks(probabilities, places)
-            columns.append((places, best, probabilities.max(axis=1), rank))
+            sure = Confidence.of(probabilities, places)
+            columns.append((places, probabilities.argmax(axis=1), sure.confidence, sure.rank))
     if not columns:
         return None
     places, best, confidence, rank = map(np.concatenate, zip(*columns, strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,11 @@ class Confidence:
 
     confidence: npt.NDArray[np.float32]
     rank: Labels
+
+    @classmethod
+    def of(cls, probabilities: npt.NDArray[np.float32], truth: Labels) -> Self:
+        """What the probabilities float32 [N, C] of images of the classes int64 [N] say."""
+        return cls(probabilities.max(axis=1), metrics.ranks(probabilities, truth))
 
 
 @dataclass(frozen=True)
@@ -205,17 +210,20 @@ class Evaluation:
         Args:
             what: of which images, for the headings.
         """
-        blocks = [*self._distributions(what), [self._report()], self._figures()]
-        blocks += [self._class_table(), self.matrix()]
+        blocks = [self._figures(), self._class_table(), self.matrix()]
         pairs = self.pairs()
         blocks += [["Most confused", *pairs]] if pairs else []
         blocks += self._confidence_tables(self.sure) if self.sure else []
-        return "\n\n".join("\n".join(block) for block in blocks if block)
+        return "\n\n".join([self.summary(what), *("\n".join(block) for block in blocks)])
 
-    def _distributions(self, what: str) -> Iterator[list[str]]:
+    def summary(self, what: str = "") -> str:
+        """The counts of predictions and of the truth, and scikit-learn's report; as `text`."""
+        return "\n\n".join([*self._distributions(what), self._report()])
+
+    def _distributions(self, what: str) -> Iterator[str]:
         for name, axis in [("Prediction distribution", 0), ("Ground-truth distribution", 1)]:
             counts = self.confusion.sum(axis=axis)
-            yield [f"{name}{what}", *table(zip(self.classes, counts, strict=True))]
+            yield "\n".join([f"{name}{what}", *table(zip(self.classes, counts, strict=True))])
 
     def _report(self) -> str:
         from sklearn.metrics import classification_report

@@ -35,6 +35,9 @@ def holdings(results: Results) -> dict[str, str]:
             f"{complete.found:,} = {complete.classified:,} classified + {complete.reused:,} reused "
             f"+ {complete.failed:,} failed"
         )
+    if results.notes():
+        done = {note.stem for note in results.notes() if note.suffix == ".parquet"}
+        said["shards"] = f"{len(done):,} done; when all are, end the run with --finish"
     size = sum(file.stat().st_size for file in files)
     return said | {
         "runs": f"{len(list((results.out / 'runs').glob('*.json'))):,}",

@@ -60,7 +60,7 @@ class Lease:
         who = f"process {os.getpid()} on {socket.gethostname()} since {since}"
         self._path = path
         self._note = _Note(who, uuid.uuid4().hex, _this_place(), os.getpid())
-        self._version: dict[str, str | None] = {}
+        self._version: dict[str, str] = {}
         self._conditional, self._lost = True, False
         self._renewed = 0.0
         self._turn, self._end = threading.Lock(), threading.Event()
@@ -107,7 +107,7 @@ class Lease:
             if not (_is_gone(note) or self._age(status) > ENDS_AFTER):
                 raise self._busy(note) from None
             try:
-                self._write({"e_tag": status.etag, "version": status.version})
+                self._write(_same(status.etag, status.version))
             except FileExistsError:  # somebody was faster
                 raise self._busy(_read(self._path)[0]) from None
 
@@ -136,14 +136,15 @@ class Lease:
             try:
                 if not self._conditional and _read(self._path)[0].key != self._note.key:
                     raise FileExistsError
-                self._write(dict(self._version) if self._conditional else "overwrite")
+                self._write(self._version if self._conditional else "overwrite")
             except FileExistsError:
                 self._lost = _read(self._path)[0].key != self._note.key
                 return
             self._renewed = started
 
     def _write(self, mode: object) -> None:
-        self._version = self._path.put(msgspec.json.encode(self._note), mode)
+        put = self._path.put(msgspec.json.encode(self._note), mode)
+        self._version = _same(put["e_tag"], put["version"])
 
     def _age(self, status: Status) -> float:
         """Seconds since the object was written, by the store's clock."""
@@ -181,6 +182,12 @@ def _read(path: BucketPath) -> tuple[_Note, Status]:
         return msgspec.json.decode(content, type=_Note), status
     except msgspec.MsgspecError:
         return nobody, status
+
+
+def _same(etag: str | None, version: str | None) -> dict[str, str]:
+    """The condition that an object is still the same."""
+    said = {"e_tag": etag, "version": version}
+    return {name: value for name, value in said.items() if value}
 
 
 def _this_place() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +14,6 @@ __all__ = [
     "RiskCoverage",
     "Scores",
     "accuracy",
-    "bootstrap",
     "calibration",
     "calibration_error",
     "class_scores",
@@ -138,37 +136,6 @@ def calibration(right: Truths, confidence: Floats, bins: int = 15) -> Calibratio
     sums = [np.bincount(bin_of, weights=of, minlength=bins) for of in (confidence, right)]
     filled = np.where(images, images, np.nan)
     return Calibration(images, sums[0] / filled, sums[1] / filled)
-
-
-def bootstrap(
-    truth: Labels,
-    predicted: Labels,
-    figure: Callable[[Labels, Labels], float],
-    *,
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Confidence interval of a figure by the percentile bootstrap over the images.
-
-    Args:
-        truth: int64 [N].
-        predicted: int64 [N].
-        figure: such as `accuracy` or `macro_f1`.
-        level: share of the resamples that the interval holds.
-        resamples: how many times N images are drawn with replacement.
-        seed: of the drawing.
-
-    Returns:
-        Lower and upper end.
-    """
-    draw = np.random.default_rng(seed)
-    values = [
-        figure(truth[rows], predicted[rows])
-        for rows in (draw.integers(0, len(truth), len(truth)) for _ in range(resamples))
-    ]
-    lower, upper = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(lower), float(upper)
 
 
 def confusion(truth: Labels, predicted: Labels, classes: int) -> Labels:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from boatinfer.errors import UsageError
+from boatinfer.shards import Shard
 from boatinfer.storage import Place, local, place, resolved
 
 __all__ = [
@@ -174,11 +175,24 @@ class RunOptions:
     report: Annotated[
         bool, typer.Option("--report/--no-report", help="Whether to write report.html.")
     ] = True
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Do the I-th of N shards; 'results --finish' ends the run.",
+        ),
+    ] = None
 
     @property
     def results_folder(self) -> Place:
         """Where the results go: ``out``, or a folder named after the scanned one."""
         return self.out or Path("boatinfer-out") / (resolved(self.folder).name or "root")
+
+    @property
+    def looks_everywhere(self) -> bool:
+        """Whether an image that the run does not find has gone."""
+        narrowed = self.include or self.exclude or self.from_file or self.limit
+        return self.recursive and not narrowed
 
     def __post_init__(self) -> None:
         """Takes text where a path is meant, as Python users write it."""
@@ -195,6 +209,8 @@ class RunOptions:
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise UsageError(f"{name} must be from {least} to {most:,}, not {value}.")
+        if self.shard is not None:
+            Shard.parse(self.shard)
         if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
             raise UsageError(f"--min-confidence {self.min_confidence}: give a share from 0 to 1.")
         _check_target(self.target_accuracy)

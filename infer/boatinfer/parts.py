@@ -1,9 +1,9 @@
 """The parts of a results folder: immutable Parquet files, one row per image worked on.
 
-A part's name is its number and the digest of its bytes. Parts are numbered in the order in
-which they were written, and a later part's row replaces an earlier row of the same path and
-model. A
-part has its name only once it is whole and on disk, so a killed run leaves nothing half.
+A part's name is its number, the digest of its bytes and, if a shard wrote it, the shard. Parts
+are numbered in the order in which they were written, and a later part's row replaces an earlier
+row of the same path and model. A part has its name only once it is whole and on disk, so a
+killed run leaves nothing half.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import xxhash
 from boatinfer.errors import OutputError
 from boatinfer.files import replacing
 from boatinfer.network import Floats
+from boatinfer.shards import Shard
 from boatinfer.storage import Place, concurrently, opened
 
 __all__ = ["OK", "VECTORS", "WRITING", "Parts", "Row", "matrix", "number_of", "reading"]
@@ -93,20 +94,37 @@ class Parts:
 
     Args:
         folder: where they are.
+        shard: narrows the rows to those of the shard, and lets other shards of the same split
+            write side by side; None means all.
 
     Attributes:
         check: called before a part is written; it raises if that may not be any more.
     """
 
-    def __init__(self, folder: Place) -> None:
-        self.folder = folder
+    def __init__(self, folder: Place, shard: Shard | None = None) -> None:
+        self.folder, self.shard = folder, shard
         self.check: Callable[[], None] = lambda: None
 
     def files(self) -> list[Place]:
-        """All parts, in the order in which they were written."""
-        return sorted(self.folder.glob(f"{'[0-9]' * 6}-*.parquet"))
+        """All parts, in the order in which they were written, but those of other shards.
 
-    def append(self, rows: Sequence[Row], classes: Sequence[str], model: str, run: str) -> None:
+        Other shards of the same split have parts without any row of this one.
+        """
+        return [file for file in self._all_files() if not self._is_others(file)]
+
+    def own(self) -> list[Place]:
+        """The parts that nobody else reads: those of the shard, or all."""
+        ending = f"-{self.shard.name}" if self.shard else ""
+        return [file for file in self.files() if file.stem.endswith(ending)]
+
+    def append(
+        self,
+        rows: Sequence[Row],
+        classes: Sequence[str],
+        model: str,
+        run: str,
+        number: int | None = None,
+    ) -> None:
         """Writes rows as a new part, whole and synced.
 
         Args:
@@ -114,11 +132,12 @@ class Parts:
             classes: the model's class names, in the order of the probabilities.
             model: SHA-256 of the model file, hex.
             run: the run's id.
+            number: the part's; None means the next that is free.
 
         Raises:
             OutputError: the disk is full, read-only, or gone.
         """
-        with self.writer() as sink:
+        with self.writer(number) as sink:
             pq.write_table(_table(rows, classes, model, run), sink, **WRITING)
 
     def index(self, before: pa.Table | None = None, upto: int | None = None) -> pa.Table:
@@ -178,7 +197,7 @@ class Parts:
                 )
             table = _read(files[number], columns)
             whole = np.array_equal(chosen, np.arange(table.num_rows))
-            yield table if whole else table.take(pa.array(chosen))
+            yield table if whole else _taken(files[number], table, chosen)
 
     def damage(self) -> Iterator[str]:
         """Reads every part in full and tells of each that is not as it was written."""
@@ -192,8 +211,11 @@ class Parts:
                 yield f"the part {part} cannot be read: {error.strerror}."
 
     @contextlib.contextmanager
-    def writer(self) -> Iterator[pa.BufferOutputStream]:
+    def writer(self, number: int | None = None) -> Iterator[pa.BufferOutputStream]:
         """Gives what to write a new part to; it gets its name, and is synced, at the end.
+
+        Args:
+            number: the part's; None means the next that is free.
 
         Raises:
             OutputError: the disk is full, read-only, or gone.
@@ -202,10 +224,27 @@ class Parts:
         yield sink
         content = sink.getvalue()
         self.check()
-        files = self.files()
-        number = number_of(files[-1]) + 1 if files else 1
-        with replacing(self.folder / f"{number:06d}-{_digest(content)}.parquet") as path:
+        number = self._next() if number is None else number
+        shard = f"-{self.shard.name}" if self.shard else ""
+        with replacing(self.folder / f"{number:06d}-{_digest(content)}{shard}.parquet") as path:
             path.write_bytes(content)
+
+    def _all_files(self) -> list[Place]:
+        return sorted(self.folder.glob(f"{'[0-9]' * 6}*-*.parquet"), key=_order)
+
+    def _next(self) -> int:
+        files = self._all_files()
+        last = number_of(files[-1]) if files else 0
+        return last + 1 if self.shard is None else self.shard.after(last)
+
+    def _is_others(self, file: Place) -> bool:
+        """Whether another shard of this split wrote the part."""
+        name = file.stem
+        return (
+            self.shard is not None
+            and name.endswith(f"-of-{self.shard.count}")
+            and not name.endswith(f"-{self.shard.name}")
+        )
 
     def _light(self, part: Place) -> pa.Table:
         file = _open(part)
@@ -220,7 +259,10 @@ class Parts:
             pa.array(np.full(count, number_of(part), np.int32)),
             pa.array(np.arange(count, dtype=np.int32)),
         ]
-        return pa.table(columns, schema=_INDEX)
+        light = pa.table(columns, schema=_INDEX)
+        if self.shard is None or part.stem.endswith(f"-{self.shard.name}"):
+            return light
+        return light.filter(pa.array(self.shard.mask(light["path"])))
 
 
 def _last_rows(table: pa.Table) -> pa.Table:
@@ -234,7 +276,11 @@ def _last_rows(table: pa.Table) -> pa.Table:
 
 def number_of(part: Place) -> int:
     """The number of a part, which its name begins with."""
-    return int(part.name[:6])
+    return int(part.name.split("-")[0])
+
+
+def _order(part: Place) -> tuple[int, str]:
+    return number_of(part), part.name
 
 
 def _digest(content: Any) -> str:
@@ -306,6 +352,10 @@ def _read(part: Place, columns: Sequence[str] | None) -> pa.Table:
     names = file.schema_arrow.names
     there = names if columns is None else [name for name in columns if name in names]
     return reading(part, lambda: file.read(there))
+
+
+def _taken(part: Place, table: pa.Table, rows: npt.NDArray[np.int32]) -> pa.Table:
+    return reading(part, lambda: table.take(pa.array(rows)))
 
 
 def reading(part: Place, read: Callable[[], Any]) -> Any:

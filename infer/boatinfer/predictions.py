@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,17 @@ from boatinfer.results import Results, csv_plain, csv_safe
 from boatinfer.storage import Place, opened
 from boatinfer.svm import SVM, best
 
-__all__ = ["Tables", "guesses", "read_tables", "write_tables"]
+__all__ = [
+    "CSV",
+    "Tables",
+    "failed",
+    "guesses",
+    "predicted",
+    "read_tables",
+    "write_failures",
+    "write_review",
+    "write_tables",
+]
 
 #: Prefixes of the columns of the best, second best, ... class.
 ORDINALS = [
@@ -27,8 +38,13 @@ ORDINALS = [
     *("sixth_", "seventh_", "eighth_", "ninth_", "tenth_"),
 ]
 _DECIMALS = 6
+#: More bytes than the first line of a table has.
+_HEADER = 4096
 #: Endings of the columns that hold numbers.
 _NUMBERS = ("confidence", "score")
+
+#: How both tables are written.
+CSV = pa.csv.WriteOptions(quoting_style="needed")
 
 
 class Tables(NamedTuple):
@@ -81,19 +97,32 @@ def write_tables(
     Raises:
         OutputError: a table could not be written, or a part is damaged.
     """
+    parts = predicted(results, rows, card, run=run, top=top, svm=svm, min_confidence=min_confidence)
+    predictions = pa.concat_tables(parts)
+    predictions = predictions.unify_dictionaries().sort_by("path")
+    failures = failed(results, rows)
+    write_failures(results, failures)
+    write_review(results, predictions, min_confidence)
+    with replacing(results.predictions) as temporary:
+        pa.csv.write_csv(csv_safe(predictions.drop_columns("new")), temporary, CSV)
+    return Tables(predictions, failures)
+
+
+def predicted(
+    results: Results,
+    rows: pa.Table,
+    card: Card,
+    *,
+    run: str,
+    top: int,
+    svm: SVM | None,
+    min_confidence: float | None = None,
+) -> Iterator[pa.Table]:
+    """Makes `Tables.predictions` of some rows, part by part; as `write_tables`."""
     needed = ["path", "status", "run", "probabilities"]
     needed += ["features"] if svm else ["svm"] if card.svm else []
-    tables = [
-        _predictions(part, run, card, top=top, svm=svm, min_confidence=min_confidence)
-        for part in results.parts.read(rows, needed)
-    ]
-    predictions = pa.concat_tables(tables).unify_dictionaries().sort_by("path")
-    failed = _failures(results, rows)
-    _write_csv(failed, results.failures)
-    written = predictions.drop_columns("new")
-    _write_review(results, written, min_confidence)
-    _write_csv(written, results.predictions)
-    return Tables(predictions, failed)
+    for part in results.parts.read(rows, needed):
+        yield _predictions(part, run, card, top=top, svm=svm, min_confidence=min_confidence)
 
 
 def read_tables(results: Results) -> Tables:
@@ -105,7 +134,8 @@ def read_tables(results: Results) -> Tables:
     """
     last = results.last_finished()
     current = results.current()
-    old = current.filter(pc.not_equal(current["run"], last.run))["path"].combine_chunks()
+    ours = pc.is_in(current["run"].cast(pa.string()), pa.array([last.run, *last.shards]))
+    old = current.filter(pc.invert(ours))["path"].combine_chunks()
     predictions = _read_csv(results.predictions)
     new = pc.invert(pc.is_in(predictions["path"], value_set=old))
     return Tables(predictions.append_column("new", new), _read_csv(results.failures))
@@ -172,36 +202,47 @@ def _rounded(values: npt.NDArray[Any]) -> pa.Array:
     return pa.array(np.round(values.astype(np.float64), _DECIMALS))
 
 
-def _failures(results: Results, rows: pa.Table) -> pa.Table:
-    failed = rows.filter(pc.not_equal(rows["status"], OK))
+def failed(results: Results, rows: pa.Table) -> pa.Table:
+    """Makes `Tables.failures` of some rows."""
+    wanted = rows.filter(pc.not_equal(rows["status"], OK))
     columns = ["path", "status", "error"]
-    parts = list(results.parts.read(failed, columns))
+    parts = list(results.parts.read(wanted, columns))
     kinds = pa.schema([(name, pa.string()) for name in columns])
     table = pa.concat_tables(parts) if parts else kinds.empty_table()
     return table.sort_by("path").rename_columns(["path", "reason", "message"])
 
 
-def _write_review(results: Results, predictions: pa.Table, min_confidence: float | None) -> None:
-    """Writes review.csv, or removes an older run's: it would be of another threshold."""
+def write_failures(results: Results, failures: pa.Table) -> None:
+    """Writes failures.csv.
+
+    Raises:
+        OutputError: it could not be written.
+    """
+    with replacing(results.failures) as temporary:
+        pa.csv.write_csv(csv_safe(failures), temporary, CSV)
+
+
+def write_review(results: Results, predictions: pa.Table, min_confidence: float | None) -> None:
+    """Writes review.csv, least sure first; without a threshold removes that of an earlier run.
+
+    Raises:
+        OutputError: it could not be written.
+    """
     if min_confidence is None:
         with writing(results.review):
             results.review.unlink(missing_ok=True)
         return
     unsure = predictions.filter(pc.equal(predictions["label"].cast(pa.string()), UNSURE))
     order = [("confidence", "ascending"), ("path", "ascending")]
-    _write_csv(unsure.sort_by(order), results.review)
-
-
-def _write_csv(table: pa.Table, path: Place) -> None:
-    with replacing(path) as temporary:
-        pa.csv.write_csv(csv_safe(table), temporary, pa.csv.WriteOptions(quoting_style="needed"))
+    with replacing(results.review) as temporary:
+        pa.csv.write_csv(csv_safe(unsure.drop_columns("new").sort_by(order)), temporary, CSV)
 
 
 def _read_csv(path: Place) -> pa.Table:
     """A table as it was before `csv_safe`: numbers where they are, all else text."""
     try:
         with pa.input_stream(opened(path)) as file:
-            names = file.readline().decode().rstrip("\n").replace('"', "").split(",")
+            names = file.read(_HEADER).split(b"\n")[0].decode().replace('"', "").split(",")
         kinds = {name: pa.float64() if name.endswith(_NUMBERS) else pa.string() for name in names}
         table = pa.csv.read_csv(
             opened(path),

@@ -8,6 +8,7 @@
     OUT/review.csv         those left to people, if the run was told how sure is sure enough
     OUT/run.json           the last run's summary; OUT/runs/*.json are all runs'
     OUT/report.html
+    OUT/shards/            what shards leave to `boatinfer.finish`
 """
 
 from __future__ import annotations
@@ -15,9 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import socket
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -25,28 +24,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import typer
-from filelock import FileLock, Timeout
 
 from boatinfer.bucket import BucketPath
+from boatinfer.card import Card
 from boatinfer.drift import Mix
-from boatinfer.errors import BusyError, OutputError, UsageError
+from boatinfer.errors import OutputError, UsageError
 from boatinfer.files import TEMPORARY, replacing, writing
-from boatinfer.lease import Lease, holder
+from boatinfer.locks import SHARDS, held, held_by
 from boatinfer.options import RunOptions
 from boatinfer.parts import OK, Parts, number_of
 from boatinfer.scan import to_text
+from boatinfer.shards import Shard
 from boatinfer.storage import Place, opened, resolved
 
 __all__ = ["Results", "Summary", "Trained", "csv_plain", "csv_safe", "find_results"]
-
-#: How long a run waits for the lock: longer than a reader who asks who holds it.
-_LOOK_SECONDS = 0.1
 
 #: What a spreadsheet takes for the start of a formula.
 _FORMULA = r"^([=+\-@\t\r])"
 
 
-class Trained(msgspec.Struct, kw_only=True):
+class Trained(msgspec.Struct):
     """What a model's card says of its training.
 
     Attributes:
@@ -56,6 +53,12 @@ class Trained(msgspec.Struct, kw_only=True):
 
     labels: dict[str, int] = {}
     accuracy: float | None = None
+
+    @classmethod
+    def of(cls, card: Card) -> Trained | None:
+        """Takes it from a card; None where that has nothing."""
+        said = card.training
+        return None if said is None else cls(said.labels, said.metrics.get("accuracy"))
 
 
 class Summary(msgspec.Struct, kw_only=True):
@@ -68,7 +71,8 @@ class Summary(msgspec.Struct, kw_only=True):
     order of the probabilities, and ``training`` is what it says of its training. ``unsure``
     images are less confident than ``min_confidence``; they are among the classified and reused,
     and among the ``labels``. ``new`` is of the images that this run classified; ``stages`` are
-    seconds of work, summed over ``threads``.
+    seconds of work, summed over ``threads``. ``shards`` are the runs that did the work, if it
+    was done in shards.
     """
 
     run: str
@@ -99,6 +103,11 @@ class Summary(msgspec.Struct, kw_only=True):
     complete: bool = False
     exit_code: int | None = None
     error: str | None = None
+    shards: list[str] = []
+
+    def text(self) -> str:
+        """The summary as JSON, for files and programs."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2).decode() + "\n"
 
 
 class _Note(NamedTuple):
@@ -112,12 +121,16 @@ class _Note(NamedTuple):
 #: What a results folder has, and what a killed run may leave in it.
 _OURS = {
     *("parts", "runs", "predictions.csv", "failures.csv", "review.csv", "run.json", "report.html"),
-    *(".lock", ".holder", ".current.parquet"),
+    *(".lock", ".holder", ".current.parquet", SHARDS),
 }
+_SHARD = r"(-\d+-of-\d+)?"
 _LEFTOVER = re.compile(
     r"\.(predictions\.csv|failures\.csv|review\.csv|run\.json|report\.html|\.current\.parquet"
-    rf"|\d{{6}}-[0-9a-f]{{16}}\.parquet|[0-9TZ.]+\.json)\.\d+{re.escape(TEMPORARY)}"
+    rf"|\d{{6,}}-[0-9a-f]{{16}}{_SHARD}\.parquet|[0-9TZ.]+(-shard{_SHARD})?\.json)"
+    rf"\.\d+{re.escape(TEMPORARY)}"
 )
+
+_CURRENT = pa.schema([("path", pa.string()), ("classified", pa.bool_())])
 
 
 class Results:
@@ -125,16 +138,18 @@ class Results:
 
     Args:
         out: the folder; `hold` makes it if need be.
+        shard: narrows the results to those of a shard, which others may write beside.
     """
 
-    def __init__(self, out: Place) -> None:
-        self.out = out
-        self.parts = Parts(out / "parts")
+    def __init__(self, out: Place, shard: Shard | None = None) -> None:
+        self.out, self.shard = out, shard
+        self.shards = out / SHARDS
+        self.parts = Parts(out / "parts", shard)
         self.predictions = out / "predictions.csv"
         self.failures = out / "failures.csv"
         self.review = out / "review.csv"
         self.report = out / "report.html"
-        self.run_json = out / "run.json"
+        self.run_json = self.shards / f"{shard.name}.json" if shard else out / "run.json"
         self._told = False
 
     def exists(self) -> bool:
@@ -157,63 +172,35 @@ class Results:
             OutputError: it cannot be written.
         """
         self._refuse_other(folder)
-        if isinstance(self.out, BucketPath):
-            lease = Lease(self.out / ".lock")
-            with lease.held():
-                self.parts.check = lease.check
-                yield
-            return
-        lock = FileLock(self._lock, timeout=_LOOK_SECONDS, poll_interval=_LOOK_SECONDS / 10)
         with writing(self.out):
             self.parts.folder.mkdir(parents=True, exist_ok=True)
             (self.out / "runs").mkdir(exist_ok=True)
-            try:
-                lock.acquire()
-            except Timeout:
-                raise BusyError(
-                    f"{self.out} is held by {self._said_holder()}; wait until that run has ended, "
-                    "or choose another -o."
-                ) from None
-        try:
-            with writing(self.out):
-                self._note_holder()
-                self._clean()
+        with held(self.out, self.shard) as self.parts.check:
+            if self.shard is None and not isinstance(self.out, BucketPath):
+                with writing(self.out):
+                    self._clean()
             yield
-        finally:
-            with contextlib.suppress(OSError):
-                self._holder.unlink(missing_ok=True)
-            lock.release()
-
-    @property
-    def _holder(self) -> Place:
-        return self.out / ".holder"
-
-    @property
-    def _lock(self) -> str:
-        return str(self.out / ".lock")
-
-    def _note_holder(self) -> None:
-        since = datetime.now(UTC).isoformat(timespec="seconds")
-        who = f"process {os.getpid()} on {socket.gethostname()} since {since}"
-        self._holder.write_text(who, encoding="utf-8")
-
-    def _said_holder(self) -> str:
-        try:
-            return self._holder.read_text(encoding="utf-8")
-        except OSError:
-            return "another process"
 
     def held_by(self) -> str | None:
         """Which process holds the folder, in words; None if none does."""
-        if isinstance(self.out, BucketPath):
-            return holder(self.out / ".lock")
-        if not self._holder.exists():
-            return None
-        try:
-            with FileLock(self._lock, timeout=0):
-                return None  # it was killed, and its note has stayed
-        except (Timeout, OSError):  # or the lock may not be asked: then the note counts
-            return self._said_holder()
+        return held_by(self.out)
+
+    def supersede(self) -> None:
+        """Forgets what a run that begins puts out of date: shards that nobody has finished.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        with writing(self.shards):
+            for note in self.notes():
+                shard = Shard.parse(note.stem)
+                if self.shard in {None, shard} or shard.count != self.shard.count:
+                    note.unlink(missing_ok=True)
+
+    def notes(self) -> list[Place]:
+        """What shards have left since the last `finish`: a summary and a table each."""
+        kinds = {".json", ".parquet"}
+        return sorted(note for note in self.shards.glob("[1-9]*-of-*.*") if note.suffix in kinds)
 
     def _clean(self) -> None:
         """Removes what killed runs left half-written, and nothing else."""
@@ -231,7 +218,7 @@ class Results:
                 f"the name of the results folder {to_text(str(self.out))} is not valid UTF-8; "
                 "choose another with -o."
             ) from None
-        last = self.last_run()
+        last = self._any_run()
         if last is not None and last.folder != folder:
             raise UsageError(
                 f"{self.out} holds the results of {last.folder}, not of {folder}; choose another "
@@ -245,13 +232,26 @@ class Results:
                 "with -o."
             )
 
+    def _any_run(self) -> Summary | None:
+        """The summary of any run that has been here."""
+        summaries = (note for note in self.notes() if note.suffix == ".json")
+        return self.last_run() or next(filter(None, map(_summary, summaries)), None)
+
     def last_run(self) -> Summary | None:
         """Reads ``run.json``; None where there is none yet.
 
         Raises:
             OutputError: it is damaged.
         """
-        return _summary(self.run_json)
+        return _summary(self.out / "run.json")
+
+    def last_of(self, shard: Shard) -> Summary | None:
+        """Reads what a shard has left; None where there is nothing.
+
+        Raises:
+            OutputError: it is damaged.
+        """
+        return _summary(self.shards / f"{shard.name}.json")
 
     def last_complete(self) -> Summary | None:
         """Reads the summary of the run that the results are of: the last one that is complete.
@@ -277,22 +277,26 @@ class Results:
     def write_summary(self, summary: Summary) -> None:
         """Writes ``run.json`` and the run's own copy in ``runs``."""
         self.parts.check()
-        text = msgspec.json.format(msgspec.json.encode(summary), indent=2) + b"\n"
         for path in (self._summary_of(summary.run), self.run_json):
             with replacing(path) as temporary:
-                temporary.write_bytes(text)
+                temporary.write_text(summary.text(), encoding="utf-8")
 
-    def write_current(self, rows: pa.Table, run: str) -> None:
+    def write_current(self, rows: Iterable[pa.Table], run: str) -> None:
         """Notes which images are current: those of these rows, in the parts that are there.
 
         Args:
-            rows: `boatinfer.plan.current`.
+            rows: tables with ``path`` and ``status``, such as `boatinfer.plan.current`.
             run: the run that found them.
         """
-        found = pa.table({"path": rows["path"], "classified": pc.equal(rows["status"], OK)})
         note = {"boatinfer.run": run, "boatinfer.part": str(number_of(self.parts.files()[-1]))}
-        with replacing(self._current) as temporary:
-            pq.write_table(found.replace_schema_metadata(note), temporary, compression="zstd")
+        schema = _CURRENT.with_metadata(note)
+        with (
+            replacing(self._current) as temporary,
+            pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+        ):
+            for table in rows:
+                columns = [table["path"], pc.equal(table["status"], OK)]
+                writer.write_table(pa.table(columns, schema=schema))
 
     def _note(self) -> _Note:
         try:
@@ -332,6 +336,11 @@ class Results:
             OutputError: a summary is damaged.
         """
         last, complete = self.last_run(), self.last_complete()
+        if last is None and self.notes():
+            raise UsageError(
+                f"shards have run into {self.out}; put them together with 'boatinfer results "
+                f"{self.out} --finish'."
+            )
         if last is None:
             raise UsageError(
                 f"{self.out} is no results folder; give the folder that 'boatinfer run' wrote to."

@@ -14,15 +14,13 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from boatinfer import abstention, plan, predictions
+from boatinfer import abstention, finish, plan, predictions, proof
 from boatinfer import svm as svms
 from boatinfer.batch import Classifier, Loaded
-from boatinfer.bucket import BucketPath, set_endpoint
+from boatinfer.bucket import BucketPath, served_by
 from boatinfer.bucket_images import listed_objects, scan_objects
-from boatinfer.card import Card
 from boatinfer.compaction import compact
 from boatinfer.contents import Contents
-from boatinfer.drift import Mix
 from boatinfer.engines import local
 from boatinfer.errors import (
     TOO_MANY_FAILURES,
@@ -39,6 +37,7 @@ from boatinfer.pages import report
 from boatinfer.parts import OK, Row
 from boatinfer.results import Results, Summary, Trained
 from boatinfer.scan import Choice, Found, listed, scan, to_text
+from boatinfer.shards import Shard
 from boatinfer.stages import Stages
 from boatinfer.storage import Place, resolved
 from boatinfer.versions import versions
@@ -93,12 +92,11 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
     Raises:
         BoatinferError: of the kind that says what ended the run; what was done is kept.
     """
-    allowed = _allowance(options.max_failures)
-    if options.endpoint is not None:
-        set_endpoint(options.endpoint)
-    folder, results = resolved(options.folder), Results(options.results_folder)
-    summary = _begin(folder)
-    with stop_on_signals() as stop, contextlib.ExitStack() as stack:
+    allowed = proof.allowance(options.max_failures)
+    shard = Shard.parse(options.shard) if options.shard else None
+    folder, results = resolved(options.folder), Results(options.results_folder, shard)
+    summary = _begin(folder, shard)
+    with stop_on_signals() as stop, served_by(options.endpoint), contextlib.ExitStack() as stack:
         night = _Night(options, folder, results, summary, stop, progress)
         there = results.exists()
         if there:  # then a second run ends at once
@@ -123,6 +121,7 @@ class _Night:
     stop: Stop
     progress: Callable[[Progress], None]
     started: float = field(default_factory=time.monotonic)
+    seen: bool = False
     stages: Stages = field(default_factory=Stages)
     model: Model = field(init=False)
     svm: svms.SVM | None = field(init=False)
@@ -149,18 +148,19 @@ class _Night:
             self.summary.target_accuracy = threshold.target_accuracy
         first = next(found, None)
         self.stop.check()
-        if first is None:
+        if first is None and not self.seen:  # a shard of a small folder may be empty
             raise self._nothing_found()
         summary = self.summary
         summary.versions, summary.device = versions(), self.model.device.value
         summary.model, summary.model_name = self.model.digest, self.model.card.name
-        summary.classes, summary.training = self.model.card.classes, _training(self.model.card)
+        summary.classes, summary.training = self.model.card.classes, Trained.of(self.model.card)
         summary.threads = self.options.threads or local.usable_cpus()
-        return itertools.chain([first], found)
+        return found if first is None else itertools.chain([first], found)
 
     def work(self, found: Iterator[pa.Table], allowed: Callable[[int], float]) -> None:
         """Classifies, proves and summarises."""
         results, summary, options = self.results, self.summary, self.options
+        results.supersede()
         before = results.parts.index()
         last_part = pc.max(before["part"]).as_py() or 0
         noted = self._classify(found, before)
@@ -170,7 +170,7 @@ class _Night:
         rows = plan.current(noted, index, summary.model)
         index, summary.found = index.select(["part", "row"]), noted.num_rows
         del before, noted  # the tables that follow need the room
-        self._prove(rows, last_part)
+        proof.prove(summary, rows, last_part)
         if self.stop.signal_number:
             raise RunInterruptedError(
                 f"interrupted; {summary.classified + summary.reused:,} of {summary.found:,} "
@@ -182,6 +182,11 @@ class _Night:
                 f"the rows in {results.out} do not account for every image found, see run.json; "
                 "run again, and report it if it stays so."
             )
+        if results.shard is not None:
+            finish.leave(results, rows, finish.Ending.of(options, card, summary.min_confidence))
+            self._close(0)
+            results.write_summary(summary)
+            return
         with self.stages.working("tables"):
             tables = predictions.write_tables(
                 results,
@@ -192,8 +197,8 @@ class _Night:
                 svm=self.svm,
                 min_confidence=summary.min_confidence,
             )
-            results.write_current(rows, summary.run)
-        self._count(tables)
+            results.write_current([rows], summary.run)
+        proof.count(summary, tables)
         unlisted = pc.any(pc.ends_with(rows["path"], "/")).as_py()
         too_many = unlisted or summary.failed > allowed(summary.found)
         self._close(TOO_MANY_FAILURES if too_many else 0)
@@ -203,8 +208,8 @@ class _Night:
             compact(
                 results.parts,
                 index,
-                rows if self._looks_everywhere else None,
-                merged=lambda: results.write_current(rows, summary.run),
+                rows if options.looks_everywhere else None,
+                merged=lambda: results.write_current([rows], summary.run),
             )
 
     @contextlib.contextmanager
@@ -225,13 +230,6 @@ class _Night:
         """Whether rows need features: to keep them, or for the SVM."""
         return self.options.features or self.options.svm is not None
 
-    @property
-    def _looks_everywhere(self) -> bool:
-        """Whether an image that this run does not find has gone."""
-        options = self.options
-        narrowed = options.include or options.exclude or options.from_file or options.limit
-        return options.recursive and not narrowed
-
     def _files(self) -> Iterator[Found]:
         """Lists what the options choose, until a signal comes."""
         options = self.options
@@ -247,8 +245,16 @@ class _Night:
             files = scan(Path(str(self.folder)), self.results.out, choice)
         else:
             files = listed(Path(str(options.folder)), options.from_file, choice)
-        going = itertools.takewhile(lambda _: not self.stop.signal_number, files)
-        return going if options.limit is None else plan.first(going, options.limit)
+        files = itertools.takewhile(lambda _: not self.stop.signal_number, files)
+        if options.limit is not None:
+            files = plan.first(files, options.limit)
+        return files if self.results.shard is None else self._sharded(files, self.results.shard)
+
+    def _sharded(self, files: Iterator[Found], shard: Shard) -> Iterator[Found]:
+        for file in files:
+            self.seen = True
+            if shard.takes(file.path):
+                yield file
 
     def _nothing_found(self) -> UsageError:
         options = self.options
@@ -344,37 +350,6 @@ class _Night:
             model = self.model
             self.results.parts.append(rows, model.card.classes, model.digest, self.summary.run)
 
-    def _prove(self, rows: pa.Table, last_part: int) -> None:
-        """Counts what became of every image found.
-
-        Args:
-            rows: `plan.current`: the rows that the parts on disk have of the images found.
-            last_part: the number of the last part when the run began.
-        """
-        summary = self.summary
-        sound = pc.equal(rows["status"], OK)
-        ours = pc.equal(rows["run"], summary.run)
-        written = pc.greater(rows["part"], last_part)
-        proved = pc.equal(written, rows["due"])  # what was due has a new row, the rest its old one
-        summary.classified = _true(pc.and_(proved, pc.and_(sound, ours)))
-        summary.reused = _true(pc.and_(proved, pc.and_(sound, pc.invert(ours))))
-        summary.failed = _true(pc.and_(proved, pc.and_(pc.invert(sound), ours)))
-        summary.failures = _counts(rows["status"].filter(pc.and_(proved, pc.invert(sound))))
-        accounted = summary.classified + summary.reused + summary.failed
-        summary.complete = accounted == rows.num_rows == summary.found
-
-    def _count(self, tables: predictions.Tables) -> None:
-        """Notes what the page and later nights compare."""
-        new = tables.new
-        summary = self.summary
-        summary.labels = _counts(tables.predictions["label"])
-        if "svm_label" in tables.predictions.column_names:
-            summary.svm_labels = _counts(tables.predictions["svm_label"])
-        if summary.min_confidence is not None:
-            summary.unsure = summary.labels.get(abstention.UNSURE, 0)
-        labels = _counts(predictions.guesses(new))
-        self.summary.new = Mix.of(labels, new["confidence"].to_numpy())
-
     def _close(self, exit_code: int) -> None:
         self.summary.finished = datetime.now(UTC).isoformat(timespec="milliseconds")
         self.summary.seconds = round(time.monotonic() - self.started, 3)
@@ -384,7 +359,12 @@ class _Night:
         }
 
     def _report(self, tables: predictions.Tables | None) -> None:
-        """Writes the page, or removes an older one that would say something else."""
+        """Writes the page, or removes an older one that would say something else.
+
+        The page of a shard is written with those of the others.
+        """
+        if self.results.shard is not None:
+            return
         if self.options.report:
             report.write(self.results, self.summary, tables)
         else:
@@ -392,10 +372,11 @@ class _Night:
                 self.results.report.unlink(missing_ok=True)
 
 
-def _begin(folder: Place) -> Summary:
+def _begin(folder: Place, shard: Shard | None) -> Summary:
     now = datetime.now(UTC)
+    which = f"-shard-{shard.name}" if shard else ""
     return Summary(
-        run=now.strftime("%Y%m%dT%H%M%S.%fZ"),
+        run=f"{now:%Y%m%dT%H%M%S.%fZ}{which}",
         folder=to_text(str(folder)),
         started=now.isoformat(timespec="milliseconds"),
     )
@@ -410,29 +391,3 @@ def _load_svm(path: Path | None, model: Model) -> svms.SVM | None:
     features = model.card.features
     svm.check(model.digest, None if features is None else features.dimension, path)
     return svm
-
-
-def _training(card: Card) -> Trained | None:
-    if card.training is None:
-        return None
-    return Trained(labels=card.training.labels, accuracy=card.training.metrics.get("accuracy"))
-
-
-def _true(mask: pa.ChunkedArray) -> int:
-    return int(pc.sum(mask).as_py() or 0)
-
-
-def _counts(column: pa.ChunkedArray) -> dict[str, int]:
-    counts = column.cast(pa.string()).drop_null().value_counts().to_pylist()
-    return dict(sorted((str(count["values"]), int(count["counts"])) for count in counts))
-
-
-def _allowance(text: str) -> Callable[[int], float]:
-    """Reads ``--max-failures``: a share of the images found, or a number of them."""
-    try:
-        number = float(text.removesuffix("%")) if text.endswith("%") else int(text)
-    except ValueError:
-        number = -1
-    if not number >= 0:  # NaN too
-        raise UsageError(f"--max-failures {text}: give a percentage such as 5%, or a number.")
-    return lambda found: found * number / 100 if text.endswith("%") else number

@@ -8,7 +8,7 @@ import io
 import sys
 from typing import Any
 
-from boatinfer.errors import DeviceError, ModelError, UsageError, first_line
+from boatinfer.errors import DeviceError, ModelError, UsageError, first_line, how_to_bring
 from boatinfer.options import Device
 from boatinfer.quiet import native_chatter_hidden
 from boatinfer.storage import Place
@@ -84,8 +84,8 @@ def open_session(
     used = Device.CUDA if "CUDAExecutionProvider" in session.get_providers() else Device.CPU
     if device is Device.CUDA and used is Device.CPU:
         raise DeviceError(
-            "--device cuda: onnxruntime could not load CUDA and cuDNN; bring them with "
-            "pip install 'boatinfer[cuda]', or use --device cpu."
+            "--device cuda: onnxruntime could not load CUDA and cuDNN; "
+            f"{how_to_bring('cuda')}, or use --device cpu."
         )
     return session, used
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -13,17 +14,18 @@ from typing import Any
 import pytest
 
 import colours
+from boatinfer import locks
 from boatinfer import run as night_module
 from boatinfer.bucket import BucketPath
-from boatinfer.errors import OutputError, UsageError
+from boatinfer.errors import BusyError, OutputError, UsageError
+from boatinfer.finish import finish
 from boatinfer.options import RunOptions
 from boatinfer.results import Results, Summary
 from boatinfer.run import run
+from boatinfer.shards import Shard
 from boatinfer.storage import place
 from s3 import Server
 from support import Command, counts, rows
-
-pytest.importorskip("obstore")
 
 Night = Callable[..., Summary]
 
@@ -63,8 +65,20 @@ def test_a_night_in_a_bucket_is_a_night_on_a_disk(
     assert not (out / ".lock").exists()
 
     s3.requests.clear()
-    assert counts(far()) == (12, 0, 12, 0)
+    assert counts(far(report=False)) == (12, 0, 12, 0)
     assert s3.asked("GET", ".jpg") == 0  # nothing was opened again
+
+
+def test_the_command_of_the_readme(s3: Server, pictures: Path, boatinfer: Command) -> None:
+    readme = Path(__file__).parents[2] / "README.md"
+    (command,) = re.findall(r"`boatinfer (run s3://.*)`", readme.read_text())
+    where = {"LocationConstraint": "eu-south-1"}
+    s3.client.create_bucket(Bucket="boats", CreateBucketConfiguration=where)
+    s3.fill("boats", pictures, "valid/")
+    ended = boatinfer(*command.split())
+    assert ended.code == 0
+    assert "12 images found = 12 classified" in ended.out
+    assert "predictions: s3://boats/out/predictions.csv" in ended.out
 
 
 def test_from_a_bucket_to_a_disk(far: Night, tmp_path: Path, night: Night) -> None:
@@ -75,7 +89,7 @@ def test_from_a_bucket_to_a_disk(far: Night, tmp_path: Path, night: Night) -> No
 
 
 def test_an_image_costs_one_request(far: Night, s3: Server, tmp_path: Path) -> None:
-    far(out=tmp_path / "far")
+    far(out=tmp_path / "far", report=False)
     assert s3.asked("GET", ".jpg") == 12
     assert s3.asked("HEAD", ".jpg") == 0
 
@@ -83,7 +97,7 @@ def test_an_image_costs_one_request(far: Night, s3: Server, tmp_path: Path) -> N
 def test_waiting_for_the_store_is_hidden(far: Night, s3: Server, tmp_path: Path) -> None:
     s3.delay = 0.2
     started = time.monotonic()
-    far(out=tmp_path / "far")
+    far(out=tmp_path / "far", report=False)
     assert time.monotonic() - started < 12 * s3.delay * 0.9  # one after the other takes longer
 
 
@@ -95,7 +109,7 @@ def test_a_store_that_throttles(far: Night, night: Night, s3: Server, boats: str
         return (503, "SlowDown") if asked[method, path] == 1 else None
 
     s3.misbehaves = every_first_time
-    assert counts(far()) == (12, 12, 0, 0)
+    assert counts(far(report=False)) == (12, 12, 0, 0)
     assert min(n for (method, path), n in asked.items() if path.endswith(".jpg")) == 2
 
 
@@ -116,14 +130,11 @@ def test_objects_that_vanish_or_may_not_be_read(far: Night, boats: str, s3: Serv
 def test_a_changed_object_of_the_same_size_and_second(
     far: Night, boats: str, bucket: str, s3: Server
 ) -> None:
-    far()
-    red, blue = colours.picture("red", 0), colours.picture("blue", 1)
-    size = max(len(red), len(blue))
-    for number, content in enumerate([red, blue]):
-        # What follows the end of a JPEG does not matter.
-        s3.client.put_object(Bucket=bucket, Key="valid/new.jpg", Body=content.ljust(size, b"\0"))
-        summary = far()
-        assert (summary.classified, summary.found) == (1, 13), number
+    pictures = [colours.picture(name, seed) for name in ("red", "blue") for seed in range(50)]
+    red, blue = next((a, b) for a in pictures[:50] for b in pictures[50:] if len(a) == len(b))
+    for content in (red, blue):
+        s3.client.put_object(Bucket=bucket, Key="valid/new.jpg", Body=content)
+        far()
     labels = {row["path"]: row["label"] for row in rows(place(f"{boats}/out"))}
     assert labels["new.jpg"] == "blue"
 
@@ -158,7 +169,7 @@ def test_killed_and_resumed(
 def test_keys_that_no_disk_would_have(
     bucket: str, s3: Server, model_file: Path, tmp_path: Path
 ) -> None:
-    keys = ["a//b.jpg", "/c.jpg", "new\nline.jpg", "\x01.jpg", "=cmd().jpg", "<script>.jpg"]
+    keys = ["a//b.jpg", "/c.jpg", "\x01.jpg", "=cmd().jpg", "<script>.jpg"]
     keys += ["back\\slash.jpg", "tab\t.jpg", "ünï ¿+%41.jpg", "q?#&.jpg", "\\x41.jpg", "'\".jpg"]
     for number, key in enumerate(keys):
         body = colours.picture("red", number)
@@ -211,19 +222,21 @@ def test_a_list_and_a_model_in_the_bucket(
         far(from_file=f"{boats}/list.txt")
 
 
-def test_pages_are_taken_as_they_come(bucket: str, s3: Server) -> None:
-    client = s3.client
-    for number in range(1001):
-        client.put_object(Bucket=bucket, Key=f"many/{number:04}.jpg", Body=b"")
-    folder = place(f"s3://{bucket}/many")
-    assert isinstance(folder, BucketPath)
+def test_pages_are_taken_as_they_come(
+    bucket: str, s3: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "10")
+    monkeypatch.setattr("boatinfer.bucket._PAGE", 10)
+    for number in range(25):
+        s3.client.put_object(Bucket=bucket, Key=f"many/{number:04}.jpg", Body=b"")
+    folder = BucketPath("s3", bucket, "many")
     folder.connect()
     s3.requests.clear()
     listing = folder.objects()
     assert next(listing).key == "many/0000.jpg"
     assert len(s3.requests) == 1
-    assert 1 + sum(1 for _ in listing) == 1001
-    assert len(s3.requests) == 2
+    assert 1 + sum(1 for _ in listing) == 25
+    assert len(s3.requests) == 3
 
 
 def test_a_results_folder_in_a_bucket_answers_questions(
@@ -312,7 +325,7 @@ def test_a_missing_package(boats: str, boatinfer: Command, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "obstore.store", None)
     ended = boatinfer("run", f"{boats}/valid")
     assert ended.code == 2
-    assert "pip install 'boatinfer[bucket]'" in ended.err
+    assert "pip install '.[bucket]'" in ended.err
 
 
 def test_a_folder_that_may_not_be_listed(far: Night, s3: Server, tmp_path: Path) -> None:
@@ -352,3 +365,26 @@ def test_google_by_construction_of_the_store() -> None:
     assert isinstance(where, BucketPath)
     assert (where.scheme, where.bucket, where.key) == ("gs", "boats", "valid/2026")
     assert str(where / "a.jpg") == "gs://boats/valid/2026/a.jpg"
+
+
+def test_shards_in_a_bucket_are_a_night_on_a_disk(
+    far: Night, night: Night, boats: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "_START_SECONDS", 0.1)
+    night()
+    out = place(f"{boats}/out")
+    far(shard="1/2")
+    with pytest.raises(UsageError, match="lacks the shard 2/2"):
+        finish(out)
+    with Results(out, Shard(2, 2)).hold(f"{boats}/valid"):
+        for shard in ("2/2", None):
+            with pytest.raises(BusyError, match="is held by"):
+                far(shard=shard)
+        far(shard="1/2")
+    far(shard="2/2")
+    summary = finish(out)
+    assert (summary.found, summary.classified + summary.reused) == (12, 12)
+    for table in ("predictions.csv", "failures.csv"):
+        assert (out / table).read_bytes() == (tmp_path / "out" / table).read_bytes()
+    assert not [note for note in (out / "shards").iterdir() if note.suffix != ".lock"]
+    assert far().reused == 12

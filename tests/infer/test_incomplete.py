@@ -123,7 +123,7 @@ def test_results_tells_of_an_interrupted_run(
     interrupted(fresh=True)
     done = boatinfer("results", out, "--verify")
     assert f"complete    {summary.run}, exit code 0" in done.out
-    assert "found     12 = " in done.out
+    assert "found       12 = " in done.out
     assert "every image of the last complete run has its row" in done.out
     part = next(Results(out).parts.folder.iterdir())
     part.write_bytes(part.read_bytes()[:-9])

@@ -25,24 +25,9 @@ from boatinfer.options import RunOptions
 from boatinfer.parts import Parts
 from boatinfer.run import run
 from boatinfer.scan import Found
-from support import rows
+from support import SLOW, command, rows
 
 KILLS = 20
-
-SLOW = """
-import sys, time
-from boatinfer import batch, cli, run
-run.PART_ROWS = 16
-work = batch.Classifier.__call__
-batch.Classifier.__call__ = lambda self, files: (time.sleep(0.03), work(self, files))[1]
-sys.argv[0] = "boatinfer"
-cli.main()
-"""
-
-
-def command(folder: Path, out: Path, model: Path, *options: str) -> list[str]:
-    arguments = [str(folder), "-o", str(out), "-m", str(model), "--quiet", *options]
-    return [sys.executable, "-m", "boatinfer", "run", *arguments]
 
 
 def test_a_run_killed_again_and_again_ends_as_an_undisturbed_one(

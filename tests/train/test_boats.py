@@ -5,6 +5,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,6 +60,7 @@ def test_calibration_sharpens_the_probabilities_and_keeps_their_order() -> None:
     np.testing.assert_allclose(after, expected, rtol=1e-4)
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_it_learns_at_half_the_size_and_then_at_the_whole(data: Path, tmp_path: Path) -> None:
     result = train_boats(
         BoatsOptions(data, tmp_path / "m.keras", "66x70", epochs=1, half_epochs=1, batch_size=8)

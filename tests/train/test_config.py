@@ -66,8 +66,9 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("epoch = 3", "this command has no option epoch; it has average, batch-size, "),
-        ("a-b = 1\nc_d = 2", "this command has no option a-b, c-d; "),
+        ("epoch = 3", "this command has no option epoch; did you mean epochs?"),
+        ("Batch_Size = 3", "this command has no option Batch-Size; did you mean batch-size?"),
+        ("xyzzy = 1", "this command has no option xyzzy; it has average, batch-size, "),
         ("resume = true", "this command has no option resume; "),
         ("epochs = [1]", "epochs must be a text, a number, true or false"),
         ("[epochs]\na = 1", "epochs must be a text, a number, true or false"),

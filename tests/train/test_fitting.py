@@ -15,7 +15,7 @@ from boatinfer.card import ImageSpec
 from boatinfer.errors import RunInterruptedError, UsageError
 from boatinfer.interrupt import Stop, stop_on_signals
 from boattrain import fitting
-from boattrain.checkpoint import Checkpoint
+from boattrain.checkpoint import Checkpoint, State
 from boattrain.fitting import Fitted, Stage, is_over
 from boattrain.history import Epoch
 from boattrain.losses import cross_entropy
@@ -57,7 +57,8 @@ DATA = Data(["r", "g", "b"], ImageSpec(height=12, width=12), split(22, 0), split
 def run(folder: Path, stop: Stop | None = None, **options: Any) -> tuple[Any, Fitted]:
     chosen = CnnOptions(Path("data"), size="12x12", **options)
     checkpoint = Checkpoint(folder / "x.checkpoint", {"seed": chosen.seed})
-    return fit(chosen, CNN, DATA, checkpoint, stop or Stop())
+    state = checkpoint.load() if chosen.resume else State()
+    return fit(chosen, CNN, DATA, checkpoint, stop or Stop(), state=state)
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +14,7 @@ import pytest
 from boatinfer.card import ImageSpec, decode_card
 from boatinfer.errors import UsageError
 from boatinfer.interrupt import Stop, stop_on_signals
-from boattrain.checkpoint import Checkpoint
+from boattrain.checkpoint import Checkpoint, State
 from boattrain.fitting import Fitted
 from boattrain.imagenet import NO_TOP
 from boattrain.options import ResnetOptions
@@ -42,16 +40,9 @@ def stand_in(include_top: bool, weights: None, input_tensor: Any) -> Any:
 
 
 @pytest.fixture
-def small(keras: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Puts the stand-in in ResNet50's place, and leaves out compiling."""
-    import tensorflow as tf
-
+def small(keras: ModuleType, monkeypatch: pytest.MonkeyPatch, uncompiled: None) -> None:
+    """Puts the stand-in in ResNet50's place."""
     monkeypatch.setattr(keras.applications, "ResNet50", stand_in)
-    tf.config.run_functions_eagerly(True)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Even though", UserWarning)
-        yield
-    tf.config.run_functions_eagerly(False)
 
 
 def split(count: int, seed: int) -> Split:
@@ -71,7 +62,9 @@ def run(
     usual: dict[str, Any] = {"size": "32x64", "weights": "none", "epochs": 2, "batch_size": 5}
     chosen = ResnetOptions(folder, **(usual | options))
     network = Resnet(chosen).network
-    return fit(chosen, network, data, Checkpoint(folder / "x.checkpoint", {}), stop or Stop())
+    checkpoint = Checkpoint(folder / "x.checkpoint", {})
+    state = checkpoint.load() if chosen.resume else State()
+    return fit(chosen, network, data, checkpoint, stop or Stop(), state=state)
 
 
 def base_weights(model: Any) -> dict[str, Any]:
@@ -229,8 +222,18 @@ def test_without_a_network_it_says_what_to_bring_and_where(
     sentence = str(raised.value)
     for part in (str(tmp_path / "home/models" / NO_TOP.name), NO_TOP.address, "no route to host"):
         assert part in sentence
+    assert sentence.startswith(f"bring {NO_TOP.address} to ")
     assert "or give --weights FILE or --weights none" in sentence
     assert sentence.count("\n") == 0
+
+
+@pytest.mark.usefixtures("small")
+def test_what_does_not_fit_end_to_end_is_refused_before_the_head_is_trained(tmp_path: Path) -> None:
+    run(tmp_path, epochs=1, batch_size=10**7)  # the head alone needs little
+    (tmp_path / "x.checkpoint").rename(tmp_path / "old")
+    with pytest.raises(UsageError, match="take a smaller --batch-size"):
+        run(tmp_path, epochs=1, batch_size=10**7, unfreeze="all")
+    assert not (tmp_path / "x.checkpoint").exists()
 
 
 @pytest.mark.usefixtures("small")

@@ -17,14 +17,14 @@ from sklearn.metrics import f1_score
 from boatinfer import images
 from boatinfer.card import Card, Golden, ImageSpec, decode_card, decode_golden
 from boatinfer.errors import OutputError
+from boatinfer.evaluation import Evaluation
 from boatinfer.metrics import calibration_error
 from boattrain import saving
-from boattrain.evaluation import Evaluation
 from boattrain.fitting import Fitted
 from boattrain.history import Epoch, best_of
 from boattrain.progress import TrainingProgress
 from boattrain.saving import model_files, save
-from support import COUNTS, Command, Trained
+from support import COUNTS, Command, Outcome, Trained
 
 SPEC = ImageSpec(height=12, width=40)
 
@@ -57,7 +57,8 @@ def history(trained: Trained) -> list[Epoch]:
 def saved(model: Any, card: Card, golden: Golden, history: list[Epoch]) -> saving.Trained:
     """What `save` writes."""
     fitted = Fitted(history, best_of(history), 0)
-    evaluation = Evaluation(card.classes, np.array([0, 1]), np.eye(2, 3, dtype=np.float32))
+    names = np.array(["a.jpg", "b.jpg"], object)
+    evaluation = Evaluation(card.classes, names, np.array([0, 1]), np.array([0, 1]))
     return saving.Trained(model, card, golden, fitted, evaluation, "")
 
 
@@ -98,6 +99,7 @@ def test_card_describes_the_model(card: Card) -> None:
     assert (card.features.layer, card.features.dimension) == ("features", 50)
     assert card.training is not None
     assert card.training.counts == {split: 3 * count for split, count in COUNTS.items()}
+    assert card.training.labels == dict.fromkeys(card.classes, COUNTS["train"])
     assert sorted(card.training.versions) == [
         "boatinfer",
         "keras",
@@ -236,25 +238,34 @@ def test_the_model_gets_its_name_last(
     assert set(files) == set(tmp_path.iterdir())
 
 
-def test_ctrl_c_keeps_the_best_epoch_and_resume_goes_on(
-    trained: Trained,
-    history: list[Epoch],
-    boatinfer: Command,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The data and options are those of the undisturbed training."""
-    output = tmp_path / "stopped.keras"
-    command = ["train", "cnn", "--config", trained.output.with_suffix(".train.toml"), "-o", output]
+@pytest.fixture
+def interrupted(boatinfer: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """As `boatinfer`, with Ctrl-C after the first epoch that it trains."""
     end_epoch = TrainingProgress.end_epoch
 
     def interrupt(self: TrainingProgress, epoch: Epoch, best: Epoch) -> None:
         end_epoch(self, epoch, best)
         os.kill(os.getpid(), signal.SIGINT)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(TrainingProgress, "end_epoch", interrupt)
-        stopped = boatinfer(*command)
+    def call(*arguments: object) -> Outcome:
+        with monkeypatch.context() as patch:
+            patch.setattr(TrainingProgress, "end_epoch", interrupt)
+            return boatinfer(*arguments)
+
+    return call
+
+
+def test_ctrl_c_keeps_the_best_epoch_and_resume_goes_on(
+    trained: Trained,
+    history: list[Epoch],
+    boatinfer: Command,
+    interrupted: Command,
+    tmp_path: Path,
+) -> None:
+    """The data and options are those of the undisturbed training."""
+    output = tmp_path / "stopped.keras"
+    command = ["train", "cnn", "--config", trained.output.with_suffix(".train.toml"), "-o", output]
+    stopped = interrupted(*command)
 
     assert stopped.code == 130
     last = stopped.err.splitlines()[-1]
@@ -273,3 +284,26 @@ def test_ctrl_c_keeps_the_best_epoch_and_resume_goes_on(
     written = output.with_suffix(".history.csv").read_text()
     assert written == trained.output.with_suffix(".history.csv").read_text()
     assert not output.with_suffix(".checkpoint").exists()
+
+
+@pytest.mark.usefixtures("uncompiled")
+def test_ctrl_c_leaves_the_model_that_is_to_be_replaced(
+    data: Path, boatinfer: Command, interrupted: Command, tmp_path: Path
+) -> None:
+    files = model_files(tmp_path / "good.keras")
+    for path in files:
+        path.write_text("good")
+    command = ["train", "cnn", data, "-o", files.model, "--size", "12x12", "--epochs"]
+    for arguments, epoch in [((5, "--force"), 1), ((5, "--resume"), 2)]:
+        stopped = interrupted(*command, *arguments)
+        assert stopped.code == 130
+        said = stopped.err.splitlines()[-1]
+        assert f"interrupted after epoch {epoch}; {files.model} is still the model that" in said
+        assert f"is in {files.model.with_suffix('.checkpoint')}" in said
+        assert {path.read_text() for path in files} == {"good"}
+
+    ended = boatinfer(*command, 2, "--resume")
+    assert ended.code == 0, ended.err
+    assert json.loads(files.report.read_text())["epochs"] == 2
+    assert files.model.stat().st_size > 1000
+    assert not files.model.with_suffix(".checkpoint").exists()

@@ -40,6 +40,7 @@ class State:
         network: all variables of the network, seeds of dropout included.
         optimizer: all variables of the stage's optimizer.
         average: state of the stage's moving average.
+        replaces: whether another model was there, under the same name, when it began.
     """
 
     history: list[Epoch] = field(default_factory=list)
@@ -47,6 +48,7 @@ class State:
     network: list[Array] = field(default_factory=list)
     optimizer: list[Array] = field(default_factory=list)
     average: list[Array] = field(default_factory=list)
+    replaces: bool = False
 
 
 class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -56,6 +58,7 @@ class _Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     history: list[Epoch]
     best: int
     counts: dict[str, int]
+    replaces: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,9 @@ class Checkpoint:
             _write(self._best(best), state.best_weights)
         groups = [getattr(state, name) for name in _GROUPS]
         counts = dict(zip(_GROUPS, map(len, groups), strict=True))
-        meta = msgspec.json.encode(_Meta(self.settings, state.history, best, counts))
+        meta = msgspec.json.encode(
+            _Meta(self.settings, state.history, best, counts, state.replaces)
+        )
         _write(self._last, [np.frombuffer(meta, np.uint8), *itertools.chain(*groups)])
         for path in self.folder.glob("best-*.npz"):
             if path != self._best(best):
@@ -132,7 +137,7 @@ class Checkpoint:
         self._require_same(meta.settings)
         rest = iter(arrays)
         groups = {name: list(itertools.islice(rest, meta.counts[name])) for name in _GROUPS}
-        return State(meta.history, best_weights, **groups)
+        return State(meta.history, best_weights, **groups, replaces=meta.replaces)
 
     def clear(self) -> None:
         """Removes the folder."""

@@ -76,11 +76,11 @@ def _resnet(options: ResnetCommand) -> None:
 
 
 def _tell(result: TrainingResult) -> None:
-    fitted, metrics = result.fitted, result.evaluation.metrics
-    typer.echo(result.evaluation.text())
+    fitted, evaluation = result.fitted, result.evaluation
+    typer.echo(evaluation.summary(" (valid)"))
     typer.echo(
-        f"Best epoch {fitted.best.epoch} of {len(fitted.history)}: accuracy "
-        f"{metrics['accuracy']:.4f}, macro-F1 {metrics['macro_f1']:.4f} on valid"
+        f"\nBest epoch {fitted.best.epoch} of {len(fitted.history)}: accuracy "
+        f"{evaluation.accuracy:.4f}, macro-F1 {evaluation.macro_f1:.4f} on valid"
     )
     for path in result.files:
         typer.echo(f"Wrote {path}")

@@ -6,6 +6,7 @@ A key is a flag without its dashes in front, such as ``batch-size``.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,12 +73,11 @@ def _read(path: Path, known: set[str]) -> dict[str, Any]:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"--config {path} is no TOML: {error}.") from error
     found = {key.replace("-", "_"): value for key, value in values.items()}
-    unknown = sorted(key.replace("_", "-") for key in found.keys() - known)
-    if unknown:
-        raise UsageError(
-            f"--config {path}: this command has no option {', '.join(unknown)}; it has "
-            f"{', '.join(sorted(key.replace('_', '-') for key in known))}."
-        )
+    flags = sorted(key.replace("_", "-") for key in known)
+    for key in sorted(key.replace("_", "-") for key in found.keys() - known):
+        similar = difflib.get_close_matches(key, flags)
+        hint = f"did you mean {' or '.join(similar)}?" if similar else f"it has {', '.join(flags)}."
+        raise UsageError(f"--config {path}: this command has no option {key}; {hint}")
     for key, value in found.items():
         if not isinstance(value, str | int | float):
             raise UsageError(f"--config {path}: {key} must be a text, a number, true or false.")

@@ -95,8 +95,8 @@ def fetch(file: Published, instead: str = "") -> Path:
                 )
         except Exception as error:  # urllib raises a dozen kinds, Keras its own
             raise UsageError(
-                f"{file.what} are not at {file.path}, where Keras looks for them, and cannot be "
-                f"downloaded ({first_line(error)}); bring {file.address} to that place{instead}."
+                f"bring {file.address} to {file.path}{instead}: {file.what} are not there, where "
+                f"Keras looks for them, and cannot be downloaded ({first_line(error)})."
             ) from error
     elif hashlib.md5(file.path.read_bytes(), usedforsecurity=False).hexdigest() != file.md5:
         typer.echo(

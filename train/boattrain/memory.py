@@ -9,7 +9,7 @@ from typing import Any
 
 from boatinfer.errors import UsageError
 
-__all__ = ["enough_memory", "training_bytes"]
+__all__ = ["enough_memory", "require_memory", "training_bytes"]
 
 
 def training_bytes(model: Any, batch_size: int) -> int:
@@ -32,6 +32,22 @@ def training_bytes(model: Any, batch_size: int) -> int:
     return 4 * (batch_size * values + 3 * weights)
 
 
+def require_memory(model: Any, batch_size: int) -> None:
+    """Refuses a training that the memory does not hold, before any long work.
+
+    Raises:
+        UsageError: it does not; nobody knows how much memory a GPU has left.
+    """
+    import tensorflow as tf
+
+    if not tf.config.list_physical_devices("GPU"):
+        import psutil
+
+        free = psutil.virtual_memory().available
+        if training_bytes(model, batch_size) > free:
+            raise _too_little(model, batch_size, f"{free / 1e9:,.1f} GB are free")
+
+
 @contextlib.contextmanager
 def enough_memory(model: Any, batch_size: int) -> Iterator[None]:
     """Refuses a training that the memory does not hold, before it or when it shows.
@@ -41,21 +57,16 @@ def enough_memory(model: Any, batch_size: int) -> Iterator[None]:
     """
     import tensorflow as tf
 
-    needed = training_bytes(model, batch_size)
-    if not tf.config.list_physical_devices("GPU"):
-        import psutil
-
-        free = psutil.virtual_memory().available
-        if needed > free:
-            raise _too_little(needed, f", and {free / 1e9:,.1f} GB are free", batch_size)
+    require_memory(model, batch_size)
     try:
         yield
     except (MemoryError, tf.errors.ResourceExhaustedError) as error:
-        raise _too_little(needed, ", and more than there is", batch_size) from error
+        raise _too_little(model, batch_size, "that is more than there is") from error
 
 
-def _too_little(needed: int, free: str, batch_size: int) -> UsageError:
+def _too_little(model: Any, batch_size: int, free: str) -> UsageError:
     return UsageError(
-        f"training on batches of {batch_size} images needs at least {needed / 1e9:,.1f} GB of "
-        f"memory{free}; take a smaller --batch-size or --size."
+        f"training on batches of {batch_size} images needs at least "
+        f"{training_bytes(model, batch_size) / 1e9:,.1f} GB of memory, and {free}; take a smaller "
+        "--batch-size or --size."
     )

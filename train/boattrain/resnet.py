@@ -21,6 +21,7 @@ from boattrain.data import TRAIN, VALID
 from boattrain.fitting import Part, Stage, outputs_of
 from boattrain.imagenet import NO_TOP, fetch, resnet50
 from boattrain.losses import compile_for_training
+from boattrain.memory import require_memory
 from boattrain.networks import FEATURES, INPUT, PROBABILITIES, Network
 from boattrain.options import ResnetOptions, TrainOptions
 from boattrain.pixels import Data, Split
@@ -83,6 +84,8 @@ class Resnet:
             learning_rate=self._options.unfreeze_rate,
             epochs=self._options.unfreeze_epochs,
         )
+        self._unfreeze()
+        require_memory(model, options.batch_size)  # before the head has been trained for nothing
         return [head, Stage("whole", gently, lambda _: self._train_whole(model, data, gently))]
 
     def _train_head(self, model: Any, data: Data, check: Callable[[], None]) -> Part:
@@ -102,15 +105,18 @@ class Resnet:
         return Part(head, Batches.of(train, data, options), valid)
 
     def _train_whole(self, model: Any, data: Data, options: TrainOptions) -> Part:
-        """Unfreezes layers, but never their norms: batches are too small for statistics."""
+        self._unfreeze()
+        compile_for_training(model, options, data.train.labels)
+        return Part(model, Batches.of(data.train.pixels, data, options), data.valid.pixels)
+
+    def _unfreeze(self) -> None:
+        """Lets layers learn, but never their norms: batches are too small for statistics."""
         keras = load_keras()
         layers = self._base.layers
         for place, layer in enumerate(layers):
             chosen = place >= len(layers) - self._unfrozen
             is_norm = isinstance(layer, keras.layers.BatchNormalization)
             layer.trainable = chosen and not is_norm
-        compile_for_training(model, options, data.train.labels)
-        return Part(model, Batches.of(data.train.pixels, data, options), data.valid.pixels)
 
     def _features(
         self, name: str, split: Split, spec: ImageSpec, check: Callable[[], None]

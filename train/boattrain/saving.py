@@ -24,9 +24,9 @@ from boatinfer.card import (
     encode,
 )
 from boatinfer.errors import UsageError
+from boatinfer.evaluation import Evaluation
 from boatinfer.files import replacing, require_writable
 from boattrain.data import TRAIN, VALID
-from boattrain.evaluation import Evaluation
 from boattrain.fitting import Fitted
 from boattrain.history import write_history
 from boattrain.networks import FEATURES, INPUT, PROBABILITIES
@@ -162,14 +162,15 @@ def save(files: ModelFiles, trained: Trained) -> None:
 
 
 def _report(trained: Trained) -> bytes:
-    fitted = trained.fitted
+    fitted, training = trained.fitted, trained.card.training
+    assert training is not None
     document = {
         "model": trained.card.name,
-        "data": msgspec.to_builtins(trained.card.training),
+        "data": msgspec.to_builtins(training),
         "best_epoch": fitted.best.epoch,
         "epochs": len(fitted.history),
         "interrupted": bool(fitted.signal_number),
-        "valid": trained.evaluation.document(),
+        "valid": trained.evaluation.document() | training.metrics,
     }
     return msgspec.json.format(msgspec.json.encode(document))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import shutil
 import time
 from collections.abc import Iterable
@@ -23,18 +24,16 @@ import typer
 from boatinfer.errors import RunInterruptedError, UsageError
 from boatinfer.files import replacing, require_new_folder, writing
 from boatinfer.interrupt import Stop, stop_on_signals
-from boatinfer.metrics import accuracy, bootstrap, macro_f1
 from boattrain.backend import load_keras
-from boattrain.checkpoint import Checkpoint
+from boattrain.checkpoint import Checkpoint, State
 from boattrain.config import to_toml
 from boattrain.data import find_images
-from boattrain.fitting import predict
 from boattrain.networks import CNN
 from boattrain.options import CnnOptions
 from boattrain.pixels import Data, fingerprint
 from boattrain.splits import parse_share
 from boattrain.sweep_options import SweepOptions
-from boattrain.training import fit, image_spec, load_data
+from boattrain.training import evaluate, fit, image_spec, load_data
 
 __all__ = ["Point", "Sweep", "stratified", "sweep"]
 
@@ -130,8 +129,7 @@ def sweep(options: SweepOptions) -> Sweep:
                 _sweep_fractions(folder, load_data(*found, options, spec, stop), stop)
         except RunInterruptedError as error:
             raise RunInterruptedError(
-                f"interrupted after {len(folder.points)} of {folder.wanted} trainings; the same "
-                "command continues.",
+                f"interrupted after {folder.progress} trainings; the same command continues.",
                 stop.signal_number,
             ) from error
     return Sweep(folder.points, folder.files)
@@ -161,9 +159,15 @@ class _Folder:
     def __init__(self, options: SweepOptions) -> None:
         self.options = options
         self.path = options.output
-        self.wanted = len(options.each_size) * len(options.each_fraction)
+        self._wanted = set(itertools.product(options.each_size, options.each_fraction))
         self._json = self.path / "sweep.json"
         self._known = self._read()
+
+    @property
+    def progress(self) -> str:
+        """How many of the trainings that are asked for are done, such as ``1 of 2``."""
+        done = self._wanted & {(point.size, point.fraction) for point in self.points}
+        return f"{len(done)} of {len(self._wanted)}"
 
     @property
     def points(self) -> list[Point]:
@@ -254,22 +258,22 @@ def _sweep_fractions(folder: _Folder, data: Data, stop: Stop) -> None:
 def _train(folder: _Folder, size: str, fraction: float, data: Data, stop: Stop) -> Point:
     began, checkpoint = time.monotonic(), folder.checkpoint(size, fraction)
     load_keras().utils.clear_session()
-    options = _cnn_options(folder.options, size, fraction, resume=checkpoint.exists)
-    model, fitted = fit(options, CNN, data, checkpoint, stop)
+    options = _cnn_options(folder.options, size, fraction)
+    state = checkpoint.load() if checkpoint.exists else State()
+    model, fitted = fit(options, CNN, data, checkpoint, stop, state=state)
     if fitted.signal_number:
         raise RunInterruptedError("interrupted.", fitted.signal_number)
-    truth = data.valid.labels
-    predicted = predict(model, data.valid.pixels, options.batch_size).argmax(axis=1)
-    accuracy_low, accuracy_high = bootstrap(truth, predicted, accuracy)
-    macro_f1_low, macro_f1_high = bootstrap(truth, predicted, macro_f1)
+    evaluation, _ = evaluate(model, data.valid, data.classes, options.batch_size)
+    accuracy_low, accuracy_high = evaluation.intervals.accuracy.tolist()
+    macro_f1_low, macro_f1_high = evaluation.intervals.macro_f1.tolist()
     return Point(
         size=size,
         fraction=fraction,
         images=len(data.train.labels),
-        accuracy=accuracy(truth, predicted),
+        accuracy=evaluation.accuracy,
         accuracy_low=accuracy_low,
         accuracy_high=accuracy_high,
-        macro_f1=macro_f1(truth, predicted),
+        macro_f1=evaluation.macro_f1,
         macro_f1_low=macro_f1_low,
         macro_f1_high=macro_f1_high,
         best_epoch=fitted.best.epoch,
@@ -277,11 +281,11 @@ def _train(folder: _Folder, size: str, fraction: float, data: Data, stop: Stop) 
     )
 
 
-def _cnn_options(options: SweepOptions, size: str, fraction: float, *, resume: bool) -> CnnOptions:
+def _cnn_options(options: SweepOptions, size: str, fraction: float) -> CnnOptions:
     """The options of one training."""
     names = [field.name for field in dataclasses.fields(CnnOptions)]
     log = options.tensorboard and options.tensorboard / f"{size}-{fraction:g}"
-    own = {"size": size, "resume": resume, "tensorboard": log}
+    own = {"size": size, "tensorboard": log}
     return CnnOptions(**{name: getattr(options, name) for name in names} | own)
 
 

@@ -16,8 +16,10 @@ import typer
 
 from boatinfer.card import ImageSpec
 from boatinfer.errors import RunInterruptedError, UsageError
+from boatinfer.evaluation import Confidence, Evaluation
 from boatinfer.golden import MOST_IMAGES, golden_image_bytes, make_golden
 from boatinfer.interrupt import Stop, stop_on_signals
+from boatinfer.metrics import scores
 from boattrain.backend import load_keras
 from boattrain.bar import shown
 from boattrain.boats import BOATS
@@ -25,8 +27,8 @@ from boattrain.cache import cache_folder
 from boattrain.checkpoint import Checkpoint, State
 from boattrain.config import to_toml
 from boattrain.data import TRAIN, VALID, Files, find_images, require_every_class
-from boattrain.evaluation import Evaluation
 from boattrain.fitting import Fitted, Fitting, predict
+from boattrain.losses import cross_entropy
 from boattrain.networks import CNN, Network
 from boattrain.options import BoatsOptions, CnnOptions, ResnetOptions, TrainOptions
 from boattrain.pixels import Data, Split, fingerprint, load_images
@@ -78,7 +80,8 @@ def train(options: TrainOptions, network: Network, command: str) -> TrainingResu
     """Trains a network and writes its best epoch.
 
     Progress, and a line for each image that has to be left out, go to standard error. A
-    SIGINT or SIGTERM ends the training early: the best epoch so far is written.
+    SIGINT or SIGTERM ends the training early: the best epoch so far is written, but never
+    over a model that was there before the training began.
 
     Args:
         options: what to train on, how, and where to write.
@@ -91,7 +94,8 @@ def train(options: TrainOptions, network: Network, command: str) -> TrainingResu
     Raises:
         UsageError: the data or an option cannot be used; nothing was written.
         OutputError: the files could not be written.
-        RunInterruptedError: a signal came before the first epoch was done.
+        RunInterruptedError: a signal came before the first epoch was done, or a model that
+            was there before is left as it is.
         ModuleNotFoundError: a library of the extra ``train`` is not installed.
     """
     spec = image_spec(options.size, network.smallest)
@@ -104,13 +108,20 @@ def train(options: TrainOptions, network: Network, command: str) -> TrainingResu
         data = load_data(*found, options, spec, stop)
         golden = _golden_images(data.valid, spec)
         checkpoint = _checkpoint(files, options, data)
-        model, fitted = fit(options, network, data, checkpoint, stop)
+        state = checkpoint.load() if options.resume else State(replaces=files.model.exists())
+        model, fitted = fit(options, network, data, checkpoint, stop, state=state)
+        if fitted.signal_number and state.replaces:
+            raise RunInterruptedError(
+                f"interrupted after epoch {len(fitted.history)}; {files.model} is still the model "
+                f"that was there before, the best so far is in {checkpoint.folder}, and the same "
+                "command with --resume continues.",
+                fitted.signal_number,
+            )
         model = network.finish(model, data)
-        probabilities = predict(model, data.valid.pixels, options.batch_size)
-        evaluation = Evaluation(data.classes, data.valid.labels, probabilities)
+        evaluation, metrics = evaluate(model, data.valid, data.classes, options.batch_size)
         trained = Trained(
             model=model,
-            card=describe(files.model.stem, data, model, network.features, evaluation.metrics),
+            card=describe(files.model.stem, data, model, network.features, metrics),
             golden=make_golden(golden, spec, model.predict_on_batch),
             fitted=fitted,
             evaluation=evaluation,
@@ -123,20 +134,42 @@ def train(options: TrainOptions, network: Network, command: str) -> TrainingResu
 
 
 def fit(
-    options: TrainOptions, network: Network, data: Data, checkpoint: Checkpoint, stop: Stop
+    options: TrainOptions,
+    network: Network,
+    data: Data,
+    checkpoint: Checkpoint,
+    stop: Stop,
+    *,
+    state: State,
 ) -> tuple[Any, Fitted]:
-    """Builds a network and fits it.
+    """Builds a network and fits it, from a new state or that of the checkpoint.
 
     Returns:
         The ``keras.Model`` with the weights of its best epoch, and how that came about.
     """
     keras = load_keras()
-    state = checkpoint.load() if options.resume else State()
     keras.utils.set_random_seed(options.seed)
     model = network.build(data.spec, len(data.classes))
     stages = network.stages(model, data, options)
     fitting = Fitting(model, data.valid.labels, options.best, checkpoint, stop)
     return model, fitting.run(stages, state)
+
+
+def evaluate(
+    model: Any, valid: Split, classes: list[str], batch_size: int
+) -> tuple[Evaluation, dict[str, float]]:
+    """Says how good a network is.
+
+    Returns:
+        Its predictions of valid, and the figures of its card: accuracy, macro-F1, calibration
+        error, and the mean cross-entropy as ``loss``.
+    """
+    probabilities = predict(model, valid.pixels, batch_size)
+    sure = Confidence.of(probabilities, valid.labels)
+    names = np.array(list(valid.digests), object)
+    evaluation = Evaluation(classes, names, valid.labels, probabilities.argmax(axis=1), sure)
+    loss = cross_entropy(valid.labels, probabilities)
+    return evaluation, {**scores(valid.labels, probabilities)._asdict(), "loss": loss}
 
 
 def image_spec(size: str, smallest: int) -> ImageSpec:

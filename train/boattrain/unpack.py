@@ -154,7 +154,8 @@ def _damage(name: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk's; gzip and bzip2 set no number
         raise UsageError(
-            f"{name} is no zip or tar archive, or damaged: {first_line(error)}."
+            f"{name} is no zip or tar archive, or damaged ({first_line(error).rstrip(':.')}); "
+            "check the address, and the file there."
         ) from error
 
 

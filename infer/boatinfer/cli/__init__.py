@@ -21,7 +21,7 @@ from typer.main import get_command
 import boatinfer
 from boatinfer.cli import commands, models, questions
 from boatinfer.cli.options import from_fields
-from boatinfer.errors import BoatinferError, UsageError
+from boatinfer.errors import BoatinferError, StoreError, UsageError, how_to_bring
 from boatinfer.options import FitOptions
 
 if TYPE_CHECKING:
@@ -101,10 +101,9 @@ def _extras(name: str | None = None) -> EntryPoints:
 
 
 def _missing_extra(entry: EntryPoint, error: ModuleNotFoundError) -> UsageError:
-    extra = ",".join(entry.extras)
     return UsageError(
         f"'boatinfer {entry.name.replace('.', ' ')}' needs {error.name}, which is not installed; "
-        f"bring it with: pip install 'boatinfer[{extra}]'"
+        f"{how_to_bring(','.join(entry.extras))}."
     )
 
 
@@ -180,6 +179,6 @@ def main() -> None:
         if "" in sys.argv:
             raise UsageError("an argument is empty; is a variable not set?")
         app()
-    except BoatinferError as error:
+    except (BoatinferError, StoreError) as error:
         typer.echo(f"boatinfer: {error}", err=True)
         sys.exit(error.exit_code)

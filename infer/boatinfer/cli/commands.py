@@ -49,20 +49,30 @@ def run(command: RunCommand) -> None:
     with shown(not command.quiet) as progress:
         summary = run_night(command, progress)
     if command.json:
-        typer.echo((command.results_folder / "run.json").read_bytes().decode(), nl=False)
+        typer.echo(summary.text(), nl=False)
     elif not command.quiet:
-        _print_summary(summary, command)
+        _print_summary(summary)
+        if command.shard:
+            out = command.results_folder
+            typer.echo(f"when all shards are done: boatinfer results {out} --finish")
+        else:
+            _print_files(command.results_folder, summary, command.report)
+    _exit(summary, command.results_folder, f" {command.max_failures}")
+
+
+def _exit(summary: Summary, out: Place, allowed: str = "") -> None:
+    """Ends with the exit code of a run; says why if it is not 0."""
     if summary.exit_code == TOO_MANY_FAILURES:
         typer.echo(
             f"boatinfer: {summary.failed:,} of {summary.found:,} images failed, more than "
-            f"--max-failures {command.max_failures} allows, or a folder could not be listed; "
-            f"see {command.results_folder / 'failures.csv'}.",
+            f"--max-failures{allowed} allows, or a folder could not be listed; "
+            f"see {out / 'failures.csv'}.",
             err=True,
         )
     raise typer.Exit(summary.exit_code or 0)
 
 
-def _print_summary(summary: Summary, command: RunCommand) -> None:
+def _print_summary(summary: Summary) -> None:
     from boatinfer.abstention import UNSURE
 
     rate = f", {summary.images_per_second:,.0f} a second" if summary.classified >= 100 else ""
@@ -83,11 +93,14 @@ def _print_summary(summary: Summary, command: RunCommand) -> None:
         typer.echo("the SVM says:")
     for label, count in _largest_first(summary.svm_labels):
         typer.echo(f"{count:>9,}  {label}")
-    typer.echo(f"predictions: {command.results_folder / 'predictions.csv'}")
-    if unsure:
-        typer.echo(f"to review:   {command.results_folder / 'review.csv'}")
-    if command.report:
-        typer.echo(f"report:      {command.results_folder / 'report.html'}")
+
+
+def _print_files(out: Place, summary: Summary, report: bool) -> None:
+    typer.echo(f"predictions: {out / 'predictions.csv'}")
+    if summary.min_confidence is not None:
+        typer.echo(f"to review:   {out / 'review.csv'}")
+    if report:
+        typer.echo(f"report:      {out / 'report.html'}")
 
 
 def _largest_first(counts: dict[str, int]) -> list[tuple[str, int]]:
@@ -154,11 +167,22 @@ def results(
     verify: Annotated[
         bool, typer.Option("--verify", help="Read every part in full and name what is damaged.")
     ] = False,
+    finish: Annotated[
+        bool,
+        typer.Option("--finish", help="End a run that was done in shards: proof, tables, page."),
+    ] = False,
 ) -> None:
     """Print what a results folder holds."""
     from boatinfer.holdings import damage, holdings
     from boatinfer.results import find_results
 
+    if finish:
+        from boatinfer.finish import finish as finish_shards
+
+        summary = finish_shards(out)
+        _print_summary(summary)
+        _print_files(out, summary, (out / "report.html").exists())
+        _exit(summary, out)
     folder = find_results(out)
     damaged = list(damage(folder)) if verify else []
     if damaged:

@@ -1,0 +1,81 @@
+"""A folder split into shards, which runs on several machines share without a scheduler of ours.
+
+The split is by a hash of the path, so every machine finds its shard by itself, and an image
+stays in its shard whatever else comes or goes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import xxhash
+
+from boatinfer.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = ["Shard"]
+
+_MOST = 65_536
+
+
+@dataclass(frozen=True, order=True)
+class Shard:
+    """One of ``count`` shards.
+
+    Attributes:
+        count: how many there are.
+        number: which one this is, from 1.
+    """
+
+    count: int
+    number: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Reads ``3/64``, or ``3-of-64`` as in file names.
+
+        Raises:
+            UsageError: it is no such thing.
+        """
+        match = re.fullmatch(r"(\d{1,6})(?:/|-of-)(\d{1,6})", text)
+        number, count = (int(match[1]), int(match[2])) if match else (0, 0)
+        if not 1 <= number <= count <= _MOST:
+            raise UsageError(
+                f"--shard {text}: give I/N, such as 3/64 for the third of 64; I is from 1 to N, "
+                f"and N at most {_MOST:,}."
+            )
+        return cls(count, number)
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+    @property
+    def name(self) -> str:
+        """The shard in the name of a file."""
+        return f"{self.number}-of-{self.count}"
+
+    def takes(self, path: str) -> bool:
+        """Whether an image belongs to this shard, by the xxh3-64 of its path's text."""
+        return self._takes(path.encode())
+
+    def mask(self, paths: Any) -> npt.NDArray[np.bool_]:
+        """Which images belong to this shard: bool [N], for N paths in an Arrow array."""
+        import numpy as np
+
+        return np.fromiter(map(self._takes, paths.cast("binary").to_pylist()), np.bool_)
+
+    def _takes(self, path: bytes) -> bool:
+        return xxhash.xxh3_64_intdigest(path) % self.count == self.number - 1
+
+    def after(self, last: int) -> int:
+        """The number of this shard's next part: the first after ``last`` that is its own.
+
+        Shard I of N has the numbers I, I + N, I + 2 N and so on, so that shards which write
+        side by side never give a number twice.
+        """
+        return last + 1 + (self.number - last - 1) % self.count

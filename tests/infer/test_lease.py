@@ -1,0 +1,129 @@
+"""Who may write into a results folder in a bucket."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from boatinfer import lease
+from boatinfer.bucket import BucketPath
+from boatinfer.errors import BusyError, StoreError
+from boatinfer.lease import Lease, holder
+from boatinfer.options import RunOptions
+from boatinfer.results import Results
+from boatinfer.run import run
+from boatinfer.storage import place
+from s3 import Server
+from support import Command
+
+
+@pytest.fixture
+def lock(bucket: str) -> BucketPath:
+    """The object that stands for a lease."""
+    return BucketPath("s3", bucket, "out/.lock")
+
+
+def forge(lock: BucketPath, **changes: object) -> None:
+    """Makes the lease somebody else's."""
+    note = msgspec.json.decode(lock.read_bytes()) | {"key": "other", "holder": "the other"}
+    lock.write_bytes(msgspec.json.encode(note | changes))
+
+
+def test_two_at_a_time_are_one_too_many(
+    bucket: str, lock: BucketPath, pictures: Path, boatinfer: Command, s3: Server
+) -> None:
+    s3.fill(bucket, pictures, "valid/")
+    with Lease(lock).held():
+        assert (holder(lock) or "").startswith("process ")
+        ended = boatinfer("run", f"s3://{bucket}/valid", "-o", f"s3://{bucket}/out")
+        assert ended.code == 6
+        assert f"s3://{bucket}/out is held by process " in ended.err
+    assert holder(lock) is None
+    assert not lock.exists()
+
+
+@pytest.mark.parametrize("machine", ["here", "elsewhere"])
+def test_a_lease_whose_holder_has_gone(
+    lock: BucketPath, machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
+                          capture_output=True, check=True, text=True)  # fmt: skip
+    with Lease(lock).held():
+        here = msgspec.json.decode(lock.read_bytes())["place"]
+    lock.write_bytes(msgspec.json.encode(
+        {"holder": "x", "key": "x", "process": int(gone.stdout), "place": "y", "beats": 1}
+    ))  # fmt: skip
+    if machine == "here":
+        forge(lock, place=here)
+    else:  # nobody can tell, so the time decides, by the store's clock
+        with pytest.raises(BusyError, match="held by x"), Lease(lock).held():
+            pass
+        monkeypatch.setattr(lease, "ENDS_AFTER", -2.0)
+    with Lease(lock).held():
+        assert holder(lock) is None or machine == "here"
+    assert [file.name for file in lock.parent.iterdir()] == []
+
+
+def test_a_lease_is_renewed(lock: BucketPath, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "BEAT", 0.02)
+    with Lease(lock).held():
+        before = lock.read_bytes()
+        while lock.read_bytes() == before:
+            pass
+        assert msgspec.json.decode(lock.read_bytes())["beats"] > 0
+
+
+def test_a_lease_that_was_taken_over_lets_nothing_be_written(
+    bucket: str, lock: BucketPath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "BEAT", 0.0)  # then every check asks the store
+    results = Results(lock.parent)
+    with pytest.raises(BusyError, match="was taken over"), results.hold("s3://elsewhere"):
+        results.parts.check()
+        forge(lock)
+        with results.parts.writer() as sink:
+            sink.write(b"x")
+    assert results.parts.files() == []
+    assert lock.exists()  # it is the other's
+
+
+def test_a_store_that_cannot_be_reached_keeps_the_lease(
+    lock: BucketPath, s3: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = Lease(lock)
+    with mine.held():
+        s3.misbehaves = lambda method, path: (403, "AccessDenied")
+        with pytest.raises(StoreError):
+            mine._renew()
+        s3.behave()
+        mine.check()
+
+
+def test_a_store_that_ignores_conditions_is_named(
+    lock: BucketPath, s3: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    s3.obeys_conditions = False
+    mine = Lease(lock)
+    with mine.held():
+        assert "this store ignores conditional writes" in capsys.readouterr().err
+        mine._renew()
+        mine.check()
+        forge(lock)
+        mine._renew()
+        with pytest.raises(BusyError, match="was taken over"):
+            mine.check()
+
+
+def test_a_run_holds_its_results(
+    bucket: str, pictures: Path, model_file: Path, s3: Server, night: Callable[..., object]
+) -> None:
+    out = place(f"s3://{bucket}/out")
+    held: list[str | None] = []
+    run(RunOptions(pictures, out, model_file), lambda _: held.append(Results(out).held_by()))
+    assert held
+    assert all(who and who.startswith("process ") for who in held)
