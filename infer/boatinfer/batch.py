@@ -15,8 +15,6 @@ from boatinfer.contents import Contents
 from boatinfer.errors import Failure, ImageError, first_line
 from boatinfer.images import Pixels
 from boatinfer.model import Model
-from boatinfer.network import Inferred
-from boatinfer.options import Device
 from boatinfer.parts import Row
 from boatinfer.scan import Found, from_text
 from boatinfer.stages import Stages
@@ -45,9 +43,6 @@ class Loaded(NamedTuple):
 @dataclass(frozen=True)
 class Classifier:
     """Classifies batches of files; may be called from several threads at once.
-
-    On a GPU every batch has the full size, padded with zeros, so that no second shape is
-    ever compiled.
 
     Attributes:
         model: the open model.
@@ -138,7 +133,7 @@ class Classifier:
     def _infer(self, rows: list[Row], pixels: Pixels) -> None:
         """Fills in what the network says; ``pixels`` may be longer than ``rows``."""
         try:
-            found = self._outputs(pixels, len(rows))
+            found = self.model.infer(pixels[: len(rows)])
         except Exception as error:  # onnxruntime has a dozen exception types
             self._infer_singly(rows, pixels, first_line(error))
             return
@@ -151,13 +146,6 @@ class Classifier:
                 row.features = found.features[i]
             if found.svm is not None:
                 row.svm = found.svm[i]
-
-    def _outputs(self, pixels: Pixels, count: int) -> Inferred:
-        if self.model.device is not Device.CUDA:
-            return self.model.infer(pixels[:count])
-        missing = self.size - len(pixels)
-        padded = np.pad(pixels, [(0, missing), (0, 0), (0, 0), (0, 0)]) if missing else pixels
-        return self.model.infer(padded).first(count)
 
     def _infer_singly(self, rows: list[Row], pixels: Pixels, reason: str) -> None:
         """Finds the image that a failed batch is to blame on."""

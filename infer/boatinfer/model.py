@@ -34,8 +34,8 @@ __all__ = [
 #: The boats model that comes with the package.
 BUILT_IN = Path(str(files("boatinfer"))) / "models" / "boats.onnx"
 
-#: Pictures that `Model.predict` holds in memory at a time.
-_BATCH = 32
+#: Pixels that make a batch, of so many images at the most.
+_BATCH_PIXELS, _MOST_IN_BATCH = 1_000_000, 32
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,8 @@ class Model:
         golden: its own test.
         device: what the session really uses, ``cpu`` or ``cuda``.
         session: the onnxruntime session; may be used from several threads at once.
+        batch_size: images in a batch. On a GPU the graph sees no other number, so that only one
+            shape is ever compiled: the last batch, and the self-test's, are filled up.
     """
 
     path: Place
@@ -74,6 +76,7 @@ class Model:
     golden: Golden
     device: Device
     session: Any
+    batch_size: int
 
     def infer(self, batch: Pixels) -> Inferred:
         """Runs the network.
@@ -83,7 +86,8 @@ class Model:
         Args:
             batch: uint8 [N, H, W, 3], RGB, of the card's size; N may be anything from 1.
         """
-        return infer(self.session, self.card.input, self.card.outputs, batch)
+        size = self.batch_size if self.device is Device.CUDA else None
+        return infer(self.session, self.card.input, self.card.outputs, batch, size)
 
     @property
     def batch(self) -> int | None:
@@ -106,7 +110,9 @@ class Model:
         """
         waiting = iter([pictures] if isinstance(pictures, str | Path) else pictures)
         found: list[Inferred] = []
-        while batch := [self._pixels(picture) for picture in itertools.islice(waiting, _BATCH)]:
+        while batch := [
+            self._pixels(picture) for picture in itertools.islice(waiting, self.batch_size)
+        ]:
             found.append(self.infer(np.stack(batch)))
         if not found:
             raise UsageError("predict needs at least one picture.")
@@ -204,7 +210,10 @@ class Model:
 
 
 def open_model(
-    path: str | Place | None = None, device: Device | str = Device.AUTO, threads: int = 0
+    path: str | Place | None = None,
+    device: Device | str = Device.AUTO,
+    threads: int = 0,
+    batch_size: int | None = None,
 ) -> Model:
     """Opens a model file and runs its self-test.
 
@@ -213,17 +222,22 @@ def open_model(
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: threads that one inference may use on the CPU; 0 lets onnxruntime choose.
             A caller that runs several inferences at a time wants 1.
+        batch_size: images in a batch; None chooses by the image size.
 
     Raises:
         ModelError: the file is missing, damaged or no ONNX, has no card, or fails its self-test.
         DeviceError: CUDA was asked for and does not work.
     """
     where = BUILT_IN if path is None else place(path)
-    return load(read_model(where), where, device, threads)
+    return load(read_model(where), where, device, threads, batch_size)
 
 
 def load(
-    content: bytes, path: Place, device: Device | str = Device.AUTO, threads: int = 0
+    content: bytes,
+    path: Place,
+    device: Device | str = Device.AUTO,
+    threads: int = 0,
+    batch_size: int | None = None,
 ) -> Model:
     """Opens a model from the content of its file; as `open_model`, to which ``path`` is named."""
     digest = sealed_digest(content, path)
@@ -242,7 +256,8 @@ def load(
             "was written; copy it again from where it was made, or export it again."
         )
     _check_tensors(session, card, path)
-    model = Model(path, digest, card, golden, used, session)
+    by_size = min(_MOST_IN_BATCH, max(1, _BATCH_PIXELS // (card.image.height * card.image.width)))
+    model = Model(path, digest, card, golden, used, session, batch_size or by_size)
     model.self_test()
     return model
 

@@ -49,7 +49,9 @@ class Inferred(NamedTuple):
         return Inferred(self.probabilities[:count], *others)
 
 
-def infer(session: Any, spec: InputSpec, outputs: Outputs, batch: Pixels) -> Inferred:
+def infer(
+    session: Any, spec: InputSpec, outputs: Outputs, batch: Pixels, size: int | None = None
+) -> Inferred:
     """Runs a graph on images; one of a fixed batch size is run as often as it takes.
 
     Args:
@@ -57,6 +59,8 @@ def infer(session: Any, spec: InputSpec, outputs: Outputs, batch: Pixels) -> Inf
         spec: what its input wants.
         outputs: the names of its outputs.
         batch: uint8 [N, H, W, 3], RGB; N may be anything from 1.
+        size: images in every tensor that a graph with a free batch axis is to see, the last
+            filled up with zeros; None means all in one.
     """
     scores = str(outputs.probabilities or outputs.logits)
     wanted = [name for name in (scores, outputs.features, outputs.svm) if name is not None]
@@ -70,19 +74,23 @@ def infer(session: Any, spec: InputSpec, outputs: Outputs, batch: Pixels) -> Inf
         first = found[scores] if outputs.logits is None else _softmax(found[scores])
         return Inferred(first, found.get(outputs.features or ""), found.get(outputs.svm or ""))
 
-    chunks, rows = tensors(session, spec, batch)
+    chunks, rows = tensors(session, spec, batch, size)
     return Inferred.joined([run(chunk, rows) for chunk in chunks]).first(len(batch))
 
 
-def tensors(session: Any, spec: InputSpec, batch: Pixels) -> tuple[list[npt.NDArray[Any]], int]:
+def tensors(
+    session: Any, spec: InputSpec, batch: Pixels, size: int | None = None
+) -> tuple[list[npt.NDArray[Any]], int]:
     """What a graph is fed with for some images, and how many images each tensor stands for.
 
     Args:
         session: an ``onnxruntime.InferenceSession`` of a graph with one input.
         spec: what its input wants.
         batch: uint8 [N, H, W, 3], RGB; N may be anything from 1.
+        size: as of `infer`.
     """
-    return _chunks(_tensor(batch, spec), images_at_a_time(session))
+    fixed = images_at_a_time(session)
+    return _chunks(_tensor(batch, spec), size if fixed is None else fixed)
 
 
 def images_at_a_time(session: Any) -> int | None:

@@ -57,9 +57,6 @@ LISTED_AHEAD = 64
 REQUESTS = 64
 MOST_REQUESTS = 512
 
-#: Pixels that make a batch of default size, up to 32 images.
-_BATCH_PIXELS = 1_000_000
-
 
 class Progress(NamedTuple):
     """How far a run is.
@@ -138,7 +135,9 @@ class _Night:
         listing = self.stages.taking("list", plan.chunks(self._files()))
         found = stack.enter_context(local.spread(plan.table, listing, 1, ahead=LISTED_AHEAD))
         with self.stages.working("start"):
-            self.model = open_model(self.options.model, self.options.device, threads=1)
+            self.model = open_model(
+                self.options.model, self.options.device, 1, self.options.batch_size
+            )
             self.svm = _load_svm(self.options.svm, self.model)
         if self.options.features and self.model.card.features is None:
             raise UsageError(f"{self.model.path} has no feature output, so --features cannot work.")
@@ -312,9 +311,7 @@ class _Night:
         self, found: Iterator[pa.Table], agenda: plan.Agenda, contents: Contents
     ) -> Iterator[Iterator[list[Row]]]:
         """Gives the rows of what is due, in lists, as they are done in other threads."""
-        options, image = self.options, self.model.card.image
-        default = min(32, max(1, _BATCH_PIXELS // (image.height * image.width)))
-        size = options.batch_size or default
+        size = self.model.batch_size
         threads = self.summary.threads or 1
         batches = itertools.takewhile(
             lambda _: not self.stop.signal_number, agenda.batches(found, size)
@@ -324,7 +321,7 @@ class _Night:
             self.folder,
             size,
             features=self.wants_features,
-            lenient=options.lenient,
+            lenient=self.options.lenient,
             contents=contents,
             stages=self.stages,
         )

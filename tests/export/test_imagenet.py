@@ -97,7 +97,7 @@ def test_classify_prints_what_decode_predictions_gives(
 
     monkeypatch.setattr(imagenet_utils, "CLASS_INDEX", INDEX)
     pixels = [images.read(picture, made.model.card.image) for picture in PICTURES]
-    scores = made.network.predict(_prepared(keras, pixels), verbose=0)
+    scores = np.asarray(made.network(_prepared(keras, pixels), training=False))
     assert scores.max(axis=1).min() > 0.01  # not all alike
     decoded = keras.applications.resnet50.decode_predictions(scores, top=5)
     paths = [tmp_path / f"{number}.jpg" for number in range(len(PICTURES))]
@@ -128,7 +128,7 @@ def test_the_run_keeps_the_pooled_features(
     network = made.network
     pooled = keras.Model(network.inputs[0], network.get_layer("avg_pool").output)
     pixels = [images.read(picture, made.model.card.image) for picture in PICTURES]
-    expected = pooled.predict(_prepared(keras, pixels), verbose=0)
+    expected = np.asarray(pooled(_prepared(keras, pixels), training=False))
     found = np.load(tmp_path / "features.npy")
     assert found.shape == (3, 2048)
     assert np.allclose(found, expected, atol=1e-4 * np.abs(expected).max())

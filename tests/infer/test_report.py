@@ -6,15 +6,18 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 import colours
 from boatinfer.card import Training
 from boatinfer.errors import OutputError, UsageError
 from boatinfer.options import RunOptions
+from boatinfer.pages import report as report_page
 from boatinfer.pages import thumbnails
+from boatinfer.predictions import read_tables
 from boatinfer.report import report
-from boatinfer.results import Summary
+from boatinfer.results import Results, Summary
 from boatinfer.run import run
 from boatinfer.storage import Place
 from support import Command
@@ -214,3 +217,17 @@ def test_the_page_stays_small_whatever_the_night(
     assert len(page.html.encode()) < 3_000_000
     assert re.search(r"\d+ of 612, evenly spread over the folder", page.text)
     assert re.search(r"And \d+ more", page.text)
+
+
+def test_what_is_left_to_people_is_named_with_the_guess(night: Night, tmp_path: Path) -> None:
+    summary, results = night(), Results(tmp_path / "out")
+    tables = read_tables(results)
+    labels = tables.predictions["label"].to_pylist()
+    predictions = tables.predictions.append_column("guess", pa.chunked_array([labels]))
+    labels[0] = "unsure"
+    place = predictions.column_names.index("label")
+    predictions = predictions.set_column(place, "label", pa.chunked_array([labels]))
+    report_page.write(results, summary, tables._replace(predictions=predictions))
+    text = Page(tmp_path / "out/report.html").text
+    assert "Left to people: 1. All are in review.csv" in text
+    assert re.search(r"unsure: blue 0\.\d+ or \w+ 0\.\d+ blue/000.jpg", text)
