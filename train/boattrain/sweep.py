@@ -60,7 +60,7 @@ class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         fraction: part of the training images, above 0 and at most 1.
         images: how many that were.
         accuracy: on valid, a fraction of 1.
-        accuracy_low: lower end of its 95 % bootstrap interval.
+        accuracy_low: lower end of its 95 % interval.
         accuracy_high: upper end.
         macro_f1: on valid, and its interval likewise.
         best_epoch: the epoch that these are of.
