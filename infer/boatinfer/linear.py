@@ -27,6 +27,7 @@ class LinearSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         C: the penalty.
         class_weight: None, or "balanced".
+        tol: it ends when a step lowers the loss by a smaller share than this.
         max_iter: steps of L-BFGS, at most.
 
     Attributes:
@@ -37,8 +38,14 @@ class LinearSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     kernel = "linear"
 
-    def __init__(self, C: float = 1.0, class_weight: str | None = None, max_iter: int = 200):  # noqa: N803
-        self.C, self.class_weight, self.max_iter = C, class_weight, max_iter
+    def __init__(
+        self,
+        C: float = 1.0,  # noqa: N803
+        class_weight: str | None = None,
+        tol: float = 1e-4,
+        max_iter: int = 200,
+    ) -> None:
+        self.C, self.class_weight, self.tol, self.max_iter = C, class_weight, tol, max_iter
 
     def fit(self, X: npt.NDArray[Any], y: npt.NDArray[Any]) -> LinearSVM:  # noqa: N803
         """Fits features float32 [N, D] and labels [N]."""
@@ -67,7 +74,7 @@ class LinearSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 slope[:, -1] += pull.sum(axis=0, dtype=np.float64)
             return total, slope.ravel()
 
-        options = {"maxiter": self.max_iter, "maxfun": 2 * self.max_iter, "ftol": 1e-6}
+        options = {"maxiter": self.max_iter, "maxfun": 2 * self.max_iter, "ftol": self.tol}
         start = np.zeros(shape).ravel()
         found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options)
         weights = found.x.reshape(shape)

@@ -284,10 +284,10 @@ def say_how_long(setting: Setting, known: Labelled, fits: int, say: Say) -> None
     jobs = min(fits, usable_cpus()) if images <= EXACT else 1
     memory = 4 * known.features.size * (1 + (4 if exact else 2) * jobs)
     faster = "; --kernel linear is faster" if setting.kernel == "rbf" and seconds > 600 else ""
+    together = f", {fits} fits {_duration(seconds * fits / jobs)} in all" if fits > 1 else ""
     say(
-        f"fitting {images:,} images of {dimension:,} features takes about {_duration(seconds)}, "
-        f"{fits} fits {_duration(seconds * fits / jobs)} in all, and {memory / 1e9:.1f} GB of "
-        f"memory{faster}"
+        f"fitting {images:,} images of {dimension:,} features takes about {_duration(seconds)}"
+        f"{together}, and {memory / 1e9:.1f} GB of memory{faster}"
     )
 
 

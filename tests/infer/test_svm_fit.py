@@ -116,7 +116,7 @@ def test_the_solution_in_blocks_is_that_of_liblinear(
     random = np.random.default_rng(0)
     truth = random.integers(count, size=200) // random.integers(1, 3, size=200)
     features = (random.normal(size=(count, 5))[truth] + random.normal(size=(200, 5))).astype("f4")
-    ours = LinearSVM(0.1, weights).fit(features, truth)
+    ours = LinearSVM(0.1, weights, tol=1e-9).fit(features, truth)
     # A large scale leaves liblinear's intercept as free as ours.
     peer = LinearSVC(C=0.1, dual=False, intercept_scaling=100, tol=1e-8)
     peer.fit(features, truth, compute_sample_weight(weights, truth))
