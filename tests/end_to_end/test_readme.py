@@ -147,7 +147,7 @@ def test_the_exported_model_is_as_accurate_as_training_said(followed: Followed) 
     said = re.search(r"accuracy (\S+), macro-F1", _after(followed, "train cnn"))
     assert said is not None
     found = rows(followed.folder / "valid-out")
-    accuracy = np.mean([row["label"] == row["path"].split("/")[0] for row in found])
+    accuracy = np.mean([row["guess"] == row["path"].split("/")[0] for row in found])
     assert float(said[1]) == pytest.approx(accuracy, abs=5e-5)
     assert len(found) == len(list((followed.folder / "boats/valid").rglob("*.jpg")))
 
@@ -172,6 +172,20 @@ def test_the_svm_labels_better_than_the_commonest_class(followed: Followed) -> N
 def test_the_svm_in_the_model_labels_as_the_one_beside_it(followed: Followed) -> None:
     beside, inside = rows(followed.folder / "valid-out"), rows(followed.folder / "valid-svm-out")
     assert [row["svm_label"] for row in inside] == [row["svm_label"] for row in beside]
+
+
+def test_the_doubtful_are_left_to_people(followed: Followed) -> None:
+    found = rows(followed.folder / "valid-out")
+    unsure = [row for row in found if row["label"] == "unsure"]
+    assert all(float(row["confidence"]) < 0.8 for row in unsure)
+    assert len(rows(followed.folder / "valid-out", "review.csv")) == len(unsure)
+
+
+def test_svms_are_compared_with_the_network(followed: Followed) -> None:
+    said = _after(followed, "svm compare")
+    assert all(name in said for name in ["network (", "linear SVM", "RBF SVM"])
+    with Image.open(followed.folder / "svms.png") as picture:
+        assert picture.format == "PNG"
 
 
 def test_features_are_those_of_all_training_images(followed: Followed) -> None:
