@@ -249,10 +249,9 @@ class _Night:
         options = self.options
         source = f"the list {options.from_file}" if options.from_file else f"{options.folder}"
         choosy = options.include or options.exclude
+        disk = "" if isinstance(self.folder, BucketPath) else ", and that the disk is there"
         chosen = " that --include and --exclude choose" if choosy else ""
-        return UsageError(
-            f"{source} holds no image files{chosen}; check the name, and that the disk is there."
-        )
+        return UsageError(f"{source} holds no image files{chosen}; check the name{disk}.")
 
     def _remembered(self, index: pa.Table) -> tuple[plan.Agenda, Contents]:
         """What this run may reuse of earlier ones, to be found by path and by content."""
