@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from boatinfer import finish, plan, predictions, proof
 from boatinfer import svm as svms
 from boatinfer.batch import Classifier, Loaded
-from boatinfer.bucket import BucketPath, served_by
+from boatinfer.bucket import BucketPath
 from boatinfer.bucket_images import listed_objects, scan_objects
 from boatinfer.compaction import compact
 from boatinfer.contents import Contents
@@ -40,6 +40,7 @@ from boatinfer.scan import Choice, Found, listed, scan, to_text
 from boatinfer.shards import Shard
 from boatinfer.stages import Stages
 from boatinfer.storage import Place, resolved
+from boatinfer.store import served_by
 from boatinfer.versions import versions
 
 __all__ = ["Progress", "run"]
