@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from boatinfer import abstention, finish, plan, predictions, proof
 from boatinfer import svm as svms
 from boatinfer.batch import Classifier, Loaded
-from boatinfer.bucket import BucketPath, served_by
+from boatinfer.bucket import BucketPath
 from boatinfer.bucket_images import listed_objects, scan_objects
 from boatinfer.compaction import compact
 from boatinfer.contents import Contents
@@ -40,6 +40,7 @@ from boatinfer.scan import Choice, Found, listed, scan, to_text
 from boatinfer.shards import Shard
 from boatinfer.stages import Stages
 from boatinfer.storage import Place, resolved
+from boatinfer.store import served_by
 from boatinfer.versions import versions
 
 __all__ = ["Progress", "run"]
@@ -259,10 +260,9 @@ class _Night:
         options = self.options
         source = f"the list {options.from_file}" if options.from_file else f"{options.folder}"
         choosy = options.include or options.exclude
+        disk = "" if isinstance(self.folder, BucketPath) else ", and that the disk is there"
         chosen = " that --include and --exclude choose" if choosy else ""
-        return UsageError(
-            f"{source} holds no image files{chosen}; check the name, and that the disk is there."
-        )
+        return UsageError(f"{source} holds no image files{chosen}; check the name{disk}.")
 
     def _remembered(self, index: pa.Table) -> tuple[plan.Agenda, Contents]:
         """What this run may reuse of earlier ones, to be found by path and by content."""
