@@ -255,15 +255,16 @@ def _put_together(
         failed = pa.concat_tables(failures).sort_by("path")
         predictions.write_failures(results, failed)
         _write_csv(results.predictions, table.drop_columns("new"))
-        results.write_current(map(_table, table.to_batches()), summary.run)
         tables = predictions.Tables(table, failed)
         proof.count(summary, tables)
         summary.complete = True
         _close(summary, unlisted, ending)
+        results.write_current(map(_table, table.to_batches()), summary)
         if ending.report:
             report.write(results, summary, tables)
         else:
-            results.report.unlink(missing_ok=True)
+            with writing(results.report):
+                results.report.unlink(missing_ok=True)
     return worn
 
 
