@@ -197,11 +197,11 @@ class _Night:
                 svm=self.svm,
                 min_confidence=summary.min_confidence,
             )
-            results.write_current([rows], summary.run)
         proof.count(summary, tables)
         unlisted = pc.any(pc.ends_with(rows["path"], "/")).as_py()
         too_many = unlisted or summary.failed > allowed(summary.found)
         self._close(TOO_MANY_FAILURES if too_many else 0)
+        results.write_current([rows], summary)
         self._report(tables)
         results.write_summary(summary)
         with contextlib.suppress(OutputError):  # mere housekeeping; the next run tries again
@@ -209,7 +209,7 @@ class _Night:
                 results.parts,
                 index,
                 rows if options.looks_everywhere else None,
-                merged=lambda: results.write_current([rows], summary.run),
+                merged=lambda: results.write_current([rows], summary),
             )
 
     @contextlib.contextmanager
@@ -220,7 +220,7 @@ class _Night:
         except Exception as error:
             self.summary.complete, self.summary.error = False, to_text(str(error))
             self._close(getattr(error, "exit_code", BoatinferError.exit_code))
-            with contextlib.suppress(OutputError):  # the error itself says more
+            with contextlib.suppress(BoatinferError):  # the error itself says more
                 self.results.write_summary(self.summary)
                 self._report(None)
             raise
