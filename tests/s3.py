@@ -41,6 +41,8 @@ class Server:
         delay: seconds that every request takes longer.
         obeys_conditions: whether it looks at If-None-Match and If-Match.
         requests: method and path of all requests so far.
+        at_once: how many requests it is answering.
+        most_at_once: the most that it has answered at the same time.
     """
 
     url: str = ""
@@ -48,11 +50,14 @@ class Server:
     delay: float = 0.0
     obeys_conditions: bool = True
     requests: list[tuple[str, str]] = field(default_factory=list)
+    at_once: int = 0
+    most_at_once: int = 0
 
     def behave(self) -> None:
         """Takes back whatever a test wanted."""
         self.misbehaves, self.delay, self.obeys_conditions = (lambda method, path: None), 0.0, True
         self.requests.clear()
+        self.most_at_once = 0
 
     @functools.cached_property
     def client(self) -> Any:
@@ -77,12 +82,18 @@ class Server:
 def serving() -> Iterator[Server]:
     """Runs a server on a free port of this machine."""
     server, moto = Server(), DomainDispatcherApplication(create_backend_app)
+    counting = threading.Lock()
 
     def application(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
         path = path.encode("latin-1").decode()
         server.requests.append((method, path))
+        with counting:
+            server.at_once += 1
+            server.most_at_once = max(server.most_at_once, server.at_once)
         time.sleep(server.delay)
+        with counting:
+            server.at_once -= 1
         wrong = server.misbehaves(method, path)
         if wrong is not None:
             status, code = wrong

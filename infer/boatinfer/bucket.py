@@ -4,7 +4,7 @@ The requests go through obstore: against pyarrow's file system an image costs on
 instead of two and a quarter of the CPU time, listings come page by page with ETags, and a PUT
 may be conditional. Credentials, region and endpoint of S3 are found by botocore, just as the
 AWS command line finds them; it also handles the keys that obstore refuses (``a//b``, control
-characters), so that these are not left out.
+characters), so that these are not left out. `boatinfer.store` opens both.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import fnmatch
-import functools
 import io
 import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -32,20 +31,13 @@ from boatinfer.errors import (
     StoreExistsError,
     StoreMissingError,
     UsageError,
-    first_line,
-    how_to_bring,
 )
+from boatinfer.store import connection, reason_of
 
-__all__ = ["SCHEMES", "BucketPath", "Listed", "Status", "served_by"]
+__all__ = ["SCHEMES", "BucketPath", "Listed", "Status"]
 
 #: What the URI of a bucket may begin with.
 SCHEMES = ("s3", "gs")
-
-#: Names of Amazon's own servers, for which obstore knows the address of each bucket.
-_AMAZON = ".amazonaws.com"
-
-#: What names another S3 server than Amazon's to all tools; botocore reads it.
-_ENDPOINT = "AWS_ENDPOINT_URL_S3"
 
 #: Larger files are sent in pieces, which appear together; S3 takes at most 5 GiB at once.
 _PIECE = 64 * 2**20
@@ -55,9 +47,6 @@ _WHOLE = 8 * 2**20
 
 #: Objects of a page of a listing, as the stores themselves count.
 _PAGE = 1000
-
-#: How long credentials are used before botocore is asked whether they are still good.
-_CREDENTIALS_FOR = timedelta(minutes=5)
 
 
 class Status(NamedTuple):
@@ -324,11 +313,11 @@ class BucketPath:
             UsageError: a package or credentials are missing, there is no such bucket, or the
                 server cannot be reached.
         """
-        _connection(self.scheme, self.bucket)
+        connection(self.scheme, self.bucket)
 
     def _client(self) -> Any:
         """The botocore client, for what obstore does not do."""
-        client = _connection(self.scheme, self.bucket)[1]
+        client = connection(self.scheme, self.bucket)[1]
         if client is None:
             raise BoatinferError(
                 f"{self.scheme}://{self.bucket} has keys with empty segments or control "
@@ -339,7 +328,7 @@ class BucketPath:
     @contextlib.contextmanager
     def _told(self) -> Iterator[Any]:
         """Gives the obstore store; what a store refuses becomes an `OSError`."""
-        store = _connection(self.scheme, self.bucket)[0]
+        store = connection(self.scheme, self.bucket)[0]
         from botocore.exceptions import BotoCoreError, ClientError
         from obstore import exceptions as refused
 
@@ -354,7 +343,7 @@ class BucketPath:
         except refused.InvalidPathError:
             raise
         except (refused.BaseError, BotoCoreError, ClientError) as error:
-            reason = _reason(error)
+            reason = reason_of(error)
             if re.search(r"status code: 40[13]|\((403|AccessDenied)\)", str(error)):
                 reason = f"the store denies access ({reason})"
                 raise StoreDeniedError(errno.EACCES, reason, str(self)) from error
@@ -394,144 +383,3 @@ def _is_refused(key: str) -> bool:
         return False
     segments = key.split("/")
     return not {"", ".", ".."}.isdisjoint(segments) or bool(re.search(r"[\x00-\x1f\x7f]", key))
-
-
-def _reason(error: Exception) -> str:
-    """What a store says in its answer, or what kept it from answering."""
-    text = str(error)
-    code = re.search(r"<Code>(\w+)</Code>", text)
-    if code is None:
-        return first_line(error)
-    message = re.search(r"<Message>(.*?)</Message>", text, re.DOTALL)
-    return f"{code[1]}: {message[1].rstrip('.')}" if message else code[1]
-
-
-@contextlib.contextmanager
-def served_by(url: str | None) -> Iterator[None]:
-    """Names the S3 server, for this process and those that it starts; None changes nothing."""
-    before = os.environ.get(_ENDPOINT)
-    if url is not None:
-        os.environ[_ENDPOINT] = url
-    try:
-        yield
-    finally:
-        if before is not None:
-            os.environ[_ENDPOINT] = before
-        elif url is not None:
-            del os.environ[_ENDPOINT]
-
-
-def _connection(scheme: str, bucket: str) -> tuple[Any, Any]:
-    return _connected(scheme, bucket, os.environ.get(_ENDPOINT))
-
-
-@functools.cache
-def _connected(scheme: str, bucket: str, endpoint: str | None) -> tuple[Any, Any]:
-    """An obstore store, and for S3 a botocore client beside it.
-
-    Raises:
-        UsageError: as `BucketPath.connect`.
-    """
-    uri = f"{scheme}://{bucket}"
-    try:
-        return _google(bucket) if scheme == "gs" else _amazon(bucket)
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"{uri} needs {error.name}, which is not installed; {how_to_bring('bucket')}."
-        ) from error
-
-
-def _google(bucket: str) -> tuple[Any, None]:
-    from obstore.exceptions import BaseError
-    from obstore.store import GCSStore
-
-    try:
-        return GCSStore(bucket), None
-    except BaseError as error:
-        raise UsageError(
-            f"gs://{bucket} cannot be opened ({_reason(error)}); set "
-            "GOOGLE_APPLICATION_CREDENTIALS to a key file, or log in with gcloud."
-        ) from error
-
-
-def _amazon(bucket: str) -> tuple[Any, Any]:
-    from botocore.exceptions import BotoCoreError
-    from obstore.store import S3Store
-
-    try:
-        client, credentials = _client(bucket)
-        region = _region(client, bucket)
-    except (BotoCoreError, ValueError) as error:
-        raise UsageError(
-            f"s3://{bucket} cannot be opened ({_reason(error)}); check the credentials, the "
-            "profile and the endpoint."
-        ) from error
-    server = client.meta.endpoint_url
-    theirs = _AMAZON in server
-    store = S3Store(
-        bucket,
-        region=region,
-        endpoint=None if theirs else server,
-        virtual_hosted_style_request=theirs and "." not in bucket,
-        skip_signature=credentials is None,
-        credential_provider=credentials,
-        client_options={"allow_http": True, "timeout": timedelta(minutes=2)},
-    )
-    return store, client
-
-
-def _client(bucket: str) -> tuple[Any, Any]:
-    """A botocore client, and what gives obstore the same credentials; None for nobody's."""
-    import botocore.session
-    from botocore import UNSIGNED
-    from botocore.config import Config
-
-    session = botocore.session.get_session()
-    signed = os.environ.get("AWS_SKIP_SIGNATURE", "").lower() not in {"1", "true"}
-    credentials = session.get_credentials() if signed else None
-    if signed and credentials is None:
-        raise UsageError(
-            f"s3://{bucket}: there are no credentials; set AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or for a public bucket AWS_SKIP_SIGNATURE=true."
-        )
-    config = Config(
-        connect_timeout=10,
-        read_timeout=60,
-        retries={"mode": "standard", "total_max_attempts": 6},
-        signature_version=None if signed else UNSIGNED,
-    )
-    region = session.get_config_variable("region") or "us-east-1"
-    client = session.create_client("s3", region, config=config)
-    if credentials is None:
-        return client, None
-
-    def frozen() -> dict[str, Any]:
-        now = credentials.get_frozen_credentials()
-        return {
-            "access_key_id": now.access_key,
-            "secret_access_key": now.secret_key,
-            "token": now.token,
-            "expires_at": datetime.now(UTC) + _CREDENTIALS_FOR,
-        }
-
-    return client, frozen
-
-
-def _region(client: Any, bucket: str) -> str:
-    """Where the bucket is, which its server tells even to those who may not look into it.
-
-    Raises:
-        UsageError: there is no such bucket.
-    """
-    from botocore.exceptions import ClientError
-
-    try:
-        answer = client.head_bucket(Bucket=bucket)
-    except ClientError as error:
-        answer = error.response
-        if answer["ResponseMetadata"]["HTTPStatusCode"] == 404:
-            raise UsageError(
-                f"there is no bucket s3://{bucket} at {client.meta.endpoint_url}; check its name."
-            ) from error
-    told = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
-    return str(told or client.meta.region_name)

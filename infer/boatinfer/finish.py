@@ -260,17 +260,18 @@ def _put_together(
         predictions.write_failures(results, failed)
         predictions.write_review(results, table, ending.min_confidence)
         _write_csv(results.predictions, table.drop_columns("new"))
-        results.write_current(map(_table, table.to_batches()), summary.run)
         tables = predictions.Tables(table, failed)
         summary.min_confidence = ending.min_confidence
         summary.target_accuracy = ending.target_accuracy
         proof.count(summary, tables)
         summary.complete = True
         _close(summary, unlisted, ending)
+        results.write_current(map(_table, table.to_batches()), summary)
         if ending.report:
             report.write(results, summary, tables)
         else:
-            results.report.unlink(missing_ok=True)
+            with writing(results.report):
+                results.report.unlink(missing_ok=True)
     return worn
 
 

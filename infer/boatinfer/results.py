@@ -111,9 +111,9 @@ class Summary(msgspec.Struct, kw_only=True):
 
 
 class _Note(NamedTuple):
-    """What is current: of which run, the images it found, and the last part it knows."""
+    """What is current: the run, as complete, the images it found, and the last part it knows."""
 
-    run: str
+    summary: Summary
     part: int
     found: pa.Table
 
@@ -259,13 +259,10 @@ class Results:
         Raises:
             OutputError: a summary, or the note of what is current, is damaged.
         """
+        if self._current.exists():
+            return self._note().summary
         last = self.last_run()
-        if last is None or last.complete:
-            return last
-        if not self._current.exists():
-            return None
-        earlier = _summary(self._summary_of(self._note().run))
-        return earlier if earlier is not None and earlier.complete else None
+        return last if last is not None and last.complete else None
 
     def history(self, before: Summary) -> Iterator[Summary]:
         """Reads the summaries of the runs before one, latest first; a damaged one is left out."""
@@ -281,14 +278,18 @@ class Results:
             with replacing(path) as temporary:
                 temporary.write_text(summary.text(), encoding="utf-8")
 
-    def write_current(self, rows: Iterable[pa.Table], run: str) -> None:
+    def write_current(self, rows: Iterable[pa.Table], summary: Summary) -> None:
         """Notes which images are current: those of these rows, in the parts that are there.
+
+        From then on the other commands read this run; the note holds all that they need, so
+        that it does not matter where a run dies before or after.
 
         Args:
             rows: tables with ``path`` and ``status``, such as `boatinfer.plan.current`.
-            run: the run that found them.
+            summary: of the run that found them; it is complete.
         """
-        note = {"boatinfer.run": run, "boatinfer.part": str(number_of(self.parts.files()[-1]))}
+        last = number_of(self.parts.files()[-1])
+        note = {"boatinfer.summary": summary.text(), "boatinfer.part": str(last)}
         schema = _CURRENT.with_metadata(note)
         with (
             replacing(self._current) as temporary,
@@ -302,7 +303,8 @@ class Results:
         try:
             found = pq.read_table(opened(self._current))
             said = found.schema.metadata
-            return _Note(said[b"boatinfer.run"].decode(), int(said[b"boatinfer.part"]), found)
+            summary = msgspec.json.decode(said[b"boatinfer.summary"], type=Summary)
+            return _Note(summary, int(said[b"boatinfer.part"]), found)
         except (OSError, TypeError, KeyError, ValueError, pa.ArrowException) as error:
             raise OutputError(
                 f"{self._current} cannot be read ({error}); run again to have it written anew."
@@ -317,11 +319,14 @@ class Results:
             UsageError: there is no complete run here.
             OutputError: a part or the note of what is current is damaged.
         """
-        last, note = self.last_finished(), self._note()
+        self.last_finished()
+        note = self._note()
         index = self.parts.index(upto=note.part)
-        index = index.filter(pc.equal(index["model"], last.model))
+        index = index.filter(pc.equal(index["model"], note.summary.model))
         index = index.filter(pc.is_in(index["path"], value_set=note.found["path"].combine_chunks()))
-        if not index.num_rows == note.found.num_rows == last.found:
+        if not index.num_rows == note.found.num_rows == note.summary.found:
+            if self._note().part != note.part:  # a run that has just ended merged parts
+                return self.current()
             raise OutputError(
                 f"parts are missing from {self.parts.folder}; run again: their images will be "
                 "classified anew."
@@ -349,7 +354,7 @@ class Results:
             raise UsageError(
                 f"{self.out} holds the results of no complete run; run it again first."
             )
-        if complete.run != last.run and not self._told:
+        if not (last.complete or complete.run == last.run or self._told):
             self._told = True
             why = last.error or ("it goes on" if self.held_by() else "it was killed")
             typer.echo(

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from boatinfer import abstention, finish, plan, predictions, proof
 from boatinfer import svm as svms
 from boatinfer.batch import Classifier, Loaded
-from boatinfer.bucket import BucketPath, served_by
+from boatinfer.bucket import BucketPath
 from boatinfer.bucket_images import listed_objects, scan_objects
 from boatinfer.compaction import compact
 from boatinfer.contents import Contents
@@ -40,6 +40,7 @@ from boatinfer.scan import Choice, Found, listed, scan, to_text
 from boatinfer.shards import Shard
 from boatinfer.stages import Stages
 from boatinfer.storage import Place, resolved
+from boatinfer.store import served_by
 from boatinfer.versions import versions
 
 __all__ = ["Progress", "run"]
@@ -196,11 +197,11 @@ class _Night:
                 svm=self.svm,
                 min_confidence=summary.min_confidence,
             )
-            results.write_current([rows], summary.run)
         proof.count(summary, tables)
         unlisted = pc.any(pc.ends_with(rows["path"], "/")).as_py()
         too_many = unlisted or summary.failed > allowed(summary.found)
         self._close(TOO_MANY_FAILURES if too_many else 0)
+        results.write_current([rows], summary)
         self._report(tables)
         results.write_summary(summary)
         with contextlib.suppress(OutputError):  # mere housekeeping; the next run tries again
@@ -208,7 +209,7 @@ class _Night:
                 results.parts,
                 index,
                 rows if options.looks_everywhere else None,
-                merged=lambda: results.write_current([rows], summary.run),
+                merged=lambda: results.write_current([rows], summary),
             )
 
     @contextlib.contextmanager
@@ -219,7 +220,7 @@ class _Night:
         except Exception as error:
             self.summary.complete, self.summary.error = False, to_text(str(error))
             self._close(getattr(error, "exit_code", BoatinferError.exit_code))
-            with contextlib.suppress(OutputError):  # the error itself says more
+            with contextlib.suppress(BoatinferError):  # the error itself says more
                 self.results.write_summary(self.summary)
                 self._report(None)
             raise
@@ -259,10 +260,9 @@ class _Night:
         options = self.options
         source = f"the list {options.from_file}" if options.from_file else f"{options.folder}"
         choosy = options.include or options.exclude
+        disk = "" if isinstance(self.folder, BucketPath) else ", and that the disk is there"
         chosen = " that --include and --exclude choose" if choosy else ""
-        return UsageError(
-            f"{source} holds no image files{chosen}; check the name, and that the disk is there."
-        )
+        return UsageError(f"{source} holds no image files{chosen}; check the name{disk}.")
 
     def _remembered(self, index: pa.Table) -> tuple[plan.Agenda, Contents]:
         """What this run may reuse of earlier ones, to be found by path and by content."""

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 import colours
-from boatinfer.bucket import _connected
 from boatinfer.images import Pixels
 from boatinfer.model import Model
 from boatinfer.options import RunOptions
 from boatinfer.results import Summary
 from boatinfer.run import run
+from boatinfer.store import _connected
 from s3 import ENVIRONMENT, Server, serving
 
 

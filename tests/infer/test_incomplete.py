@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import colours
-from boatinfer import compaction
+from boatinfer import compaction, proof
 from boatinfer.batch import Classifier
 from boatinfer.errors import BoatinferError, ModelError, RunInterruptedError, UsageError
 from boatinfer.holdings import damage, holdings
@@ -188,17 +188,45 @@ def test_another_models_rows_outlive_one_merge_and_no_more(
     assert night(model=model_file).classified == 12
 
 
-def test_a_crash_before_the_summary_is_no_complete_run(
-    night: Callable[..., Summary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [KeyboardInterrupt, BoatinferError])  # as a kill, and told
+@pytest.mark.parametrize(
+    "dies",
+    [
+        ("predictions.write_tables", 12),
+        ("_Night._close", 12),
+        ("Results.write_current", 12),
+        ("proof.count", 12),
+        ("report.write", 13),
+        ("Results.write_summary", 13),
+    ],
+)
+def test_wherever_a_run_dies_a_complete_run_can_be_read(
+    night: Callable[..., Summary],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    dies: tuple[str, int],
+    error: type[BaseException],
 ) -> None:
-    night()
+    step, found = dies
+    results, before = Results(tmp_path / "out"), night()
+    (tmp_path / "pictures" / "new.jpg").write_bytes(colours.picture("blue", seed=50))
+    work = proof.prove
 
-    def fail(*_: Any) -> None:
-        raise BoatinferError("the page")
+    def die_after_the_proof(*arguments: Any) -> None:
+        work(*arguments)
 
-    with monkeypatch.context() as failing:
-        failing.setattr("boatinfer.run._Night._close", fail)
-        with pytest.raises(BoatinferError):
-            night(fresh=True)
-    with pytest.raises(UsageError, match="no complete run"):
-        Results(tmp_path / "out").current()
+        def die(*_: Any, **__: Any) -> None:
+            raise error("died")
+
+        dying.setattr(f"boatinfer.run.{step}", die)
+
+    with monkeypatch.context() as dying:
+        dying.setattr(proof, "prove", die_after_the_proof)
+        with pytest.raises(error, match="died"):
+            night()
+    assert results.current().num_rows == found
+    complete = results.last_finished()
+    assert (complete.complete, complete.exit_code, complete.found) == (True, 0, found)
+    assert (complete == before) == (found == 12)
+    assert not list(damage(results))
+    assert counts(night()) == (13, 0, 13, 0)
