@@ -30,10 +30,10 @@ def write_blobs(
     with results.hold("/images"):
         results.parts.append(made, list(classes), model, "night")
         index = results.parts.index()
-        results.write_current([index], "night")
         summary = Summary(run="night", folder="/images", started="2026-01-01T00:00:00Z")
         summary.found = summary.classified = images
         summary.complete, summary.model, summary.classes = True, model, list(classes)
         summary.model_name, summary.images_per_second = "blobs", 100.0
+        results.write_current([index], summary)
         results.write_summary(summary)
     return out
