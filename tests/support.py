@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import itertools
 import multiprocessing
@@ -15,7 +16,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import colours
-from boatinfer import run
 from boatinfer.batch import Classifier
 from boatinfer.errors import BoatinferError
 from boatinfer.options import RunOptions
@@ -97,6 +97,7 @@ def slow_run(options: RunOptions) -> ForkServerProcess:
 
 
 def _run_slowly(options: RunOptions) -> None:
+    run: Any = importlib.import_module("boatinfer.run")
     run.PART_ROWS = 16
     work = Classifier.__call__
 

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from boatinfer import compaction, predictions, proof
 from boatinfer import svm as svms
 from boatinfer.card import Card
-from boatinfer.errors import TOO_MANY_FAILURES, OutputError, UsageError
+from boatinfer.errors import TOO_MANY_FAILURES, BoatinferError, OutputError, UsageError
 from boatinfer.files import replacing, writing
 from boatinfer.locks import held
 from boatinfer.options import RunOptions
@@ -122,7 +122,7 @@ def finish(out: Place) -> Summary:
         worn = _put_together(results, dict(zip(shards, summaries, strict=True)), summary, ending)
         results.write_summary(summary)
         results.supersede()
-        with contextlib.suppress(OutputError):  # mere housekeeping
+        with contextlib.suppress(BoatinferError):  # mere housekeeping
             compaction.remove(results.parts, worn)
     return summary
 
