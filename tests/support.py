@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import itertools
+import multiprocessing
 import shutil
 import sys
+import time
 from collections.abc import Callable
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import colours
+from boatinfer.batch import Classifier
+from boatinfer.errors import BoatinferError
+from boatinfer.options import RunOptions
 from boatinfer.results import Summary
 from boatinfer.storage import Place
 
 #: Images of each class in the splits that `write_data` makes.
 COUNTS = {"train": 12, "valid": 4}
 
-#: A script that runs the command line with small parts and pauses, so that kills hit all moments.
-SLOW = """
-import sys, time
-from boatinfer import batch, cli, run
-run.PART_ROWS = 16
-work = batch.Classifier.__call__
-batch.Classifier.__call__ = lambda self, files: (time.sleep(0.03), work(self, files))[1]
-sys.argv[0] = "boatinfer"
-cli.main()
-"""
+#: Starts processes that have what a run needs loaded already.
+_PROCESSES = multiprocessing.get_context("forkserver")
+_PROCESSES.set_forkserver_preload(["boatinfer.run", "onnxruntime"])
 
 
 class Outcome(NamedTuple):
@@ -87,3 +87,26 @@ def command(folder: Path, out: Path, model: Path, *options: str) -> list[str]:
     """A quiet ``boatinfer run`` in a process of its own."""
     arguments = [str(folder), "-o", str(out), "-m", str(model), "--quiet", *options]
     return [sys.executable, "-m", "boatinfer", "run", *arguments]
+
+
+def slow_run(options: RunOptions) -> ForkServerProcess:
+    """Starts a run with small parts and pauses in its own process, for kills at all moments."""
+    process = _PROCESSES.Process(target=_run_slowly, args=(options,))
+    process.start()
+    return process
+
+
+def _run_slowly(options: RunOptions) -> None:
+    run: Any = importlib.import_module("boatinfer.run")
+    run.PART_ROWS = 16
+    work = Classifier.__call__
+
+    def pause(self: Classifier, batch: Any) -> Any:
+        time.sleep(0.03)
+        return work(self, batch)
+
+    Classifier.__call__ = pause  # type: ignore[method-assign]
+    try:
+        run.run(options)
+    except BoatinferError as error:
+        sys.exit(error.exit_code)

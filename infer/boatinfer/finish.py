@@ -22,13 +22,14 @@ import pyarrow.parquet as pq
 from boatinfer import compaction, predictions, proof
 from boatinfer import svm as svms
 from boatinfer.card import Card
-from boatinfer.errors import TOO_MANY_FAILURES, OutputError, UsageError
+from boatinfer.errors import TOO_MANY_FAILURES, BoatinferError, OutputError, UsageError
 from boatinfer.files import replacing, writing
 from boatinfer.locks import held
 from boatinfer.options import RunOptions
 from boatinfer.pages import report
-from boatinfer.parts import OK
-from boatinfer.results import Results, Summary, csv_safe
+from boatinfer.parts import OK, Parts
+from boatinfer.results import MERGING, Results, Summary, csv_safe
+from boatinfer.scan import from_text, to_text
 from boatinfer.shards import Shard
 from boatinfer.storage import Place, opened
 
@@ -64,7 +65,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
         return cls(
             card=card,
             top=options.top,
-            svm=None if options.svm is None else str(options.svm.absolute()),
+            svm=None if options.svm is None else to_text(str(options.svm.absolute())),
             max_failures=options.max_failures,
             report=options.report,
             looks_everywhere=options.looks_everywhere,
@@ -112,6 +113,8 @@ def finish(out: Place) -> Summary:
             "'boatinfer run --shard'."
         )
     with held(out, None) as results.parts.check:
+        if isinstance(out, Path):
+            results.clean()
         shards = _shards(results)
         summaries = [_checked(results, shard, len(shards)) for shard in shards]
         ending = _agreed(results, shards, summaries)
@@ -119,7 +122,7 @@ def finish(out: Place) -> Summary:
         worn = _put_together(results, dict(zip(shards, summaries, strict=True)), summary, ending)
         results.write_summary(summary)
         results.supersede()
-        with contextlib.suppress(OutputError):  # mere housekeeping
+        with contextlib.suppress(BoatinferError):  # mere housekeeping
             compaction.remove(results.parts, worn)
     return summary
 
@@ -277,7 +280,8 @@ def _put_together(
 
 def _merge_parts(results: Results, shard: Shard, found: pa.Table | None) -> list[Place]:
     """Merges the parts of a shard if there are many; gives those that may go."""
-    parts = Results(results.out, shard).parts
+    parts = Parts(results.parts.folder, shard)
+    parts.check = results.parts.check
     if len(parts.own()) < compaction.MANY_PARTS:
         return []
     return compaction.merge(parts, parts.index().select(["part", "row"]), found)
@@ -287,7 +291,7 @@ def _scratch(results: Results, stack: contextlib.ExitStack) -> Path:
     """A folder for a while, beside the results if these are on a disk."""
     beside = results.shards if isinstance(results.shards, Path) else None
     with writing(results.shards):
-        folder = tempfile.TemporaryDirectory(prefix="merging-", dir=beside)
+        folder = tempfile.TemporaryDirectory(prefix=MERGING, dir=beside)
     return Path(stack.enter_context(folder))
 
 
@@ -304,7 +308,7 @@ def _proved(
         rows = pq.read_table(opened(note))
     except (OSError, pa.ArrowException) as error:
         raise _unreadable(note, shard) from error
-    svm = svms.load(Path(ending.svm)) if ending.svm else None
+    svm = svms.load(Path(from_text(ending.svm))) if ending.svm else None
     made = predictions.predicted(
         results,
         rows,

@@ -79,7 +79,7 @@ class Lease:
             self._end.set()
             beat.join()
             with contextlib.suppress(OSError):
-                if not self._lost:
+                if not self._lost and _read(self._path)[0].key == self._note.key:
                     self._path.unlink()
 
     def check(self) -> None:
@@ -100,16 +100,14 @@ class Lease:
 
     def _take(self) -> None:
         self._renewed = time.monotonic()
+        note, status = _read(self._path)  # first, lest a store without conditions overwrite it
+        there = bool(status.etag)
+        if there and not (_is_gone(note) or self._age(status) > ENDS_AFTER):
+            raise self._busy(note)
         try:
-            self._write("create")
-        except FileExistsError:
-            note, status = _read(self._path)
-            if not (_is_gone(note) or self._age(status) > ENDS_AFTER):
-                raise self._busy(note) from None
-            try:
-                self._write(_same(status.etag, status.version))
-            except FileExistsError:  # somebody was faster
-                raise self._busy(_read(self._path)[0]) from None
+            self._write(_same(status.etag, status.version) if there else "create")
+        except FileExistsError:  # somebody was faster
+            raise self._busy(_read(self._path)[0]) from None
 
     def _try_conditions(self) -> None:
         """Finds out whether the store obeys conditions, now that the object is there."""

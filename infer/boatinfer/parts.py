@@ -191,10 +191,7 @@ class Parts:
         numbers, starts = np.unique(parts[order], return_index=True)
         for number, chosen in zip(numbers, np.split(rows[order], starts[1:]), strict=False):
             if number not in files:
-                raise OutputError(
-                    f"the part {number} of {self.folder} has gone: a run is changing it; try "
-                    "again when it has ended."
-                )
+                raise _gone(f"{number} of {self.folder}")
             table = _read(files[number], columns)
             whole = np.array_equal(chosen, np.arange(table.num_rows))
             yield table if whole else _taken(files[number], table, chosen)
@@ -362,8 +359,16 @@ def reading(part: Place, read: Callable[[], Any]) -> Any:
     """Calls ``read``; what it raises about the part becomes an `OutputError`."""
     try:
         return read()
+    except FileNotFoundError as error:
+        raise _gone(part) from error
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise OutputError(
             f"the part {part} is damaged ({error}); delete it and run again: its images will be "
             "classified anew."
         ) from error
+
+
+def _gone(part: object) -> OutputError:
+    return OutputError(
+        f"the part {part} has gone: a run is changing the folder; try again when it has ended."
+    )

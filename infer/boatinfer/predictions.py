@@ -248,7 +248,10 @@ def _read_csv(path: Place) -> pa.Table:
             opened(path),
             parse_options=pa.csv.ParseOptions(newlines_in_values=True),
             convert_options=pa.csv.ConvertOptions(
-                column_types=kinds, strings_can_be_null=True, quoted_strings_can_be_null=False
+                column_types=kinds,
+                null_values=[""],  # a class may be called NA
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
             ),
         )
     except (OSError, ValueError, pa.ArrowException) as error:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -118,6 +119,9 @@ class _Note(NamedTuple):
     found: pa.Table
 
 
+#: What the name of a folder begins with, in which shards are being merged.
+MERGING = "merging-"
+
 #: What a results folder has, and what a killed run may leave in it.
 _OURS = {
     *("parts", "runs", "predictions.csv", "failures.csv", "review.csv", "run.json", "report.html"),
@@ -125,7 +129,8 @@ _OURS = {
 }
 _SHARD = r"(-\d+-of-\d+)?"
 _LEFTOVER = re.compile(
-    r"\.(predictions\.csv|failures\.csv|review\.csv|run\.json|report\.html|\.current\.parquet"
+    r"\.([1-9]\d*-of-\d+\.(json|parquet)"
+    r"|(predictions|failures|review)\.csv|run\.json|report\.html|\.current\.parquet"
     rf"|\d{{6,}}-[0-9a-f]{{16}}{_SHARD}\.parquet|[0-9TZ.]+(-shard{_SHARD})?\.json)"
     rf"\.\d+{re.escape(TEMPORARY)}"
 )
@@ -177,8 +182,7 @@ class Results:
             (self.out / "runs").mkdir(exist_ok=True)
         with held(self.out, self.shard) as self.parts.check:
             if self.shard is None and not isinstance(self.out, BucketPath):
-                with writing(self.out):
-                    self._clean()
+                self.clean()
             yield
 
     def held_by(self) -> str | None:
@@ -202,12 +206,19 @@ class Results:
         kinds = {".json", ".parquet"}
         return sorted(note for note in self.shards.glob("[1-9]*-of-*.*") if note.suffix in kinds)
 
-    def _clean(self) -> None:
-        """Removes what killed runs left half-written, and nothing else."""
-        for folder in (self.out, self.parts.folder, self.out / "runs"):
-            for leftover in folder.iterdir():
-                if _LEFTOVER.fullmatch(leftover.name) and leftover.is_file():
-                    leftover.unlink()
+    def clean(self) -> None:
+        """Removes what killed runs left half-written, and nothing else; to be held meanwhile.
+
+        Raises:
+            OutputError: it cannot be removed.
+        """
+        with writing(self.out):
+            for folder in (self.out, self.parts.folder, self.out / "runs", self.shards):
+                for leftover in folder.glob(".*"):
+                    if _LEFTOVER.fullmatch(leftover.name) and leftover.is_file():
+                        leftover.unlink()
+            for scratch in self.shards.glob(f"{MERGING}*"):
+                shutil.rmtree(str(scratch))
 
     def _refuse_other(self, folder: str) -> None:
         """Refuses a folder that is not ours to fill."""

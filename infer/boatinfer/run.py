@@ -25,7 +25,6 @@ from boatinfer.engines import local
 from boatinfer.errors import (
     TOO_MANY_FAILURES,
     BoatinferError,
-    OutputError,
     RunInterruptedError,
     UsageError,
 )
@@ -204,7 +203,7 @@ class _Night:
         results.write_current([rows], summary)
         self._report(tables)
         results.write_summary(summary)
-        with contextlib.suppress(OutputError):  # mere housekeeping; the next run tries again
+        with contextlib.suppress(BoatinferError):  # mere housekeeping; the next run tries again
             compact(
                 results.parts,
                 index,

@@ -113,10 +113,19 @@ def test_a_store_that_ignores_conditions_is_named(
         assert "this store ignores conditional writes" in capsys.readouterr().err
         mine._renew()
         mine.check()
+        with pytest.raises(BusyError, match="is held by"), Lease(lock).held():
+            pass
+        mine.check()
         forge(lock)
         mine._renew()
         with pytest.raises(BusyError, match="was taken over"):
             mine.check()
+
+
+def test_a_lease_that_was_taken_over_unseen_stays_the_others(lock: BucketPath) -> None:
+    with Lease(lock).held():
+        forge(lock)
+    assert lock.exists()
 
 
 def test_a_run_holds_its_results(

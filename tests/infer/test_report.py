@@ -177,6 +177,18 @@ def test_made_anew_it_is_the_same(
     assert file.read_text() == written
 
 
+def test_a_class_may_have_any_name(night: Night, tmp_path: Path) -> None:
+    names = ["NA", "null", 'two  "blanks"']
+    model = colours.write_model(tmp_path / "names.onnx", colours.card(classes=names))
+    night(model=model)
+    tables = read_tables(Results(tmp_path / "out"))
+    assert tables.predictions["label"].value_counts().to_pylist() == [
+        {"values": names[place], "counts": 4} for place in (2, 1, 0)
+    ]
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert '<option value="two  &#34;blanks&#34;">' in html  # not its text, which loses a blank
+
+
 def test_old_results_without_the_new_figures_still_give_a_page(
     night: Night, tmp_path: Path
 ) -> None:

@@ -6,10 +6,9 @@ import itertools
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from boatinfer.results import Results, Summary
 from boatinfer.run import run
 from boatinfer.shards import Shard
 from letters import CLASSES, everything, row
-from support import SLOW, Command, command, counts, rows
+from support import Command, counts, rows, slow_run
 
 TABLES = ("predictions.csv", "failures.csv")
 
@@ -154,17 +153,14 @@ def test_shards_run_at_the_same_time_and_a_killed_one_goes_on(
     folder, out = tmp_path / "many", tmp_path / "out"
     colours.write_pictures(folder, each=100)
     (folder / "broken.jpg").write_bytes(colours.picture("red")[:400])
-    slow = tmp_path / "slow.py"
-    slow.write_text(SLOW)
-    arguments = command(folder, out, model_file, "--batch-size", "4", "--threads", "1")[3:]
-    started = [
-        subprocess.Popen([sys.executable, str(slow), *arguments, "--shard", f"{number}/3"])
-        for number in (1, 2, 3)
-    ]
+    options = RunOptions(folder, out, model_file, batch_size=4, threads=1)
+    started = [slow_run(replace(options, shard=f"{number}/3")) for number in (1, 2, 3)]
     while not list((out / "parts").glob("[0-9]*-2-of-3.parquet")):
         time.sleep(0.01)
-    started[1].send_signal(signal.SIGKILL)
-    assert [process.wait() for process in started] == [0, -signal.SIGKILL, 0]
+    started[1].kill()
+    for process in started:
+        process.join()
+    assert [process.exitcode for process in started] == [0, -signal.SIGKILL, 0]
     with pytest.raises(UsageError, match=r"shard 2/3 in .* has not come to its end; run it again"):
         finish(out)
     assert run(RunOptions(folder, out, model_file, shard="2/3")).reused > 0
@@ -306,6 +302,21 @@ def test_an_undivided_run_puts_unfinished_shards_out_of_date(
     night()
     with pytest.raises(UsageError, match="no shards have run"):
         finish(tmp_path / "out")
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_what_killed_shards_leave_is_cleared(
+    night: Callable[..., Summary], tmp_path: Path, ended: bool
+) -> None:
+    out = tmp_path / "out"
+    night(shard="1/2")
+    night(shard="2/2")
+    (out / "shards" / "merging-x").mkdir()
+    (out / "shards" / "merging-x" / "1-of-2.arrow").write_text("half")
+    for name in ("shards/.2-of-2.parquet.99.tmp", "shards/.1-of-2.json.99.tmp"):
+        (out / name).write_text("half")
+    finish(out) if ended else night()
+    assert not [*out.rglob("*.tmp"), *out.rglob("merging*")]
 
 
 def test_an_interrupted_shard_says_so_and_goes_on(
