@@ -46,10 +46,13 @@ def test_a_reader_is_told_when_parts_change_under_it(
     parts = Parts(tmp_path)
     for number in range(4):
         parts.append([row(f"p{number}", number / 8)], CLASSES, "m", "r")
-    index = parts.index()
+    index, files = parts.index(), parts.files()
     compact(parts, index)
-    with pytest.raises(OutputError, match="a run is changing it"):
+    with pytest.raises(OutputError, match="a run is changing the folder"):
         list(parts.read(index, ["path"]))
+    monkeypatch.setattr(parts, "files", lambda: files)  # listed just before they went
+    with pytest.raises(OutputError, match="a run is changing the folder"):
+        parts.index()
 
 
 def test_contents_find_rows_and_fill_them_in(tmp_path: Path) -> None:
