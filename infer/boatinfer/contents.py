@@ -6,6 +6,7 @@ import functools
 import threading
 from binascii import unhexlify
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,13 @@ class Contents:
     def __init__(self, parts: Parts, index: pa.Table) -> None:
         self._parts, self._index = parts, index.select(["part", "row"])
         self._reading = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_parts": self._parts, "_index": self._index, "_sorted": self._sorted}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Makes a copy in another process, which shares what is sorted already."""
+        self.__dict__.update(state, _reading=threading.Lock())
 
     def find(self, content: str) -> int | None:
         """Looks an xxh3-128 (hex) up; gives a value for `Row.known`, or None."""

@@ -18,6 +18,7 @@ from boatinfer.storage import Place, local, place, resolved
 __all__ = [
     "CompareOptions",
     "Device",
+    "Engine",
     "EvaluateOptions",
     "FitOptions",
     "Force",
@@ -43,6 +44,13 @@ class Device(enum.StrEnum):
 Kernel = Literal["rbf", "linear"]
 
 
+class Engine(enum.StrEnum):
+    """Who does the work of a run."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 class Metric(enum.StrEnum):
     """How far two feature vectors are from each other."""
 
@@ -54,6 +62,7 @@ _BOUNDS = [
     ("top", 1, 10),
     ("batch_size", 1, 65_536),
     ("threads", 1, 65_536),
+    ("workers", 1, 65_536),
     ("limit", 1, sys.maxsize),
 ]
 
@@ -183,6 +192,25 @@ class RunOptions:
         ),
     ] = None
 
+    engine: Annotated[
+        Engine, typer.Option(help="Who does the work: this process, or a Ray cluster.")
+    ] = Engine.LOCAL
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT; if not given, RAY_ADDRESS, or "
+            "one of this machine alone.",
+        ),
+    ] = None
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Workers on the Ray cluster, of --threads (1) each; if not given, as many as fit.",
+        ),
+    ] = None
+
     @property
     def results_folder(self) -> Place:
         """Where the results go: ``out``, or a folder named after the scanned one."""
@@ -211,6 +239,8 @@ class RunOptions:
                 raise UsageError(f"{name} must be from {least} to {most:,}, not {value}.")
         if self.shard is not None:
             Shard.parse(self.shard)
+        _check_engine(self)
+        object.__setattr__(self, "engine", Engine(self.engine))
         if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
             raise UsageError(f"--min-confidence {self.min_confidence}: give a share from 0 to 1.")
         _check_target(self.target_accuracy)
@@ -225,6 +255,15 @@ class RunOptions:
             raise UsageError(
                 "--evaluation is read for a --target-accuracy; give one, such as 0.99."
             )
+
+
+def _check_engine(options: RunOptions) -> None:
+    if options.engine not in set(Engine):
+        raise UsageError(f"engine must be local or ray, not {options.engine}.")
+    if options.engine == Engine.LOCAL and (options.ray_address or options.workers):
+        raise UsageError("--ray-address and --workers need --engine ray.")
+    if options.engine == Engine.RAY and options.shard:
+        raise UsageError("--shard is for runs without Ray; leave --shard or --engine ray out.")
 
 
 def _check_target(accuracy: float | None) -> None:

@@ -105,6 +105,13 @@ class Parts:
         self.folder, self.shard = folder, shard
         self.check: Callable[[], None] = lambda: None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "shard": self.shard}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Makes a copy in another process, which leaves the check to this one."""
+        self.__init__(**state)  # type: ignore[misc]
+
     def files(self) -> list[Place]:
         """All parts, in the order in which they were written, but those of other shards.
 
@@ -196,6 +203,17 @@ class Parts:
             whole = np.array_equal(chosen, np.arange(table.num_rows))
             yield table if whole else _taken(files[number], table, chosen)
 
+    def statuses(self, number: int) -> list[str]:
+        """The statuses of the rows of a part; none if there is no such part.
+
+        Raises:
+            OutputError: it is damaged.
+        """
+        for part in self.folder.glob(f"{number:06d}-*.parquet"):
+            statuses: list[str] = _read(part, ["status"])["status"].to_pylist()
+            return statuses
+        return []
+
     def damage(self) -> Iterator[str]:
         """Reads every part in full and tells of each that is not as it was written."""
         for part in self.files():
@@ -221,7 +239,7 @@ class Parts:
         yield sink
         content = sink.getvalue()
         self.check()
-        number = self._next() if number is None else number
+        number = self.next_number() if number is None else number
         shard = f"-{self.shard.name}" if self.shard else ""
         with replacing(self.folder / f"{number:06d}-{_digest(content)}{shard}.parquet") as path:
             path.write_bytes(content)
@@ -229,7 +247,8 @@ class Parts:
     def _all_files(self) -> list[Place]:
         return sorted(self.folder.glob(f"{'[0-9]' * 6}*-*.parquet"), key=_order)
 
-    def _next(self) -> int:
+    def next_number(self) -> int:
+        """The number of the next part, after those of all that are there."""
         files = self._all_files()
         last = number_of(files[-1]) if files else 0
         return last + 1 if self.shard is None else self.shard.after(last)

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from boatinfer.parts import OK
 from boatinfer.scan import Found
 
-__all__ = ["Agenda", "chunks", "current", "first", "reusable", "table"]
+__all__ = ["Agenda", "chunks", "current", "first", "gathered", "reusable", "table"]
 
 #: A chunk of a listing ends at this many files, or after this many seconds: so the first
 #: image is classified long before a slow disk has listed the last.
@@ -142,6 +142,11 @@ def current(found: pa.Table, index: pa.Table, model: str) -> pa.Table:
     places = pc.index_in(found["path"], value_set=index["path"].combine_chunks())
     rows = index.take(places.drop_null())
     return rows.append_column("due", found["due"].filter(places.is_valid()))
+
+
+def gathered(batches: Iterable[list[Found]]) -> pa.Table:
+    """All files of some batches as one table of `table`."""
+    return pa.concat_tables([_LISTING.empty_table(), *map(table, batches)]).combine_chunks()
 
 
 def first(found: Iterable[Found], count: int) -> Iterator[Found]:

@@ -9,19 +9,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from boatinfer import abstention, finish, plan, predictions, proof
 from boatinfer import svm as svms
-from boatinfer.batch import Classifier, Loaded
+from boatinfer.batch import Classifier
 from boatinfer.bucket import BucketPath
 from boatinfer.bucket_images import listed_objects, scan_objects
 from boatinfer.compaction import compact
 from boatinfer.contents import Contents
 from boatinfer.engines import local
+from boatinfer.engines.pipeline import classified
 from boatinfer.errors import (
     TOO_MANY_FAILURES,
     BoatinferError,
@@ -30,8 +31,8 @@ from boatinfer.errors import (
 )
 from boatinfer.files import writing
 from boatinfer.interrupt import Stop, stop_on_signals
-from boatinfer.model import Model, open_model
-from boatinfer.options import Device, RunOptions
+from boatinfer.model import Model, open_model, read_model
+from boatinfer.options import Device, Engine, RunOptions
 from boatinfer.pages import report
 from boatinfer.parts import OK, Row
 from boatinfer.results import Results, Summary, Trained
@@ -51,11 +52,6 @@ PART_SECONDS = 30.0
 
 #: Chunks of files that the listing may be ahead: a quarter of a million files.
 LISTED_AHEAD = 64
-
-#: Images that are fetched from a bucket at the same time, for each thread that decodes, and
-#: in all.
-REQUESTS = 64
-MOST_REQUESTS = 512
 
 
 class Progress(NamedTuple):
@@ -135,9 +131,13 @@ class _Night:
         listing = self.stages.taking("list", plan.chunks(self._files()))
         found = stack.enter_context(local.spread(plan.table, listing, 1, ahead=LISTED_AHEAD))
         with self.stages.working("start"):
-            self.model = open_model(
-                self.options.model, self.options.device, 1, self.options.batch_size
-            )
+            device = self.options.device
+            if self.options.engine is Engine.RAY:
+                from boatinfer.engines import ray
+
+                stack.enter_context(ray.cluster(self.options.ray_address))
+                device = Device.CPU  # here; the workers' machines may have others
+            self.model = open_model(self.options.model, device, 1, self.options.batch_size)
             self.svm = _load_svm(self.options.svm, self.model)
         if self.options.features and self.model.card.features is None:
             raise UsageError(f"{self.model.path} has no feature output, so --features cannot work.")
@@ -281,15 +281,30 @@ class _Night:
             `plan.Agenda.found`: what was found, and what of it was due.
         """
         agenda, contents = self._remembered(index)
-        started = written = time.monotonic()
+        started = time.monotonic()
+        work = self._distribute if self.options.engine is Engine.RAY else self._work_through
+        done = work(found, agenda, contents)
+        if done:
+            self.summary.images_per_second = round(done / (time.monotonic() - started), 1)
+        return agenda.found()
+
+    def _begun(self) -> None:
+        """Says that the first images are being read."""
+        self.results.write_summary(self.summary)
+        self._report(None)
+        self.progress(Progress(None, 0, 0))
+
+    def _work_through(
+        self, found: Iterator[pa.Table], agenda: plan.Agenda, contents: Contents
+    ) -> int:
+        """Does what is due in this process; gives how many images that were."""
+        written = time.monotonic()
         done = failed = 0
         pending: list[Row] = []
         try:
-            with self._spread(found, agenda, contents) as classified:
-                self.results.write_summary(self.summary)  # while the first images are read
-                self._report(None)
-                self.progress(Progress(None, 0, 0))
-                for rows in classified:
+            with self._spread(found, agenda, contents) as rows_done:
+                self._begun()
+                for rows in rows_done:
                     pending += rows
                     done += len(rows)
                     failed += sum(row.status != OK for row in rows)
@@ -301,9 +316,7 @@ class _Night:
         finally:  # whatever happened, what was done is kept
             if pending:
                 self._record(pending, contents)
-        if done:
-            self.summary.images_per_second = round(done / (time.monotonic() - started), 1)
-        return agenda.found()
+        return done
 
     @contextlib.contextmanager
     def _spread(
@@ -324,21 +337,44 @@ class _Night:
             contents=contents,
             stages=self.stages,
         )
-        with contextlib.ExitStack() as stages:
-            source: Iterator[Any] = batches
-            read: Callable[[Any], Loaded] = work.read
-            classify: Callable[[Any], list[Row]] = work
-            if isinstance(self.folder, BucketPath):  # many requests at a time hide their latency
-                requests = min(MOST_REQUESTS, REQUESTS * threads)
-                fetching = local.fetched(work.fetch, batches, size, requests)
-                source = stages.enter_context(fetching)
-                read, classify = work.decode, work.classify
-            if self.model.device is not Device.CUDA:
-                rows = local.spread(classify, source, threads)
-            else:
-                loaded = stages.enter_context(local.spread(read, source, threads, ahead=1))
-                rows = local.spread(work.infer, loaded, 1)
-            yield stages.enter_context(rows)
+        with classified(work, batches, threads) as rows:
+            yield rows
+
+    def _distribute(
+        self, found: Iterator[pa.Table], agenda: plan.Agenda, contents: Contents
+    ) -> int:
+        """Lets a Ray cluster do what is due; gives how many images that were."""
+        from boatinfer.engines import ray
+
+        options, done, failed = self.options, 0, 0
+        self._begun()
+        due = plan.gathered(agenda.batches(found, plan.CHUNK_FILES))
+
+        def count(more: int, bad: int) -> None:
+            nonlocal done, failed
+            done, failed = done + more, failed + bad
+            self.progress(Progress(agenda.total, done, failed))
+
+        if due.num_rows and not self.stop.signal_number:
+            task = ray.Task(
+                content=read_model(self.model.path),
+                path=self.model.path,
+                device=options.device,
+                threads=options.threads or 1,
+                folder=self.folder,
+                parts=self.results.parts,
+                run=self.summary.run,
+                size=self.model.batch_size,
+                features=self.wants_features,
+                lenient=options.lenient,
+                contents=contents,
+                block_rows=PART_ROWS,
+                endpoint=options.endpoint,
+            )
+            self.summary.device, self.summary.threads = ray.distribute(
+                task, due, options.workers, self.stop, count
+            )
+        return done
 
     def _record(self, rows: list[Row], contents: Contents) -> None:
         with self.stages.working("record"):
