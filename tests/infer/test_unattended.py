@@ -36,17 +36,21 @@ def test_a_run_killed_again_and_again_ends_as_an_undisturbed_one(
     (folder / "broken.jpg").write_bytes(colours.picture("red")[:400])
     options = RunOptions(folder, tmp_path / "out", model_file, batch_size=4)
     moments = random.Random(0)
-    holder = tmp_path / "out" / ".holder"
+    holder, parts = tmp_path / "out" / ".holder", tmp_path / "out" / "parts"
     seen = []
     for number in range(KILLS):
         holder.unlink(missing_ok=True)
         process = slow_run(options)
+        written = len(list(parts.glob("*.parquet")))
         while not holder.exists() and process.is_alive():
+            time.sleep(0.01)
+        # Every other one has begun to write, however slow the machine is.
+        while number % 2 and len(list(parts.glob("*.parquet"))) == written and process.is_alive():
             time.sleep(0.01)
         time.sleep(moments.uniform(0, 0.5))
         process.terminate() if number % 5 == 4 else process.kill()
         process.join()
-        seen.append(Parts(tmp_path / "out" / "parts").index().num_rows)
+        seen.append(Parts(parts).index().num_rows)
     assert seen == sorted(seen)  # nothing that was written is ever lost
     assert len(set(seen)) > 2  # the kills did hit working runs
     for out in ("out", "undisturbed"):
