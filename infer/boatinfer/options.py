@@ -262,8 +262,6 @@ def _check_engine(options: RunOptions) -> None:
         raise UsageError(f"engine must be local or ray, not {options.engine}.")
     if options.engine == Engine.LOCAL and (options.ray_address or options.workers):
         raise UsageError("--ray-address and --workers need --engine ray.")
-    if options.engine == Engine.RAY and options.shard:
-        raise UsageError("--shard is for runs without Ray; leave --shard or --engine ray out.")
 
 
 def _check_target(accuracy: float | None) -> None:

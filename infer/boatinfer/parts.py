@@ -244,14 +244,19 @@ class Parts:
         with replacing(self.folder / f"{number:06d}-{_digest(content)}{shard}.parquet") as path:
             path.write_bytes(content)
 
-    def _all_files(self) -> list[Place]:
-        return sorted(self.folder.glob(f"{'[0-9]' * 6}*-*.parquet"), key=_order)
-
     def next_number(self) -> int:
         """The number of the next part, after those of all that are there."""
         files = self._all_files()
         last = number_of(files[-1]) if files else 0
         return last + 1 if self.shard is None else self.shard.after(last)
+
+    @property
+    def step(self) -> int:
+        """How far the numbers of parts are apart that are written one after the other."""
+        return self.shard.count if self.shard else 1
+
+    def _all_files(self) -> list[Place]:
+        return sorted(self.folder.glob(f"{'[0-9]' * 6}*-*.parquet"), key=_order)
 
     def _is_others(self, file: Place) -> bool:
         """Whether another shard of this split wrote the part."""

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -345,6 +346,7 @@ class _Night:
     ) -> int:
         """Lets a Ray cluster do what is due; gives how many images that were."""
         from boatinfer.engines import ray
+        from boatinfer.engines.ray_worker import Sight, Task
 
         options, done, failed = self.options, 0, 0
         self._begun()
@@ -356,25 +358,36 @@ class _Night:
             self.progress(Progress(agenda.total, done, failed))
 
         if due.num_rows and not self.stop.signal_number:
-            task = ray.Task(
+            device = ray.device_of(options.device)
+            ends = due["path"].take([0, due.num_rows - 1]).to_pylist()
+            mark = self.results.out / f".ray-{self.summary.run}"
+            task = Task(
+                sight=Sight(versions(), mark, self.folder, tuple(ends), options.endpoint),
                 content=read_model(self.model.path),
                 path=self.model.path,
-                device=options.device,
-                threads=options.threads or 1,
-                folder=self.folder,
+                device=device,
+                threads=options.threads or ray.threads_of(device),
                 parts=self.results.parts,
                 run=self.summary.run,
                 size=self.model.batch_size,
                 features=self.wants_features,
                 lenient=options.lenient,
                 contents=contents,
-                block_rows=PART_ROWS,
-                endpoint=options.endpoint,
+                block_rows=PART_ROWS if device is Device.CUDA else self._part_rows(),
             )
             self.summary.device, self.summary.threads = ray.distribute(
                 task, due, options.workers, self.stop, count
             )
         return done
+
+    def _part_rows(self) -> int:
+        """Images that make a part, as far as one batch tells how many seconds they take."""
+        image, size = self.model.card.image, self.model.batch_size
+        batch = np.zeros((size, image.height, image.width, 3), np.uint8)
+        started = time.perf_counter()
+        self.model.infer(batch)
+        rate = size / (time.perf_counter() - started)
+        return min(PART_ROWS, max(size, int(rate * PART_SECONDS)))
 
     def _record(self, rows: list[Row], contents: Contents) -> None:
         with self.stages.working("record"):

@@ -1,17 +1,17 @@
 """Spreads a run over the machines of a Ray cluster.
 
 The plan becomes a Ray Dataset of paths, cut into blocks. Ray Data brings the blocks to a pool
-of workers, each with a session of its own, and a worker writes its block as one part and sends
-back nothing but counts. The number of a block is that of its part, so a block that is done
-twice, because its worker was lost before it could tell, leaves one row of each image.
+of workers (`boatinfer.engines.ray_worker`), each with a session of its own, and a worker writes
+its block as one part and sends back nothing but counts. The number of a block is that of its
+part, so a block that Ray repeats, because its worker was lost, leaves one row of each image.
 
-Ray Data gives up the blocks of a worker that is lost (it would otherwise wait, maybe for ever,
-for a machine on which to start it again); what has no part then is a dataset once more.
+Who does what, and what is repeated where, is Ray's alone.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import math
 import os
@@ -19,72 +19,28 @@ import re
 import socket
 import threading
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Generator, Iterator
 from queue import Empty, Queue
 from typing import Any
 
 import pyarrow as pa
 
-from boatinfer.batch import Classifier
-from boatinfer.bucket import BucketPath
-from boatinfer.contents import Contents
 from boatinfer.engines import local
-from boatinfer.engines.pipeline import classified
+from boatinfer.engines.ray_worker import Sight, Task, Worker
 from boatinfer.errors import BoatinferError, DeviceError, UsageError, first_line, how_to_bring
+from boatinfer.files import replacing
 from boatinfer.interrupt import Stop
-from boatinfer.model import load
 from boatinfer.options import Device
-from boatinfer.parts import OK, Parts
-from boatinfer.scan import Found, from_text
-from boatinfer.storage import Place
-from boatinfer.store import served_by
-from boatinfer.versions import versions
 
-__all__ = ["Task", "cluster", "distribute"]
+__all__ = ["cluster", "device_of", "distribute", "threads_of"]
 
 #: A worker has this many blocks waiting: one that it works on and one to go on with.
 _IN_FLIGHT = 2
 #: Blocks that each worker gets at least, if there is enough to do, so that all end together.
 _BLOCKS_EACH = 4
-
-
-@dataclass(frozen=True)
-class Task:
-    """What every worker needs to know.
-
-    Attributes:
-        content: of the model file, which so need not be on the workers' machines.
-        path: names the model file in error messages.
-        device: ``cpu`` or ``cuda``; ``auto`` until `distribute` knows the cluster.
-        threads: of each worker.
-        folder: the folder that the paths are relative to.
-        parts: where the rows go.
-        run: the run's id.
-        size: images of a batch.
-        features: whether rows keep their feature vectors.
-        lenient: whether a damaged JPEG is classified by what can be decoded of it.
-        contents: rows that are known already.
-        block_rows: the most images of a block.
-        endpoint: the S3 server, if it is not Amazon's.
-        again: whether blocks may have their parts already.
-    """
-
-    content: bytes
-    path: Place
-    device: Device
-    threads: int
-    folder: Place
-    parts: Parts
-    run: str
-    size: int
-    features: bool
-    lenient: bool
-    contents: Contents
-    block_rows: int
-    endpoint: str | None
-    again: bool = False
+#: A lost worker is started anew wherever there is room, and its blocks are repeated this often:
+#: not for ever, since an image may be what kills it.
+_REPEATS = {"max_restarts": -1, "max_task_retries": 3}
 
 
 @contextlib.contextmanager
@@ -108,34 +64,62 @@ def cluster(address: str | None) -> Iterator[None]:
         raise UsageError(
             f"--engine ray needs {error.name}, which is not installed; {how_to_bring('ray')}."
         ) from error
-    if ray.is_initialized():
-        yield
-        return
-    where = address or os.environ.get("RAY_ADDRESS")
-    _refuse_silent(where)
-    alone = {} if where else {"num_cpus": local.usable_cpus(), "include_dashboard": False}
+    with _quiet():
+        if ray.is_initialized():
+            yield
+            return
+        _connect(address or os.environ.get("RAY_ADDRESS") or "local")
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _connect(address: str) -> None:
+    import ray
+
+    _refuse_silent(address)
+    alone = {"num_cpus": local.usable_cpus(), "include_dashboard": False}
+    options = alone if address == "local" else {}
     try:
-        ray.init(where, logging_level=logging.ERROR, log_to_driver=False, **alone)
+        ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **options)
     except (ConnectionError, TimeoutError, ValueError) as error:
         raise DeviceError(
-            f"there is no Ray cluster at {where or 'this machine'} ({first_line(error)}); check "
-            "--ray-address, and that the cluster is up."
+            f"there is no Ray cluster at {address} ({first_line(error)}); check --ray-address, "
+            "and that the cluster is up."
         ) from error
     except RuntimeError as error:
-        said = " ".join(str(error).split())
+        said = " ".join(str(error).split()).rstrip(".")
         raise UsageError(
-            f"the Ray cluster at {where} cannot be used: {said}; install the same versions of "
+            f"the Ray cluster at {address} cannot be used: {said}; install the same versions of "
             "Python and Ray here and there."
         ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Ray Data's bars and its words on lost workers out of ours; leaves it as it was."""
+    import ray
+
+    context, log = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
+    ours = {
+        "enable_progress_bars": False,
+        "print_on_execution_start": False,
+        "max_errored_blocks": -1,  # one that is given up ends no other
+    }
+    before, level = {name: getattr(context, name) for name in ours}, log.level
+    log.setLevel(logging.CRITICAL)
+    vars(context).update(ours)
     try:
         yield
     finally:
-        ray.shutdown()
+        vars(context).update(before)
+        log.setLevel(level)
 
 
-def _refuse_silent(address: str | None) -> None:
+def _refuse_silent(address: str) -> None:
     """Refuses an address at which nobody listens, for which Ray would wait for minutes."""
-    listens = re.fullmatch(r"(?:ray://)?([^/]+):(\d+)", address or "")
+    listens = re.fullmatch(r"(?:ray://)?([^/]+):(\d+)", address)
     if listens is None:
         return
     try:
@@ -157,8 +141,8 @@ def distribute(
     """Classifies files on the cluster, and records them in parts; ends early after a signal.
 
     Args:
-        task: what and how; the device may be ``auto``.
-        due: the files, a table of `plan.table`.
+        task: what and how.
+        due: the files, a table of `plan.table`; at least one.
         workers: how many; None means as many as the cluster has room for.
         stop: ends the work when it is set.
         progress: called with the number of images done, and of those failed, of each block.
@@ -168,38 +152,71 @@ def distribute(
 
     Raises:
         UsageError: a machine of the cluster has other versions, or does not see the folders.
-        DeviceError: the cluster has no such device.
-        BoatinferError: what a worker raised; what was done is kept.
+        DeviceError: no machine has room for a worker.
+        BoatinferError: what a worker raised, or that blocks were lost with their workers again
+            and again; what was done is kept.
     """
-    task = replace(task, device=_device(task.device))
-    _look_around(task, due)
     wanted = workers or _room(task)
-    blocks = _blocks(task, due, wanted)
     used = task.device.value
-    while blocks and not stop.signal_number:
-        left = len(blocks)
+    with _wanting(task):
+        _look_around(task)
+        blocks = _blocks(task, due, wanted)
         trouble: BaseException | None = None
-        for result in _results(task, list(blocks.values()), wanted, stop):
-            if isinstance(result, BaseException):
-                trouble = result
-                continue
-            for count in result.to_pylist():
+        running = _results(task, list(blocks.values()), wanted, stop)
+        with contextlib.closing(running) as results:
+            for result in results:
+                if isinstance(result, BaseException):
+                    trouble = result
+                    continue
+                (count,) = result.to_pylist()
                 if count["error"] is not None:
                     raise _error(count["error"], count["exit_code"])
                 if blocks.pop(count["number"], None) is not None:
                     used = count["device"]
                     progress(count["done"], count["failed"])
-        if len(blocks) == left and not stop.signal_number:
-            why = f" ({first_line(trouble)})" if trouble else ""
-            raise BoatinferError(
-                f"the workers on the Ray cluster end before they write anything{why}; look into "
-                "Ray's logs, memory first."
-            )
-        task = replace(task, again=True)
+    if blocks and not stop.signal_number:
+        raise _given_up(blocks, trouble)
     return used, wanted * task.threads
 
 
-def _device(wanted: Device | str) -> Device:
+@contextlib.contextmanager
+def _wanting(task: Task) -> Iterator[None]:
+    """Leaves a mark in the results folder, without which no worker writes there.
+
+    So none does after the run's end, even one that Ray has lost sight of; and a mark that a
+    killed run left is taken away.
+    """
+    mark, shard = task.sight.mark, task.parts.shard
+    for old in mark.parent.glob(f".ray-*{f'-shard-{shard.name}' if shard else 'Z'}"):
+        old.unlink(missing_ok=True)
+    with replacing(mark) as temporary:
+        temporary.write_bytes(b"")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError, BoatinferError):  # the next run does it
+            mark.unlink(missing_ok=True)
+
+
+def _given_up(blocks: dict[int, pa.Table], trouble: BaseException | None) -> BoatinferError:
+    """What to say of blocks that have no part."""
+    count = sum(block.num_rows for block in blocks.values())
+    paths = next(iter(blocks.values()))["path"]
+    why = f" ({first_line(trouble)})" if trouble else ""
+    return BoatinferError(
+        f"the Ray cluster lost {count:,} images with its workers, again and again{why}; look at "
+        f"those from {paths[0]} to {paths[-1]}, and into Ray's logs, memory first. All others "
+        "are done, and the next run continues from there."
+    )
+
+
+def device_of(wanted: Device | str) -> Device:
+    """What the workers run the network on: ``auto`` is a GPU if the cluster has any.
+
+    Raises:
+        UsageError: there is no such device.
+        DeviceError: the cluster has no GPU.
+    """
     import ray
 
     try:
@@ -212,37 +229,59 @@ def _device(wanted: Device | str) -> Device:
     return Device.CUDA if gpus and wanted is not Device.CPU else Device.CPU
 
 
+def threads_of(device: Device) -> int:
+    """Threads of a worker that nobody has chosen: one, or a GPU's share of its machine."""
+    import ray
+
+    if device is Device.CPU:
+        return 1
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    shares = [has.get("CPU", 0) // has["GPU"] for has in machines if has.get("GPU", 0) >= 1]
+    return max(1, int(min(shares, default=1)))
+
+
 def _needs(task: Task) -> dict[str, Any]:
     """What Ray reserves for a worker."""
     return {"num_cpus": task.threads, "num_gpus": int(task.device is Device.CUDA)}
 
 
-def _room(task: Task) -> int:
-    """How many workers the machines of the cluster hold."""
+def _machines(task: Task) -> list[dict[str, Any]]:
+    """The machines of the cluster that have room for a worker.
+
+    Raises:
+        DeviceError: there is none.
+    """
     import ray
 
-    room = 0
-    for node in ray.nodes():
-        if node["Alive"]:
-            has = node["Resources"]
-            here = has.get("CPU", 0) // task.threads
-            room += int(min(here, has.get("GPU", 0)) if task.device is Device.CUDA else here)
-    if not room:
+    machines = [node for node in ray.nodes() if node["Alive"] and _holds(task, node)]
+    if not machines:
         raise DeviceError(
             f"no machine of the Ray cluster has {task.threads} CPUs"
             f"{' and a GPU' if task.device is Device.CUDA else ''} for a worker; use fewer "
             "--threads."
         )
-    return room
+    return machines
+
+
+def _holds(task: Task, machine: dict[str, Any]) -> int:
+    """How many workers a machine holds."""
+    has = machine["Resources"]
+    room = has.get("CPU", 0) // task.threads
+    return int(min(room, has.get("GPU", 0)) if task.device is Device.CUDA else room)
+
+
+def _room(task: Task) -> int:
+    """How many workers the machines of the cluster hold."""
+    return sum(_holds(task, machine) for machine in _machines(task))
 
 
 def _blocks(task: Task, due: pa.Table, workers: int) -> dict[int, pa.Table]:
     """Cuts what is due into blocks; each by the number of the part that it becomes."""
     fair = math.ceil(due.num_rows / (workers * _BLOCKS_EACH))
     rows = min(task.block_rows, max(task.size, fair))
-    first = task.parts.next_number()
+    numbers = itertools.count(task.parts.next_number(), task.parts.step)
     blocks = {}
-    for number, start in enumerate(range(0, due.num_rows, rows), first):
+    for number, start in zip(numbers, range(0, due.num_rows, rows), strict=False):
         block = due.slice(start, rows)
         blocks[number] = block.append_column("number", pa.repeat(number, block.num_rows))
     return blocks
@@ -250,18 +289,14 @@ def _blocks(task: Task, due: pa.Table, workers: int) -> dict[int, pa.Table]:
 
 def _results(
     task: Task, blocks: list[pa.Table], workers: int, stop: Stop
-) -> Iterator[pa.Table | BaseException]:
+) -> Generator[pa.Table | BaseException]:
     """Runs a dataset of blocks; gives what the workers return, and what ends the dataset.
 
     The dataset is read in a thread, so that a signal is heard while no block ends.
     """
     import ray
 
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = context.print_on_execution_start = False
-    context.max_errored_blocks = -1
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what is lost is done again
-    least = min(workers, _room(task), len(blocks))
+    most = min(workers, len(blocks))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ray.util.annotations.RayDeprecationWarning)
         counts = ray.data.from_blocks(blocks).map_batches(
@@ -270,14 +305,16 @@ def _results(
             batch_size=None,
             batch_format="pyarrow",
             compute=ray.data.ActorPoolStrategy(
-                min_size=least,
-                max_size=max(least, min(workers, len(blocks))),
+                min_size=1,  # so that what has nothing to do makes room
+                initial_size=min(most, _room(task)),
+                max_size=most,
                 max_tasks_in_flight_per_actor=_IN_FLIGHT,
             ),
-            max_restarts=0,
+            **_REPEATS,
             **_needs(task),
         )
     done: Queue[pa.Table | BaseException | None] = Queue()
+    ended = threading.Event()
 
     def read() -> None:
         try:
@@ -285,91 +322,22 @@ def _results(
                 batch_size=None, batch_format="pyarrow", prefetch_batches=0
             ):
                 done.put(table)
-                if stop.signal_number:
+                if ended.is_set():
                     break
         except Exception as error:  # of Ray, which has dozens
             done.put(error)
         done.put(None)
 
     threading.Thread(target=read, name="boatinfer-ray", daemon=True).start()
-    while not stop.signal_number:
-        with contextlib.suppress(Empty):
-            result = done.get(timeout=0.2)
-            if result is None:
-                return
-            yield result
-
-
-class Worker:
-    """One of the pool: a session, and what it takes to make parts of blocks.
-
-    An error of ours is returned with the counts, for Ray would only tell of its own.
-
-    Args:
-        reference: Ray's reference to a `Task`, in a list, lest Ray resolve it.
-    """
-
-    def __init__(self, reference: list[Any]) -> None:
-        import ray
-
-        self._error: BoatinferError | None = None
-        self._task: Task = ray.get(reference[0])
-        self._served = served_by(self._task.endpoint)
-        self._served.__enter__()  # for as long as the worker lives
-        try:
-            task = self._task
-            model = load(task.content, task.path, task.device, 1, task.size)
-        except BoatinferError as error:
-            self._error = error
-            return
-        self._work = Classifier(
-            model,
-            task.folder,
-            task.size,
-            features=task.features,
-            lenient=task.lenient,
-            contents=task.contents,
-        )
-
-    def __call__(self, block: pa.Table) -> pa.Table:
-        """Classifies a block, unless its part is there already; gives a row of counts."""
-        number = block["number"][0].as_py()
-        try:
-            if self._error is not None:
-                raise self._error
-            statuses = self._task.parts.statuses(number) if self._task.again else []
-            statuses = statuses or self._classify(block, number)
-        except BoatinferError as error:
-            return _count(number, error=str(error), exit_code=error.exit_code)
-        failed = sum(status != OK for status in statuses)
-        device = self._work.model.device.value
-        return _count(number, done=len(statuses), failed=failed, device=device)
-
-    def _classify(self, block: pa.Table, number: int) -> list[str]:
-        task, work = self._task, self._work
-        files = [Found(**row) for row in block.select(Found._fields).to_pylist()]
-        batches = (files[i : i + task.size] for i in range(0, len(files), task.size))
-        with classified(work, batches, task.threads) as done:
-            rows = [row for batch in done for row in batch]
-        rows.sort(key=lambda row: row.path)  # a block done twice makes the same part
-        task.contents.fill(rows, task.features)
-        model = work.model
-        task.parts.append(rows, model.card.classes, model.digest, task.run, number)
-        return [row.status for row in rows]
-
-
-_COUNT = pa.schema(
-    [
-        *[(name, pa.int64()) for name in ("number", "done", "failed", "exit_code")],
-        *[(name, pa.string()) for name in ("device", "error")],
-    ]
-)
-
-
-def _count(number: int, **known: Any) -> pa.Table:
-    """What a worker tells of a block."""
-    row = dict.fromkeys(_COUNT.names) | {"number": number} | known
-    return pa.Table.from_pylist([row], schema=_COUNT)
+    try:
+        while not stop.signal_number:
+            with contextlib.suppress(Empty):
+                result = done.get(timeout=0.2)
+                if result is None:
+                    return
+                yield result
+    finally:
+        ended.set()
 
 
 def _error(message: str, exit_code: int) -> BoatinferError:
@@ -379,65 +347,31 @@ def _error(message: str, exit_code: int) -> BoatinferError:
     return error
 
 
-def _look_around(task: Task, due: pa.Table) -> None:
-    """Asks every machine for its versions, and whether it sees the folders.
+def _look_around(task: Task) -> None:
+    """Asks the other machines that have room for a worker what they lack, all at once.
 
     Raises:
-        UsageError: one differs.
+        UsageError: one lacks something.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    out = task.parts.folder.parent
-    token = out / f".seen-{task.run}"
-    first = due["path"][0].as_py() if due.num_rows else None
-    look = ray.remote(num_cpus=0, max_retries=0)(_look)
-    token.write_bytes(b"")
-    try:
-        for node in ray.nodes():
-            if not node["Alive"]:
-                continue
-            host = node["NodeManagerHostname"]
-            here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            try:
-                seen = ray.get(
-                    look.options(scheduling_strategy=here).remote(token, task.folder, first)
-                )
-            except ray.exceptions.RayError as error:
-                raise UsageError(
-                    f"the machine {host} of the Ray cluster cannot run boatinfer "
-                    f"({str(error).splitlines()[-1]}); install the same version there as here."
-                ) from error
-            complaint = _complaint(seen, out, task.folder)
-            if complaint:
-                raise UsageError(f"the machine {host} of the Ray cluster {complaint}")
-    finally:
-        token.unlink(missing_ok=True)
-
-
-def _look(token: Place, folder: Place, first: str | None) -> dict[str, Any]:
-    """What a machine says of itself."""
-    sees = True  # a bucket looks the same from everywhere
-    if isinstance(folder, Path):
-        sees = folder.is_dir() and (first is None or os.path.lexists(folder / from_text(first)))
-    out = isinstance(token, BucketPath) or token.exists()
-    return {"versions": versions(), "out": out, "folder": sees}
-
-
-def _complaint(seen: dict[str, Any], out: Place, folder: Place) -> str | None:
-    """Why a machine cannot take part, in words; None if it can."""
-    for name, version in versions().items():
-        there = seen["versions"].get(name, "no")
-        if there != version:
-            return f"has {name} {there}, and this one has {version}; install the same everywhere."
-    if not seen["out"]:
-        return (
-            f"does not see the results folder {out}: it must be on a disk that all machines share; "
-            "choose another -o."
-        )
-    if not seen["folder"]:
-        return (
-            f"does not see the images in {folder}: they must be on a disk that all machines "
-            "share, at the same path."
-        )
-    return None
+    look = ray.remote(num_cpus=0, max_retries=0)(Sight.lacking)
+    ours = ray.get_runtime_context().get_node_id()
+    answers = {}
+    for node in _machines(task):
+        if node["NodeID"] == ours:
+            continue
+        here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        answer = look.options(scheduling_strategy=here).remote(task.sight)
+        answers[answer] = node["NodeManagerHostname"]
+    for answer, host in answers.items():
+        try:
+            lacking = ray.get(answer)
+        except ray.exceptions.RayError as error:
+            raise UsageError(
+                f"the machine {host} of the Ray cluster cannot run boatinfer "
+                f"({str(error).splitlines()[-1]}); install the same version there as here."
+            ) from error
+        if lacking:
+            raise UsageError(f"the machine {host} of the Ray cluster {lacking}")

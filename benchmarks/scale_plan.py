@@ -1,0 +1,113 @@
+"""Memory and seconds of the plan, the proof and the tables for ten million images.
+
+Usage: python benchmarks/scale_plan.py [COUNT] [--shards 8]    (default 10000000)
+
+No image is there: the listing is simulated, and so is last night's results folder, as a run
+leaves it. Nothing is new, so what is measured is what a night does besides its images: the
+listing's rows, the plan, the proof, the tables. First undivided, then as shards, one after the
+other, and ``results --finish``. Every row is a whole process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measure import measure
+
+PER_FOLDER = 1000
+
+
+def path_of(number: int) -> str:
+    """A path as cameras name photographs."""
+    return f"camera-{number // PER_FOLDER:06d}/20261101_{number:08d}.jpg"
+
+
+def make_results(out: Path, count: int) -> None:
+    """Writes the parts that classifying the images would have left."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from boatinfer.compaction import FULL_PART
+    from boatinfer.model import open_model
+    from boatinfer.parts import WRITING, Parts, Row, _table
+
+    model = open_model()
+    classes = model.card.classes
+    parts = Parts(out / "parts")
+    parts.folder.mkdir(parents=True)
+    vectors = np.random.default_rng(0).dirichlet(np.ones(len(classes)), FULL_PART)
+    rows = [Row("", 0, 0, probabilities=vector) for vector in vectors.astype(np.float32)]
+    whole = _table(rows, classes, model.digest, "20261101T020000.000000Z")
+    for start in range(0, count, FULL_PART):
+        numbers = range(start, min(start + FULL_PART, count))
+        columns = {
+            "path": pa.array(map(path_of, numbers)),
+            "mtime_ns": pa.array(numbers, pa.int64()),
+            "content": pa.array(f"{number * 0x9E3779B97F4A7C15:032x}" for number in numbers),
+        }
+        table = whole.slice(0, len(numbers))
+        for name, column in columns.items():
+            table = table.set_column(table.column_names.index(name), name, column)
+        with parts.writer() as sink:
+            pq.write_table(table, sink, **WRITING)
+
+
+def night(count: int, work: Path, shard: str | None) -> None:
+    """Runs over a simulated listing, in this process."""
+    from boatinfer.options import RunOptions
+    from boatinfer.scan import Found
+
+    def scan(*_: Any) -> Iterator[Found]:
+        return (Found(path_of(number), 0, number) for number in range(count))
+
+    module: Any = importlib.import_module("boatinfer.run")
+    module.scan = scan
+    summary = module.run(RunOptions(work / "in", work / "out", shard=shard))
+    assert summary.complete
+    assert summary.reused == summary.found
+
+
+def main() -> None:
+    """Prints a row for each way."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("count", type=int, nargs="?", default=10_000_000)
+    parser.add_argument("--shards", type=int, default=8)
+    parser.add_argument("--night", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    count = arguments.count
+    if arguments.night:
+        work, shard = arguments.night
+        night(count, Path(work), shard or None)
+        return
+    work = Path(tempfile.mkdtemp(prefix="scale-plan-"))
+    try:
+        (work / "in").mkdir()
+        started = time.monotonic()
+        make_results(work / "out", count)
+        print(f"{count:,} rows, made in {time.monotonic() - started:.0f} s", flush=True)
+        print(f"{'what':<10} {'seconds':>8} {'cpu':>8} {'peak MB':>8}", flush=True)
+        script = [sys.executable, __file__, str(count), "--night", str(work)]
+        commands = {"undivided": [*script, ""]}
+        for number in range(1, arguments.shards + 1):
+            shard = f"{number}/{arguments.shards}"
+            commands[shard] = [*script, shard]
+        boatinfer = [sys.executable, "-m", "boatinfer", "results", str(work / "out")]
+        commands["--finish"] = [*boatinfer, "--finish"]
+        for name, command in commands.items():
+            one = measure(command)
+            print(f"{name:<10} {one.seconds:>8.1f} {one.cpu:>8.1f} {one.memory:>8.0f}", flush=True)
+    finally:
+        shutil.rmtree(work)
+
+
+if __name__ == "__main__":
+    main()
