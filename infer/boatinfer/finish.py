@@ -28,10 +28,12 @@ from boatinfer.locks import held
 from boatinfer.options import RunOptions
 from boatinfer.pages import report
 from boatinfer.parts import OK, Parts
-from boatinfer.results import MERGING, Results, Summary, csv_safe
+from boatinfer.results import MERGING, Results
 from boatinfer.scan import from_text, to_text
 from boatinfer.shards import Shard
+from boatinfer.spreadsheet import csv_safe
 from boatinfer.storage import Place, opened
+from boatinfer.summary import Summary
 
 __all__ = ["Ending", "finish", "leave", "merged"]
 

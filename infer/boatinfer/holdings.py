@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 
 from boatinfer.errors import OutputError, UsageError
 from boatinfer.parts import OK
-from boatinfer.results import Results, Summary
+from boatinfer.results import Results
+from boatinfer.summary import Summary
 
 __all__ = ["damage", "holdings"]
 

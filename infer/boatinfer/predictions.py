@@ -16,7 +16,8 @@ from boatinfer.card import Card
 from boatinfer.errors import OutputError
 from boatinfer.files import replacing, writing
 from boatinfer.parts import OK, matrix
-from boatinfer.results import Results, csv_plain, csv_safe
+from boatinfer.results import Results
+from boatinfer.spreadsheet import csv_plain, csv_safe
 from boatinfer.storage import Place, opened
 from boatinfer.svm import SVM, best
 

@@ -12,7 +12,7 @@ from boatinfer.drift import Mix
 from boatinfer.errors import UsageError
 from boatinfer.parts import OK
 from boatinfer.predictions import Tables, guesses
-from boatinfer.results import Summary
+from boatinfer.summary import Summary
 
 __all__ = ["allowance", "count", "prove"]
 

@@ -35,12 +35,13 @@ from boatinfer.model import Model, open_model, read_model
 from boatinfer.options import Device, Engine, RunOptions
 from boatinfer.pages import report
 from boatinfer.parts import OK, Row
-from boatinfer.results import Results, Summary, Trained
+from boatinfer.results import Results
 from boatinfer.scan import Choice, Found, listed, scan, to_text
 from boatinfer.shards import Shard
 from boatinfer.stages import Stages
 from boatinfer.storage import Place, resolved
 from boatinfer.store import served_by
+from boatinfer.summary import Summary, Trained
 from boatinfer.versions import versions
 
 __all__ = ["Progress", "run"]

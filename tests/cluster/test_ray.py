@@ -19,8 +19,8 @@ from boatinfer.engines.ray import _complaint
 from boatinfer.errors import DeviceError, RunInterruptedError, UsageError
 from boatinfer.options import RunOptions
 from boatinfer.parts import Parts
-from boatinfer.results import Summary
 from boatinfer.run import Progress, run
+from boatinfer.summary import Summary
 from boatinfer.versions import versions
 from support import counts, rows
 

@@ -26,8 +26,9 @@ from boatinfer.errors import (
 from boatinfer.model import Model, open_model
 from boatinfer.options import RunOptions
 from boatinfer.parts import Parts, Row
-from boatinfer.results import Results, Summary
+from boatinfer.results import Results
 from boatinfer.run import Progress, run
+from boatinfer.summary import Summary
 from support import counts, rows
 
 

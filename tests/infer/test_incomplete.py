@@ -19,7 +19,8 @@ from boatinfer.batch import Classifier
 from boatinfer.errors import BoatinferError, ModelError, RunInterruptedError, UsageError
 from boatinfer.holdings import damage, holdings
 from boatinfer.parts import Row
-from boatinfer.results import Results, Summary
+from boatinfer.results import Results
+from boatinfer.summary import Summary
 from support import Command, counts
 
 

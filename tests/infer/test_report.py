@@ -17,9 +17,10 @@ from boatinfer.pages import report as report_page
 from boatinfer.pages import thumbnails
 from boatinfer.predictions import read_tables
 from boatinfer.report import report
-from boatinfer.results import Results, Summary
+from boatinfer.results import Results
 from boatinfer.run import run
 from boatinfer.storage import Place
+from boatinfer.summary import Summary
 from support import Command
 
 Night = Callable[..., Summary]

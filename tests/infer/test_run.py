@@ -21,10 +21,10 @@ from boatinfer.errors import (
 )
 from boatinfer.model import Model, open_model
 from boatinfer.options import Device, RunOptions
-from boatinfer.results import Summary
 from boatinfer.run import Progress, run
 from boatinfer.scan import Found
 from boatinfer.session import open_session
+from boatinfer.summary import Summary
 from support import counts, rows
 
 

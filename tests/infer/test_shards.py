@@ -25,9 +25,10 @@ from boatinfer.finish import finish, merged
 from boatinfer.holdings import damage
 from boatinfer.options import RunOptions
 from boatinfer.parts import Parts
-from boatinfer.results import Results, Summary
+from boatinfer.results import Results
 from boatinfer.run import run
 from boatinfer.shards import Shard
+from boatinfer.summary import Summary
 from letters import CLASSES, everything, row
 from support import Command, counts, rows, slow_run
 

@@ -16,7 +16,7 @@ from boatinfer.storage import Place, local, place
 
 if TYPE_CHECKING:
     from boatinfer.model import Model
-    from boatinfer.results import Summary
+    from boatinfer.summary import Summary
 
 __all__ = ["RunCommand", "classify", "features", "report", "results", "run", "svm_fit"]
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from boatinfer.drift import BINS, Drift, Mix, Shares, drift, jensen_shannon, mean_shares
 from boatinfer.pages.page import percent
-from boatinfer.results import Summary
+from boatinfer.summary import Summary
 from boatinfer.text import printable
 
 __all__ = ["LAST", "Nights"]

@@ -13,7 +13,8 @@ from boatinfer.pages import page
 from boatinfer.pages.nights import Nights
 from boatinfer.pages.thumbnails import Album
 from boatinfer.predictions import Tables, guesses
-from boatinfer.results import Results, Summary
+from boatinfer.results import Results
+from boatinfer.summary import Summary
 
 __all__ = ["write"]
 
