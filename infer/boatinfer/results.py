@@ -93,6 +93,17 @@ class Results:
             return folder.is_dir()
         return os.path.isdir(str(folder))  # noqa: PTH112 (never raises)
 
+    def require(self) -> None:
+        """Refuses a folder that no run has been in.
+
+        Raises:
+            UsageError: it is one.
+        """
+        if not self.exists():
+            raise UsageError(
+                f"{self.out} is no results folder; give the folder that 'boatinfer run' wrote to."
+            )
+
     @contextlib.contextmanager
     def hold(self, folder: str) -> Iterator[None]:
         """Makes the folder if need be and holds it against other runs.
@@ -210,6 +221,18 @@ class Results:
             if file.stem < before.run:
                 with contextlib.suppress(OSError, msgspec.MsgspecError):
                     yield msgspec.json.decode(file.read_bytes(), type=Summary)
+
+    def night(self, summary: Summary) -> list[str]:
+        """The runs whose new images are one night's: this one, and what it went on from.
+
+        These are its shards, and the runs before it back to the last complete one with its model.
+        """
+        runs = [summary.run, *summary.shards]
+        for before in self.history(summary):
+            if before.complete and before.new and before.model == summary.model:
+                break
+            runs.append(before.run)
+        return runs
 
     def write_summary(self, summary: Summary) -> None:
         """Writes ``run.json`` and the run's own copy in ``runs``."""

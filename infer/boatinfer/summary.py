@@ -39,9 +39,13 @@ class Summary(msgspec.Struct, kw_only=True):
     over the time from the first image to the last part. ``classes`` are the model's, in the
     order of the probabilities, and ``training`` is what it says of its training. ``unsure``
     images are less confident than ``min_confidence``; they are among the classified and reused,
-    and among the ``labels``. ``new`` is of the images that this run classified; ``stages`` are
-    seconds of work, summed over ``threads``. ``shards`` are the runs that did the work, if it
-    was done in shards.
+    and among the ``labels``. ``unlisted`` of the ``failed`` are folders that could not be listed.
+    ``new`` is of the images that this night classified: this run, and any before it that did not
+    come to its end; ``stages`` are seconds of work, summed over ``threads``. ``restrictions`` are
+    the options that kept the run from looking at the whole folder, ``remarks`` sentences on what
+    else a person should know, and ``tables`` the xxh3-128 of each table by its name. ``error``
+    says why ``exit_code`` is not 0. ``shards`` are the runs that did the work, if it was done in
+    shards.
     """
 
     run: str
@@ -54,6 +58,7 @@ class Summary(msgspec.Struct, kw_only=True):
     reused: int = 0
     failed: int = 0
     failures: dict[str, int] = {}
+    unlisted: int = 0
     unsure: int = 0
     min_confidence: float | None = None
     target_accuracy: float | None = None
@@ -69,6 +74,9 @@ class Summary(msgspec.Struct, kw_only=True):
     new: Mix | None = None
     threads: int | None = None
     stages: dict[str, float] = {}
+    restrictions: list[str] = []
+    remarks: list[str] = []
+    tables: dict[str, str] = {}
     complete: bool = False
     exit_code: int | None = None
     error: str | None = None

@@ -67,6 +67,7 @@ def test_run_json_is_the_summary_and_is_kept_per_run(
         *("svm_labels", "unsure", "min_confidence", "target_accuracy"),
         *("complete", "exit_code", "error", "model_name", "classes"),
         *("new", "stages", "threads", "training", "shards"),
+        *("unlisted", "restrictions", "remarks", "tables"),
     }
     assert json.loads((out / "runs" / f"{first.run}.json").read_text())["classified"] == 12
 
