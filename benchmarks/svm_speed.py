@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from boatinfer.labelled import Labelled
-from boatinfer.results import Results, Summary
+from boatinfer.results import Results
+from boatinfer.summary import Summary
 from boatinfer.svm_fit import Setting, pipeline, say_how_long
 
 

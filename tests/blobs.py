@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from boatinfer.parts import Row
-from boatinfer.results import Results, Summary
+from boatinfer.results import Results
+from boatinfer.summary import Summary
 
 #: Features of an image.
 _WIDE = 6

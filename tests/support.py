@@ -19,8 +19,8 @@ import colours
 from boatinfer.batch import Classifier
 from boatinfer.errors import BoatinferError
 from boatinfer.options import RunOptions
-from boatinfer.results import Summary
 from boatinfer.storage import Place
+from boatinfer.summary import Summary
 
 #: Images of each class in the splits that `write_data` makes.
 COUNTS = {"train": 12, "valid": 4}

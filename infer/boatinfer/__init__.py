@@ -14,8 +14,8 @@ from boatinfer.errors import BoatinferError, ImageError
 if TYPE_CHECKING:
     from boatinfer.model import Model, Predictions, open_model
     from boatinfer.options import RunOptions
-    from boatinfer.results import Summary
     from boatinfer.run import run
+    from boatinfer.summary import Summary
 
 __version__ = "0.1.0"
 

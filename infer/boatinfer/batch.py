@@ -12,7 +12,7 @@ import xxhash
 from boatinfer import images
 from boatinfer.bucket_images import load_image
 from boatinfer.contents import Contents
-from boatinfer.errors import Failure, ImageError, first_line
+from boatinfer.errors import BoatinferError, Failure, ImageError, first_line
 from boatinfer.images import Pixels
 from boatinfer.model import Model
 from boatinfer.parts import Row
@@ -107,6 +107,8 @@ class Classifier:
                 readable.append(row)
             except ImageError as error:
                 row.status, row.error = error.reason.value, str(error)
+            except BoatinferError:  # a part with known contents cannot be read
+                raise
             except Exception as error:  # whatever it is, it is this file's trouble alone
                 row.status, row.error = Failure.CORRUPT.value, f"{type(error).__name__}: {error}"
         return Loaded(rows, readable, pixels)

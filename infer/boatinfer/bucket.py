@@ -259,6 +259,11 @@ class BucketPath:
         with self._told() as store:
             store.put(self.key, file, use_multipart=in_pieces, chunk_size=_PIECE)
 
+    def rename(self, target: BucketPath) -> None:
+        """Copies the object to another key, and deletes it."""
+        with self._told() as store:
+            store.rename(self.key, target.key)
+
     def unlink(self, missing_ok: bool = False) -> None:
         """Deletes the object; a store does not tell whether it was there."""
         with self._told() as store, contextlib.suppress(FileNotFoundError):

@@ -14,8 +14,9 @@ from boatinfer.errors import UsageError
 from boatinfer.evaluation import Evaluation
 from boatinfer.metrics import Labels, mcnemar
 from boatinfer.options import CompareOptions
-from boatinfer.results import Results, Summary, find_results
+from boatinfer.results import Results, find_results
 from boatinfer.storage import Place
+from boatinfer.summary import Summary
 from boatinfer.text import printable, table
 from boatinfer.truth import true_labels
 

@@ -6,6 +6,7 @@
     ├── DeviceError           5    the device asked for is not available
     ├── BusyError             6    another run holds the results folder
     ├── OutputError           7    the results could not be written
+    │   └── PartError         7    a part of the results is damaged, or has gone
     └── RunInterruptedError      130 or 143, after writing what was done
     StoreError                7    a bucket's store refused; also an OSError, as disks raise
     ImageError                one image's trouble: becomes a row, never an exit
@@ -19,6 +20,10 @@ from __future__ import annotations
 
 import enum
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from boatinfer.storage import Place
 
 __all__ = [
     "TOO_MANY_FAILURES",
@@ -29,6 +34,7 @@ __all__ = [
     "ImageError",
     "ModelError",
     "OutputError",
+    "PartError",
     "RunInterruptedError",
     "StoreDeniedError",
     "StoreError",
@@ -77,6 +83,19 @@ class OutputError(BoatinferError):
     """The results could not be written."""
 
     exit_code = 7
+
+
+class PartError(OutputError):
+    """A part of a results folder that cannot be read.
+
+    Args:
+        message: the sentence for the user.
+        part: the part.
+    """
+
+    def __init__(self, message: str, part: Place) -> None:
+        super().__init__(message)
+        self.part = part
 
 
 class StoreError(OSError):

@@ -17,8 +17,10 @@ from boatinfer.errors import OutputError, UsageError
 from boatinfer.evaluation import Confidence, Evaluation
 from boatinfer.options import EvaluateOptions
 from boatinfer.parts import matrix
-from boatinfer.results import Results, Summary, csv_plain, find_results
+from boatinfer.results import Results, find_results
+from boatinfer.spreadsheet import csv_plain
 from boatinfer.storage import opened
+from boatinfer.summary import Summary
 from boatinfer.text import printable, table
 from boatinfer.truth import true_labels
 

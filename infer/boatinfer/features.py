@@ -14,7 +14,8 @@ from boatinfer.errors import UsageError
 from boatinfer.files import replacing, require_writable
 from boatinfer.network import Floats
 from boatinfer.parts import matrix
-from boatinfer.results import Results, csv_safe, find_results
+from boatinfer.results import Results, find_results
+from boatinfer.spreadsheet import csv_safe
 from boatinfer.storage import Place
 
 __all__ = ["FORMATS", "export"]

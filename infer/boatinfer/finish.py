@@ -5,90 +5,33 @@ One shard's rows are in memory at a time. The tables of all are merged as they a
 
 from __future__ import annotations
 
-import bisect
 import contextlib
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet as pq
 
 from boatinfer import compaction, predictions, proof
 from boatinfer import svm as svms
-from boatinfer.card import Card
-from boatinfer.errors import TOO_MANY_FAILURES, BoatinferError, OutputError, UsageError
-from boatinfer.files import replacing, writing
+from boatinfer.errors import BoatinferError, OutputError, UsageError
+from boatinfer.files import writing
+from boatinfer.handover import Ending, read_handover, read_rows
 from boatinfer.locks import held
-from boatinfer.options import RunOptions
+from boatinfer.merging import merged, on_disk
 from boatinfer.pages import report
 from boatinfer.parts import OK, Parts
-from boatinfer.results import MERGING, Results, Summary, csv_safe
-from boatinfer.scan import from_text, to_text
+from boatinfer.results import MERGING, Results
+from boatinfer.scan import from_text
 from boatinfer.shards import Shard
-from boatinfer.storage import Place, opened
+from boatinfer.storage import Place
+from boatinfer.summary import Summary
+from boatinfer.text import joined
 
-__all__ = ["Ending", "finish", "leave", "merged"]
-
-_ENDING = b"boatinfer.ending"
-_NOTE = pa.schema(
-    [("path", pa.string()), ("status", pa.string()), ("part", pa.int32()), ("row", pa.int32())]
-)
-
-#: Rows of each shard that are merged at a time.
-_STEP = 16_384
-
-
-class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """The options that matter at the end of a run; they are the same for all shards.
-
-    The attributes are those of `RunOptions`, and ``card`` is the model's.
-    """
-
-    card: Card
-    top: int
-    svm: str | None
-    max_failures: str
-    report: bool
-    looks_everywhere: bool
-    min_confidence: float | None = None
-    target_accuracy: float | None = None
-
-    @classmethod
-    def of(cls, options: RunOptions, card: Card, min_confidence: float | None) -> Ending:
-        """Takes from a run's options, and the threshold that it found, what its end needs."""
-        return cls(
-            card=card,
-            top=options.top,
-            svm=None if options.svm is None else to_text(str(options.svm.absolute())),
-            max_failures=options.max_failures,
-            report=options.report,
-            looks_everywhere=options.looks_everywhere,
-            min_confidence=min_confidence,
-            target_accuracy=options.target_accuracy,
-        )
-
-
-def leave(results: Results, rows: pa.Table, ending: Ending) -> None:
-    """Leaves the rows of a shard, sorted by path, for `finish`.
-
-    Args:
-        results: the shard's.
-        rows: `plan.current`.
-        ending: how the run is to end.
-
-    Raises:
-        OutputError: the disk is full, read-only, or gone.
-    """
-    metadata = {_ENDING: msgspec.json.encode(ending)}
-    table = rows.select(_NOTE.names).cast(_NOTE).sort_by("path").replace_schema_metadata(metadata)
-    with replacing(results.run_json.with_suffix(".parquet")) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+__all__ = ["finish"]
 
 
 def finish(out: Place) -> Summary:
@@ -115,11 +58,11 @@ def finish(out: Place) -> Summary:
     with held(out, None) as results.parts.check:
         if isinstance(out, Path):
             results.clean()
-        shards = _shards(results)
-        summaries = [_checked(results, shard, len(shards)) for shard in shards]
-        ending = _agreed(results, shards, summaries)
-        summary = _summed(summaries)
-        worn = _put_together(results, dict(zip(shards, summaries, strict=True)), summary, ending)
+        shards = {shard: _checked(results, shard) for shard in _shards(results)}
+        ending, remarks = _agreed(results, shards)
+        summary = _summed(list(shards.values()))
+        summary.remarks += remarks
+        worn = _put_together(results, shards, summary, ending)
         results.write_summary(summary)
         results.supersede()
         with contextlib.suppress(BoatinferError):  # mere housekeeping
@@ -131,16 +74,17 @@ def _shards(results: Results) -> list[Shard]:
     """All shards; none is missing."""
     there = {Shard.parse(note.stem) for note in results.notes()}
     count = max(there).count
-    missing = [str(s) for s in (Shard(count, n) for n in range(1, count + 1)) if s not in there]
+    every = [Shard(count, number) for number in range(1, count + 1)]
+    missing = [shard for shard in every if shard not in there]
     if missing:
-        more = f" and {len(missing) - 3:,} more" if len(missing) > 3 else ""
+        which, them = ("shard", "it") if len(missing) == 1 else ("shards", "them")
         raise UsageError(
-            f"{results.out} lacks the shard {', '.join(missing[:3])}{more}; run it with --shard."
+            f"{results.out} lacks the {which} {joined(missing)}; run {them} with --shard."
         )
-    return [Shard(count, number) for number in range(1, count + 1)]
+    return every
 
 
-def _checked(results: Results, shard: Shard, count: int) -> Summary:
+def _checked(results: Results, shard: Shard) -> Summary:
     """The summary of a shard that came to its end."""
     summary = results.last_of(shard)
     if summary is None or not summary.complete:
@@ -151,42 +95,39 @@ def _checked(results: Results, shard: Shard, count: int) -> Summary:
     return summary
 
 
-def _agreed(results: Results, shards: list[Shard], summaries: list[Summary]) -> Ending:
-    """How the run is to end, if all shards say the same."""
-    first = summaries[0]
-    ending = _ending(results, shards[0])
-    for shard, summary in zip(shards, summaries, strict=True):
+def _agreed(results: Results, shards: dict[Shard, Summary]) -> tuple[Ending, list[str]]:
+    """How the run is to end, if all shards say the same; and what to remark on them."""
+    (first, its), *others = shards.items()
+    begun = read_handover(results, first)
+    fewest = most = begun.listing.files
+    alike = True
+    for shard, summary in others:
         for what, one, other in [
-            ("the folder", first.folder, summary.folder),
-            ("the model", first.model[:12], summary.model[:12]),
+            ("the folder", its.folder, summary.folder),
+            ("the model", its.model[:12], summary.model[:12]),
         ]:
             if one != other:
                 raise UsageError(
                     f"the shard {shard} in {results.out} is of {what} {other}, and the shard "
-                    f"{shards[0]} of {one}; run all of them on the same."
+                    f"{first} of {one}; run all of them on the same."
                 )
-        if _ending(results, shard) != ending:
+        here = read_handover(results, shard)
+        if unlike := here.ending.unlike(begun.ending):
             raise UsageError(
-                f"the shard {shard} in {results.out} ran with other options (--top, --svm, "
-                f"--max-failures or --report) than the shard {shards[0]}; run it again."
+                f"the shard {shard} in {results.out} ran with other options than the shard "
+                f"{first} ({', '.join(unlike)}); run it again with the same."
             )
-    return ending
+        alike = alike and here.listing == begun.listing
+        fewest, most = min(fewest, here.listing.files), max(most, here.listing.files)
+    return begun.ending, [] if alike else [_moved(fewest, most)]
 
 
-def _note(results: Results, shard: Shard) -> Place:
-    return results.shards / f"{shard.name}.parquet"
-
-
-def _ending(results: Results, shard: Shard) -> Ending:
-    note = _note(results, shard)
-    try:
-        return msgspec.json.decode(pq.read_schema(opened(note)).metadata[_ENDING], type=Ending)
-    except (OSError, pa.ArrowException, msgspec.MsgspecError, KeyError, TypeError) as error:
-        raise _unreadable(note, shard) from error
-
-
-def _unreadable(note: Place, shard: Shard) -> OutputError:
-    return OutputError(f"{note} is damaged or missing; run the shard {shard} again.")
+def _moved(fewest: int, most: int) -> str:
+    seen = f"{fewest:,} to {most:,}" if fewest < most else f"{most:,}, not the same,"
+    return (
+        f"Files came or went between the listings of the shards, which saw {seen} images; the "
+        "next run does what came too late for its shard."
+    )
 
 
 def _summed(summaries: list[Summary]) -> Summary:
@@ -212,6 +153,8 @@ def _summed(summaries: list[Summary]) -> Summary:
         failed=sum(summary.failed for summary in summaries),
         failures=dict(sorted(failures.items())),
         images_per_second=round(sum(rates), 1) if rates else None,
+        restrictions=first.restrictions,
+        remarks=list(dict.fromkeys(said for summary in summaries for said in summary.remarks)),
         model=first.model,
         model_name=first.model_name,
         classes=first.classes,
@@ -241,40 +184,36 @@ def _put_together(
     """
     failures: list[pa.Table] = []
     worn: list[Place] = []
-    unlisted = False
+    summary.min_confidence = ending.min_confidence
+    summary.target_accuracy = ending.target_accuracy
+    night = results.night(summary)
     with contextlib.ExitStack() as stack:
         scratch = _scratch(results, stack)
         mapped = []
         for shard, its in shards.items():
             if not its.found:
                 continue
-            rows, table = _proved(results, shard, its, ending)
-            failures.append(predictions.failed(results, rows))
-            unlisted |= bool(pc.any(pc.ends_with(rows["path"], "/")).as_py())
+            rows = read_rows(results, shard)
+            made = _made(results, rows, ending, night)
+            _prove(results, shard, rows, its, made.predictions)
+            failures.append(made.failures)
             file = scratch / f"{shard.name}.arrow"
-            mapped.append(_on_disk(file, table.schema, [table], stack))
-            worn += _merge_parts(results, shard, rows if ending.looks_everywhere else None)
-            del rows, table
+            mapped.append(on_disk(file, made.predictions.schema, [made.predictions], stack))
+            worn += _merge_parts(results, shard, None if ending.restrictions else rows)
+            del rows, made
         if not mapped:
             raise UsageError(f"the shards in {results.out} have found no images; check the folder.")
         file = scratch / "predictions.arrow"
-        table = _on_disk(file, mapped[0].schema, merged(mapped), stack)
-        failed = pa.concat_tables(failures).sort_by("path")
-        predictions.write_failures(results, failed)
-        predictions.write_review(results, table, ending.min_confidence)
-        _write_csv(results.predictions, table.drop_columns("new"))
-        tables = predictions.Tables(table, failed)
-        summary.min_confidence = ending.min_confidence
-        summary.target_accuracy = ending.target_accuracy
+        table = on_disk(file, mapped[0].schema, merged(mapped), stack)
+        tables = predictions.Tables(table, pa.concat_tables(failures).sort_by("path"))
+        predictions.write_tables(results, tables, summary)
         proof.count(summary, tables)
         summary.complete = True
-        _close(summary, unlisted, ending)
-        results.write_current(map(_table, table.to_batches()), summary)
-        if ending.report:
-            report.write(results, summary, tables)
-        else:
-            with writing(results.report):
-                results.report.unlink(missing_ok=True)
+        proof.judge(summary, ending.max_failures)
+        _close(summary)
+        batches = (pa.Table.from_batches([batch]) for batch in table.to_batches())
+        results.write_current(batches, summary)
+        report.write(results, summary, tables, ending.report)
     return worn
 
 
@@ -295,30 +234,28 @@ def _scratch(results: Results, stack: contextlib.ExitStack) -> Path:
     return Path(stack.enter_context(folder))
 
 
-def _proved(
-    results: Results, shard: Shard, summary: Summary, ending: Ending
-) -> tuple[pa.Table, pa.Table]:
-    """What a shard has left, and what predictions.csv says of it; both sorted by path.
-
-    Raises:
-        OutputError: the parts on disk do not hold what the shard says that it has found.
-    """
-    note = _note(results, shard)
-    try:
-        rows = pq.read_table(opened(note))
-    except (OSError, pa.ArrowException) as error:
-        raise _unreadable(note, shard) from error
-    svm = svms.load(Path(from_text(ending.svm))) if ending.svm else None
-    made = predictions.predicted(
+def _made(results: Results, rows: pa.Table, ending: Ending, night: list[str]) -> predictions.Tables:
+    """The tables of what a shard has left."""
+    made = predictions.made_tables(
         results,
         rows,
         ending.card,
-        run=summary.run,
+        night=night,
         top=ending.top,
-        svm=svm,
+        svm=svms.load(Path(from_text(ending.svm))) if ending.svm else None,
         min_confidence=ending.min_confidence,
     )
-    table = pa.concat_tables([_plain(part) for part in made]).sort_by("path")
+    return made._replace(predictions=_plain(made.predictions))
+
+
+def _prove(
+    results: Results, shard: Shard, rows: pa.Table, summary: Summary, table: pa.Table
+) -> None:
+    """Compares what a shard says with what the parts on disk hold.
+
+    Raises:
+        OutputError: they differ.
+    """
     paths = rows["path"]
     sound = int(pc.sum(pc.equal(table["status"], OK)).as_py() or 0)
     if not (
@@ -332,73 +269,17 @@ def _proved(
             f"the parts in {results.out} do not hold what the shard {shard} has found; run it "
             "again."
         )
-    return rows, table
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """The table with text in place of dictionaries, which files of several batches cannot mix."""
+    """The table with text in place of dictionaries, for `on_disk`."""
     fields = [
         pa.field(f.name, pa.string()) if pa.types.is_dictionary(f.type) else f for f in table.schema
     ]
     return table.cast(pa.schema(fields))
 
 
-def _on_disk(
-    file: Path, schema: pa.Schema, tables: Iterable[pa.Table], stack: contextlib.ExitStack
-) -> pa.Table:
-    """Writes tables one after the other, and gives them as one that stays on disk."""
-    with replacing(file) as temporary, pa.ipc.new_file(temporary, schema) as writer:
-        for table in tables:
-            writer.write_table(table.combine_chunks())
-    source = stack.enter_context(pa.memory_map(str(file)))
-    return pa.ipc.open_file(source).read_all()
-
-
-def _write_csv(path: Place, table: pa.Table) -> None:
-    schema = csv_safe(table.slice(0, 0)).schema
-    with (
-        replacing(path) as temporary,
-        pa.csv.CSVWriter(temporary, schema, write_options=predictions.CSV) as writer,
-    ):
-        for batch in table.to_batches():
-            writer.write_table(csv_safe(_table(batch)))
-
-
-def _table(batch: pa.RecordBatch) -> pa.Table:
-    return pa.Table.from_batches([batch])
-
-
-def _close(summary: Summary, unlisted: bool, ending: Ending) -> None:
+def _close(summary: Summary) -> None:
     now = datetime.now(UTC)
-    allowed = proof.allowance(ending.max_failures)
-    too_many = unlisted or summary.failed > allowed(summary.found)
-    summary.exit_code = TOO_MANY_FAILURES if too_many else 0
     summary.finished = now.isoformat(timespec="milliseconds")
     summary.seconds = round((now - datetime.fromisoformat(summary.started)).total_seconds(), 3)
-
-
-def merged(tables: Sequence[pa.Table], step: int = _STEP) -> Iterator[pa.Table]:
-    """Merges tables that are sorted by their column ``path``, a few rows of each at a time.
-
-    Yields:
-        Tables that, one after the other, are sorted by ``path``.
-    """
-    places = [0] * len(tables)
-    paths = [table["path"] for table in tables]
-    while True:
-        ends = [min(place + step, len(path)) for place, path in zip(places, paths, strict=True)]
-        open_ = [i for i, end in enumerate(ends) if places[i] < end]
-        if not open_:
-            return
-        bound = min(paths[i][ends[i] - 1].as_py() for i in open_)
-        pieces = []
-        for i in open_:
-            end = _after(paths[i], bound, places[i], ends[i])
-            pieces.append(tables[i].slice(places[i], end - places[i]))
-            places[i] = end
-        yield pa.concat_tables(pieces).sort_by("path")
-
-
-def _after(paths: pa.ChunkedArray, path: str, start: int, end: int) -> int:
-    """The first place from ``start`` to ``end`` whose path is after another."""
-    return bisect.bisect_right(range(end), path, lo=start, key=lambda row: paths[row].as_py())

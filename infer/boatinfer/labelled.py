@@ -11,7 +11,8 @@ import numpy.typing as npt
 from boatinfer.errors import UsageError
 from boatinfer.network import Floats
 from boatinfer.parts import matrix
-from boatinfer.results import Results, Summary
+from boatinfer.results import Results
+from boatinfer.summary import Summary
 from boatinfer.truth import true_labels
 
 __all__ = ["Labelled", "labelled_features"]

@@ -66,9 +66,9 @@ def held(out: Place, shard: Shard | None) -> Iterator[Callable[[], None]]:
         yield check
 
 
-def held_by(out: Place) -> str | None:
-    """Which process holds a results folder for itself, in words; None if none does."""
-    return _holder(out / ".lock")
+def held_by(out: Place, shard: Shard | None = None) -> str | None:
+    """Which process holds a results folder for itself, or a shard of it, in words; None if none."""
+    return _holder(out / SHARDS / f"{shard.name}.lock" if shard else out / ".lock")
 
 
 def _take(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+import shlex
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from boatinfer.errors import UsageError
+from boatinfer.scan import to_text
 from boatinfer.shards import Shard
 from boatinfer.storage import Place, local, place, resolved
 
@@ -217,10 +219,17 @@ class RunOptions:
         return self.out or Path("boatinfer-out") / (resolved(self.folder).name or "root")
 
     @property
-    def looks_everywhere(self) -> bool:
-        """Whether an image that the run does not find has gone."""
-        narrowed = self.include or self.exclude or self.from_file or self.limit
-        return self.recursive and not narrowed
+    def restrictions(self) -> list[str]:
+        """What keeps the run from looking at the whole folder, as it is said on the command line.
+
+        Without any, an image that the run does not find has gone.
+        """
+        said = [] if self.recursive else ["--no-recursive"]
+        said += [f"--include {shlex.quote(to_text(pattern))}" for pattern in self.include]
+        said += [f"--exclude {shlex.quote(to_text(pattern))}" for pattern in self.exclude]
+        if self.from_file is not None:
+            said.append(f"--from-file {shlex.quote(to_text(str(self.from_file)))}")
+        return said if self.limit is None else [*said, f"--limit {self.limit}"]
 
     def __post_init__(self) -> None:
         """Takes text where a path is meant, as Python users write it."""

@@ -21,13 +21,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from boatinfer.errors import OutputError
+from boatinfer.errors import PartError
 from boatinfer.files import replacing
 from boatinfer.network import Floats
 from boatinfer.shards import Shard
 from boatinfer.storage import Place, concurrently, opened
 
-__all__ = ["OK", "VECTORS", "WRITING", "Parts", "Row", "matrix", "number_of", "reading"]
+__all__ = ["OK", "VECTORS", "WRITING", "Parts", "Row", "is_whole", "matrix", "number_of", "reading"]
 
 #: Status of a row whose image was classified; any other status is a failure reason.
 OK = "ok"
@@ -198,7 +198,7 @@ class Parts:
         numbers, starts = np.unique(parts[order], return_index=True)
         for number, chosen in zip(numbers, np.split(rows[order], starts[1:]), strict=False):
             if number not in files:
-                raise _gone(f"{number} of {self.folder}")
+                raise _gone(self.folder / f"{number:06d}")
             table = _read(files[number], columns)
             whole = np.array_equal(chosen, np.arange(table.num_rows))
             yield table if whole else _taken(files[number], table, chosen)
@@ -213,17 +213,6 @@ class Parts:
             statuses: list[str] = _read(part, ["status"])["status"].to_pylist()
             return statuses
         return []
-
-    def damage(self) -> Iterator[str]:
-        """Reads every part in full and tells of each that is not as it was written."""
-        for part in self.files():
-            try:
-                if _digest(part.read_bytes()) != part.stem.split("-")[1]:
-                    yield f"the part {part} is damaged; delete it and run again."
-            except FileNotFoundError:  # a run has merged it with others
-                continue
-            except OSError as error:
-                yield f"the part {part} cannot be read: {error.strerror}."
 
     @contextlib.contextmanager
     def writer(self, number: int | None = None) -> Iterator[pa.BufferOutputStream]:
@@ -293,6 +282,15 @@ def _last_rows(table: pa.Table) -> pa.Table:
     keys = paths.indices.to_numpy() * np.int64(len(models.dictionary)) + models.indices.to_numpy()
     last = len(keys) - 1 - np.unique(keys[::-1], return_index=True)[1]
     return table if len(last) == len(keys) else table.take(pa.array(last))
+
+
+def is_whole(part: Place) -> bool:
+    """Whether the bytes of a part are those that its name tells of.
+
+    Raises:
+        OSError: it has gone, or cannot be read.
+    """
+    return _digest(part.read_bytes()) == part.stem.split("-")[1]
 
 
 def number_of(part: Place) -> int:
@@ -380,19 +378,21 @@ def _taken(part: Place, table: pa.Table, rows: npt.NDArray[np.int32]) -> pa.Tabl
 
 
 def reading(part: Place, read: Callable[[], Any]) -> Any:
-    """Calls ``read``; what it raises about the part becomes an `OutputError`."""
+    """Calls ``read``; what it raises about the part becomes a `PartError`."""
     try:
         return read()
     except FileNotFoundError as error:
         raise _gone(part) from error
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
-        raise OutputError(
+        raise PartError(
             f"the part {part} is damaged ({error}); delete it and run again: its images will be "
-            "classified anew."
+            "classified anew.",
+            part,
         ) from error
 
 
-def _gone(part: object) -> OutputError:
-    return OutputError(
-        f"the part {part} has gone: a run is changing the folder; try again when it has ended."
+def _gone(part: Place) -> PartError:
+    return PartError(
+        f"the part {part} has gone: a run is changing the folder; try again when it has ended.",
+        part,
     )

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 
 from boatinfer.abstention import UNSURE
 from boatinfer.card import Card
-from boatinfer.errors import OutputError
-from boatinfer.files import replacing, writing
+from boatinfer.files import writing
 from boatinfer.parts import OK, matrix
-from boatinfer.results import Results, csv_plain, csv_safe
-from boatinfer.storage import Place, opened
+from boatinfer.results import Results
+from boatinfer.spreadsheet import read_csv, write_csv
+from boatinfer.summary import Summary
 from boatinfer.svm import SVM, best
 
-__all__ = [
-    "CSV",
-    "Tables",
-    "failed",
-    "guesses",
-    "predicted",
-    "read_tables",
-    "write_failures",
-    "write_review",
-    "write_tables",
-]
+__all__ = ["Tables", "guesses", "made_tables", "read_tables", "write_tables"]
 
 #: Prefixes of the columns of the best, second best, ... class.
 ORDINALS = [
@@ -38,20 +27,13 @@ ORDINALS = [
     *("sixth_", "seventh_", "eighth_", "ninth_", "tenth_"),
 ]
 _DECIMALS = 6
-#: More bytes than the first line of a table has.
-_HEADER = 4096
-#: Endings of the columns that hold numbers.
-_NUMBERS = ("confidence", "score")
-
-#: How both tables are written.
-CSV = pa.csv.WriteOptions(quoting_style="needed")
 
 
 class Tables(NamedTuple):
     """What the two tables hold, sorted by path.
 
     Attributes:
-        predictions: predictions.csv, and a column ``new``: whether this run worked on the image.
+        predictions: predictions.csv, and a column ``new``: whether this night worked on the image.
         failures: failures.csv.
     """
 
@@ -60,7 +42,7 @@ class Tables(NamedTuple):
 
     @property
     def new(self) -> pa.Table:
-        """The rows of ``predictions`` that this run classified."""
+        """The rows of ``predictions`` that this night classified."""
         return self.predictions.filter(
             pc.and_(self.predictions["new"], pc.is_valid(self.predictions["label"]))
         )
@@ -72,57 +54,60 @@ def guesses(predictions: pa.Table) -> pa.ChunkedArray:
     return predictions[column].cast(pa.string())
 
 
-def write_tables(
+def made_tables(
     results: Results,
     rows: pa.Table,
     card: Card,
     *,
-    run: str,
+    night: Sequence[str],
     top: int,
     svm: SVM | None,
-    min_confidence: float | None = None,
+    min_confidence: float | None,
 ) -> Tables:
-    """Writes predictions.csv and failures.csv, sorted by path, and review.csv, least sure first.
+    """Makes both tables, sorted by path.
 
     Args:
         results: the folder.
         rows: the rows of `Parts.index` that this run found.
         card: the model's, which names the classes.
-        run: the run's id.
+        night: the runs whose images are new, `Results.night`.
         top: how many classes each image's row names, 1 to 10.
         svm: adds its labels, from the features; None where there is none, or it is in the model.
-        min_confidence: what is less sure is labelled `UNSURE` and listed in review.csv, with the
-            network's label in the column ``guess``; None leaves both away.
+        min_confidence: what is less sure is labelled `UNSURE`, with the network's label in the
+            column ``guess``; None leaves that away.
 
     Raises:
-        OutputError: a table could not be written, or a part is damaged.
+        OutputError: a part is damaged.
     """
-    parts = predicted(results, rows, card, run=run, top=top, svm=svm, min_confidence=min_confidence)
-    predictions = pa.concat_tables(parts)
-    predictions = predictions.unify_dictionaries().sort_by("path")
-    failures = failed(results, rows)
-    write_failures(results, failures)
-    write_review(results, predictions, min_confidence)
-    with replacing(results.predictions) as temporary:
-        pa.csv.write_csv(csv_safe(predictions.drop_columns("new")), temporary, CSV)
-    return Tables(predictions, failures)
-
-
-def predicted(
-    results: Results,
-    rows: pa.Table,
-    card: Card,
-    *,
-    run: str,
-    top: int,
-    svm: SVM | None,
-    min_confidence: float | None = None,
-) -> Iterator[pa.Table]:
-    """Makes `Tables.predictions` of some rows, part by part; as `write_tables`."""
     needed = ["path", "status", "run", "probabilities"]
     needed += ["features"] if svm else ["svm"] if card.svm else []
-    for part in results.parts.read(rows, needed):
-        yield _predictions(part, run, card, top=top, svm=svm, min_confidence=min_confidence)
+    parts = [
+        _predictions(part, night, card, top=top, svm=svm, min_confidence=min_confidence)
+        for part in results.parts.read(rows, needed)
+    ]
+    predictions = pa.concat_tables(parts).unify_dictionaries().sort_by("path")
+    return Tables(predictions, _failures(results, rows))
+
+
+def write_tables(results: Results, tables: Tables, summary: Summary) -> None:
+    """Writes predictions.csv, failures.csv and, if there is a threshold, review.csv.
+
+    The last has what is left to people, least sure first; without a threshold that of an earlier
+    run is removed. The summary notes the digests.
+
+    Raises:
+        OutputError: one could not be written.
+    """
+    predictions = tables.predictions.drop_columns("new")
+    written = {results.failures: tables.failures, results.predictions: predictions}
+    if summary.min_confidence is None:
+        with writing(results.review):
+            results.review.unlink(missing_ok=True)
+    else:
+        unsure = predictions.filter(pc.equal(predictions["label"].cast(pa.string()), UNSURE))
+        order = [("confidence", "ascending"), ("path", "ascending")]
+        written = {results.review: unsure.sort_by(order), **written}
+    summary.tables = {path.name: write_csv(path, table) for path, table in written.items()}
 
 
 def read_tables(results: Results) -> Tables:
@@ -134,16 +119,16 @@ def read_tables(results: Results) -> Tables:
     """
     last = results.last_finished()
     current = results.current()
-    ours = pc.is_in(current["run"].cast(pa.string()), pa.array([last.run, *last.shards]))
+    ours = pc.is_in(current["run"].cast(pa.string()), pa.array(results.night(last)))
     old = current.filter(pc.invert(ours))["path"].combine_chunks()
-    predictions = _read_csv(results.predictions)
+    predictions = read_csv(results.predictions)
     new = pc.invert(pc.is_in(predictions["path"], value_set=old))
-    return Tables(predictions.append_column("new", new), _read_csv(results.failures))
+    return Tables(predictions.append_column("new", new), read_csv(results.failures))
 
 
 def _predictions(
     part: pa.Table,
-    run: str,
+    night: Sequence[str],
     card: Card,
     *,
     top: int,
@@ -175,7 +160,7 @@ def _predictions(
         labels, scores = _by_svm(sound, card, svm)
         columns["svm_label"] = pa.array(labels.tolist(), pa.string()).take(gaps)
         columns["svm_score"] = _rounded(scores).take(gaps)
-    columns["new"] = pc.equal(part["run"], run)
+    columns["new"] = pc.is_in(part["run"], pa.array(night, pa.string()))
     return pa.table(columns)
 
 
@@ -202,7 +187,7 @@ def _rounded(values: npt.NDArray[Any]) -> pa.Array:
     return pa.array(np.round(values.astype(np.float64), _DECIMALS))
 
 
-def failed(results: Results, rows: pa.Table) -> pa.Table:
+def _failures(results: Results, rows: pa.Table) -> pa.Table:
     """Makes `Tables.failures` of some rows."""
     wanted = rows.filter(pc.not_equal(rows["status"], OK))
     columns = ["path", "status", "error"]
@@ -210,58 +195,3 @@ def failed(results: Results, rows: pa.Table) -> pa.Table:
     kinds = pa.schema([(name, pa.string()) for name in columns])
     table = pa.concat_tables(parts) if parts else kinds.empty_table()
     return table.sort_by("path").rename_columns(["path", "reason", "message"])
-
-
-def write_failures(results: Results, failures: pa.Table) -> None:
-    """Writes failures.csv.
-
-    Raises:
-        OutputError: it could not be written.
-    """
-    with replacing(results.failures) as temporary:
-        pa.csv.write_csv(csv_safe(failures), temporary, CSV)
-
-
-def write_review(results: Results, predictions: pa.Table, min_confidence: float | None) -> None:
-    """Writes review.csv, least sure first; without a threshold removes that of an earlier run.
-
-    Raises:
-        OutputError: it could not be written.
-    """
-    if min_confidence is None:
-        with writing(results.review):
-            results.review.unlink(missing_ok=True)
-        return
-    unsure = predictions.filter(pc.equal(predictions["label"].cast(pa.string()), UNSURE))
-    order = [("confidence", "ascending"), ("path", "ascending")]
-    with replacing(results.review) as temporary:
-        pa.csv.write_csv(csv_safe(unsure.drop_columns("new").sort_by(order)), temporary, CSV)
-
-
-def _read_csv(path: Place) -> pa.Table:
-    """A table as it was before `csv_safe`: numbers where they are, all else text."""
-    try:
-        with pa.input_stream(opened(path)) as file:
-            names = file.read(_HEADER).split(b"\n")[0].decode().replace('"', "").split(",")
-        kinds = {name: pa.float64() if name.endswith(_NUMBERS) else pa.string() for name in names}
-        table = pa.csv.read_csv(
-            opened(path),
-            parse_options=pa.csv.ParseOptions(newlines_in_values=True),
-            convert_options=pa.csv.ConvertOptions(
-                column_types=kinds,
-                null_values=[""],  # a class may be called NA
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=False,
-            ),
-        )
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise OutputError(
-            f"{path} cannot be read ({error}); run again to have it written anew."
-        ) from error
-    for place, name in enumerate(table.column_names):
-        if name == "path":
-            plain = pc.replace_substring_regex(table[name], r"^\./", "")
-            table = table.set_column(place, name, plain)
-        elif pa.types.is_string(table[name].type):
-            table = table.set_column(place, name, csv_plain(table[name]))
-    return table

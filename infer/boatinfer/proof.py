@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pyarrow as pa
@@ -9,12 +10,13 @@ import pyarrow.compute as pc
 
 from boatinfer.abstention import UNSURE
 from boatinfer.drift import Mix
-from boatinfer.errors import UsageError
+from boatinfer.errors import TOO_MANY_FAILURES, UsageError
 from boatinfer.parts import OK
 from boatinfer.predictions import Tables, guesses
-from boatinfer.results import Summary
+from boatinfer.summary import Summary
+from boatinfer.text import counted
 
-__all__ = ["allowance", "count", "prove"]
+__all__ = ["allowance", "count", "judge", "prove"]
 
 
 def prove(summary: Summary, rows: pa.Table, last_part: int) -> None:
@@ -46,7 +48,27 @@ def count(summary: Summary, tables: Tables) -> None:
         summary.svm_labels = _counts(tables.predictions["svm_label"])
     if summary.min_confidence is not None:
         summary.unsure = summary.labels.get(UNSURE, 0)
+    summary.unlisted = _true(pc.ends_with(tables.failures["path"], "/"))
     summary.new = Mix.of(_counts(guesses(new)), new["confidence"].to_numpy())
+
+
+def judge(summary: Summary, max_failures: str) -> None:
+    """Sets the exit code of a complete run, and says in ``error`` why it is not 0.
+
+    Args:
+        summary: what is counted.
+        max_failures: as on the command line.
+    """
+    said = []
+    if summary.failed > allowance(max_failures)(summary.found):
+        said.append(
+            f"{summary.failed:,} of {counted(summary.found, 'image')} failed, more than "
+            f"--max-failures {max_failures} allows"
+        )
+    if summary.unlisted:
+        said.append(f"{counted(summary.unlisted, 'folder')} could not be listed")
+    summary.exit_code = TOO_MANY_FAILURES if said else 0
+    summary.error = f"{', and '.join(said)}." if said else None
 
 
 def _true(mask: pa.ChunkedArray) -> int:
@@ -68,10 +90,13 @@ def allowance(text: str) -> Callable[[int], float]:
     Raises:
         UsageError: it is neither.
     """
+    share = text.endswith("%")
     try:
-        number = float(text.removesuffix("%")) if text.endswith("%") else int(text)
+        number = float(text.removesuffix("%")) if share else int(text)
     except ValueError:
         number = -1
-    if not number >= 0:  # NaN too
-        raise UsageError(f"--max-failures {text}: give a percentage such as 5%, or a number.")
-    return lambda found: found * number / 100 if text.endswith("%") else number
+    if not 0 <= number <= (100 if share else math.inf):  # NaN neither
+        raise UsageError(
+            f"--max-failures {text}: give a percentage such as 5%, from 0% to 100%, or a number."
+        )
+    return lambda found: found * number / 100 if share else number

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from boatinfer.errors import UsageError
 from boatinfer.pages import report as page
 from boatinfer.predictions import read_tables
 from boatinfer.results import find_results
@@ -26,11 +25,7 @@ def report(out: Place) -> Place:
         OutputError: the results are damaged, or the page could not be written.
     """
     results = find_results(out)
-    last = results.last_run()
-    if last is None:
-        raise UsageError(
-            f"{out} is no results folder; give the folder that 'boatinfer run' wrote to."
-        )
+    last = results.last_run() or results.last_finished()  # which says why there is none
     with results.hold(last.folder):
         page.write(results, last, read_tables(results) if last.complete else None)
     return results.report

@@ -18,7 +18,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -27,8 +27,6 @@ import pyarrow.parquet as pq
 import typer
 
 from boatinfer.bucket import BucketPath
-from boatinfer.card import Card
-from boatinfer.drift import Mix
 from boatinfer.errors import OutputError, UsageError
 from boatinfer.files import TEMPORARY, replacing, writing
 from boatinfer.locks import SHARDS, held, held_by
@@ -37,78 +35,9 @@ from boatinfer.parts import OK, Parts, number_of
 from boatinfer.scan import to_text
 from boatinfer.shards import Shard
 from boatinfer.storage import Place, opened, resolved
+from boatinfer.summary import Summary, read_summary
 
-__all__ = ["Results", "Summary", "Trained", "csv_plain", "csv_safe", "find_results"]
-
-#: What a spreadsheet takes for the start of a formula.
-_FORMULA = r"^([=+\-@\t\r])"
-
-
-class Trained(msgspec.Struct):
-    """What a model's card says of its training.
-
-    Attributes:
-        labels: images of each class in train; empty where it does not say.
-        accuracy: share of the images of valid that were right; null likewise.
-    """
-
-    labels: dict[str, int] = {}
-    accuracy: float | None = None
-
-    @classmethod
-    def of(cls, card: Card) -> Trained | None:
-        """Takes it from a card; None where that has nothing."""
-        said = card.training
-        return None if said is None else cls(said.labels, said.metrics.get("accuracy"))
-
-
-class Summary(msgspec.Struct, kw_only=True):
-    """What ``run.json`` holds: one run in figures.
-
-    ``finished``, ``seconds`` and ``exit_code`` are null while the run goes on, and stay so
-    if it is killed. ``complete`` says that ``found = classified + reused + failed`` was
-    proved from the parts on disk. ``images_per_second`` counts the images that were read,
-    over the time from the first image to the last part. ``classes`` are the model's, in the
-    order of the probabilities, and ``training`` is what it says of its training. ``unsure``
-    images are less confident than ``min_confidence``; they are among the classified and reused,
-    and among the ``labels``. ``new`` is of the images that this run classified; ``stages`` are
-    seconds of work, summed over ``threads``. ``shards`` are the runs that did the work, if it
-    was done in shards.
-    """
-
-    run: str
-    folder: str
-    started: str
-    finished: str | None = None
-    seconds: float | None = None
-    found: int = 0
-    classified: int = 0
-    reused: int = 0
-    failed: int = 0
-    failures: dict[str, int] = {}
-    unsure: int = 0
-    min_confidence: float | None = None
-    target_accuracy: float | None = None
-    labels: dict[str, int] = {}
-    svm_labels: dict[str, int] = {}
-    images_per_second: float | None = None
-    model: str = ""
-    model_name: str = ""
-    classes: list[str] = []
-    training: Trained | None = None
-    device: str = ""
-    versions: dict[str, str] = {}
-    new: Mix | None = None
-    threads: int | None = None
-    stages: dict[str, float] = {}
-    complete: bool = False
-    exit_code: int | None = None
-    error: str | None = None
-    shards: list[str] = []
-
-    def text(self) -> str:
-        """The summary as JSON, for files and programs."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=2).decode() + "\n"
+__all__ = ["MERGING", "Results", "find_results"]
 
 
 class _Note(NamedTuple):
@@ -163,6 +92,17 @@ class Results:
         if isinstance(folder, BucketPath):
             return folder.is_dir()
         return os.path.isdir(str(folder))  # noqa: PTH112 (never raises)
+
+    def require(self) -> None:
+        """Refuses a folder that no run has been in.
+
+        Raises:
+            UsageError: it is one.
+        """
+        if not self.exists():
+            raise UsageError(
+                f"{self.out} is no results folder; give the folder that 'boatinfer run' wrote to."
+            )
 
     @contextlib.contextmanager
     def hold(self, folder: str) -> Iterator[None]:
@@ -246,7 +186,7 @@ class Results:
     def _any_run(self) -> Summary | None:
         """The summary of any run that has been here."""
         summaries = (note for note in self.notes() if note.suffix == ".json")
-        return self.last_run() or next(filter(None, map(_summary, summaries)), None)
+        return self.last_run() or next(filter(None, map(read_summary, summaries)), None)
 
     def last_run(self) -> Summary | None:
         """Reads ``run.json``; None where there is none yet.
@@ -254,7 +194,7 @@ class Results:
         Raises:
             OutputError: it is damaged.
         """
-        return _summary(self.out / "run.json")
+        return read_summary(self.out / "run.json")
 
     def last_of(self, shard: Shard) -> Summary | None:
         """Reads what a shard has left; None where there is nothing.
@@ -262,7 +202,7 @@ class Results:
         Raises:
             OutputError: it is damaged.
         """
-        return _summary(self.shards / f"{shard.name}.json")
+        return read_summary(self.shards / f"{shard.name}.json")
 
     def last_complete(self) -> Summary | None:
         """Reads the summary of the run that the results are of: the last one that is complete.
@@ -281,6 +221,18 @@ class Results:
             if file.stem < before.run:
                 with contextlib.suppress(OSError, msgspec.MsgspecError):
                     yield msgspec.json.decode(file.read_bytes(), type=Summary)
+
+    def night(self, summary: Summary) -> list[str]:
+        """The runs whose new images are one night's: this one, and what it went on from.
+
+        These are its shards, and the runs before it back to the last complete one with its model.
+        """
+        runs = [summary.run, *summary.shards]
+        for before in self.history(summary):
+            if before.complete and before.new and before.model == summary.model:
+                break
+            runs.append(before.run)
+        return runs
 
     def write_summary(self, summary: Summary) -> None:
         """Writes ``run.json`` and the run's own copy in ``runs``."""
@@ -384,15 +336,6 @@ class Results:
         return self.out / "runs" / f"{run}.json"
 
 
-def _summary(file: Place) -> Summary | None:
-    try:
-        return msgspec.json.decode(file.read_bytes(), type=Summary)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, msgspec.MsgspecError) as error:
-        raise OutputError(f"{file} cannot be read ({error}); delete it and run again.") from error
-
-
 def find_results(place: Place) -> Results:
     """The results in a folder, or those that a run over that folder wrote by default.
 
@@ -416,31 +359,3 @@ def find_results(place: Place) -> Results:
             "its -o named."
         )
     return default
-
-
-def csv_safe(table: pa.Table) -> pa.Table:
-    """Keeps a spreadsheet from taking text for a formula.
-
-    A path ``=x.jpg`` becomes ``./=x.jpg``, which is the same file; other text gets an
-    apostrophe before it.
-    """
-    for number, name in enumerate(table.column_names):
-        before = r"./\1" if name == "path" else r"'\1"
-        table = table.set_column(number, name, _safe(table[name], before))
-    return table
-
-
-def csv_plain(text: pa.Array) -> pa.Array:
-    """Takes from text of a table, other than paths, what `csv_safe` put before it."""
-    return pc.replace_substring_regex(text, rf"^'{_FORMULA[1:]}", r"\1")
-
-
-def _safe(column: Any, before: str) -> Any:
-    """An array, chunked or not; of a dictionary just the values are looked through."""
-    if pa.types.is_string(column.type):
-        return pc.replace_substring_regex(column, _FORMULA, before)
-    if not pa.types.is_dictionary(column.type):
-        return column
-    encoded = column.combine_chunks()
-    values = _safe(encoded.dictionary, before)
-    return pa.DictionaryArray.from_arrays(encoded.indices, values).cast(pa.string())

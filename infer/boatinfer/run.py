@@ -8,40 +8,35 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from boatinfer import abstention, finish, plan, predictions, proof
+from boatinfer import abstention, handover, plan, predictions, proof
 from boatinfer import svm as svms
 from boatinfer.batch import Classifier
-from boatinfer.bucket import BucketPath
-from boatinfer.bucket_images import listed_objects, scan_objects
 from boatinfer.compaction import compact
 from boatinfer.contents import Contents
+from boatinfer.damage import set_aside
 from boatinfer.engines import local
 from boatinfer.engines.pipeline import classified
-from boatinfer.errors import (
-    TOO_MANY_FAILURES,
-    BoatinferError,
-    RunInterruptedError,
-    UsageError,
-)
-from boatinfer.files import writing
+from boatinfer.errors import BoatinferError, PartError, RunInterruptedError, UsageError
 from boatinfer.interrupt import Stop, stop_on_signals
 from boatinfer.model import Model, open_model, read_model
 from boatinfer.options import Device, Engine, RunOptions
 from boatinfer.pages import report
 from boatinfer.parts import OK, Row
-from boatinfer.results import Results, Summary, Trained
-from boatinfer.scan import Choice, Found, listed, scan, to_text
+from boatinfer.results import Results
+from boatinfer.scan import to_text
+from boatinfer.selection import Selection
 from boatinfer.shards import Shard
 from boatinfer.stages import Stages
 from boatinfer.storage import Place, resolved
 from boatinfer.store import served_by
+from boatinfer.summary import Summary, Trained
+from boatinfer.text import counted
 from boatinfer.versions import versions
 
 __all__ = ["Progress", "run"]
@@ -86,10 +81,10 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
     Raises:
         BoatinferError: of the kind that says what ended the run; what was done is kept.
     """
-    allowed = proof.allowance(options.max_failures)
+    proof.allowance(options.max_failures)  # refuses what is none
     shard = Shard.parse(options.shard) if options.shard else None
     folder, results = resolved(options.folder), Results(options.results_folder, shard)
-    summary = _begin(folder, shard)
+    summary = _begin(options, folder, shard)
     with stop_on_signals() as stop, served_by(options.endpoint), contextlib.ExitStack() as stack:
         night = _Night(options, folder, results, summary, stop, progress)
         there = results.exists()
@@ -100,7 +95,7 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
         if not there:  # and only a run that can start makes a new folder
             stack.enter_context(results.hold(summary.folder))
         with night.told_if_failed():
-            night.work(found, allowed)
+            night.work(found, stack)
     return summary
 
 
@@ -115,8 +110,8 @@ class _Night:
     stop: Stop
     progress: Callable[[Progress], None]
     started: float = field(default_factory=time.monotonic)
-    seen: bool = False
     stages: Stages = field(default_factory=Stages)
+    selection: Selection = field(init=False)
     model: Model = field(init=False)
     svm: svms.SVM | None = field(init=False)
 
@@ -129,7 +124,9 @@ class _Night:
         Returns:
             The images found, chunk by chunk, while the listing goes on: tables of `plan.table`.
         """
-        listing = self.stages.taking("list", plan.chunks(self._files()))
+        shard = self.results.shard
+        self.selection = Selection(self.options, self.folder, self.results.out, shard, self.stop)
+        listing = self.stages.taking("list", plan.chunks(self.selection.files()))
         found = stack.enter_context(local.spread(plan.table, listing, 1, ahead=LISTED_AHEAD))
         with self.stages.working("start"):
             device = self.options.device
@@ -139,7 +136,7 @@ class _Night:
                 stack.enter_context(ray.cluster(self.options.ray_address))
                 device = Device.CPU  # here; the workers' machines may have others
             self.model = open_model(self.options.model, device, 1, self.options.batch_size)
-            self.svm = _load_svm(self.options.svm, self.model)
+            self.svm = svms.load_for(self.model, self.options.svm)
         if self.options.features and self.model.card.features is None:
             raise UsageError(f"{self.model.path} has no feature output, so --features cannot work.")
         threshold = abstention.wanted(self.options, self.model.digest, self.model.card.classes)
@@ -148,8 +145,8 @@ class _Night:
             self.summary.target_accuracy = threshold.target_accuracy
         first = next(found, None)
         self.stop.check()
-        if first is None and not self.seen:  # a shard of a small folder may be empty
-            raise self._nothing_found()
+        if first is None and not self.selection.listing.files:  # a shard may have none of some
+            raise self.selection.nothing_found()
         summary = self.summary
         summary.versions, summary.device = versions(), self.model.device.value
         summary.model, summary.model_name = self.model.digest, self.model.card.name
@@ -157,8 +154,30 @@ class _Night:
         summary.threads = self.options.threads or local.usable_cpus()
         return found if first is None else itertools.chain([first], found)
 
-    def work(self, found: Iterator[pa.Table], allowed: Callable[[int], float]) -> None:
-        """Classifies, proves and summarises."""
+    def work(self, found: Iterator[pa.Table], stack: contextlib.ExitStack) -> None:
+        """Classifies, proves and summarises; starts over without a part that is damaged.
+
+        Args:
+            found: the images found.
+            stack: as of `start`.
+        """
+        while True:
+            try:
+                self._work(found)
+            except PartError as error:
+                if not set_aside(self.results.parts, error.part):
+                    raise
+                self.summary.remarks.append(
+                    f"The part {error.part.name} was damaged: it was set aside, and its images "
+                    "were classified anew."
+                )
+                if str(self.options.from_file) == "-":  # which cannot be read twice
+                    raise
+                found = self.start(stack)
+            else:
+                return
+
+    def _work(self, found: Iterator[pa.Table]) -> None:
         results, summary, options = self.results, self.summary, self.options
         results.supersede()
         before = results.parts.index()
@@ -171,36 +190,27 @@ class _Night:
         index, summary.found = index.select(["part", "row"]), noted.num_rows
         del before, noted  # the tables that follow need the room
         proof.prove(summary, rows, last_part)
-        if self.stop.signal_number:
-            raise RunInterruptedError(
-                f"interrupted; {summary.classified + summary.reused:,} of {summary.found:,} "
-                "images are done, and the next run continues from there.",
-                self.stop.signal_number,
-            )
-        if not summary.complete:
-            raise BoatinferError(
-                f"the rows in {results.out} do not account for every image found, see run.json; "
-                "run again, and report it if it stays so."
-            )
+        self._require_complete()
         if results.shard is not None:
-            finish.leave(results, rows, finish.Ending.of(options, card, summary.min_confidence))
+            ending = handover.Ending.of(options, card, summary.min_confidence)
+            handover.leave(results, rows, handover.Handover(ending, self.selection.listing))
             self._close(0)
             results.write_summary(summary)
             return
         with self.stages.working("tables"):
-            tables = predictions.write_tables(
+            tables = predictions.made_tables(
                 results,
                 rows,
                 card,
-                run=summary.run,
+                night=results.night(summary),
                 top=options.top,
                 svm=self.svm,
                 min_confidence=summary.min_confidence,
             )
+            predictions.write_tables(results, tables, summary)
         proof.count(summary, tables)
-        unlisted = pc.any(pc.ends_with(rows["path"], "/")).as_py()
-        too_many = unlisted or summary.failed > allowed(summary.found)
-        self._close(TOO_MANY_FAILURES if too_many else 0)
+        proof.judge(summary, options.max_failures)
+        self._close(summary.exit_code)
         results.write_current([rows], summary)
         self._report(tables)
         results.write_summary(summary)
@@ -208,8 +218,23 @@ class _Night:
             compact(
                 results.parts,
                 index,
-                rows if options.looks_everywhere else None,
+                None if options.restrictions else rows,
                 merged=lambda: results.write_current([rows], summary),
+            )
+
+    def _require_complete(self) -> None:
+        summary = self.summary
+        if self.stop.signal_number:
+            raise RunInterruptedError(
+                f"interrupted; {summary.classified + summary.reused:,} of "
+                f"{counted(summary.found, 'image')} are done, and the next run continues from "
+                "there.",
+                self.stop.signal_number,
+            )
+        if not summary.complete:
+            raise BoatinferError(
+                f"the rows in {self.results.out} do not account for every image found, see "
+                "run.json; run again, and report it if it stays so."
             )
 
     @contextlib.contextmanager
@@ -229,40 +254,6 @@ class _Night:
     def wants_features(self) -> bool:
         """Whether rows need features: to keep them, or for the SVM."""
         return self.options.features or self.options.svm is not None
-
-    def _files(self) -> Iterator[Found]:
-        """Lists what the options choose, until a signal comes."""
-        options = self.options
-        choice = Choice(
-            options.recursive, tuple(options.include), tuple(options.exclude), options.sniff
-        )
-        if isinstance(self.folder, BucketPath):
-            if options.from_file is None:
-                files = scan_objects(self.folder, self.results.out, choice)
-            else:
-                files = listed_objects(self.folder, options.from_file, choice)
-        elif options.from_file is None:
-            files = scan(Path(str(self.folder)), self.results.out, choice)
-        else:
-            files = listed(Path(str(options.folder)), options.from_file, choice)
-        files = itertools.takewhile(lambda _: not self.stop.signal_number, files)
-        if options.limit is not None:
-            files = plan.first(files, options.limit)
-        return files if self.results.shard is None else self._sharded(files, self.results.shard)
-
-    def _sharded(self, files: Iterator[Found], shard: Shard) -> Iterator[Found]:
-        for file in files:
-            self.seen = True
-            if shard.takes(file.path):
-                yield file
-
-    def _nothing_found(self) -> UsageError:
-        options = self.options
-        source = f"the list {options.from_file}" if options.from_file else f"{options.folder}"
-        choosy = options.include or options.exclude
-        disk = "" if isinstance(self.folder, BucketPath) else ", and that the disk is there"
-        chosen = " that --include and --exclude choose" if choosy else ""
-        return UsageError(f"{source} holds no image files{chosen}; check the name{disk}.")
 
     def _remembered(self, index: pa.Table) -> tuple[plan.Agenda, Contents]:
         """What this run may reuse of earlier ones, to be found by path and by content."""
@@ -395,7 +386,7 @@ class _Night:
             model = self.model
             self.results.parts.append(rows, model.card.classes, model.digest, self.summary.run)
 
-    def _close(self, exit_code: int) -> None:
+    def _close(self, exit_code: int | None) -> None:
         self.summary.finished = datetime.now(UTC).isoformat(timespec="milliseconds")
         self.summary.seconds = round(time.monotonic() - self.started, 3)
         self.summary.exit_code = exit_code
@@ -404,35 +395,17 @@ class _Night:
         }
 
     def _report(self, tables: predictions.Tables | None) -> None:
-        """Writes the page, or removes an older one that would say something else.
-
-        The page of a shard is written with those of the others.
-        """
-        if self.results.shard is not None:
-            return
-        if self.options.report:
-            report.write(self.results, self.summary, tables)
-        else:
-            with writing(self.results.report):
-                self.results.report.unlink(missing_ok=True)
+        """Writes the page; that of a shard is written with those of the others."""
+        if self.results.shard is None:
+            report.write(self.results, self.summary, tables, self.options.report)
 
 
-def _begin(folder: Place, shard: Shard | None) -> Summary:
+def _begin(options: RunOptions, folder: Place, shard: Shard | None) -> Summary:
     now = datetime.now(UTC)
     which = f"-shard-{shard.name}" if shard else ""
     return Summary(
         run=f"{now:%Y%m%dT%H%M%S.%fZ}{which}",
         folder=to_text(str(folder)),
         started=now.isoformat(timespec="milliseconds"),
+        restrictions=options.restrictions,
     )
-
-
-def _load_svm(path: Path | None, model: Model) -> svms.SVM | None:
-    if path is None:
-        return None
-    if model.card.svm is not None:
-        raise UsageError(f"{model.path} has an SVM inside already; leave --svm out.")
-    svm = svms.load(path)
-    features = model.card.features
-    svm.check(model.digest, None if features is None else features.dimension, path)
-    return svm

@@ -15,18 +15,21 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from boatinfer.errors import ModelError
+from boatinfer.errors import ModelError, UsageError
 from boatinfer.files import replacing
 from boatinfer.network import Floats
 from boatinfer.options import Kernel
 from boatinfer.seal import PICKLE, is_sealed, seal, sealed_digest
 
-__all__ = ["SVM", "best", "load", "save"]
+if TYPE_CHECKING:
+    from boatinfer.model import Model
+
+__all__ = ["SVM", "best", "load", "load_for", "save"]
 
 Score = TypeVar("Score", bound=np.generic)
 
@@ -181,6 +184,23 @@ def load(path: Path) -> SVM:
         raise ModelError(
             f"{path} is not an SVM file of this boatinfer; make one with 'boatinfer svm fit'."
         ) from error
+
+
+def load_for(model: Model, path: Path | None) -> SVM | None:
+    """Reads the SVM that is to label what a model makes; None if there is none.
+
+    Raises:
+        UsageError: the model has one inside.
+        ModelError: it cannot be read, or is of features of another model.
+    """
+    if path is None:
+        return None
+    if model.card.svm is not None:
+        raise UsageError(f"{model.path} has an SVM inside already; leave --svm out.")
+    svm = load(path)
+    features = model.card.features
+    svm.check(model.digest, None if features is None else features.dimension, path)
+    return svm
 
 
 def _checked(document: dict[str, Any]) -> SVM:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ["printable", "table"]
+__all__ = ["counted", "joined", "printable", "table"]
 
 
 def printable(text: str) -> str:
@@ -12,6 +12,19 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def counted(number: int, noun: str) -> str:
+    """Writes a number of things: ``1 image``, ``1,200 images``, ``2 classes``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
+
+
+def joined(names: Sequence[object], most: int = 3) -> str:
+    """Writes some names: ``a``, ``a and b``, ``a, b, c and 7 more``."""
+    shown = [str(name) for name in names[:most]]
+    more = len(names) - len(shown)
+    *first, last = [*shown, f"{more:,} more"] if more else shown
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def table(rows: Iterable[Sequence[object]], names: int = 1) -> list[str]:

@@ -11,7 +11,7 @@ import pyarrow.csv
 
 from boatinfer.abstention import UNSURE
 from boatinfer.errors import UsageError
-from boatinfer.results import csv_plain
+from boatinfer.spreadsheet import csv_plain
 
 __all__ = ["from_folders", "from_table", "true_labels"]
 

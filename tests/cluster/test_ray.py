@@ -21,8 +21,8 @@ import colours
 from boatinfer.engines.ray_worker import Worker
 from boatinfer.errors import BoatinferError, DeviceError, RunInterruptedError
 from boatinfer.finish import finish
-from boatinfer.results import Summary
 from boatinfer.run import Progress
+from boatinfer.summary import Summary
 from s3 import ENVIRONMENT, serving
 from support import counts
 

@@ -13,9 +13,9 @@ import colours
 from boatinfer.images import Pixels
 from boatinfer.model import Model
 from boatinfer.options import RunOptions
-from boatinfer.results import Summary
 from boatinfer.run import run
 from boatinfer.store import _connected
+from boatinfer.summary import Summary
 from s3 import ENVIRONMENT, Server, serving
 
 

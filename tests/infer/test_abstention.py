@@ -18,7 +18,7 @@ from boatinfer.errors import UsageError
 from boatinfer.evaluate import evaluate
 from boatinfer.model import open_model
 from boatinfer.options import EvaluateOptions, RunOptions
-from boatinfer.results import Summary
+from boatinfer.summary import Summary
 from support import Command, rows
 
 Night = Callable[..., Summary]

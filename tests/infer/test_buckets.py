@@ -20,10 +20,11 @@ from boatinfer.bucket import BucketPath
 from boatinfer.errors import BusyError, OutputError, UsageError
 from boatinfer.finish import finish
 from boatinfer.options import RunOptions
-from boatinfer.results import Results, Summary
+from boatinfer.results import Results
 from boatinfer.run import run
 from boatinfer.shards import Shard
 from boatinfer.storage import place
+from boatinfer.summary import Summary
 from s3 import Server
 from support import Command, counts, rows
 

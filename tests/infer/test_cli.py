@@ -99,7 +99,7 @@ def test_results_says_what_is_there_and_what_is_damaged(
     boatinfer("run", pictures, "-o", out, "-m", model_file, "--features")
     done = boatinfer("results", out, "--verify")
     assert done.code == 0
-    for said in ["12 ever recorded, 12 of them", "features    12 images", "1 files", "verified"]:
+    for said in ["12 ever recorded, 12 of them", "features    12 images", "1 file,", "verified"]:
         assert said in done.out
     (part,) = (out / "parts").iterdir()
     content = bytearray(part.read_bytes())

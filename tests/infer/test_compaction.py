@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from boatinfer import compaction as module
 from boatinfer.compaction import compact
+from boatinfer.damage import damaged_parts
 from boatinfer.parts import Parts
 from letters import CLASSES, everything, row
 
@@ -125,7 +126,7 @@ def test_rows_of_images_that_have_gone_outlive_one_merge_and_no_more(
         if all_looked_for:
             gone = {path: path not in there for path in gone if path in there or not gone[path]}
         assert set(everything(parts)) == set(gone)
-        assert not list(parts.damage())
+        assert not list(damaged_parts(parts))
 
 
 def test_a_crash_brings_back_what_was_forgotten_and_loses_nothing(

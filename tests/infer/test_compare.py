@@ -11,7 +11,7 @@ import colours
 from boatinfer.compare import compare
 from boatinfer.errors import OutputError, UsageError
 from boatinfer.options import CompareOptions
-from boatinfer.results import Summary
+from boatinfer.summary import Summary
 from support import Command, rows
 
 Night = Callable[..., Summary]

@@ -14,7 +14,7 @@ from boatinfer.errors import OutputError, UsageError
 from boatinfer.evaluate import evaluate
 from boatinfer.model import open_model
 from boatinfer.options import EvaluateOptions, FitOptions
-from boatinfer.results import Summary
+from boatinfer.summary import Summary
 from boatinfer.svm_fit import fit
 from support import Command, rows
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from boatinfer.compaction import compact
 from boatinfer.contents import Contents
+from boatinfer.damage import damaged_parts
 from boatinfer.errors import OutputError
 from boatinfer.parts import Parts, Row, matrix
 from letters import CLASSES, row
@@ -25,7 +26,7 @@ def test_a_flipped_byte_is_noticed(
     whole = bytearray(file.read_bytes())
     whole[data.draw(st.integers(0, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
     file.write_bytes(whole)
-    (sentence,) = parts.damage()
+    (sentence,) = damaged_parts(parts)
     assert file.name in sentence
 
 
@@ -34,7 +35,7 @@ def test_a_part_that_is_cut_off_is_named(tmp_path: Path) -> None:
     parts.append([row("p", 0.5)], CLASSES, "m", "r")
     (file,) = parts.files()
     file.write_bytes(file.read_bytes()[:-30])
-    assert file.name in next(iter(parts.damage()))
+    assert file.name in next(iter(damaged_parts(parts)))
     with pytest.raises(OutputError, match=file.name):
         parts.index()
 

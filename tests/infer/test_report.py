@@ -1,25 +1,31 @@
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import re
+import signal
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 import colours
+from boatinfer.batch import Classifier
 from boatinfer.card import Training
-from boatinfer.errors import OutputError, UsageError
+from boatinfer.errors import ModelError, OutputError, RunInterruptedError, UsageError
 from boatinfer.options import RunOptions
 from boatinfer.pages import report as report_page
 from boatinfer.pages import thumbnails
 from boatinfer.predictions import read_tables
 from boatinfer.report import report
-from boatinfer.results import Results, Summary
+from boatinfer.results import Results
 from boatinfer.run import run
 from boatinfer.storage import Place
+from boatinfer.summary import Summary
 from support import Command
 
 Night = Callable[..., Summary]
@@ -113,6 +119,72 @@ def test_it_says_when_the_classes_of_a_night_are_unusual(
     assert summary.new.labels == {"blue": 1, "green": 2, "red": 30}
     assert "The classes are unusual: more red (91 % instead of 33 %); fewer blue" in shifted
     assert re.search(r"red 43 30 90\.9 % 33\.3 % 33\.3 %", shifted)
+
+
+def test_an_interrupted_run_and_its_continuation_are_one_night(
+    night: Night, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left for the second, in the order of paths, is like no night."""
+    night()
+    _add(pictures, 1, red=9, green=9, blue=9)
+    night()
+    _add(pictures, 2, red=9, green=9, blue=9)
+    work, batches = Classifier.__call__, itertools.count()
+
+    def stop(self: Classifier, batch: Any) -> Any:
+        if next(batches) == 17:  # of 27; the red ones are last
+            os.kill(os.getpid(), signal.SIGTERM)
+        return work(self, batch)
+
+    with monkeypatch.context() as stopping:
+        stopping.setattr(Classifier, "__call__", stop)
+        with pytest.raises(RunInterruptedError):
+            night(batch_size=1, threads=1)
+    with pytest.raises(ModelError):
+        night(model=tmp_path / "none.onnx")
+    summary = night()
+    assert 0 < summary.classified < 12
+    assert summary.new is not None
+    assert summary.new.labels == {"blue": 9, "green": 9, "red": 9}
+    for file in (tmp_path / "out/report.html", report(tmp_path / "out")):
+        page = Page(file)
+        assert "The classes are about as usual" in page.text
+        said = f"{27 - summary.classified} images of an earlier run that did not come to its end"
+        assert said in page.text
+        assert re.search(r"All 27 that are new", page.text)
+    _add(pictures, 3, red=9, green=9, blue=9)
+    assert night().new.images == 27  # type: ignore[union-attr]
+    assert "did not come to its end" not in Page(tmp_path / "out/report.html").text
+
+
+def test_it_names_what_kept_the_run_from_the_whole_folder(
+    boatinfer: Command, pictures: Path, model_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    restricted = ["--limit", "5", "--exclude", "gr*"]
+    done = boatinfer("run", pictures, "-o", out, "-m", model_file, *restricted)
+    assert "not of the whole folder: --exclude 'gr*' --limit 5\n" in done.out
+    page = Page(out / "report.html")
+    assert "Complete: nothing that was chosen was skipped" in page.text
+    assert "Not of the whole folder: --exclude 'gr*' --limit 5." in page.text
+    assert json.loads((out / "run.json").read_text())["restrictions"] == [
+        *("--exclude 'gr*'", "--limit 5"),
+    ]
+    assert "restricted  --exclude 'gr*' --limit 5" in boatinfer("results", out).out
+    done = boatinfer("run", pictures, "-o", out, "-m", model_file)
+    assert "whole folder" not in done.out
+    page = Page(out / "report.html")
+    assert "Complete: nothing was skipped" in page.text
+    assert "whole folder" not in page.text
+
+
+def test_without_a_new_image_there_is_no_rate(night: Night, pictures: Path, tmp_path: Path) -> None:
+    night()
+    assert "new images a second" in Page(tmp_path / "out/report.html").text
+    for path in sorted(pictures.rglob("*.jpg")):
+        path.rename(path.with_stem(f"{path.stem}-renamed"))
+    assert night().classified == 0
+    assert "new images a second" not in Page(tmp_path / "out/report.html").text
 
 
 def test_a_night_of_another_model_is_no_measure(

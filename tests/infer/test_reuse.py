@@ -14,7 +14,7 @@ from boatinfer import images
 from boatinfer.errors import (
     UsageError,
 )
-from boatinfer.results import Summary
+from boatinfer.summary import Summary
 from support import counts, rows
 
 

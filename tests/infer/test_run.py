@@ -21,10 +21,10 @@ from boatinfer.errors import (
 )
 from boatinfer.model import Model, open_model
 from boatinfer.options import Device, RunOptions
-from boatinfer.results import Summary
 from boatinfer.run import Progress, run
 from boatinfer.scan import Found
 from boatinfer.session import open_session
+from boatinfer.summary import Summary
 from support import counts, rows
 
 
@@ -67,6 +67,7 @@ def test_run_json_is_the_summary_and_is_kept_per_run(
         *("svm_labels", "unsure", "min_confidence", "target_accuracy"),
         *("complete", "exit_code", "error", "model_name", "classes"),
         *("new", "stages", "threads", "training", "shards"),
+        *("unlisted", "restrictions", "remarks", "tables"),
     }
     assert json.loads((out / "runs" / f"{first.run}.json").read_text())["classified"] == 12
 

@@ -20,14 +20,16 @@ from hypothesis import strategies as st
 
 import colours
 from boatinfer import compaction, locks
+from boatinfer.damage import damage
 from boatinfer.errors import BoatinferError, BusyError, OutputError, RunInterruptedError, UsageError
-from boatinfer.finish import finish, merged
-from boatinfer.holdings import damage
+from boatinfer.finish import finish
+from boatinfer.merging import merged
 from boatinfer.options import RunOptions
 from boatinfer.parts import Parts
-from boatinfer.results import Results, Summary
+from boatinfer.results import Results
 from boatinfer.run import run
 from boatinfer.shards import Shard
+from boatinfer.summary import Summary
 from letters import CLASSES, everything, row
 from support import Command, counts, rows, slow_run
 
@@ -259,7 +261,9 @@ def test_shards_that_do_not_fit_together_are_not_finished(
     night(shard="1/2")
     misfits: list[tuple[dict[str, Any], str]] = [
         ({"model": other}, "is of the model .*, and the shard 1/2 of"),
-        ({"top": 1}, "ran with other options"),
+        ({"top": 1}, r"ran with other options than the shard 1/2 \(--top\); run it again"),
+        ({"limit": 5, "include": ["*.jpg"]}, r"\(--include '\*.jpg', --limit 5\)"),
+        ({"features": True, "lenient": True}, r"\(--features, --lenient\)"),
     ]
     for changes, said in misfits:
         night(shard="2/2", **changes)
@@ -269,8 +273,39 @@ def test_shards_that_do_not_fit_together_are_not_finished(
     with pytest.raises(UsageError, match=r"holds the results of .*pictures, not of .*copy"):
         night(shard="2/2", folder=tmp_path / "copy")
     night(shard="1/3")
-    with pytest.raises(UsageError, match="lacks the shard 2/3, 3/3; run"):
+    with pytest.raises(UsageError, match="lacks the shards 2/3 and 3/3; run them"):
         finish(out)
+
+
+def test_it_is_told_when_files_came_between_the_listings_of_shards(
+    night: Callable[..., Summary], pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert in_shards(night, 2, out=out).remarks == []
+    night(shard="1/2")
+    (pictures / "late.jpg").write_bytes(colours.picture("red", seed=70))
+    night(shard="2/2")
+    (said,) = finish(out).remarks
+    assert "which saw 12 to 13 images" in said
+    night(shard="1/2")
+    (pictures / "late.jpg").rename(pictures / "renamed.jpg")
+    night(shard="2/2")
+    (said,) = finish(out).remarks
+    assert "which saw 13, not the same, images" in said
+
+
+def test_results_says_how_far_each_shard_is(
+    boatinfer: Command, night: Callable[..., Summary], pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    night(shard="4/5")
+    for number in (2, 3):  # one is killed, the other still goes on
+        left = Summary(run=f"r{number}", folder=str(pictures), started="")
+        Results(out, Shard(5, number)).write_summary(left)
+    with Results(out, Shard(5, 2)).hold(str(pictures)):
+        said = boatinfer("results", out).out
+    assert "1 of 5 done; 1/5 and 5/5 not begun; 2/5 in progress, by process" in said
+    assert "; 3/5 killed; when all are, end the run with --finish" in said
 
 
 def test_finishing_merges_the_parts_of_shards_and_readers_go_on(
@@ -345,14 +380,15 @@ def test_the_command_line(
         done = boatinfer(*("run", pictures, "-o", out, "-m", model_file, "--shard", f"{number}/2"))
         assert (done.code, done.err) == (0, "")
         assert f"boatinfer results {out} --finish" in done.out
-    assert "shards      2 done; when all are" in boatinfer("results", out).out
-    done = boatinfer("evaluate", out)
-    assert (done.code, done.err.count("\n")) == (2, 1)
-    assert f"boatinfer results {out} --finish" in done.err
+    assert "shards      2 of 2 done; end the run with --finish" in boatinfer("results", out).out
+    for reader in ("evaluate", "report"):
+        done = boatinfer(reader, out)
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert f"boatinfer results {out} --finish" in done.err
     done = boatinfer("results", out, "--finish")
     assert done.code == 3
     assert "13 images found = 12 classified + 0 reused + 1 failed" in done.out
-    assert "1 of 13 images failed, more than --max-failures allows" in done.err
+    assert "1 of 13 images failed, more than --max-failures 5% allows; see" in done.err
     assert boatinfer("results", out, "--verify").code == 0
     again = boatinfer("results", out, "--finish")
     assert (again.code, again.err.count("\n")) == (2, 1)

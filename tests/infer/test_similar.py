@@ -12,9 +12,9 @@ import colours
 from boatinfer.errors import BoatinferError, ModelError, UsageError
 from boatinfer.model import open_model
 from boatinfer.options import Metric, RunOptions, SimilarOptions
-from boatinfer.results import Summary
 from boatinfer.run import run
 from boatinfer.similar import duplicates, nearest, pairs, similar
+from boatinfer.summary import Summary
 from support import Command
 
 Night = Callable[..., Summary]

@@ -21,8 +21,9 @@ from boatinfer.errors import ModelError, UsageError
 from boatinfer.labelled import labelled_features
 from boatinfer.linear import LinearSVM
 from boatinfer.options import FitOptions
-from boatinfer.results import Summary, find_results
+from boatinfer.results import find_results
 from boatinfer.seal import PICKLE, seal
+from boatinfer.summary import Summary
 from boatinfer.svm import load
 from boatinfer.svm_fit import fit
 from support import Command, rows

@@ -8,7 +8,6 @@ name of one below a group of ours has a dot: ``model.quantize`` is ``boatinfer m
 from __future__ import annotations
 
 import atexit
-import contextlib
 import gc
 import os
 import sys
@@ -21,6 +20,7 @@ from typer.main import get_command
 import boatinfer
 from boatinfer.cli import commands, models, questions
 from boatinfer.cli.options import from_fields
+from boatinfer.cli.streams import guard_standard_files
 from boatinfer.errors import BoatinferError, StoreError, UsageError, how_to_bring
 from boatinfer.options import FitOptions
 
@@ -161,24 +161,19 @@ def _group() -> None:
     """Keeps a group a group while it has one command."""
 
 
-def _open_standard_files() -> None:
-    """Gives closed standard files to nobody, lest an image be opened in their place."""
-    with contextlib.suppress(OSError):
-        while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-            pass
-        os.close(number)
-
-
 def main() -> None:
     """Runs the command line; an error of ours is one sentence and its exit code."""
     atexit.register(gc.freeze)  # all memory goes with the process: no need to look for garbage
-    _open_standard_files()
+    guard_standard_files()
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     try:
         if "" in sys.argv:
             raise UsageError("an argument is empty; is a variable not set?")
-        app()
+        try:
+            app()
+        finally:
+            print(end="", flush=True)  # noqa: T201 (what is left, while it can still be told)
     except (BoatinferError, StoreError) as error:
         typer.echo(f"boatinfer: {error}", err=True)
         sys.exit(error.exit_code)

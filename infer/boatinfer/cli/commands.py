@@ -13,10 +13,11 @@ from boatinfer.cli.progress import shown
 from boatinfer.errors import TOO_MANY_FAILURES, ImageError, OutputError
 from boatinfer.options import Device, FitOptions, Force, RunOptions
 from boatinfer.storage import Place, local, place
+from boatinfer.text import counted
 
 if TYPE_CHECKING:
     from boatinfer.model import Model
-    from boatinfer.results import Summary
+    from boatinfer.summary import Summary
 
 __all__ = ["RunCommand", "classify", "features", "report", "results", "run", "svm_fit"]
 
@@ -57,18 +58,14 @@ def run(command: RunCommand) -> None:
             typer.echo(f"when all shards are done: boatinfer results {out} --finish")
         else:
             _print_files(command.results_folder, summary, command.report)
-    _exit(summary, command.results_folder, f" {command.max_failures}")
+    _exit(summary, command.results_folder)
 
 
-def _exit(summary: Summary, out: Place, allowed: str = "") -> None:
+def _exit(summary: Summary, out: Place) -> None:
     """Ends with the exit code of a run; says why if it is not 0."""
-    if summary.exit_code == TOO_MANY_FAILURES:
-        typer.echo(
-            f"boatinfer: {summary.failed:,} of {summary.found:,} images failed, more than "
-            f"--max-failures{allowed} allows, or a folder could not be listed; "
-            f"see {out / 'failures.csv'}.",
-            err=True,
-        )
+    if summary.error:
+        why = summary.error.rstrip(".")
+        typer.echo(f"boatinfer: {why}; see {out / 'failures.csv'}.", err=True)
     raise typer.Exit(summary.exit_code or 0)
 
 
@@ -77,10 +74,14 @@ def _print_summary(summary: Summary) -> None:
 
     rate = f", {summary.images_per_second:,.0f} a second" if summary.classified >= 100 else ""
     typer.echo(
-        f"{summary.found:,} images found = {summary.classified:,} classified "
+        f"{counted(summary.found, 'image')} found = {summary.classified:,} classified "
         f"+ {summary.reused:,} reused + {summary.failed:,} failed "
         f"in {summary.seconds:.1f} s with {summary.model_name} on {summary.device}{rate}"
     )
+    if summary.restrictions:
+        typer.echo(f"not of the whole folder: {' '.join(summary.restrictions)}")
+    for remark in summary.remarks:
+        typer.echo(remark)
     unsure = summary.min_confidence is not None
     for label, count in _largest_first(summary.labels):
         if not (unsure and label == UNSURE):
@@ -159,13 +160,14 @@ def features(
     from boatinfer.features import export
 
     count = export(out, output, force)
-    typer.echo(f"features of {count:,} images: {output}")
+    typer.echo(f"features of {counted(count, 'image')}: {output}")
 
 
 def results(
     out: Annotated[Place, typer.Argument(parser=place, metavar="OUT", help="Results folder.")],
     verify: Annotated[
-        bool, typer.Option("--verify", help="Read every part in full and name what is damaged.")
+        bool,
+        typer.Option("--verify", help="Read every part and table in full, and name the damaged."),
     ] = False,
     finish: Annotated[
         bool,
@@ -173,7 +175,8 @@ def results(
     ] = False,
 ) -> None:
     """Print what a results folder holds."""
-    from boatinfer.holdings import damage, holdings
+    from boatinfer.damage import damage
+    from boatinfer.holdings import holdings
     from boatinfer.results import find_results
 
     if finish:
@@ -193,8 +196,8 @@ def results(
     for name, value in held.items():
         typer.echo(f"{name:<11} {value}")
     if verify:
-        found = ", and every image of the last complete run has its row" if "found" in held else ""
-        typer.echo(f"verified: every part is whole{found}")
+        whole = "; the last complete run has all its rows, and the tables are as it wrote them"
+        typer.echo(f"verified: every part is whole{whole if 'found' in held else ''}")
 
 
 def report(

@@ -12,8 +12,8 @@ import numpy as np
 
 from boatinfer.drift import BINS, Drift, Mix, Shares, drift, jensen_shannon, mean_shares
 from boatinfer.pages.page import percent
-from boatinfer.results import Summary
-from boatinfer.text import printable
+from boatinfer.summary import Summary
+from boatinfer.text import counted, printable
 
 __all__ = ["LAST", "Nights"]
 
@@ -131,10 +131,19 @@ class Nights:
         """What a person should know, each with whether it is unusual."""
         if not self.now.images:
             return [(False, "Nothing was classified anew, so there is nothing to compare.")]
-        said = [*self._of_classes(), *self._of_confidence()]
+        said = [*self._of_before(), *self._of_classes(), *self._of_confidence()]
         if not self.earlier:
             said.append((False, "There is no earlier night with this model to compare with yet."))
         return [*said, *self._of_training()]
+
+    def _of_before(self) -> Iterable[tuple[bool, str]]:
+        before = self.now.images - self.summary.classified
+        if before > 0:
+            yield (
+                False,
+                f"{counted(before, 'image')} of an earlier run that did not come to its end count "
+                "as new with those of this one.",
+            )
 
     def _of_classes(self) -> Iterable[tuple[bool, str]]:
         if self.class_drift is None or self.usual is None:

@@ -9,11 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from boatinfer.files import writing
 from boatinfer.pages import page
 from boatinfer.pages.nights import Nights
 from boatinfer.pages.thumbnails import Album
 from boatinfer.predictions import Tables, guesses
-from boatinfer.results import Results, Summary
+from boatinfer.results import Results
+from boatinfer.summary import Summary
 
 __all__ = ["write"]
 
@@ -43,18 +45,23 @@ _STAGES = {
 _PER_IMAGE = {"read", "decode", "infer", "record"}
 
 
-def write(results: Results, summary: Summary, tables: Tables | None) -> None:
-    """Writes ``report.html``.
+def write(results: Results, summary: Summary, tables: Tables | None, wanted: bool = True) -> None:
+    """Writes ``report.html``, or removes an older one that would say something else.
 
     Args:
         results: the folder to write into.
         summary: the run in figures.
         tables: what predictions.csv and failures.csv hold; None while the run goes on, or
             if it did not come to its end: the page then says so.
+        wanted: whether there is to be a page.
 
     Raises:
         OutputError: the page could not be written.
     """
+    if not wanted:
+        with writing(results.report):
+            results.report.unlink(missing_ok=True)
+        return
     morning = None if tables is None else _morning(results, summary, tables)
     page.write(results.report, "report.html", summary=summary, morning=morning)
 
