@@ -7,6 +7,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from boatexport.graphs import Array, attributes, constants, consumers, set_constant
+from boatexport.padding import fill_blocks
 
 __all__ = ["PIXELS", "SCALE", "SHIFT", "ZERO_POINT", "add_to_bias", "drop_unused", "tidy"]
 
@@ -24,7 +25,8 @@ def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
 
     Constants are folded, what computes nothing is dropped, and batch normalisations go into
     the convolutions before them (onnxslim). Then the normalisation of uint8 pixels goes into
-    the first convolution where that is exact, and transposes that undo each other go.
+    the first convolution where that is exact, transposes that undo each other go, and
+    convolutions get whole blocks of channels.
 
     Args:
         model: is left as it is.
@@ -39,6 +41,7 @@ def tidy(model: onnx.ModelProto) -> onnx.ModelProto:
     tidied: onnx.ModelProto = onnxslim.slim(copy)
     _fold_normalisation(tidied.graph)
     _cancel_transposes(tidied.graph)
+    fill_blocks(tidied.graph)
     drop_unused(tidied)
     return tidied
 
