@@ -6,12 +6,16 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 import colours
 from boatinfer.card import Training
 from boatinfer.errors import OutputError, UsageError
 from boatinfer.options import RunOptions
+from boatinfer.pages import report as report_page
 from boatinfer.pages import thumbnails
 from boatinfer.predictions import read_tables
 from boatinfer.report import report
@@ -227,6 +231,18 @@ def test_the_page_stays_small_whatever_the_night(
     assert len(page.html.encode()) < 3_000_000
     assert re.search(r"\d+ of 612, evenly spread over the folder", page.text)
     assert re.search(r"And \d+ more", page.text)
+
+
+def test_of_a_million_images_a_sample_is_shown(night: Night, tmp_path: Path) -> None:
+    summary, results = night(), Results(tmp_path / "out")
+    tables, count = read_tables(results), 1_000_000
+    names = pc.utf8_lpad(pa.array(np.arange(count)).cast(pa.string()), 7, "0")
+    rows = tables.predictions.take(pa.array(np.arange(count) % 12)).set_column(0, "path", names)
+    report_page.write(results, summary, tables._replace(predictions=rows))
+    page = Page(tmp_path / "out/report.html")
+    assert len(page.html.encode()) < 3_000_000
+    assert "400 of 1,000,000, evenly spread over the folder" in page.text
+    assert {"0000000", "0501253", "0999999"} <= set(re.findall(r"\b\d{7}\b", page.text))
 
 
 def test_what_is_left_to_people_counts_as_its_likeliest_class(
