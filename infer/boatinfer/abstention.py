@@ -118,14 +118,17 @@ def advice(threshold: Threshold | None, images: int, target: float) -> str:
     return (
         f"Target accuracy {target:g}: leave what is less confident than "
         f"{threshold.min_confidence:.4f} to people, {_left(threshold)}, which shows it with a "
-        f"probability of {LEVEL:.0%}."
+        f"probability of {100 * LEVEL:.0f} %."
     )
 
 
 def outcome(threshold: Threshold) -> str:
     """A sentence on what a threshold made of the evaluated images."""
-    ends = metrics.wilson(np.array([threshold.right]), np.array([threshold.images]))[:, 0]
-    share = "" if np.isnan(ends).any() else f" ({ends[0]:.4f} to {ends[1]:.4f})"
+    share = ""
+    if threshold.images:
+        ends = metrics.wilson(np.array([threshold.right]), np.array([threshold.images]))[:, 0]
+        accuracy = threshold.right / threshold.images
+        share = f" ({accuracy:.4f}, 95 % interval {ends[0]:.4f} to {ends[1]:.4f})"
     return (
         f"Unsure in this run, with a confidence below {threshold.min_confidence:.4f}: "
         f"{_left(threshold)}{share}."
@@ -135,8 +138,8 @@ def outcome(threshold: Threshold) -> str:
 def _left(threshold: Threshold) -> str:
     left = threshold.evaluated - threshold.images
     return (
-        f"{left:,} of {threshold.evaluated:,} images; of the other {threshold.images:,} "
-        f"{threshold.right:,} are right"
+        f"{left:,} of {threshold.evaluated:,} images; {threshold.right:,} of the other "
+        f"{threshold.images:,} are right"
     )
 
 

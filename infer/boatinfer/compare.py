@@ -54,6 +54,16 @@ class Compared:
         masks = {"both": a & b, "a_alone": a & ~b, "b_alone": ~a & b, "neither": ~a & ~b}
         return {name: int(mask.sum()) for name, mask in masks.items()}
 
+    @property
+    def verdict(self) -> str:
+        """A sentence on whether one of them is better."""
+        if self.right is None:
+            return "The truth is not known: no folder is a class of a model; give --labels FILE."
+        p = mcnemar(self.right[0].right, self.right[1].right)
+        meaning = "a difference that chance rarely makes" if p < 0.05 else "it may be chance"
+        figure = f"= {p:.4g}" if p >= 0.0001 else "< 0.0001"
+        return f"McNemar's exact test: p {figure} ({meaning})."
+
     def document(self) -> dict[str, Any]:
         """All figures, as JSON can hold them."""
         sides = {
@@ -110,20 +120,18 @@ class Compared:
 
     def _truth(self) -> list[str]:
         if self.right is None:
-            return ["The truth is not known: no folder is a class of a model; give --labels FILE."]
+            return [self.verdict]
         rows: list[tuple[object, ...]] = [("", "accuracy", "", "macro-F1", "")]
         for name, one in zip("AB", self.right, strict=True):
             ends = [f"{e[0]:.4f} to {e[1]:.4f}" for e in one.intervals[:2]]
             rows.append((name, f"{one.accuracy:.4f}", ends[0], f"{one.macro_f1:.4f}", ends[1]))
-        p = mcnemar(self.right[0].right, self.right[1].right)
-        meaning = "a difference that chance rarely makes" if p < 0.05 else "it may be chance"
         count = self.contingency
         return [
             f"Beside the truth; images of known class: {len(self.right[0].truth):,}",
             *table(rows),
             f"right: both {count['both']:,}; A alone {count['a_alone']:,}; B alone "
             f"{count['b_alone']:,}; neither {count['neither']:,}",
-            f"McNemar's exact test: p = {p:.4g} ({meaning})",
+            self.verdict,
         ]
 
 

@@ -66,6 +66,17 @@ class Evaluated:
         return self.network.above(self.run.min_confidence)
 
     @property
+    def abstention(self) -> list[str]:
+        """Sentences that say what leaving the least confident to people does or would do."""
+        said = []
+        if self.kept:
+            said.append(abstention.outcome(self.kept))
+        if self.target_accuracy is not None and self.network:
+            images = len(self.network.truth)
+            said.append(abstention.advice(self.threshold, images, self.target_accuracy))
+        return said
+
+    @property
     def left_out(self) -> list[str]:
         """Sentences that say which images and classes the figures are not of."""
         out = []
@@ -112,18 +123,8 @@ class Evaluated:
         if self.svm:
             blocks += [self.svm.text(" (SVM)")] if not self.network else []
             blocks.append("\n".join(["Network and SVM, with 95 % intervals", *self._both()]))
-        last = [*self._abstention(), *self.left_out]
+        last = [*self.abstention, *self.left_out]
         return "\n\n".join([*blocks, *(["\n".join(last)] if last else [])])
-
-    def _abstention(self) -> list[str]:
-        said = []
-        if self.kept:
-            said.append(abstention.outcome(self.kept))
-        if self.target_accuracy is not None and self.network:
-            said.append(
-                abstention.advice(self.threshold, len(self.network.truth), self.target_accuracy)
-            )
-        return said
 
     def _both(self) -> list[str]:
         rows: list[tuple[object, ...]] = [("", "images", "accuracy", "", "macro-F1", "")]

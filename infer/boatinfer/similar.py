@@ -273,6 +273,8 @@ class _Folder:
         text = to_text(name.replace(os.sep, "/"))
         if pc.index(self.images["path"], text).as_py() >= 0:
             return text
+        if image.is_dir():
+            raise UsageError(f"{image} is a folder; give an image.")
         if not there:
             raise UsageError(
                 f"there is no image {image}, neither a file nor in {self._results.out}; check its "

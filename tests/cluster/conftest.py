@@ -13,8 +13,8 @@ from ray.cluster_utils import Cluster
 
 import colours
 from boatinfer.options import RunOptions
-from boatinfer.results import Summary
 from boatinfer.run import Progress, run
+from boatinfer.summary import Summary
 from s3 import ENVIRONMENT
 
 #: A lost machine is missed within two seconds, and workers are as quick as other processes.

@@ -100,7 +100,7 @@ def test_the_figures_do_not_depend_on_the_threshold_of_the_run(
     assert plain.kept is None
     assert found.kept is not None
     assert (found.kept.images, found.kept.evaluated) == (12, 13)
-    assert "1 of 13 images; of the other 12 12 are right" in found.text()
+    assert "1 of 13 images; 12 of the other 12 are right (1.0000, 95 % interval" in found.text()
 
 
 def curve(right: np.ndarray, confidence: np.ndarray) -> metrics.RiskCoverage:

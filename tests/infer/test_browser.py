@@ -114,6 +114,8 @@ def test_it_loads_quietly_and_is_accessible(browser: Browser, file: Path) -> Non
 def test_a_phone_shows_all_of_its_width_and_every_picture(browser: Browser, file: Path) -> None:
     page = Visit(browser, file, viewport=PHONE).page
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    columns = page.eval_on_selector_all("td.path", "all => all.map(one => one.offsetWidth)")
+    assert min(columns, default=150) >= 150  # a name is no tower of syllables
     widths = page.eval_on_selector_all("img", "all => all.map(one => one.naturalWidth)")
     assert widths
     assert all(width > 0 for width in widths)

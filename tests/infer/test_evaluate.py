@@ -154,6 +154,11 @@ def test_what_cannot_be_evaluated_is_said(
     night(folder=pictures / "red", out=tmp_path / "flat")
     with pytest.raises(UsageError, match="in no class folders; give their true classes with"):
         evaluate(EvaluateOptions(tmp_path / "flat"))
+    night(out=tmp_path / "damaged")
+    (part,) = (tmp_path / "damaged/parts").iterdir()
+    part.write_bytes(part.read_bytes()[:-50])
+    with pytest.raises(OutputError, match="is damaged"):
+        evaluate(EvaluateOptions(tmp_path / "damaged"))
     night()
     (tmp_path / "out/predictions.csv").write_text("path,svm_label\nred/000.jpg,red\n")
     with pytest.raises(OutputError, match="does not name every image"):

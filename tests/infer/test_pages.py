@@ -38,6 +38,19 @@ def test_the_page_of_an_evaluation_has_its_figures(
     assert html.count("data:image/jpeg") == 1
 
 
+def test_the_page_says_what_is_left_to_people_as_the_text_does(
+    boatinfer: Command, out: Path, pictures: Path, tmp_path: Path
+) -> None:
+    model = ["-m", tmp_path / "colours.onnx"]
+    boatinfer("run", pictures, "-o", out, *model, "--min-confidence", 1)
+    done = boatinfer("evaluate", out, "--target-accuracy", 0.6, "--html", tmp_path / "e.html")
+    sentences = done.out.splitlines()[-3:-1]
+    assert sentences[0].startswith("Unsure in this run, with a confidence below 1.0000: 12 of 12")
+    assert sentences[1].startswith("Target accuracy 0.6: ")
+    html = (tmp_path / "e.html").read_text()
+    assert all(f"<p>{sentence}</p>" in html for sentence in sentences)
+
+
 def test_the_page_of_an_svm_has_both(boatinfer: Command, pictures: Path, tmp_path: Path) -> None:
     model = colours.write_model_with_svm(tmp_path / "svm.onnx")
     boatinfer("run", pictures, "-o", tmp_path / "s", "-m", model)
@@ -88,7 +101,7 @@ def test_the_page_of_a_comparison_shows_the_disagreements_and_who_is_right(
     assert "red in A, green in B: 4" in html
     assert "A alone 7,\n  B alone 1, neither 0" in html
     assert html.count("data:image/jpeg") == 8
-    assert html.count("<b>green</b>") == 5  # the true class of each picture is named
+    assert html.count("in truth <b>green</b>") == 5  # the true class of each picture is named
 
 
 @pytest.mark.parametrize(
@@ -130,6 +143,17 @@ def test_of_many_classes_the_most_confused_are_shown() -> None:
     row, column = (matrix.names.index(f"class {number}") for number in (3, 55))
     count, share = matrix.rows[row][column]
     assert (count, share) == (2, 2 / 7)
+
+
+def test_a_time_is_said_as_people_say_it() -> None:
+    said = {
+        3.649: "3.6 s",
+        59.9: "59.9 s",
+        60: "1 min 0 s",
+        3599.7: "1 h 0 min",
+        9000: "2 h 30 min",
+    }
+    assert {seconds: page.duration(seconds) for seconds in said} == said
 
 
 def test_an_address_leads_to_the_file(tmp_path: Path) -> None:

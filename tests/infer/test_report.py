@@ -10,7 +10,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 import colours
@@ -70,7 +72,7 @@ def page(pictures: Path, model_file: Path, tmp_path: Path) -> Page:
 
 def test_it_says_what_came_in(page: Page) -> None:
     assert "14 found = 13 classified + 0 reused + 1 failed" in page.text
-    assert re.search(r"red 5 5 38.5 % .*green 4 4 .*What failed", page.text)
+    assert re.search(r"red 5 38\.5 % .*green 4 .*What failed", page.text)
     assert "not_an_image: 1" in page.text
 
 
@@ -88,7 +90,7 @@ def test_a_hostile_name_is_only_a_name(page: Page) -> None:
 
 
 def test_it_needs_nothing_from_elsewhere(page: Page, pictures: Path) -> None:
-    beside = {"failures.csv", "predictions.csv"}
+    beside = {"failures.csv", "predictions.csv", "#failed"}
     assert all(a and (a in beside or a.startswith("file://")) for a in page.addresses)
     assert (pictures / "bad one.jpg").as_uri() in page.addresses
     assert all(source and source.startswith("data:image/jpeg") for source in page.pictures)
@@ -118,7 +120,7 @@ def test_it_says_when_the_classes_of_a_night_are_unusual(
     assert summary.new is not None
     assert summary.new.labels == {"blue": 1, "green": 2, "red": 30}
     assert "The classes are unusual: more red (91 % instead of 33 %); fewer blue" in shifted
-    assert re.search(r"red 43 30 90\.9 % 33\.3 % 33\.3 %", shifted)
+    assert re.search(r"red 30 90\.9 % 33\.3 % 33\.3 % 43 ", shifted)
 
 
 def test_an_interrupted_run_and_its_continuation_are_one_night(
@@ -204,7 +206,7 @@ def test_it_compares_with_training(night: Night, pictures: Path, tmp_path: Path)
     text = Page(tmp_path / "out/report.html").text
     assert "far from what the model learned from" in text
     assert "In training 50 % of the valid images were right" in text
-    assert re.search(r"red 4 4 33\.3 % 98\.0 %", text)
+    assert re.search(r"red 4 33\.3 % 98\.0 %", text)
 
 
 def test_where_nothing_is_new_it_shows_what_is_there(night: Night, tmp_path: Path) -> None:
@@ -303,15 +305,28 @@ def test_the_page_stays_small_whatever_the_night(
     assert re.search(r"And \d+ more", page.text)
 
 
-def test_what_is_left_to_people_is_named_with_the_guess(night: Night, tmp_path: Path) -> None:
+def test_of_a_million_images_a_sample_is_shown(night: Night, tmp_path: Path) -> None:
     summary, results = night(), Results(tmp_path / "out")
-    tables = read_tables(results)
-    labels = tables.predictions["label"].to_pylist()
-    predictions = tables.predictions.append_column("guess", pa.chunked_array([labels]))
-    labels[0] = "unsure"
-    place = predictions.column_names.index("label")
-    predictions = predictions.set_column(place, "label", pa.chunked_array([labels]))
-    report_page.write(results, summary, tables._replace(predictions=predictions))
-    text = Page(tmp_path / "out/report.html").text
-    assert "Left to people: 1. All are in review.csv" in text
-    assert re.search(r"unsure: blue 0\.\d+ or \w+ 0\.\d+ blue/000.jpg", text)
+    tables, count = read_tables(results), 1_000_000
+    names = pc.utf8_lpad(pa.array(np.arange(count)).cast(pa.string()), 7, "0")
+    rows = tables.predictions.take(pa.array(np.arange(count) % 12)).set_column(0, "path", names)
+    report_page.write(results, summary, tables._replace(predictions=rows))
+    page = Page(tmp_path / "out/report.html")
+    assert len(page.html.encode()) < 3_000_000
+    assert "400 of 1,000,000, evenly spread over the folder" in page.text
+    assert {"0000000", "0501253", "0999999"} <= set(re.findall(r"\b\d{7}\b", page.text))
+
+
+def test_what_is_left_to_people_counts_as_its_likeliest_class(
+    night: Night, pictures: Path, tmp_path: Path
+) -> None:
+    night(min_confidence=1)
+    _add(pictures, 1, red=1)
+    assert night(min_confidence=1).unsure == 13
+    page = Page(tmp_path / "out/report.html")
+    assert "Left to people 13 confidence below 1" in page.text
+    assert "13 left to people, all in review.csv" in page.text
+    assert {"#review", "review.csv"} <= set(page.addresses)
+    assert re.search(r"unsure: red 0\.\d+ or \w+ 0\.\d+ 1-red-0.jpg", page.text)
+    assert re.search(r"1-red-0.jpg unsure: red 0\.\d+ ", page.text)
+    assert re.search(r"All images red 1 100\.0 % 33\.3 % 5 blue 0 0\.0 % 33\.3 % 4 ", page.text)

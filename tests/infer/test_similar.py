@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import colours
-from boatinfer.errors import BoatinferError, ModelError, UsageError
+from boatinfer.errors import BoatinferError, ModelError, OutputError, UsageError
 from boatinfer.model import open_model
 from boatinfer.options import Metric, RunOptions, SimilarOptions
 from boatinfer.run import run
@@ -117,6 +117,7 @@ def test_what_cannot_be_compared_is_said(
         ([image, tmp_path / "nowhere"], {}, "there is no folder"),
         ([image, tmp_path / "bare"], {}, "without features"),
         ([Path("typo.jpg"), out], {}, r"there is no image typo\.jpg"),
+        ([out, out], {}, "is a folder; give an image"),
         ([out, image], {"pairs": True}, "two images or more"),
         ([out, image], {"duplicates": True}, "one results folder"),
         ([out], {"duplicates": True, "pairs": True}, "one at a time"),
@@ -124,6 +125,10 @@ def test_what_cannot_be_compared_is_said(
     ]:
         with pytest.raises(BoatinferError, match=said):
             similar(SimilarOptions(paths, **options))  # type: ignore[arg-type]
+    for part in (out / "parts").iterdir():
+        part.write_bytes(part.read_bytes()[:-50])
+    with pytest.raises(OutputError, match="is damaged"):
+        similar(SimilarOptions([image, out]))
 
 
 def test_nearest_to_vaporetti_are_vaporetti(mardct: Path, tmp_path: Path) -> None:

@@ -76,7 +76,8 @@ def chart(
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         axes.grid(visible=True)
-        axes.legend(frameon=False, loc="best")
+        if beside is not None:
+            axes.legend(frameon=False, loc="best")
         drawn = io.StringIO()
         metadata = {"Date": None, "Creator": None, "Type": None, "Format": None}
         figure.savefig(drawn, format="svg", transparent=True, metadata=metadata)

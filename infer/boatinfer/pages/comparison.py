@@ -28,6 +28,7 @@ def write(file: Path, compared: Compared) -> None:
         file,
         "comparison.html",
         **document,
+        verdict=compared.verdict,
         matrix=Matrix.of(list(document["classes"]), document["confusion"]),
         pairs=list(_pairs(compared, document)),
     )

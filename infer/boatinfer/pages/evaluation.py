@@ -34,6 +34,7 @@ def write(file: Path, evaluated: Evaluated) -> None:
         "evaluation.html",
         run=evaluated.run,
         left_out=evaluated.left_out,
+        abstention=evaluated.abstention,
         parts=[_part(name, of, album) for name, of in found if of is not None],
     )
 
@@ -46,8 +47,7 @@ def _part(name: str, of: Evaluation, album: Album) -> dict[str, Any]:
         "most": max(max(c["images"], c["predicted"]) for c in document["classes"].values()),
         "matrix": Matrix.of(list(of.classes), document["confusion"]),
         "pairs": list(_pairs(of, document["confused"], album)),
-        "curves": _curves(document) if of.sure else None,
-        "kept": list(_kept(document["risk_coverage"])) if of.sure else [],
+        **(_by_confidence(document) if of.sure else {}),
     }
 
 
@@ -60,14 +60,14 @@ def _pairs(
         yield {**pair, "pictures": album.pictures(rows)}
 
 
-def _curves(document: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _by_confidence(document: Mapping[str, Any]) -> dict[str, Any]:
     bins = [of for of in document["calibration"] if of["images"]]
     sure, right = ([of[name] for of in bins] for name in ("confidence", "accuracy"))
     kept = document["risk_coverage"]
     left = [1 - of["coverage"] for of in kept]
     calibration = chart(
         Curve(sure, right, "these images"),
-        says="Accuracy by confidence; the table below has the same figures.",
+        says="Accuracy by confidence; the table beside has the same figures.",
         x="mean confidence",
         y="share that is right",
         beside=Curve([0, 1], [0, 1], "if confidence were accuracy"),
@@ -75,11 +75,16 @@ def _curves(document: Mapping[str, Any]) -> list[tuple[str, Any]]:
     )
     risk = chart(
         Curve(left, [of["accuracy"] for of in kept], "accuracy of the rest"),
-        says="Accuracy of the rest by the share left to people; the table below has figures.",
+        says="Accuracy of the rest by the share left to people; the table beside has figures.",
         x="share left to people, the least confident first",
         y="share of the rest that is right",
     )
-    return [("Calibration", calibration), ("Risk and coverage", risk)]
+    return {
+        "calibration_curve": calibration,
+        "calibration": bins,
+        "risk_curve": risk,
+        "kept": list(_kept(kept)),
+    }
 
 
 def _kept(curve: Sequence[Mapping[str, float]]) -> Iterator[Mapping[str, float]]:

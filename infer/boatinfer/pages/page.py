@@ -6,7 +6,7 @@ import functools
 import hashlib
 import os
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from boatinfer.text import printable
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["address", "cost", "percent", "require_html", "within", "write"]
+__all__ = ["address", "cost", "duration", "percent", "require_html", "within", "write"]
 
 
 def write(file: Place, template: str, **values: Any) -> None:
@@ -110,12 +110,14 @@ def _environment() -> Environment:
         "script": Markup(script),
         "script_digest": digest,
     }
-    environment.filters |= {
+    filters: dict[str, Callable[..., str]] = {
         "number": lambda value: f"{value:,.0f}",
         "percent": percent,
         "shown": printable,
         "moment": _moment,
+        "duration": duration,
     }
+    environment.filters |= filters
     return environment
 
 
@@ -129,6 +131,15 @@ def percent(share: float | None, digits: int = 0) -> str:
     if share is None:
         return "\N{EN DASH}"
     return f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def duration(seconds: float) -> str:
+    """Writes seconds as a person would say them."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
 
 
 def _moment(moment: str | None, form: str = "%A %d %B %Y, %H:%M") -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -67,7 +68,11 @@ def write(results: Results, summary: Summary, tables: Tables | None, wanted: boo
 
 
 def _morning(results: Results, summary: Summary, tables: Tables) -> dict[str, Any]:
-    nights = Nights.of(summary, results.history(summary))
+    # of every class what the network says, even of an image that is left to people
+    said = guesses(tables.predictions).drop_null().value_counts().to_pylist()
+    labels = {of["values"]: of["counts"] for of in said}
+    nights = Nights.of(msgspec.structs.replace(summary, labels=labels), results.history(summary))
+    classes = list(_classes(nights))
     classified = tables.new
     anew = classified.num_rows > 0
     if not anew:  # then the page shows what is there
@@ -76,7 +81,8 @@ def _morning(results: Results, summary: Summary, tables: Tables) -> dict[str, An
     return {
         "anew": anew,
         "nights": nights,
-        "classes": list(_classes(nights)),
+        "classes": classes,
+        "most": max((of[name] or 0 for of in classes for name in ("share", "usual")), default=0),
         "unnamed": max(0, len(nights.labels) - _CLASSES),
         "confidences": _confidences(nights),
         "review": _review(classified, Album(summary.folder)),
@@ -121,7 +127,6 @@ def _review(classified: pa.Table, album: Album) -> dict[str, Any]:
     disagreeing = _disagreeing(classified)
     return {
         "doubtful": album.pictures(doubtful.to_pylist()),
-        "unsure": _unsure(classified),
         "disagreeing": album.pictures(_first(disagreeing, _DISAGREEING).to_pylist()),
         "disagreements": disagreeing.num_rows,
         "surest": album.pictures(_surest(classified)),
@@ -133,12 +138,6 @@ def _disagreeing(classified: pa.Table) -> pa.Table:
     if "svm_label" not in classified.column_names:
         return classified.slice(0, 0)
     return classified.filter(pc.not_equal(guesses(classified), classified["svm_label"]))
-
-
-def _unsure(classified: pa.Table) -> int:
-    """How many images are labelled otherwise than the network says: those left to people."""
-    apart = pc.not_equal(guesses(classified), classified["label"].cast(pa.string()))
-    return int(pc.sum(apart).as_py() or 0)
 
 
 def _surest(classified: pa.Table) -> Iterator[Mapping[str, Any]]:
