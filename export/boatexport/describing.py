@@ -72,8 +72,8 @@ def describe_model(options: DescribeOptions) -> Described:
     output = options.output
     if output.suffix != ".onnx":
         raise UsageError(f"{output}: the file to write must end in .onnx.")
-    require_writable(output, options.model, force=options.force)
     foreign = read_foreign(options.model)
+    require_writable(output, options.model, force=options.force)
     image, feed, known = preprocessing(options, foreign)
     classes = _classes(options, foreign)
     stored = golden_folder(options.golden, image)

@@ -63,6 +63,8 @@ def export_model(
     """
     output = options.onnx_file
     _require_names(options)
+    if not options.is_imagenet:
+        _card(options.model)  # a mistyped name is told before a file that is in the way
     require_writable(output, options.model, Path(options.weights), force=options.force)
     weights = resnet50.find_weights(options.weights) if options.is_imagenet else None
     card = _named(resnet50.describe(weights) if weights else _card(options.model), options)

@@ -94,8 +94,8 @@ def fuse(options: FuseOptions) -> Fused:
     source, output = options.model or BUILT_IN, options.output
     if output.suffix != ".onnx":
         raise UsageError(f"{output}: the file to write must end in .onnx.")
-    require_writable(output, source, options.svm, force=options.force)
     content = read_model(source)
+    require_writable(output, source, options.svm, force=options.force)
     model = load(content, source, "cpu")
     if model.card.svm is not None:
         raise UsageError(f"{source} has an SVM inside already; give the model without it.")

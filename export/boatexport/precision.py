@@ -65,8 +65,8 @@ def quantize(options: QuantizeOptions, say: Say, show: Show) -> Converted:
     output = options.onnx_file
     if output.suffix != ".onnx":
         raise UsageError(f"{output}: the file to write must end in .onnx.")
-    require_writable(output, options.model, force=options.force)
     content = read_model(options.model)
+    require_writable(output, options.model, force=options.force)
     model = load(content, options.model, Device.CPU)
     planned = plan(
         options.precision, options.calibrate, options.labelled, options.max_drop, model.card

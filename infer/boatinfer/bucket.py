@@ -112,7 +112,8 @@ class BucketPath:
         scheme, rest = uri.split("://", 1)
         bucket, _, key = rest.partition("/")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}", bucket):
-            raise UsageError(f"{uri} names no bucket; write {scheme}://BUCKET/FOLDER.")
+            why = "has no name that a bucket may have" if bucket else "names no bucket"
+            raise UsageError(f"{uri} {why}; write {scheme}://BUCKET/FOLDER.")
         return cls(scheme.lower(), bucket, key.rstrip("/"))
 
     def __str__(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
-from boatinfer.errors import OutputError
+from boatinfer.errors import OutputError, StoreError
 from boatinfer.files import writing
 from boatinfer.parts import Parts, is_whole
 from boatinfer.results import Results
@@ -90,7 +90,8 @@ def set_aside(parts: Parts, part: Place) -> bool:
     except FileNotFoundError:  # another shard was faster
         return True
     except OSError as error:
-        if error.errno != errno.EIO:  # which is what a disk says of what it has lost
+        lost = error.errno == errno.EIO and not isinstance(error, StoreError)  # by a disk
+        if not lost:
             return False
     parts.check()
     with writing(part):

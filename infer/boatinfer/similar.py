@@ -22,7 +22,7 @@ from boatinfer.parts import matrix
 from boatinfer.results import find_results
 from boatinfer.scan import from_text, to_text
 from boatinfer.storage import Place
-from boatinfer.text import printable, table
+from boatinfer.text import counted, printable, table
 
 __all__ = ["Duplicates", "Nearest", "Pairs", "duplicates", "nearest", "pairs", "similar"]
 
@@ -55,7 +55,7 @@ class Nearest:
     def text(self) -> str:
         """For a terminal."""
         rows = [(r["label"], r["path"], f"{r['distance']:.4g}") for r in self.found.to_pylist()]
-        heading = f"nearest to {printable(self.image)} among {self.among:,} images"
+        heading = f"nearest to {printable(self.image)} among {counted(self.among, 'image')}"
         lines = table([("class", "image", self.metric.value), *rows], names=2)
         return "\n".join([heading, *lines])
 

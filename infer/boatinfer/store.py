@@ -27,6 +27,11 @@ _CREDENTIALS_FOR = timedelta(minutes=5)
 def reason_of(error: Exception) -> str:
     """What a store says in its answer, or what kept it from answering."""
     text = str(error)
+    if "token request" in text:  # to Google's metadata server, after all else
+        return (
+            "no credentials were found; set GOOGLE_APPLICATION_CREDENTIALS to a key file, or log "
+            "in with gcloud"
+        )
     code = re.search(r"<Code>(\w+)</Code>", text)
     if code is None:
         return first_line(error)

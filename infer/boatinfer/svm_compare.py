@@ -104,11 +104,12 @@ def compare(options: SVMCompareOptions, say: Callable[[str], None] = lambda _: N
         UsageError: a folder holds no features or labels, or the two are of different models.
         OutputError: the results are damaged, or the picture could not be written.
     """
+    results = find_results(options.out)
     if options.output is not None:
         if options.output.suffix not in _PICTURES:
             raise UsageError(f"{options.output}: the ending must be one of {', '.join(_PICTURES)}.")
         require_writable(options.output, force=options.force)
-    known = labelled_features(find_results(options.out), options.labels, least=2)
+    known = labelled_features(results, options.labels, least=2)
     folds = min(options.folds, int(np.bincount(known.truth).max()))
     if folds < 2 and (options.search or options.test is None):
         raise UsageError(

@@ -115,10 +115,10 @@ def fit(options: FitOptions, say: Say = lambda _: None) -> tuple[SVM, Report]:
         UsageError: the folder holds no features, or no two classes.
         OutputError: the file could not be written.
     """
-    beside = options.output.with_suffix(".report.json")
+    results, beside = find_results(options.out), options.output.with_suffix(".report.json")
     for path in (options.output, beside):
         require_writable(path, force=options.force)
-    known = labelled_features(find_results(options.out), options.labels, least=2)
+    known = labelled_features(results, options.labels, least=2)
     folds = _possible_folds(options, known)
     setting = Setting(options.kernel, options.penalty, balanced=options.class_weights == "balanced")
     settings = grid(setting, known.features.shape[1]) if options.search else [setting]

@@ -254,3 +254,23 @@ def test_a_card_of_another_model_is_refused(model: Path, old: str, new: str) -> 
     with pytest.raises(ModelError, match=r"its card (says|names)"):
         export_model(ExportOptions(model))
     assert not model.with_suffix(".onnx").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("export", "{}.keras"),
+        ("model", "quantize", "{}.onnx"),
+        ("model", "describe", "{}.onnx"),
+        ("svm", "export", "x.joblib", "-m", "{}.onnx"),
+    ],
+)
+def test_a_mistyped_name_is_told_before_a_file_that_is_in_the_way(
+    boatinfer: Command, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    there = tmp_path / "there.onnx"
+    there.write_text("kept")
+    done = boatinfer(*(word.format(tmp_path / "mistyped") for word in command), "-o", there)
+    assert done.code in {2, 4}
+    assert "mistyped" in done.err
+    assert "exists already" not in done.err

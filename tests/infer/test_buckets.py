@@ -24,6 +24,7 @@ from boatinfer.results import Results
 from boatinfer.run import run
 from boatinfer.shards import Shard
 from boatinfer.storage import place
+from boatinfer.store import reason_of
 from boatinfer.summary import Summary
 from s3 import Server
 from support import Command, counts, rows
@@ -270,6 +271,7 @@ def test_many_parts_become_few(far: Night, boats: str, monkeypatch: pytest.Monke
     [
         (["run", "s3://no-such-bucket/x"], "there is no bucket s3://no-such-bucket at http"),
         (["run", "s3://"], "s3:// names no bucket"),
+        (["run", "gs://x"], "gs://x has no name that a bucket may have; write gs://BUCKET/FOLDER"),
         (["run", "ftp://host/x"], "a URI must begin with s3://, gs:// or file://"),
         (["run", "file://host/x"], "must name a file of this machine"),
         (["run", "s3://{}/nothing"], "holds no image files; check the name."),
@@ -365,6 +367,11 @@ def test_google_by_construction_of_the_store() -> None:
     assert isinstance(where, BucketPath)
     assert (where.scheme, where.bucket, where.key) == ("gs", "boats", "valid/2026")
     assert str(where / "a.jpg") == "gs://boats/valid/2026/a.jpg"
+
+
+def test_google_without_credentials_is_a_sentence() -> None:
+    error = ValueError("Generic GCS error: Error performing token request: GET http://169.254 ...")
+    assert reason_of(error).startswith("no credentials were found; set GOOGLE_APPLICATION_CRED")
 
 
 def test_shards_in_a_bucket_are_a_night_on_a_disk(

@@ -17,7 +17,8 @@ import colours
 from boatinfer import cli
 from boatinfer.card import Golden, GoldenImage, Training, decode_card
 from boatinfer.cli import models, progress
-from boatinfer.run import Progress
+from boatinfer.options import RunOptions
+from boatinfer.run import Progress, run
 from support import Command
 
 HEAVY = ["onnxruntime", "pyarrow", "sklearn", "matplotlib", "tensorflow", "keras", "scipy"]
@@ -308,3 +309,44 @@ def test_on_a_terminal_progress_is_a_bar(pictures: Path, model_file: Path, tmp_p
     os.close(ours)
     assert process.returncode == 0
     assert "12/12" in said.decode()
+
+
+def test_the_drawing_library_says_nothing_where_it_has_no_home(
+    pictures: Path, model_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run(RunOptions(pictures, out, model_file))
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MPL", "XDG"))}
+    command = [
+        sys.executable,
+        "-m",
+        "boatinfer",
+        "evaluate",
+        str(out),
+        "--html",
+        str(tmp_path / "page.html"),
+    ]
+    environment["HOME"] = "/proc/none"
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_mistyped_name_is_told_before_a_file_that_is_in_the_way(
+    boatinfer: Command, tmp_path: Path
+) -> None:
+    none = tmp_path / "mistyped"
+    for command, name in [("fit", "there.joblib"), ("compare", "there.png")]:
+        (tmp_path / name).write_text("kept")
+        done = boatinfer("svm", command, none, "-o", tmp_path / name)
+        assert (done.code, f"there is no folder {none}" in done.err) == (2, True)
+
+
+def test_a_pattern_that_is_a_folder_gets_a_hint(
+    boatinfer: Command, pictures: Path, model_file: Path, tmp_path: Path
+) -> None:
+    arguments = ("run", pictures, "-o", tmp_path / "out", "-m", model_file, "--include")
+    done = boatinfer(*arguments, "red")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "red is a folder: --include 'red/*' takes the images in it." in done.err
+    assert "is a folder" not in boatinfer(*arguments, "nothing*").err
+    assert "4 images found" in boatinfer(*arguments, "red/*").out

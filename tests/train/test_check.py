@@ -156,7 +156,7 @@ def test_a_single_class(data: Path) -> None:
 def test_uneven_classes(data: Path) -> None:
     for path in sorted((data / "train/red").iterdir())[1:]:
         path.unlink()
-    assert found(data) == {"uneven": [(["train"], "12 blue, 1 red")]}
+    assert found(data) == {"uneven": [(["train"], "12 of 'blue', 1 of 'red'")]}
 
 
 def test_odd_images_are_named(data: Path) -> None:
@@ -200,10 +200,11 @@ def test_files_that_training_does_not_take(data: Path) -> None:
     }
 
 
-def test_classes_that_are_spelled_alike(data: Path) -> None:
+def test_classes_that_are_spelled_alike(data: Path, boatinfer: Command) -> None:
     for split in COUNTS:
         (data / split / "green").rename(data / split / "Red ")
     assert files_of(data, "alike") == [["Red ", "red"]]
+    assert "  'Red ' = red\n" in boatinfer("data", "check", data).out
 
 
 def test_class_folders_alone_are_checked_as_training_would_split_them(
@@ -251,13 +252,13 @@ def test_names_are_printed_as_they_are(data: Path, boatinfer: Command) -> None:
         (data / split / "red").rename(data / split / "[red] :boat: ")
     (data / "train/[red] :boat: /00.jpg").write_text("no image")
     done = boatinfer("data", "check", data)
-    assert "  train/[red] :boat: /00.jpg: not_an_image: " in done.out
+    assert "  'train/[red] :boat: /00.jpg': not_an_image: " in done.out
 
 
 def test_names_do_nothing_to_the_terminal(data: Path, boatinfer: Command) -> None:
     (data / "train/red/00.jpg").rename(data / "train/red/a\nb\x1b[31m.jpg")
     (data / "train/red/a\nb\x1b[31m.jpg").write_text("no image")
-    assert r"  train/red/a\nb\x1b[31m.jpg: not_an" in boatinfer("data", "check", data).out
+    assert r"  'train/red/a\nb\x1b[31m.jpg': not_an" in boatinfer("data", "check", data).out
 
 
 def test_errors_come_first_and_every_kind_is_documented() -> None:

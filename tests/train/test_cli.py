@@ -127,6 +127,18 @@ def test_size_that_cannot_be_used(
     assert message in outcome.err
 
 
+@pytest.mark.parametrize("command", [("train", "cnn"), ("data", "show")])
+def test_a_mistyped_folder_is_told_before_a_file_that_is_in_the_way(
+    tmp_path: Path, boatinfer: Command, command: tuple[str, str]
+) -> None:
+    for name in ("there.keras", "there.png"):
+        (tmp_path / name).write_text("kept")
+    output = tmp_path / ("there.keras" if command[0] == "train" else "there.png")
+    outcome = boatinfer(*command, tmp_path / "mistyped", "-o", output)
+    assert outcome.code == 2
+    assert f"the folder {tmp_path / 'mistyped'} does not exist" in outcome.err
+
+
 def test_resuming_without_a_checkpoint_is_refused_before_any_work(
     data: Path, tmp_path: Path, boatinfer: Command
 ) -> None:

@@ -56,7 +56,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         resume=True,
     )
     text = to_toml(options, "train cnn")
-    assert "boatinfer train cnn --config" in text.splitlines()[0]
+    assert "boatinfer train cnn --force --config" in text.splitlines()[0]
     again = parse("--config", write(tmp_path, text))
     values = {name: getattr(again, name) for name in CnnOptions.__dataclass_fields__}
     assert values == {**options.__dict__, "resume": False}

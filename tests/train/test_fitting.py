@@ -155,6 +155,9 @@ def test_resuming_what_is_not_there_or_not_the_same(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is of a training with seed 0, not 7"):
         run(tmp_path, resume=True, seed=7)
     assert len(run(tmp_path, resume=True, epochs=2)[1].history) == 2
+    with pytest.raises(UsageError, match="2 epochs are done already, more than the 1 asked for"):
+        run(tmp_path, resume=True, epochs=1)
+    assert len(run(tmp_path, resume=True, epochs=3)[1].history) == 3
     last = tmp_path / "x.checkpoint" / "last.npz"
     last.write_bytes(last.read_bytes()[:-100])
     with pytest.raises(UsageError, match="is damaged"):

@@ -100,7 +100,7 @@ def test_a_class_of_one_image_is_told(source: Path, made: Path, boatinfer: Comma
         file.unlink()
     done = boatinfer("data", "split", source, "-o", made)
     assert done.code == 0
-    assert "green: too few different images" in done.err
+    assert "'green': too few different images" in done.err
     assert len(list((made / "train/green").iterdir())) == 1
 
 

@@ -60,9 +60,8 @@ def to_toml(options: TrainOptions, command: str) -> str:
         for field in dataclasses.fields(options)
         if (value := getattr(options, field.name)) is not None and field.name not in _PASSING
     }
-    return f"# boatinfer {command} --config THIS_FILE repeats this training.\n" + tomli_w.dumps(
-        values
-    )
+    head = f"# boatinfer {command} --force --config THIS_FILE repeats this training.\n"
+    return head + tomli_w.dumps(values)
 
 
 def _read(path: Path, known: set[str]) -> dict[str, Any]:

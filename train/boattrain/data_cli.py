@@ -14,6 +14,7 @@ import typer
 
 from boatinfer.cli.options import from_fields
 from boatinfer.errors import RunInterruptedError
+from boatinfer.text import counted
 from boattrain.data_options import CheckOptions, DownloadOptions, ShowOptions, SplitOptions
 from boattrain.splits import VALID
 
@@ -37,7 +38,7 @@ def _download(options: DownloadOptions) -> None:
 
     with _interruptible("what has come is kept, and the same command goes on from there"):
         files = download(options)
-    typer.echo(f"unpacked {files:,} files: {options.output}")
+    typer.echo(f"unpacked {counted(files, 'file')}: {options.output}")
     typer.echo(f"see what they are with: boatinfer data check {shlex.quote(str(options.output))}")
 
 
@@ -78,7 +79,7 @@ def _show(options: ShowOptions) -> None:
 
     with _interruptible("no picture was written"):
         batch = show(options)
-    typer.echo(f"{len(batch.names)} images of {options.split}: {options.output}")
+    typer.echo(f"{counted(len(batch.names), 'image')} of {options.split}: {options.output}")
 
 
 def _split(options: SplitOptions) -> None:
@@ -94,9 +95,10 @@ def _split(options: SplitOptions) -> None:
         result = split(options)
     print_counts(result.classes, result.counts)
     if result.without_valid:
+        names = ", ".join(map(repr, result.without_valid))
         typer.echo(
-            f"boatinfer: {', '.join(result.without_valid)}: too few different images for one in "
-            f"{VALID}; training will ask for more.",
+            f"boatinfer: {names}: too few different images for one in {VALID}; training will ask "
+            "for more.",
             err=True,
         )
     typer.echo(f"wrote {options.output}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -9,6 +10,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from boatinfer.text import printable
 from boattrain.check import Report
 from boattrain.rules import Severity
 
@@ -27,7 +29,7 @@ def print_counts(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) ->
     for split, column in counts.items():
         table.add_column(split, f"{sum(column):,}", justify="right")
     for name, *row in zip(classes, *counts.values(), strict=True):
-        table.add_row(_printable(name), *(f"{count:,}" for count in row))
+        table.add_row(printable(name), *(f"{count:,}" for count in row))
     plain_console().print(table)
 
 
@@ -49,8 +51,8 @@ def print_report(report: Report, most: int) -> None:
         cases = finding.cases
         console.print(f"{finding.severity}: {finding.kind} ({len(cases):,}): {finding.message}")
         for case in cases[:most]:
-            line = " = ".join(case.files) + (f": {case.note}" if case.note else "")
-            console.print(f"  {_printable(line)}")
+            line = " = ".join(map(_named, case.files)) + (f": {case.note}" if case.note else "")
+            console.print(f"  {printable(line)}")
         if len(cases) > most:
             console.print(f"  and {len(cases) - most:,} more; --json names all")
     severities = Counter(finding.severity for finding in report.findings)
@@ -63,9 +65,9 @@ def print_report(report: Report, most: int) -> None:
     console.print(f"{verdict}; warnings: {warnings}")
 
 
-def _printable(text: str) -> str:
-    """Spells out what would move the cursor or colour the terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def _named(name: str) -> str:
+    """A name in quotes, unless it is one without blanks and other odd signs."""
+    return name if re.fullmatch(r"[\w./-]+", name) else repr(name)
 
 
 def plain_console() -> Console:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from boatinfer.errors import RunInterruptedError
+from boatinfer.errors import RunInterruptedError, UsageError
 from boatinfer.interrupt import Stop
 from boatinfer.metrics import accuracy, macro_f1
 from boattrain.averaging import Average
@@ -107,10 +108,19 @@ class Fitting:
             state: what to begin with, new or from the checkpoint; is carried forward.
 
         Raises:
+            UsageError: more epochs are done already than there are to be.
             RunInterruptedError: a signal came before the first epoch was done.
             OutputError: the checkpoint cannot be written.
         """
         epochs = {stage.name: stage.options.epochs for stage in stages}
+        done = Counter(epoch.stage for epoch in state.history)
+        for name, wanted in epochs.items():
+            if done[name] > wanted:
+                raise UsageError(
+                    f"--resume: {done[name]:,} epochs are done already, more than the "
+                    f"{wanted:,} asked for; ask for at least as many, or leave --resume out to "
+                    "begin anew."
+                )
         try:
             with TrainingProgress(epochs) as progress:
                 for stage in stages:

@@ -105,7 +105,7 @@ def _uneven(inventory: Inventory) -> list[Case]:
     most, least = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
     if counts[most] <= _UNEVEN * counts[least]:
         return []
-    return [Case([TRAIN], f"{counts[most]:,} {most}, {counts[least]:,} {least}")]
+    return [Case([TRAIN], f"{counts[most]:,} of {most!r}, {counts[least]:,} of {least!r}")]
 
 
 def _leaks(inventory: Inventory) -> list[Case]:

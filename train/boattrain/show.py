@@ -67,6 +67,7 @@ def show(options: ShowOptions) -> Batch:
             f"the picture would have more than {images.MAX_PIXELS:,} pixels; take fewer --rows or "
             "--columns, or a smaller --size."
         )
+    class_folders(options.data)  # a mistyped name is told before a file that is in the way
     _require_place(options)
     files = _files(options)
     batch = _take(files, spec, options.rows * options.columns, options.seed)

@@ -24,6 +24,7 @@ import typer
 from boatinfer.errors import RunInterruptedError, UsageError
 from boatinfer.files import replacing, require_new_folder, writing
 from boatinfer.interrupt import Stop, stop_on_signals
+from boatinfer.text import counted
 from boattrain.backend import load_keras
 from boattrain.checkpoint import Checkpoint, State
 from boattrain.config import to_toml
@@ -250,7 +251,7 @@ def _sweep_fractions(folder: _Folder, data: Data, stop: Stop) -> None:
         if fraction not in done:
             rows = stratified(data.train.labels, fraction, folder.options.seed)
             part = dataclasses.replace(data, train=data.train.take(rows))
-            typer.echo(f"{size}, {fraction:g} of train: {len(rows):,} images", err=True)
+            typer.echo(f"{size}, {fraction:g} of train: {counted(len(rows), 'image')}", err=True)
             folder.add(_train(folder, size, fraction, part, stop))
             folder.checkpoint(size, fraction).clear()
 

@@ -20,13 +20,14 @@ from boatinfer.evaluation import Confidence, Evaluation
 from boatinfer.golden import MOST_IMAGES, golden_image_bytes, make_golden
 from boatinfer.interrupt import Stop, stop_on_signals
 from boatinfer.metrics import scores
+from boatinfer.text import counted
 from boattrain.backend import load_keras
 from boattrain.bar import shown
 from boattrain.boats import BOATS
 from boattrain.cache import cache_folder
 from boattrain.checkpoint import Checkpoint, State
 from boattrain.config import to_toml
-from boattrain.data import TRAIN, VALID, Files, find_images, require_every_class
+from boattrain.data import TRAIN, VALID, Files, class_folders, find_images, require_every_class
 from boattrain.fitting import Fitted, Fitting, predict
 from boattrain.losses import cross_entropy
 from boattrain.networks import CNN, Network
@@ -99,6 +100,7 @@ def train(options: TrainOptions, network: Network, command: str) -> TrainingResu
         ModuleNotFoundError: a library of the extra ``train`` is not installed.
     """
     spec = image_spec(options.size, network.smallest)
+    class_folders(options.data)  # a mistyped name is told before a file that is in the way
     files = model_files(options.output, options.force or options.resume)
     if options.resume:
         Checkpoint(_checkpoint_folder(files), {}).require()
@@ -222,7 +224,7 @@ def _load(name: str, files: Files, options: TrainOptions, spec: ImageSpec, stop:
     for missed, reason in split.left_out.items():
         typer.echo(f"left out {missed}: {reason}", err=True)
     typer.echo(
-        f"{files.folder}: {len(split.labels)} images in {len(files.classes)} classes, "
+        f"{files.folder}: {counted(len(split.labels), 'image')} in {len(files.classes)} classes, "
         f"{len(split.left_out)} left out",
         err=True,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -165,6 +166,7 @@ def main() -> None:
     """Runs the command line; an error of ours is one sentence and its exit code."""
     atexit.register(gc.freeze)  # all memory goes with the process: no need to look for garbage
     guard_standard_files()
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # of caches that are its own affair
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     try:

@@ -222,6 +222,7 @@ def svm_fit(options: FitOptions) -> None:
         )
     gamma = f", gamma {report.gamma:.3g}" if report.gamma else ""
     typer.echo(
-        f"{report.kernel} SVM, C {report.penalty:g}{gamma}, fitted on {report.images:,} images of "
-        f"{len(svm.classes)} classes, {svm.dimension} features each: {options.output}"
+        f"{report.kernel} SVM, C {report.penalty:g}{gamma}, fitted on "
+        f"{counted(report.images, 'image')} of {len(svm.classes)} classes, {svm.dimension} "
+        f"features each: {options.output}"
     )

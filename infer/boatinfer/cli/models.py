@@ -9,6 +9,7 @@ import typer
 
 from boatinfer.options import Device
 from boatinfer.storage import Place, place
+from boatinfer.text import counted
 
 if TYPE_CHECKING:
     from boatinfer.card import Card, Conversion, InputSpec, Training
@@ -84,7 +85,7 @@ def _lines(model: Model) -> Iterator[tuple[str, str]]:
 def _tested(model: Model) -> str:
     return (
         f"largest difference {model.self_test():.2g}, tolerance {model.tolerance:g}, on "
-        f"{len(model.golden.images)} golden images"
+        f"{counted(len(model.golden.images), 'golden image')}"
     )
 
 
