@@ -261,7 +261,7 @@ def test_a_card_of_another_model_is_refused(model: Path, old: str, new: str) -> 
     [
         ("export", "{}.keras"),
         ("model", "quantize", "{}.onnx"),
-        ("model", "describe", "{}.onnx"),
+        ("model", "describe", "{}.onnx", "--golden", "{}"),
         ("svm", "export", "x.joblib", "-m", "{}.onnx"),
     ],
 )
