@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import shutil
@@ -184,9 +185,23 @@ class Results:
             )
 
     def _any_run(self) -> Summary | None:
-        """The summary of any run that has been here."""
-        summaries = (note for note in self.notes() if note.suffix == ".json")
-        return self.last_run() or next(filter(None, map(read_summary, summaries)), None)
+        """The summary of any run that has been here; a damaged one does not matter among others.
+
+        Raises:
+            OutputError: all are damaged.
+        """
+        damaged = None
+        for file in itertools.chain([self.out / "run.json"], self.notes(), self._runs()):
+            try:
+                found = read_summary(file) if file.suffix == ".json" else None
+            except OutputError as error:
+                damaged = error
+            else:
+                if found is not None:
+                    return found
+        if damaged is not None:
+            raise damaged
+        return None
 
     def last_run(self) -> Summary | None:
         """Reads ``run.json``; None where there is none yet.
@@ -217,7 +232,7 @@ class Results:
 
     def history(self, before: Summary) -> Iterator[Summary]:
         """Reads the summaries of the runs before one, latest first; a damaged one is left out."""
-        for file in sorted((self.out / "runs").glob("*.json"), reverse=True):
+        for file in self._runs():
             if file.stem < before.run:
                 with contextlib.suppress(OSError, msgspec.MsgspecError):
                     yield msgspec.json.decode(file.read_bytes(), type=Summary)
@@ -327,6 +342,10 @@ class Results:
                 err=True,
             )
         return complete
+
+    def _runs(self) -> Iterator[Place]:
+        """The summaries of all runs, latest first."""
+        yield from sorted((self.out / "runs").glob("*.json"), reverse=True)
 
     @property
     def _current(self) -> Place:

@@ -22,7 +22,13 @@ from boatinfer.contents import Contents
 from boatinfer.damage import set_aside
 from boatinfer.engines import local
 from boatinfer.engines.pipeline import classified
-from boatinfer.errors import BoatinferError, PartError, RunInterruptedError, UsageError
+from boatinfer.errors import (
+    BoatinferError,
+    OutputError,
+    PartError,
+    RunInterruptedError,
+    UsageError,
+)
 from boatinfer.interrupt import Stop, stop_on_signals
 from boatinfer.model import Model, open_model, read_model
 from boatinfer.options import Device, Engine, RunOptions
@@ -171,8 +177,11 @@ class _Night:
                     f"The part {error.part.name} was damaged: it was set aside, and its images "
                     "were classified anew."
                 )
-                if str(self.options.from_file) == "-":  # which cannot be read twice
-                    raise
+                if str(self.options.from_file) == "-":
+                    raise OutputError(
+                        f"the part {error.part} was damaged and is set aside; run again, for the "
+                        "list on the standard input cannot be read twice."
+                    ) from error
                 found = self.start(stack)
             else:
                 return

@@ -14,7 +14,7 @@ import colours
 from boatinfer import damage as damages
 from boatinfer.bucket import BucketPath
 from boatinfer.damage import damage
-from boatinfer.errors import OutputError, PartError
+from boatinfer.errors import OutputError, PartError, UsageError
 from boatinfer.finish import finish
 from boatinfer.holdings import holdings
 from boatinfer.report import report
@@ -69,6 +69,25 @@ def test_a_night_sets_a_damaged_part_aside_and_does_its_images_anew(
     night(out=tmp_path / "undisturbed")
     for name in ("predictions.csv", "failures.csv"):
         assert (out / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
+
+
+def test_a_run_that_is_killed_when_a_part_is_set_aside_loses_nothing(
+    night: Night, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night()
+    (part,) = (out / "parts").iterdir()
+    spoil(part)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killing:
+        killing.setattr("boatinfer.run.plan.current", killed)
+        with pytest.raises(KeyboardInterrupt):
+            night()
+    assert not part.exists()
+    assert counts(night()) == (12, 0, 12, 0)  # the killed run had recorded them
+    assert not list(damage(Results(out)))
 
 
 def test_whole_parts_keep_their_rows_and_a_word_on_the_terminal_tells_of_the_other(
@@ -142,7 +161,7 @@ def test_a_list_that_cannot_be_read_twice_ends_the_run_but_not_the_next(
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(names)))
         return night(from_file=Path("-"))
 
-    with pytest.raises(PartError):
+    with pytest.raises(OutputError, match="set aside; run again, for the list on the standard"):
         from_standard_input()
     assert counts(from_standard_input()) == (12, 12, 0, 0)
 
@@ -186,6 +205,21 @@ def test_a_table_that_is_not_as_it_was_written_is_named(
         done = boatinfer("results", out, "--verify")
         assert (done.code, done.out, done.err.count("\n")) == (7, "", 1)
         assert f"{table} is not as the last complete run wrote it" in done.err
+
+
+@pytest.mark.parametrize("left", ["", "{"])
+def test_a_damaged_summary_stops_no_night(
+    boatinfer: Command, night: Night, pictures: Path, out: Path, left: str
+) -> None:
+    night()
+    (out / "run.json").write_text(left)
+    assert boatinfer("results", out).code == 7
+    elsewhere = pictures.parent / "elsewhere"
+    colours.write_pictures(elsewhere, each=1)
+    with pytest.raises(UsageError, match=f"holds the results of {pictures}, not of {elsewhere}"):
+        night(folder=elsewhere)
+    assert counts(night()) == (12, 0, 12, 0)
+    assert not list(damage(Results(out)))
 
 
 def test_the_tables_of_shards_are_verified_too(night: Night, out: Path) -> None:

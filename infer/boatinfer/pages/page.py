@@ -16,7 +16,7 @@ from boatinfer.errors import UsageError
 from boatinfer.files import replacing, require_folder
 from boatinfer.scan import from_text
 from boatinfer.storage import Place, place
-from boatinfer.text import printable
+from boatinfer.text import counted, printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -113,6 +113,7 @@ def _environment() -> Environment:
     filters: dict[str, Callable[..., str]] = {
         "number": lambda value: f"{value:,.0f}",
         "percent": percent,
+        "counted": counted,
         "shown": printable,
         "moment": _moment,
         "duration": duration,
