@@ -14,7 +14,7 @@ import colours
 from boatinfer import damage as damages
 from boatinfer.bucket import BucketPath
 from boatinfer.damage import damage
-from boatinfer.errors import OutputError, PartError, UsageError
+from boatinfer.errors import OutputError, PartError, StoreError, UsageError
 from boatinfer.finish import finish
 from boatinfer.holdings import holdings
 from boatinfer.report import report
@@ -133,16 +133,23 @@ def test_a_part_that_is_whole_is_never_set_aside(
     assert night().reused == 12
 
 
-@pytest.mark.parametrize(("number", "aside"), [(errno.EIO, True), (errno.EACCES, False)])
-def test_what_the_disk_has_lost_is_set_aside_and_what_it_refuses_is_not(
-    night: Night, out: Path, monkeypatch: pytest.MonkeyPatch, number: int, aside: bool
+@pytest.mark.parametrize(
+    ("error", "aside"),
+    [
+        (OSError(errno.EIO, "Input/output error"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (StoreError(errno.EIO, "SlowDown", "s3://boats/out"), False),
+    ],
+)
+def test_what_the_disk_has_lost_is_set_aside_and_what_is_refused_is_not(
+    night: Night, out: Path, monkeypatch: pytest.MonkeyPatch, error: OSError, aside: bool
 ) -> None:
     night()
     parts = Results(out).parts
     (part,) = parts.files()
 
     def refuse(_: object) -> bool:
-        raise OSError(number, "refused")
+        raise error
 
     monkeypatch.setattr(damages, "is_whole", refuse)
     assert damages.set_aside(parts, part) is aside
