@@ -39,6 +39,28 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_pyarrow_does_not_load_pandas(pictures: Path, model_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "pandas.py").write_text("raise SystemExit('pandas was loaded')")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    for command in (["run", str(pictures), "-m", str(model_file), "-o"], ["results"]):
+        arguments = [sys.executable, "-m", "boatinfer", *command, str(tmp_path / "out")]
+        subprocess.run(arguments, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+def test_who_asks_for_pandas_still_gets_it() -> None:
+    pytest.importorskip("pandas")
+    code = """
+from boatinfer.cli.pandas import without_pandas
+from pyarrow import array
+
+import sys
+without_pandas(lambda: print("pandas" in sys.modules))()
+print(array([1, None]).to_pandas().isna().sum())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n1\n"
+
+
 def test_the_public_names_are_there() -> None:
     assert all(getattr(package, name) is not None for name in package.__all__)
     with pytest.raises(AttributeError):

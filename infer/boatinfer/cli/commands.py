@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from boatinfer.cli.pandas import without_pandas
 from boatinfer.cli.progress import shown
 from boatinfer.errors import TOO_MANY_FAILURES, ImageError, OutputError
 from boatinfer.options import Device, FitOptions, Force, RunOptions
@@ -43,6 +44,7 @@ class RunCommand(RunOptions):
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False
 
 
+@without_pandas
 def run(command: RunCommand) -> None:
     """Classify a folder of images; what was done before is not done again."""
     from boatinfer.run import run as run_night
@@ -139,6 +141,7 @@ def _print_classes(model: Model, image: Path, top: int) -> None:
         typer.echo(f"  {probabilities[index]:7.2%}  {model.card.classes[index]}")
 
 
+@without_pandas
 def features(
     out: Annotated[
         Place,
@@ -163,6 +166,7 @@ def features(
     typer.echo(f"features of {counted(count, 'image')}: {output}")
 
 
+@without_pandas
 def results(
     out: Annotated[Place, typer.Argument(parser=place, metavar="OUT", help="Results folder.")],
     verify: Annotated[
@@ -200,6 +204,7 @@ def results(
         typer.echo(f"verified: every part is whole{whole if 'found' in held else ''}")
 
 
+@without_pandas
 def report(
     out: Annotated[Place, typer.Argument(parser=place, metavar="OUT", help="Results folder.")],
 ) -> None:
@@ -209,6 +214,7 @@ def report(
     typer.echo(f"report: {make_anew(out)}")
 
 
+@without_pandas
 def svm_fit(options: FitOptions) -> None:
     """Fit an SVM on features; the folder that an image lies in is its class."""
     from boatinfer.svm_fit import fit

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from boatinfer.cli.pandas import without_pandas
 from boatinfer.options import (
     CompareOptions,
     EvaluateOptions,
@@ -42,6 +43,7 @@ class EvaluateCommand(EvaluateOptions):
     json: Json = False
 
 
+@without_pandas
 def evaluate(command: EvaluateCommand) -> None:
     """Say how good the last run's predictions are, where the true classes are known."""
     from boatinfer.evaluate import evaluate as compare_with_truth
@@ -58,6 +60,7 @@ class SimilarCommand(SimilarOptions):
     json: Json = False
 
 
+@without_pandas
 def similar(command: SimilarCommand) -> None:
     """Find the images that look most like one, by their features."""
     from boatinfer.pages import likeness
@@ -74,6 +77,7 @@ class CompareCommand(CompareOptions):
     json: Json = False
 
 
+@without_pandas
 def compare(command: CompareCommand) -> None:
     """Say what differs between two runs over the same images, and which is better."""
     from boatinfer.compare import compare as compare_runs
@@ -89,6 +93,7 @@ class SVMCompareCommand(SVMCompareOptions):
     json: Json = False
 
 
+@without_pandas
 def svm_compare(command: SVMCompareCommand) -> None:
     """Put SVMs on the features, linear and RBF, beside each other and the network."""
     from boatinfer.svm_compare import compare as compare_svms
