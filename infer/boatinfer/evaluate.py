@@ -14,14 +14,14 @@ import pyarrow.csv
 
 from boatinfer import abstention
 from boatinfer.errors import OutputError, UsageError
-from boatinfer.evaluation import Confidence, Evaluation
+from boatinfer.evaluation import Confidence, Evaluation, side_by_side
 from boatinfer.options import EvaluateOptions
 from boatinfer.parts import matrix
 from boatinfer.results import Results, find_results
 from boatinfer.spreadsheet import csv_plain
 from boatinfer.storage import opened
 from boatinfer.summary import Summary
-from boatinfer.text import printable, table
+from boatinfer.text import printable
 from boatinfer.truth import true_labels
 
 __all__ = ["Evaluated", "evaluate"]
@@ -122,18 +122,11 @@ class Evaluated:
             blocks += [heading, self.network.text()]
         if self.svm:
             blocks += [self.svm.text(" (SVM)")] if not self.network else []
-            blocks.append("\n".join(["Network and SVM, with 95 % intervals", *self._both()]))
+            both = [("network", self.network), ("SVM", self.svm)]
+            rows = side_by_side((name, one) for name, one in both if one)
+            blocks.append("\n".join(["Network and SVM, with 95 % intervals", *rows]))
         last = [*self.abstention, *self.left_out]
         return "\n\n".join([*blocks, *(["\n".join(last)] if last else [])])
-
-    def _both(self) -> list[str]:
-        rows: list[tuple[object, ...]] = [("", "images", "accuracy", "", "macro-F1", "")]
-        for name, one in [("network", self.network), ("SVM", self.svm)]:
-            if one:
-                ends = [f"{e[0]:.4f} to {e[1]:.4f}" for e in one.intervals[:2]]
-                figures = (f"{one.accuracy:.4f}", ends[0], f"{one.macro_f1:.4f}", ends[1])
-                rows.append((name, f"{len(one.truth):,}", *figures))
-        return table(rows)
 
 
 def evaluate(options: EvaluateOptions) -> Evaluated:
