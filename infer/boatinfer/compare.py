@@ -183,12 +183,6 @@ def _rows(results: Results) -> pa.Table:
 
 
 def _require_common_classes(runs: tuple[Summary, Summary], options: CompareOptions) -> None:
-    for run, out in zip(runs, (options.one, options.other), strict=True):
-        if not run.classes:
-            raise UsageError(
-                f"{out / 'run.json'} does not name the model's classes; run again to have it "
-                "written anew: nothing is classified twice."
-            )
     if not set(runs[0].classes) & set(runs[1].classes):
         raise UsageError(
             f"the models of {options.one} and {options.other} have no class in common "

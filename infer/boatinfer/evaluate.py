@@ -141,7 +141,7 @@ def evaluate(options: EvaluateOptions) -> Evaluated:
     """
     results = find_results(options.out)
     run = results.last_finished()
-    images = _images(results, run)
+    images = _images(results)
     paths = images["path"].combine_chunks()
     truth = true_labels(paths, options.labels, run.folder)
     if truth.null_count == len(truth):
@@ -168,13 +168,8 @@ def evaluate(options: EvaluateOptions) -> Evaluated:
     )
 
 
-def _images(results: Results, run: Summary) -> pa.Table:
+def _images(results: Results) -> pa.Table:
     """`Results.current` in the order in which the parts are read."""
-    if not run.classes:
-        raise UsageError(
-            f"{results.run_json} does not name the model's classes; run again to have it written "
-            "anew: nothing is classified twice."
-        )
     images = results.current()
     if not images.num_rows:
         raise UsageError(f"{results.out} holds no image that was classified.")

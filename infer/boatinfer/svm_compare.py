@@ -24,6 +24,10 @@ __all__ = ["Classifier", "Compared", "compare", "draw"]
 
 #: Endings of a picture.
 _PICTURES = (".png", ".svg")
+_CAUTION = (
+    "The features come from the network: if it was trained on these images, its own accuracy and "
+    "that of the SVMs are flattered; --test OUT of images it has not seen tells more."
+)
 
 
 @dataclass(frozen=True)
@@ -119,22 +123,16 @@ def compare(options: SVMCompareOptions, say: Callable[[str], None] = lambda _: N
     if options.test is None:
         rows = list(_by_folds(known, settings, folds))
         how = f"{len(known.truth):,} images of {options.out}, {folds}-fold cross-validation"
-        caution = (
-            "The features come from the network: if it was trained on these images, its own "
-            "accuracy and that of the SVMs are flattered; --test OUT of images it has not seen "
-            "tells more."
-        )
     else:
         rows = list(_by_test(known, tested, settings))
         how = (
             f"fitted on {len(known.truth):,} images of {options.out}, tested on "
             f"{len(tested.truth):,} of {options.test}"
         )
-        caution = ""
     if options.network:
         rows.insert(0, _network(tested))
         how += "; the network's time is that of its run, reading included, an SVM's without both"
-    compared = Compared(rows, how, caution)
+    compared = Compared(rows, how, _CAUTION if options.test is None else "")
     if options.output is not None:
         draw(compared, options.output)
     return compared
