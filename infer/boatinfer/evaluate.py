@@ -21,7 +21,7 @@ from boatinfer.results import Results, find_results
 from boatinfer.spreadsheet import csv_plain
 from boatinfer.storage import opened
 from boatinfer.summary import Summary
-from boatinfer.text import printable
+from boatinfer.text import joined, printable
 from boatinfer.truth import true_labels
 
 __all__ = ["Evaluated", "evaluate"]
@@ -247,6 +247,4 @@ def _names(labels: pa.Array) -> list[str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    """Names for a sentence: the first of them, and how many more there are."""
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return printable(", ".join(names[:_NAMED])) + more
+    return printable(joined(names, _NAMED))
