@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from boatinfer.errors import UsageError
-from boatinfer.evaluation import Evaluation
+from boatinfer.evaluation import Evaluation, side_by_side
 from boatinfer.metrics import Labels, mcnemar
 from boatinfer.options import CompareOptions
 from boatinfer.results import Results, find_results
@@ -121,14 +121,10 @@ class Compared:
     def _truth(self) -> list[str]:
         if self.right is None:
             return [self.verdict]
-        rows: list[tuple[object, ...]] = [("", "accuracy", "", "macro-F1", "")]
-        for name, one in zip("AB", self.right, strict=True):
-            ends = [f"{e[0]:.4f} to {e[1]:.4f}" for e in one.intervals[:2]]
-            rows.append((name, f"{one.accuracy:.4f}", ends[0], f"{one.macro_f1:.4f}", ends[1]))
         count = self.contingency
         return [
-            f"Beside the truth; images of known class: {len(self.right[0].truth):,}",
-            *table(rows),
+            "Beside the truth, with 95 % intervals",
+            *side_by_side(zip("AB", self.right, strict=True)),
             f"right: both {count['both']:,}; A alone {count['a_alone']:,}; B alone "
             f"{count['b_alone']:,}; neither {count['neither']:,}",
             self.verdict,
@@ -187,12 +183,6 @@ def _rows(results: Results) -> pa.Table:
 
 
 def _require_common_classes(runs: tuple[Summary, Summary], options: CompareOptions) -> None:
-    for run, out in zip(runs, (options.one, options.other), strict=True):
-        if not run.classes:
-            raise UsageError(
-                f"{out / 'run.json'} does not name the model's classes; run again to have it "
-                "written anew: nothing is classified twice."
-            )
     if not set(runs[0].classes) & set(runs[1].classes):
         raise UsageError(
             f"the models of {options.one} and {options.other} have no class in common "
@@ -221,9 +211,8 @@ def _texts(paths: pa.Array) -> Any:
 
 
 def speed(results: Results, last: Summary) -> float | None:
-    """Images a second of the last run with this model that classified any."""
-    for file in sorted((results.out / "runs").glob("*.json"), reverse=True):
-        run = msgspec.json.decode(file.read_bytes(), type=Summary)
+    """Images a second of a run, or of the last one before it with its model that classified any."""
+    for run in itertools.chain([last], results.history(last)):
         if run.model == last.model and run.classified and run.images_per_second:
             return run.images_per_second
     return None

@@ -14,14 +14,14 @@ import pyarrow.csv
 
 from boatinfer import abstention
 from boatinfer.errors import OutputError, UsageError
-from boatinfer.evaluation import Confidence, Evaluation
+from boatinfer.evaluation import Confidence, Evaluation, side_by_side
 from boatinfer.options import EvaluateOptions
 from boatinfer.parts import matrix
 from boatinfer.results import Results, find_results
 from boatinfer.spreadsheet import csv_plain
 from boatinfer.storage import opened
 from boatinfer.summary import Summary
-from boatinfer.text import printable, table
+from boatinfer.text import joined, printable
 from boatinfer.truth import true_labels
 
 __all__ = ["Evaluated", "evaluate"]
@@ -122,18 +122,11 @@ class Evaluated:
             blocks += [heading, self.network.text()]
         if self.svm:
             blocks += [self.svm.text(" (SVM)")] if not self.network else []
-            blocks.append("\n".join(["Network and SVM, with 95 % intervals", *self._both()]))
+            both = [("network", self.network), ("SVM", self.svm)]
+            rows = side_by_side((name, one) for name, one in both if one)
+            blocks.append("\n".join(["Network and SVM, with 95 % intervals", *rows]))
         last = [*self.abstention, *self.left_out]
         return "\n\n".join([*blocks, *(["\n".join(last)] if last else [])])
-
-    def _both(self) -> list[str]:
-        rows: list[tuple[object, ...]] = [("", "images", "accuracy", "", "macro-F1", "")]
-        for name, one in [("network", self.network), ("SVM", self.svm)]:
-            if one:
-                ends = [f"{e[0]:.4f} to {e[1]:.4f}" for e in one.intervals[:2]]
-                figures = (f"{one.accuracy:.4f}", ends[0], f"{one.macro_f1:.4f}", ends[1])
-                rows.append((name, f"{len(one.truth):,}", *figures))
-        return table(rows)
 
 
 def evaluate(options: EvaluateOptions) -> Evaluated:
@@ -148,7 +141,7 @@ def evaluate(options: EvaluateOptions) -> Evaluated:
     """
     results = find_results(options.out)
     run = results.last_finished()
-    images = _images(results, run)
+    images = _images(results)
     paths = images["path"].combine_chunks()
     truth = true_labels(paths, options.labels, run.folder)
     if truth.null_count == len(truth):
@@ -175,13 +168,8 @@ def evaluate(options: EvaluateOptions) -> Evaluated:
     )
 
 
-def _images(results: Results, run: Summary) -> pa.Table:
+def _images(results: Results) -> pa.Table:
     """`Results.current` in the order in which the parts are read."""
-    if not run.classes:
-        raise UsageError(
-            f"{results.run_json} does not name the model's classes; run again to have it written "
-            "anew: nothing is classified twice."
-        )
     images = results.current()
     if not images.num_rows:
         raise UsageError(f"{results.out} holds no image that was classified.")
@@ -259,6 +247,4 @@ def _names(labels: pa.Array) -> list[str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    """Names for a sentence: the first of them, and how many more there are."""
-    more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
-    return printable(", ".join(names[:_NAMED])) + more
+    return printable(joined(names, _NAMED))

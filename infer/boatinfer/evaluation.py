@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -15,11 +15,11 @@ from boatinfer.abstention import Threshold
 from boatinfer.metrics import ClassScores, Intervals, Labels
 from boatinfer.text import printable, table
 
-__all__ = ["Confidence", "Evaluation"]
+__all__ = ["Confidence", "Evaluation", "side_by_side"]
 
 #: Of the likeliest k classes one is right: for these k, where there are more classes.
 _TOP = (1, 2, 3, 5)
-#: Shares of the images that are kept, in the text.
+#: Shares of the images that are kept, in a table.
 _COVERAGES = (1.0, 0.99, 0.95, 0.9, 0.8, 0.7, 0.5)
 #: Points of the risk-coverage curve in the JSON, at most.
 _POINTS = 101
@@ -112,6 +112,11 @@ class Evaluation:
         """
         return metrics.risk_coverage(self.right, self._sure.confidence)
 
+    @property
+    def kept(self) -> list[dict[str, float]]:
+        """The points of the risk-coverage curve that a table shows."""
+        return self.risk_coverage.points(_COVERAGES)
+
     def above(self, threshold: float) -> Threshold:
         """What is at least as confident as a threshold, and how much of it is right."""
         kept = self._sure.confidence >= threshold
@@ -178,8 +183,6 @@ class Evaluation:
     def _by_confidence(self, sure: Confidence) -> dict[str, Any]:
         bins = metrics.calibration(self.right, sure.confidence)
         edges = np.linspace(0, 1, len(bins.images) + 1)
-        curve = self.risk_coverage
-        places = np.unique([curve.at(share) for share in np.linspace(0, 1, _POINTS)])
         return {
             "top_k": self._top(sure),
             "calibration_error": bins.error,
@@ -194,10 +197,7 @@ class Evaluation:
                     strict=True,
                 )
             ],
-            "risk_coverage": [
-                dict(zip(curve._fields, (float(of[place]) for of in curve), strict=True))
-                for place in places
-            ],
+            "risk_coverage": self.risk_coverage.points(np.linspace(0, 1, _POINTS)),
         }
 
     def _top(self, sure: Confidence) -> dict[str, float]:
@@ -290,15 +290,24 @@ class Evaluation:
                     (span, of["images"], f"{of['confidence']:.1%}", f"{of['accuracy']:.1%}")
                 )
         yield ["Calibration: how often it is right when it is so sure", *table(rows)]
-        curve = self.risk_coverage
         rows = [("left to people", "confidence below", "accuracy of the rest")]
-        for place in dict.fromkeys(curve.at(share) for share in _COVERAGES):
-            left = f"{1 - curve.coverage[place]:.1%}"
-            rows.append((left, f"{curve.threshold[place]:.4f}", f"{curve.accuracy[place]:.4f}"))
+        for of in self.kept:
+            left = f"{1 - of['coverage']:.1%}"
+            rows.append((left, f"{of['threshold']:.4f}", f"{of['accuracy']:.4f}"))
         yield [
             "Risk and coverage: if the least confident are left to people",
             *table(rows, names=0),
         ]
+
+
+def side_by_side(evaluations: Iterable[tuple[str, Evaluation]]) -> list[str]:
+    """A table, for a terminal, of evaluations by their names."""
+    rows: list[tuple[object, ...]] = [("", "images", "accuracy", "", "macro-F1", "")]
+    for name, one in evaluations:
+        figures = (one.accuracy, one.intervals.accuracy), (one.macro_f1, one.intervals.macro_f1)
+        cells = [cell for value, ends in figures for cell in (f"{value:.4f}", _interval(ends))]
+        rows.append((name, f"{len(one.truth):,}", *cells))
+    return table(rows)
 
 
 def _known(values: npt.NDArray[np.float64]) -> list[float | None]:

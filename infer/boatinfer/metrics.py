@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -287,6 +288,12 @@ class RiskCoverage(NamedTuple):
     def at(self, coverage: float) -> int:
         """The place of the highest threshold that keeps at least this share."""
         return int(np.searchsorted(self.coverage, coverage - 1e-9))
+
+    def points(self, coverages: Iterable[float]) -> list[dict[str, float]]:
+        """The points `at` some coverages, each once, by the names of their figures."""
+        places = dict.fromkeys(self.at(coverage) for coverage in coverages)
+        figures = np.stack(self, axis=1)
+        return [dict(zip(self._fields, figures[p].tolist(), strict=True)) for p in places]
 
 
 def risk_coverage(right: Truths, confidence: Floats) -> RiskCoverage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from boatinfer.compare import speed
 from boatinfer.errors import UsageError
 from boatinfer.files import replacing, require_writable
 from boatinfer.labelled import Labelled, labelled_features
-from boatinfer.metrics import Labels
 from boatinfer.options import SVMCompareOptions
 from boatinfer.results import find_results
 from boatinfer.svm_fit import Setting, chosen, cross_validated, grid, pipeline
@@ -25,6 +24,10 @@ __all__ = ["Classifier", "Compared", "compare", "draw"]
 
 #: Endings of a picture.
 _PICTURES = (".png", ".svg")
+_CAUTION = (
+    "The features come from the network: if it was trained on these images, its own accuracy and "
+    "that of the SVMs are flattered; --test OUT of images it has not seen tells more."
+)
 
 
 @dataclass(frozen=True)
@@ -121,22 +124,16 @@ def compare(options: SVMCompareOptions, say: Callable[[str], None] = lambda _: N
     if options.test is None:
         rows = list(_by_folds(known, settings, folds))
         how = f"{len(known.truth):,} images of {options.out}, {folds}-fold cross-validation"
-        caution = (
-            "The features come from the network: if it was trained on these images, its own "
-            "accuracy and that of the SVMs are flattered; --test OUT of images it has not seen "
-            "tells more."
-        )
     else:
         rows = list(_by_test(known, tested, settings))
         how = (
             f"fitted on {len(known.truth):,} images of {options.out}, tested on "
             f"{len(tested.truth):,} of {options.test}"
         )
-        caution = ""
     if options.network:
         rows.insert(0, _network(tested))
         how += "; the network's time is that of its run, reading included, an SVM's without both"
-    compared = Compared(rows, how, caution)
+    compared = Compared(rows, how, _CAUTION if options.test is None else "")
     if options.output is not None:
         draw(compared, options.output)
     return compared
@@ -169,16 +166,15 @@ def _name(setting: Setting) -> str:
     return f"{'RBF' if setting.kernel == 'rbf' else setting.kernel} SVM, {setting}"
 
 
-def _by_folds(known: Labelled, settings: Sequence[Setting], folds: int) -> Any:
-    truth, count = known.truth, len(known.truth)
+def _by_folds(known: Labelled, settings: Sequence[Setting], folds: int) -> Iterator[Classifier]:
     for one in cross_validated(known, settings, folds):
-        right = int((one.predicted == truth).sum())
-        f1 = metrics.macro_f1(truth, one.predicted)
-        predict = one.predict_seconds / count
-        yield Classifier(_name(one.setting), count, right, f1, one.fit_seconds, predict)
+        predict = one.predict_seconds / len(known.truth)
+        yield _scored(_name(one.setting), known.truth, one.predicted, one.fit_seconds, predict)
 
 
-def _by_test(known: Labelled, tested: Labelled, settings: Sequence[Setting]) -> Any:
+def _by_test(
+    known: Labelled, tested: Labelled, settings: Sequence[Setting]
+) -> Iterator[Classifier]:
     truth, count = np.array(tested.classes)[tested.truth], len(tested.truth)
     for setting in settings:
         unfitted = pipeline(setting, len(known.truth))  # which loads scikit-learn
@@ -200,11 +196,7 @@ def _network(tested: Labelled) -> Classifier:
 def _scored(
     name: str, truth: Any, predicted: Any, fit_seconds: float | None, predict_seconds: float | None
 ) -> Classifier:
-    codes: Labels
-    _, codes = np.unique(np.concatenate([truth, predicted]), return_inverse=True)
-    true, found = codes[: len(truth)], codes[len(truth) :]
-    right = int((true == found).sum())
-    f1 = metrics.macro_f1(true, found)
+    right, f1 = int((truth == predicted).sum()), metrics.macro_f1(truth, predicted)
     return Classifier(name, len(truth), right, f1, fit_seconds, predict_seconds)
 
 

@@ -138,7 +138,8 @@ def test_labelled_images_are_checked_drawn_split_and_brought(followed: Followed)
 
 
 def test_every_run_is_complete(followed: Followed) -> None:
-    for out in ["boatinfer-out/photos", "train-out", "valid-out", "valid-svm-out", "python-out"]:
+    outs = ["boatinfer-out/photos", "valid-out", "train-out", "svm-out", "fused-out", "python-out"]
+    for out in outs:
         summary = _summary(followed.folder / out)
         assert (summary["complete"], summary["exit_code"]) == (True, 0)
 
@@ -163,14 +164,14 @@ def test_the_int8_model_is_compared_and_smaller(followed: Followed) -> None:
 
 
 def test_the_svm_labels_better_than_the_commonest_class(followed: Followed) -> None:
-    found = rows(followed.folder / "valid-out")
+    found = rows(followed.folder / "svm-out")
     truth = [row["path"].split("/")[0] for row in found]
     accuracy = np.mean([row["svm_label"] == name for row, name in zip(found, truth, strict=True)])
     assert accuracy > 1.5 * max(truth.count(name) for name in set(truth)) / len(truth)
 
 
 def test_the_svm_in_the_model_labels_as_the_one_beside_it(followed: Followed) -> None:
-    beside, inside = rows(followed.folder / "valid-out"), rows(followed.folder / "valid-svm-out")
+    beside, inside = rows(followed.folder / "svm-out"), rows(followed.folder / "fused-out")
     assert [row["svm_label"] for row in inside] == [row["svm_label"] for row in beside]
 
 
@@ -199,7 +200,8 @@ def test_the_evaluation_is_of_all_valid_images(followed: Followed) -> None:
     said = _after(followed, "boatinfer evaluate")
     count = len(list((followed.folder / "boats/valid").rglob("*.jpg")))
     assert f"images of known class: {count}\n" in said
-    assert "Network and SVM" in said
+    assert "Risk and coverage" in said
+    assert "<svg" in (followed.folder / "evaluation.html").read_text()
 
 
 def test_nearest_to_a_copy_is_its_original(followed: Followed) -> None:

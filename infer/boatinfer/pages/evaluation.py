@@ -17,8 +17,6 @@ __all__ = ["write"]
 
 #: Pictures of each pair of classes that are confused.
 _PICTURES = 6
-#: Shares of the images that the machine keeps, in the table.
-_COVERAGES = (1.0, 0.99, 0.95, 0.9, 0.8, 0.7, 0.5)
 
 
 def write(file: Path, evaluated: Evaluated) -> None:
@@ -47,7 +45,7 @@ def _part(name: str, of: Evaluation, album: Album) -> dict[str, Any]:
         "most": max(max(c["images"], c["predicted"]) for c in document["classes"].values()),
         "matrix": Matrix.of(list(of.classes), document["confusion"]),
         "pairs": list(_pairs(of, document["confused"], album)),
-        **(_by_confidence(document) if of.sure else {}),
+        **(_by_confidence(of, document) if of.sure else {}),
     }
 
 
@@ -60,11 +58,11 @@ def _pairs(
         yield {**pair, "pictures": album.pictures(rows)}
 
 
-def _by_confidence(document: Mapping[str, Any]) -> dict[str, Any]:
-    bins = [of for of in document["calibration"] if of["images"]]
-    sure, right = ([of[name] for of in bins] for name in ("confidence", "accuracy"))
-    kept = document["risk_coverage"]
-    left = [1 - of["coverage"] for of in kept]
+def _by_confidence(of: Evaluation, document: Mapping[str, Any]) -> dict[str, Any]:
+    bins = [each for each in document["calibration"] if each["images"]]
+    sure, right = ([each[name] for each in bins] for name in ("confidence", "accuracy"))
+    curve = document["risk_coverage"]
+    left = [1 - point["coverage"] for point in curve]
     calibration = chart(
         Curve(sure, right, "these images"),
         says="Accuracy by confidence; the table beside has the same figures.",
@@ -74,7 +72,7 @@ def _by_confidence(document: Mapping[str, Any]) -> dict[str, Any]:
         points=True,
     )
     risk = chart(
-        Curve(left, [of["accuracy"] for of in kept], "accuracy of the rest"),
+        Curve(left, [point["accuracy"] for point in curve], "accuracy of the rest"),
         says="Accuracy of the rest by the share left to people; the table beside has figures.",
         x="share left to people, the least confident first",
         y="share of the rest that is right",
@@ -83,13 +81,5 @@ def _by_confidence(document: Mapping[str, Any]) -> dict[str, Any]:
         "calibration_curve": calibration,
         "calibration": bins,
         "risk_curve": risk,
-        "kept": list(_kept(kept)),
+        "kept": of.kept,
     }
-
-
-def _kept(curve: Sequence[Mapping[str, float]]) -> Iterator[Mapping[str, float]]:
-    """Points of the risk-coverage curve, at which at least these shares are kept."""
-    points = [next(of for of in curve if of["coverage"] >= share - 1e-9) for share in _COVERAGES]
-    for number, point in enumerate(points):
-        if point not in points[:number]:
-            yield point
