@@ -65,7 +65,7 @@ def test_a_cluster_that_ray_cannot_join(
 def test_options_of_a_cluster_need_one(pictures: Path) -> None:
     for options in ({"workers": 2}, {"ray_address": "auto"}):
         with pytest.raises(UsageError, match="need --engine ray"):
-            RunOptions(pictures, **options)  # type: ignore[arg-type]
+            RunOptions(pictures, **options)
     with pytest.raises(UsageError, match="engine must be local or ray, not dask"):
         RunOptions(pictures, engine="dask")  # type: ignore[arg-type]
 
