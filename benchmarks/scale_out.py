@@ -28,8 +28,8 @@ from measure import measure
 
 from networks import SAMPLES, write_network
 
-#: Height, width, and how few and how many images of a run.
-NETWORKS = {"resnet50": (240, 800, (16, 96)), "cnn": (30, 100, (2_000, 20_000))}
+#: Height, width, and how few and how many images of a run, for each worker.
+NETWORKS = {"resnet50": (240, 800, (8, 56)), "cnn": (30, 100, (1_000, 10_000))}
 GOAL = 0.85
 
 
@@ -123,7 +123,8 @@ def main() -> None:
             return
         print(f"workers  engine  images/s   ratio     start   (ratio to be {GOAL} for resnet50)")
         for workers in arguments.workers:
-            compare(work, model, sizes, workers, arguments.repeats)
+            few, many = (size * workers for size in sizes)
+            compare(work, model, (few, many), workers, arguments.repeats)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from boatinfer.parts import OK
 from boatinfer.scan import Found
 
-__all__ = ["Agenda", "chunks", "current", "first", "gathered", "reusable", "table"]
+__all__ = ["Agenda", "chunks", "current", "first", "reusable", "table", "waves"]
 
 #: A chunk of a listing ends at this many files, or after this many seconds: so the first
 #: image is classified long before a slow disk has listed the last.
@@ -144,9 +144,16 @@ def current(found: pa.Table, index: pa.Table, model: str) -> pa.Table:
     return rows.append_column("due", found["due"].filter(places.is_valid()))
 
 
-def gathered(batches: Iterable[list[Found]]) -> pa.Table:
-    """All files of some batches as one table of `table`."""
-    return pa.concat_tables([_LISTING.empty_table(), *map(table, batches)]).combine_chunks()
+def waves(batches: Iterable[list[Found]], most: int) -> Iterator[pa.Table]:
+    """Gathers batches to tables of `table`, each of ``most`` files or a few more, none empty."""
+    wave: list[pa.Table] = []
+    for batch in batches:
+        wave.append(table(batch))
+        if sum(one.num_rows for one in wave) >= most:
+            yield pa.concat_tables(wave).combine_chunks()
+            wave = []
+    if wave:
+        yield pa.concat_tables(wave).combine_chunks()
 
 
 def first(found: Iterable[Found], count: int) -> Iterator[Found]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -45,12 +45,18 @@ from boatinfer.summary import Summary, Trained
 from boatinfer.text import counted
 from boatinfer.versions import versions
 
+if TYPE_CHECKING:
+    from boatinfer.engines.ray_worker import Task
+
 __all__ = ["Progress", "run"]
 
 #: A part is written when it has this many rows, or when its oldest is this many seconds
 #: old: what a kill can cost.
 PART_ROWS = 1024
 PART_SECONDS = 30.0
+
+#: A cluster gets the files in waves of this many, while the listing goes on.
+WAVE_FILES = 2**20
 
 #: Chunks of files that the listing may be ahead: a quarter of a million files.
 LISTED_AHEAD = 64
@@ -346,39 +352,45 @@ class _Night:
     ) -> int:
         """Lets a Ray cluster do what is due; gives how many images that were."""
         from boatinfer.engines import ray
-        from boatinfer.engines.ray_worker import Sight, Task
 
-        options, done, failed = self.options, 0, 0
+        done = failed = 0
         self._begun()
-        due = plan.gathered(agenda.batches(found, plan.CHUNK_FILES))
 
         def count(more: int, bad: int) -> None:
             nonlocal done, failed
             done, failed = done + more, failed + bad
             self.progress(Progress(agenda.total, done, failed))
 
-        if due.num_rows and not self.stop.signal_number:
-            device = ray.device_of(options.device)
-            ends = due["path"].take([0, due.num_rows - 1]).to_pylist()
-            mark = self.results.out / f".ray-{self.summary.run}"
-            task = Task(
-                sight=Sight(versions(), mark, self.folder, tuple(ends), options.endpoint),
-                content=read_model(self.model.path),
-                path=self.model.path,
-                device=device,
-                threads=options.threads or ray.threads_of(device),
-                parts=self.results.parts,
-                run=self.summary.run,
-                size=self.model.batch_size,
-                features=self.wants_features,
-                lenient=options.lenient,
-                contents=contents,
-                block_rows=PART_ROWS if device is Device.CUDA else self._part_rows(),
-            )
+        for due in plan.waves(agenda.batches(found, plan.CHUNK_FILES), WAVE_FILES):
+            if self.stop.signal_number:
+                break
+            task = self._task(due, contents)
             self.summary.device, self.summary.threads = ray.distribute(
-                task, due, options.workers, self.stop, count
+                task, due, self.options.workers, self.stop, count
             )
         return done
+
+    def _task(self, due: pa.Table, contents: Contents) -> Task:
+        """What the workers of a Ray cluster need to know."""
+        from boatinfer.engines import ray, ray_worker
+
+        options, device = self.options, ray.device_of(self.options.device)
+        ends = due["path"].take([0, due.num_rows - 1]).to_pylist()
+        mark = self.results.out / f".ray-{self.summary.run}"
+        return ray_worker.Task(
+            sight=ray_worker.Sight(versions(), mark, self.folder, tuple(ends), options.endpoint),
+            content=read_model(self.model.path),
+            path=self.model.path,
+            device=device,
+            threads=options.threads or ray.threads_of(device),
+            parts=self.results.parts,
+            run=self.summary.run,
+            size=self.model.batch_size,
+            features=self.wants_features,
+            lenient=options.lenient,
+            contents=contents,
+            block_rows=PART_ROWS if device is Device.CUDA else self._part_rows(),
+        )
 
     def _part_rows(self) -> int:
         """Images that make a part, as far as one batch tells how many seconds they take."""

@@ -124,7 +124,11 @@ def test_an_image_that_kills_every_worker_ends_the_night(
     assert summary.reused >= 30
 
 
-def test_shards_on_a_cluster_are_nights_on_one_machine(far: Night, tmp_path: Path) -> None:
+def test_shards_and_waves_on_a_cluster_are_nights_on_one_machine(
+    far: Night, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("boatinfer.run.WAVE_FILES", 1)
+    monkeypatch.setattr("boatinfer.plan.CHUNK_FILES", 16)
     for number, engine in enumerate(("ray", "local"), 1):
         assert far(shard=f"{number}/2", engine=engine).complete
     assert finish(tmp_path / "far").found == 60

@@ -122,7 +122,9 @@ def test_an_svm_of_classes_that_the_network_does_not_know_stands_alone(
     for colour in colours.CLASSES:
         (pictures / colour).rename(pictures / f"my {colour}")
     night(features=True)
-    with pytest.raises(UsageError, match=r"none of the true classes \(my blue, my green and my red\)"):
+    with pytest.raises(
+        UsageError, match=r"none of the true classes \(my blue, my green and my red\)"
+    ):
         evaluate(EvaluateOptions(tmp_path / "out"))
     fit(FitOptions(tmp_path / "out", tmp_path / "svm.joblib"))
     night(svm=tmp_path / "svm.joblib")

@@ -34,6 +34,14 @@ from boatinfer.options import Device
 
 __all__ = ["cluster", "device_of", "distribute", "threads_of"]
 
+#: What Ray reads as it is imported. It would print what it repeats, some of it where ``--json``
+#: goes, and tell its makers that it is used.
+_ENVIRONMENT = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
 #: A worker has this many blocks waiting: one that it works on and one to go on with.
 _IN_FLIGHT = 2
 #: Blocks that each worker gets at least, if there is enough to do, so that all end together.
@@ -55,8 +63,8 @@ def cluster(address: str | None) -> Iterator[None]:
         UsageError: Ray is missing, or of another version than the cluster's.
         DeviceError: there is no cluster at the address.
     """
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
         import ray.data
