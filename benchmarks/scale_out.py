@@ -29,7 +29,7 @@ from measure import measure
 from networks import SAMPLES, write_network
 
 #: Height, width, and how few and how many images of a run, for each worker.
-NETWORKS = {"resnet50": (240, 800, (8, 56)), "cnn": (30, 100, (1_000, 10_000))}
+NETWORKS = {"resnet50": (240, 800, (5, 30)), "cnn": (30, 100, (1_000, 10_000))}
 GOAL = 0.85
 
 

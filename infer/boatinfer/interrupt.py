@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from boatinfer.errors import RunInterruptedError
 
-__all__ = ["Stop", "stop_on_signals"]
+__all__ = ["Stop", "keeping_handlers", "stop_on_signals"]
 
 
 class Stop:
@@ -54,3 +54,16 @@ def stop_on_signals() -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def keeping_handlers() -> Iterator[None]:
+    """Sets back what a library does to the handlers of SIGINT and SIGTERM."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                if handler is not None:
+                    signal.signal(number, handler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import types
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import pytest
 from boatinfer.bucket import BucketPath
 from boatinfer.engines.ray_worker import Sight
 from boatinfer.errors import DeviceError, UsageError
+from boatinfer.interrupt import keeping_handlers
 from boatinfer.options import RunOptions
 from boatinfer.summary import Summary
 from boatinfer.versions import versions
@@ -60,6 +62,14 @@ def test_a_cluster_that_ray_cannot_join(
     with pytest.raises(kind, match=said):
         night(engine="ray", ray_address="auto")
     assert context.enable_progress_bars  # what is set for a run is set back
+
+
+def test_what_a_library_does_to_signals_is_undone() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with keeping_handlers():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 def test_options_of_a_cluster_need_one(pictures: Path) -> None:

@@ -29,7 +29,7 @@ from boatinfer.engines import local
 from boatinfer.engines.ray_worker import Sight, Task, Worker
 from boatinfer.errors import BoatinferError, DeviceError, UsageError, first_line, how_to_bring
 from boatinfer.files import replacing
-from boatinfer.interrupt import Stop
+from boatinfer.interrupt import Stop, keeping_handlers
 from boatinfer.options import Device
 
 __all__ = ["cluster", "device_of", "distribute", "threads_of"]
@@ -38,7 +38,6 @@ __all__ = ["cluster", "device_of", "distribute", "threads_of"]
 #: goes, and tell its makers that it is used.
 _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
@@ -90,7 +89,8 @@ def _connect(address: str) -> None:
     alone = {"num_cpus": local.usable_cpus(), "include_dashboard": False}
     options = alone if address == "local" else {}
     try:
-        ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **options)
+        with keeping_handlers():  # Ray would end at once, without a word of what is done
+            ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **options)
     except (ConnectionError, TimeoutError, ValueError) as error:
         raise DeviceError(
             f"there is no Ray cluster at {address} ({first_line(error)}); check --ray-address, "
