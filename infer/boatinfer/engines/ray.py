@@ -46,8 +46,9 @@ _IN_FLIGHT = 2
 #: Blocks that each worker gets at least, if there is enough to do, so that all end together.
 _BLOCKS_EACH = 4
 #: A lost worker is started anew wherever there is room, and its blocks are repeated this often:
-#: not for ever, since an image may be what kills it.
-_REPEATS = {"max_restarts": -1, "max_task_retries": 3}
+#: not for ever, since an image may be what kills it, but a lost machine alone takes a dozen, all
+#: in vain, before Ray has noticed.
+_REPEATS = {"max_restarts": -1, "max_task_retries": 100}
 
 
 @contextlib.contextmanager
