@@ -143,6 +143,24 @@ def test_a_folder_that_cannot_be_written_is_exit_code_7(
         night(out=tmp_path / "file" / "out")
 
 
+def test_results_that_have_become_read_only_stay_as_they_are(
+    night: Callable[..., Summary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night()
+    out, opening = tmp_path / "out", os.open
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+    def refuse(path: Any, flags: int, *more: Any, **options: Any) -> int:
+        if str(path).startswith(str(out)) and flags & (os.O_WRONLY | os.O_RDWR):
+            raise OSError(30, "Read-only file system")  # the superuser may write everywhere else
+        return opening(path, flags, *more, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(OutputError, match="Read-only file system"):
+        night()
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
 def test_a_full_disk_loses_nothing_that_was_written(
     night: Callable[..., Summary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

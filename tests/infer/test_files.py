@@ -20,6 +20,22 @@ def test_a_file_appears_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+def test_a_file_is_on_the_disk_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, synced = tmp_path / "x.txt", list[tuple[int, bool]]()
+    sync = os.fsync
+
+    def note(handle: int) -> None:
+        synced.append((os.fstat(handle).st_ino, target.exists()))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    with replacing(target) as temporary:
+        temporary.write_text("new")
+    assert synced == [(target.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
+
+
 def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
     target = tmp_path / "x.txt"
     target.write_text("old")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -322,3 +323,18 @@ def test_lenient_reading_of_a_damaged_cmyk_jpeg_is_pillows() -> None:
     damage: list[str] = []
     assert images.read(bytes(whole), SPEC, damage).shape == (24, 80, 3)
     assert len(damage) == 1
+
+
+def test_what_is_written_while_a_file_is_opened_shows_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its status is as old as its content or older, so that a change is never missed."""
+    path, status = tmp_path / "a.jpg", os.fstat
+    path.write_bytes(b"old")
+
+    def write_first(handle: int) -> os.stat_result:
+        path.write_bytes(b"new")
+        return status(handle)
+
+    monkeypatch.setattr(os, "fstat", write_first)
+    assert images.load(path)[0] == b"new"
