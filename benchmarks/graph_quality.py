@@ -21,7 +21,7 @@ NETWORKS = {"cnn": (30, 100), "boats": (120, 400), "resnet50": (240, 800)}
 
 def build(kind: str, height: int, width: int) -> Any:
     """Makes a Keras network whose normalisations are not the identity."""
-    from boatinfer.card import ImageSpec
+    from boatinfer.models.card import ImageSpec
     from boattrain.backend import load_keras
     from boattrain.boats import boats
     from boattrain.networks import CNN
@@ -46,7 +46,7 @@ def build(kind: str, height: int, width: int) -> Any:
 def graphs(kind: str, height: int, width: int) -> tuple[Any, Any]:
     """Exports a network without and with tidying."""
     from boatexport import convert
-    from boatinfer.card import Card, ImageSpec, InputSpec, Outputs
+    from boatinfer.models.card import Card, ImageSpec, InputSpec, Outputs
 
     card = Card(
         name=kind,
@@ -64,7 +64,7 @@ def graphs(kind: str, height: int, width: int) -> tuple[Any, Any]:
 
 def speeds(models: tuple[Any, ...], batch: Any, repeats: int) -> list[float]:
     """Images a second of several graphs."""
-    from boatinfer.session import open_session
+    from boatinfer.models.session import open_session
 
     sessions = [open_session(model.SerializeToString(), "", "cpu", 1)[0] for model in models]
     best = [np.inf] * len(sessions)

@@ -25,7 +25,7 @@ def write_network(kind: str, path: Path, height: int, width: int) -> None:
 
 def write_cnn(path: Path, height: int, width: int) -> None:
     """Writes the network of `boatinfer train cnn`."""
-    from boatinfer.card import ImageSpec
+    from boatinfer.models.card import ImageSpec
     from boattrain.networks import CNN
 
     spec = ImageSpec(height, width)
@@ -34,7 +34,7 @@ def write_cnn(path: Path, height: int, width: int) -> None:
 
 def write_resnet50(path: Path, height: int, width: int) -> None:
     """Writes a ResNet50 with 16 classes."""
-    from boatinfer.card import ImageSpec
+    from boatinfer.models.card import ImageSpec
     from boattrain.backend import load_keras
 
     keras = load_keras()
@@ -49,8 +49,8 @@ def write_resnet50(path: Path, height: int, width: int) -> None:
 
 def _write(path: Path, model: Any, image: Any, features: str, dimension: int) -> None:
     from boatexport.convert import convert, describe, with_features
-    from boatinfer.card import Card, Features, InputSpec, Outputs
-    from boatinfer.golden import make_golden
+    from boatinfer.models.card import Card, Features, InputSpec, Outputs
+    from boatinfer.models.golden import make_golden
 
     card = Card(
         name=path.stem,

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from measure import Process, measure
 
-from boatinfer.compaction import FULL_PART
-from boatinfer.model import open_model
-from boatinfer.parts import Parts, Row
+from boatinfer.models.model import open_model
+from boatinfer.results.compaction import FULL_PART
+from boatinfer.results.parts import Parts, Row
 
 PER_FOLDER = 1000
 

@@ -51,7 +51,7 @@ def image_files(folder: Path) -> list[Path]:
 
 def threaded(work: Callable[[list[Path]], object], files: list[Path]) -> float:
     """Images a second of ``work`` on batches in as many threads as there are CPUs."""
-    from boatinfer.engines.local import usable_cpus
+    from boatinfer.night.engines.local import usable_cpus
 
     batches: Iterable[list[Path]] = (files[i : i + BATCH] for i in range(0, len(files), BATCH))
     with ThreadPoolExecutor(usable_cpus()) as pool:
@@ -64,7 +64,7 @@ def threaded(work: Callable[[list[Path]], object], files: list[Path]) -> float:
 def floor(folder: Path, file: Path) -> dict[str, float]:
     """The barest loop with the project's own reader and network."""
     from boatinfer import images
-    from boatinfer.model import open_model
+    from boatinfer.models.model import open_model
 
     model = open_model(file, threads=1)
 
@@ -92,7 +92,7 @@ def pillow(folder: Path, file: Path) -> dict[str, float]:
 
 def keras(folder: Path, _: Path, passes: int = 2) -> dict[str, float]:
     """Keras' own way to read a folder and classify it."""
-    from boatinfer.card import ImageSpec
+    from boatinfer.models.card import ImageSpec
     from boattrain.backend import load_keras
     from boattrain.networks import cnn
 

@@ -39,9 +39,9 @@ def make_results(out: Path, count: int) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from boatinfer.compaction import FULL_PART
-    from boatinfer.model import open_model
-    from boatinfer.parts import WRITING, Parts, Row, _table
+    from boatinfer.models.model import open_model
+    from boatinfer.results.compaction import FULL_PART
+    from boatinfer.results.parts import WRITING, Parts, Row, _table
 
     model = open_model()
     classes = model.card.classes
@@ -66,13 +66,13 @@ def make_results(out: Path, count: int) -> None:
 
 def night(count: int, work: Path, shard: str | None) -> None:
     """Runs over a simulated listing, in this process."""
+    from boatinfer.night.scan import Found
     from boatinfer.options import RunOptions
-    from boatinfer.scan import Found
 
     def scan(*_: Any) -> Iterator[Found]:
         return (Found(path_of(number), 0, number) for number in range(count))
 
-    module: Any = importlib.import_module("boatinfer.run")
+    module: Any = importlib.import_module("boatinfer.night.run")
     module.scan = scan
     summary = module.run(RunOptions(work / "in", work / "out", shard=shard))
     assert summary.complete

@@ -57,7 +57,7 @@ def write(folder: Path, count: int, dimension: int) -> None:
 
 def timed_blocks(count: int, dimension: int, query: Any) -> float:
     """Seconds of one query over blocks in memory, one at a time."""
-    from boatinfer.neighbours import nearest
+    from boatinfer.analysis.neighbours import nearest
     from boatinfer.options import Metric
 
     waiting = 0.0
@@ -79,9 +79,9 @@ def timed_parquet(folder: Path, query: Any) -> float:
     """Seconds of one query over Parquet files."""
     import pyarrow.parquet as pq
 
-    from boatinfer.neighbours import nearest
+    from boatinfer.analysis.neighbours import nearest
     from boatinfer.options import Metric
-    from boatinfer.parts import matrix
+    from boatinfer.results.parts import matrix
 
     files = sorted(folder.iterdir())
     started = time.perf_counter()

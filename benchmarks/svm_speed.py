@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from boatinfer.labelled import Labelled
-from boatinfer.results import Results
-from boatinfer.summary import Summary
-from boatinfer.svm_fit import Setting, pipeline, say_how_long
+from boatinfer.results.folder import Results
+from boatinfer.results.summary import Summary
+from boatinfer.svm.fit import Setting, pipeline, say_how_long
+from boatinfer.svm.labelled import Labelled
 
 
 def main(images: int = 100_000, dimension: int = 2048, classes: int = 16) -> None:

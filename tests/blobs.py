@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from boatinfer.parts import Row
-from boatinfer.results import Results
-from boatinfer.summary import Summary
+from boatinfer.results.folder import Results
+from boatinfer.results.parts import Row
+from boatinfer.results.summary import Summary
 
 #: Features of an image.
 _WIDE = 6

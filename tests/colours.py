@@ -20,7 +20,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from boatinfer import images
-from boatinfer.card import (
+from boatinfer.models.card import (
     CARD_KEY,
     GOLDEN_KEY,
     Card,
@@ -33,7 +33,7 @@ from boatinfer.card import (
     Outputs,
     encode,
 )
-from boatinfer.seal import seal
+from boatinfer.models.seal import seal
 
 CLASSES = ["red", "green", "blue"]
 COLOURS = {"red": (220, 30, 30), "green": (30, 220, 30), "blue": (30, 30, 220)}

@@ -20,8 +20,8 @@ from onnx import TensorProto, helper, numpy_helper
 import colours
 from boatexport.convert import describe
 from boatinfer import images
-from boatinfer.card import Card, Features, Golden, GoldenImage, InputSpec, Outputs
-from boatinfer.network import infer
+from boatinfer.models.card import Card, Features, Golden, GoldenImage, InputSpec, Outputs
+from boatinfer.models.network import infer
 
 CHANNELS = 16
 Array = npt.NDArray[Any]

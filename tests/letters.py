@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from boatinfer.parts import Parts, Row
+from boatinfer.results.parts import Parts, Row
 
 CLASSES = ["a", "b", "c"]
 

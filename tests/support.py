@@ -16,18 +16,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import colours
-from boatinfer.batch import Classifier
 from boatinfer.errors import BoatinferError
+from boatinfer.night.batch import Classifier
 from boatinfer.options import RunOptions
-from boatinfer.storage import Place
-from boatinfer.summary import Summary
+from boatinfer.results.summary import Summary
+from boatinfer.storage.place import Place
 
 #: Images of each class in the splits that `write_data` makes.
 COUNTS = {"train": 12, "valid": 4}
 
 #: Starts processes that have what a run needs loaded already.
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["boatinfer.run", "onnxruntime"])
+_PROCESSES.set_forkserver_preload(["boatinfer.night.run", "onnxruntime"])
 
 
 class Outcome(NamedTuple):
@@ -97,7 +97,7 @@ def slow_run(options: RunOptions) -> ForkServerProcess:
 
 
 def _run_slowly(options: RunOptions) -> None:
-    run: Any = importlib.import_module("boatinfer.run")
+    run: Any = importlib.import_module("boatinfer.night.run")
     run.PART_ROWS = 16
     work = Classifier.__call__
 

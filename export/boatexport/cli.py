@@ -8,8 +8,8 @@ from typing import Any
 import typer
 
 from boatexport.options import DescribeOptions, ExportOptions, FuseOptions, QuantizeOptions
-from boatinfer.card import Conversion
 from boatinfer.cli.options import from_fields
+from boatinfer.models.card import Conversion
 
 __all__ = ["app", "describe", "quantize", "svm"]
 

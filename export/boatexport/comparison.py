@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from boatinfer.card import Card, Figures
-from boatinfer.engines.local import spread, usable_cpus
+from boatinfer.analysis.metrics import scores
 from boatinfer.images import Pixels
-from boatinfer.metrics import scores
-from boatinfer.network import Floats, infer
+from boatinfer.models.card import Card, Figures
+from boatinfer.models.network import Floats, infer
+from boatinfer.night.engines.local import spread, usable_cpus
 from boatinfer.options import Device
 
 __all__ = ["Comparison", "Runner", "compare", "divergence"]

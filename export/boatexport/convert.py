@@ -11,9 +11,9 @@ from typing import Any
 import onnx
 
 from boatexport.tidying import tidy
-from boatinfer.card import CARD_KEY, GOLDEN_KEY, Card, Golden, encode
 from boatinfer.errors import ModelError
-from boatinfer.seal import seal
+from boatinfer.models.card import CARD_KEY, GOLDEN_KEY, Card, Golden, encode
+from boatinfer.models.seal import seal
 
 __all__ = ["convert", "describe", "with_features"]
 

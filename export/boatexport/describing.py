@@ -16,14 +16,14 @@ from boatexport.options import DescribeOptions
 from boatexport.preprocessing import Known, preprocessing
 from boatexport.verify import compare, with_noise
 from boatinfer import images
-from boatinfer.card import TOLERANCE, Card, Features, InputSpec, Outputs
 from boatinfer.errors import ModelError, UsageError, first_line
-from boatinfer.files import replacing, require_writable
-from boatinfer.golden import golden_folder, make_golden
 from boatinfer.images import Pixels
-from boatinfer.model import Model, load
-from boatinfer.network import Floats, Inferred, images_at_a_time, infer
-from boatinfer.session import open_session
+from boatinfer.models.card import TOLERANCE, Card, Features, InputSpec, Outputs
+from boatinfer.models.golden import golden_folder, make_golden
+from boatinfer.models.model import Model, load
+from boatinfer.models.network import Floats, Inferred, images_at_a_time, infer
+from boatinfer.models.session import open_session
+from boatinfer.storage.files import replacing, require_writable
 
 __all__ = ["Described", "describe_model"]
 

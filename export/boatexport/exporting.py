@@ -13,11 +13,11 @@ from boatexport import resnet50
 from boatexport.options import IMAGENET, RESNET50, ExportOptions
 from boatexport.plan import Plan, plan
 from boatexport.verify import BATCH_SIZES, keras_outputs, tolerance_of, verify
-from boatinfer.card import Card, Conversion, Golden, ImageSpec, decode_card, decode_golden
 from boatinfer.errors import ModelError, UsageError, first_line
-from boatinfer.files import replacing, require_writable
-from boatinfer.golden import golden_folder, make_golden
-from boatinfer.model import load
+from boatinfer.models.card import Card, Conversion, Golden, ImageSpec, decode_card, decode_golden
+from boatinfer.models.golden import golden_folder, make_golden
+from boatinfer.models.model import load
+from boatinfer.storage.files import replacing, require_writable
 from boattrain.backend import load_keras
 
 __all__ = ["Exported", "export_model"]

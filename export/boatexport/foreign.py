@@ -12,10 +12,10 @@ import onnx
 from onnx import TensorProto
 
 from boatexport.graphs import add_output
-from boatinfer.card import CARD_KEY
 from boatinfer.errors import ModelError, UsageError
-from boatinfer.model import read_model
-from boatinfer.session import open_session
+from boatinfer.models.card import CARD_KEY
+from boatinfer.models.model import read_model
+from boatinfer.models.session import open_session
 
 __all__ = ["Foreign", "Tensor", "expose", "last_vector", "precision_of", "read_foreign"]
 

@@ -33,14 +33,14 @@ from boatexport.convert import describe
 from boatexport.graphs import add_output
 from boatexport.options import FuseOptions
 from boatinfer import images
-from boatinfer.card import FusedSVM, Golden
 from boatinfer.errors import ModelError, UsageError
-from boatinfer.files import replacing, require_writable
-from boatinfer.model import BUILT_IN, Model, load, read_model
-from boatinfer.network import Floats
-from boatinfer.session import open_session
-from boatinfer.svm import SVM
-from boatinfer.svm import load as load_svm
+from boatinfer.models.card import FusedSVM, Golden
+from boatinfer.models.model import BUILT_IN, Model, load, read_model
+from boatinfer.models.network import Floats
+from boatinfer.models.session import open_session
+from boatinfer.storage.files import replacing, require_writable
+from boatinfer.svm.model import SVM
+from boatinfer.svm.model import load as load_svm
 
 __all__ = ["Fused", "fuse"]
 

@@ -9,8 +9,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from boatinfer.errors import ModelError
-from boatinfer.session import open_session
-from boatinfer.storage import Place
+from boatinfer.models.session import open_session
+from boatinfer.storage.place import Place
 
 __all__ = [
     "Array",

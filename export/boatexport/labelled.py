@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from boatinfer import images
-from boatinfer.card import ImageSpec
 from boatinfer.errors import ImageError, UsageError
 from boatinfer.images import Pixels
+from boatinfer.models.card import ImageSpec
 from boattrain.data import Files, class_folders, list_files
 
 __all__ = ["find", "read", "spread_out"]

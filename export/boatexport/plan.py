@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from boatexport import labelled
-from boatinfer.card import Card
 from boatinfer.errors import UsageError
+from boatinfer.models.card import Card
 from boatinfer.options import Device
 from boattrain.data import Files
 

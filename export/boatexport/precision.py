@@ -19,13 +19,13 @@ from boatexport.options import QuantizeOptions
 from boatexport.plan import Plan, plan
 from boatexport.tidying import tidy
 from boatinfer import images
-from boatinfer.card import Conversion, ImageSpec
 from boatinfer.errors import BoatinferError, ModelError, UsageError, first_line
-from boatinfer.files import replacing, require_writable
-from boatinfer.model import Model, load, read_model
-from boatinfer.network import tensors
+from boatinfer.models.card import Conversion, ImageSpec
+from boatinfer.models.model import Model, load, read_model
+from boatinfer.models.network import tensors
+from boatinfer.models.session import open_session
 from boatinfer.options import Device
-from boatinfer.session import open_session
+from boatinfer.storage.files import replacing, require_writable
 
 __all__ = ["Converted", "convert_precision", "quantize"]
 

@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple, cast
 
 from boatexport.foreign import Foreign
 from boatexport.options import DescribeOptions
-from boatinfer.card import ImageSpec, InputSpec
 from boatinfer.errors import ModelError, UsageError
-from boatinfer.network import ONNX_TYPES
+from boatinfer.models.card import ImageSpec, InputSpec
+from boatinfer.models.network import ONNX_TYPES
 
 __all__ = ["Known", "preprocessing"]
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from boatinfer.errors import BoatinferError, ImageError
 
 if TYPE_CHECKING:
-    from boatinfer.model import Model, Predictions, open_model
+    from boatinfer.models.model import Model, Predictions, open_model
+    from boatinfer.night.run import run
     from boatinfer.options import RunOptions
-    from boatinfer.run import run
-    from boatinfer.summary import Summary
+    from boatinfer.results.summary import Summary
 
 __version__ = "0.1.0"
 
@@ -32,12 +32,12 @@ __all__ = [
 ]
 
 _HOME = {
-    "Model": "model",
-    "Predictions": "model",
-    "open_model": "model",
+    "Model": "models.model",
+    "Predictions": "models.model",
+    "open_model": "models.model",
     "RunOptions": "options",
-    "Summary": "results",
-    "run": "run",
+    "Summary": "results.folder",
+    "run": "night.run",
 }
 
 

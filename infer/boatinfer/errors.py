@@ -23,7 +23,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from boatinfer.storage import Place
+    from boatinfer.storage.place import Place
 
 __all__ = [
     "TOO_MANY_FAILURES",

@@ -19,8 +19,8 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from boatinfer.card import ImageSpec
 from boatinfer.errors import Failure, ImageError, first_line
+from boatinfer.models.card import ImageSpec
 
 __all__ = ["MAX_BYTES", "MAX_PIXELS", "Pixels", "fit", "load", "read", "size"]
 

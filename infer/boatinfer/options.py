@@ -13,9 +13,9 @@ from typing import Annotated, Literal
 import typer
 
 from boatinfer.errors import UsageError
-from boatinfer.scan import to_text
-from boatinfer.shards import Shard
-from boatinfer.storage import Place, local, place, resolved
+from boatinfer.night.scan import to_text
+from boatinfer.night.shards import Shard
+from boatinfer.storage.place import Place, local, place, resolved
 
 __all__ = [
     "CompareOptions",
@@ -71,7 +71,7 @@ _BOUNDS = [
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of `boatinfer.run.run`; each field's help says what it does."""
+    """Options of `boatinfer.night.run.run`; each field's help says what it does."""
 
     folder: Annotated[
         Place, typer.Argument(parser=place, metavar="DIR", help="Folder of images, or its URI.")
@@ -280,7 +280,7 @@ def _check_target(accuracy: float | None) -> None:
 
 @dataclass(frozen=True)
 class FitOptions:
-    """Options of `boatinfer.svm_fit.fit`; each field's help says what it does."""
+    """Options of `boatinfer.svm.fit.fit`; each field's help says what it does."""
 
     out: Annotated[
         Place,
@@ -330,7 +330,7 @@ class FitOptions:
 
 @dataclass(frozen=True)
 class SVMCompareOptions:
-    """Options of `boatinfer.svm_compare.compare`; each field's help says what it does."""
+    """Options of `boatinfer.svm.compare.compare`; each field's help says what it does."""
 
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Results folder made with --features.")]
     test: Annotated[
@@ -368,7 +368,7 @@ class SVMCompareOptions:
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Options of `boatinfer.evaluate.evaluate`; each field's help says what it does."""
+    """Options of `boatinfer.analysis.evaluate.evaluate`; each field's help says what it does."""
 
     out: Annotated[
         Place,
@@ -401,7 +401,7 @@ class EvaluateOptions:
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """Options of `boatinfer.compare.compare`; each field's help says what it does."""
+    """Options of `boatinfer.analysis.compare.compare`; each field's help says what it does."""
 
     one: Annotated[Place, typer.Argument(parser=place, metavar="OUT_A", help="Results folder.")]
     other: Annotated[
@@ -421,7 +421,7 @@ class CompareOptions:
 
 @dataclass(frozen=True)
 class SimilarOptions:
-    """Options of `boatinfer.similar.similar`; each field's help says what it does."""
+    """Options of `boatinfer.analysis.similar.similar`; each field's help says what it does."""
 
     paths: Annotated[
         list[Place],

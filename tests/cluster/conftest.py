@@ -12,9 +12,9 @@ import ray
 from ray.cluster_utils import Cluster
 
 import colours
+from boatinfer.night.run import Progress, run
 from boatinfer.options import RunOptions
-from boatinfer.run import Progress, run
-from boatinfer.summary import Summary
+from boatinfer.results.summary import Summary
 from s3 import ENVIRONMENT
 
 #: A lost machine is missed within two seconds, and workers are as quick as other processes.

@@ -18,11 +18,11 @@ import pytest
 from ray.cluster_utils import Cluster
 
 import colours
-from boatinfer.engines.ray_worker import Worker
 from boatinfer.errors import BoatinferError, DeviceError, RunInterruptedError
-from boatinfer.finish import finish
-from boatinfer.run import Progress
-from boatinfer.summary import Summary
+from boatinfer.night.engines.ray_worker import Worker
+from boatinfer.night.finish import finish
+from boatinfer.night.run import Progress
+from boatinfer.results.summary import Summary
 from s3 import ENVIRONMENT, serving
 from support import counts
 
@@ -78,7 +78,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
             time.sleep(0.2)
             return super().__call__(block)
 
-    monkeypatch.setattr("boatinfer.engines.ray.Worker", Slow)
+    monkeypatch.setattr("boatinfer.night.engines.ray.Worker", Slow)
 
 
 def test_a_lost_worker_and_a_lost_machine_cost_what_they_had_not_written(
@@ -114,8 +114,8 @@ def test_an_image_that_kills_every_worker_ends_the_night(
 
     repeats = {"max_restarts": -1, "max_task_retries": 1}
     with monkeypatch.context() as patch:
-        patch.setattr("boatinfer.engines.ray.Worker", Deadly)
-        patch.setattr("boatinfer.engines.ray._REPEATS", repeats)
+        patch.setattr("boatinfer.night.engines.ray.Worker", Deadly)
+        patch.setattr("boatinfer.night.engines.ray._REPEATS", repeats)
         with pytest.raises(BoatinferError, match=r"lost \d+ images .* green/00") as ended:
             far()
     assert ended.value.exit_code == 1
@@ -127,8 +127,8 @@ def test_an_image_that_kills_every_worker_ends_the_night(
 def test_shards_and_waves_on_a_cluster_are_nights_on_one_machine(
     far: Night, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("boatinfer.run.WAVE_FILES", 1)
-    monkeypatch.setattr("boatinfer.plan.CHUNK_FILES", 16)
+    monkeypatch.setattr("boatinfer.night.run.WAVE_FILES", 1)
+    monkeypatch.setattr("boatinfer.night.plan.CHUNK_FILES", 16)
     for number, engine in enumerate(("ray", "local"), 1):
         assert far(shard=f"{number}/2", engine=engine).complete
     assert finish(tmp_path / "far").found == 60

@@ -15,12 +15,12 @@ import networks
 from boatexport.describing import Described, describe_model
 from boatexport.options import DescribeOptions
 from boatinfer import images
-from boatinfer.card import ImageSpec
 from boatinfer.errors import BoatinferError, UsageError
-from boatinfer.model import open_model
+from boatinfer.models.card import ImageSpec
+from boatinfer.models.model import open_model
+from boatinfer.night.run import run
 from boatinfer.options import FitOptions, RunOptions
-from boatinfer.run import run
-from boatinfer.svm_fit import fit
+from boatinfer.svm.fit import fit
 from support import Command, rows
 
 IMAGENET: dict[str, Any] = {"mean": "0.485,0.456,0.406", "std": "0.229, 0.224, 0.225"}

@@ -15,9 +15,9 @@ from boatexport import convert, verify
 from boatexport.exporting import export_model
 from boatexport.options import ExportOptions
 from boatinfer import images
-from boatinfer.card import decode_card, from_metadata
 from boatinfer.errors import ModelError
-from boatinfer.model import open_model
+from boatinfer.models.card import decode_card, from_metadata
+from boatinfer.models.model import open_model
 from boattrain.backend import load_keras
 from support import Command, Trained
 

@@ -20,13 +20,13 @@ from boatexport.describing import describe_model
 from boatexport.fusing import fuse
 from boatexport.options import DescribeOptions, FuseOptions
 from boatinfer import images
-from boatinfer.card import Outputs
 from boatinfer.errors import BoatinferError, ModelError
-from boatinfer.model import open_model
+from boatinfer.models.card import Outputs
+from boatinfer.models.model import open_model
+from boatinfer.night.run import run
 from boatinfer.options import FitOptions, RunOptions
-from boatinfer.run import run
-from boatinfer.svm import SVM, load
-from boatinfer.svm_fit import Setting, fit, pipeline
+from boatinfer.svm.fit import Setting, fit, pipeline
+from boatinfer.svm.model import SVM, load
 from support import Command, rows
 
 
@@ -74,7 +74,7 @@ def test_the_graph_gives_the_probabilities_of_scikit_learn(
     count: int, exact: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the scores of a linear SVM that was fitted on many images."""
-    monkeypatch.setattr("boatinfer.svm_fit.EXACT", 10_000 if exact else 0)
+    monkeypatch.setattr("boatinfer.svm.fit.EXACT", 10_000 if exact else 0)
     random = np.random.default_rng(count)
     centres = random.normal(size=(count, 9))
     truth = np.concatenate([np.arange(count).repeat(2), random.integers(count, size=150)])

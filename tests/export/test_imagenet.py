@@ -17,8 +17,8 @@ from boatexport.exporting import export_model
 from boatexport.options import ExportOptions
 from boatexport.verify import tolerance_of
 from boatinfer import images
-from boatinfer.card import ImageSpec
-from boatinfer.model import Model, open_model
+from boatinfer.models.card import ImageSpec
+from boatinfer.models.model import Model, open_model
 from boattrain.backend import load_keras
 from boattrain.imagenet import CLASS_INDEX, TOP, class_names
 from support import Command, Trained

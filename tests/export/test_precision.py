@@ -18,14 +18,15 @@ from boatexport import comparison, int8, plan, precision
 from boatexport.exporting import export_model
 from boatexport.fusing import fuse
 from boatexport.options import ExportOptions, FuseOptions, QuantizeOptions
-from boatinfer import images, metrics
-from boatinfer.card import Conversion, FusedSVM
+from boatinfer import images
+from boatinfer.analysis import metrics
 from boatinfer.errors import ModelError, UsageError
-from boatinfer.model import Model, open_model
+from boatinfer.models.card import Conversion, FusedSVM
+from boatinfer.models.model import Model, open_model
+from boatinfer.night.run import run
 from boatinfer.options import FitOptions, RunOptions
-from boatinfer.run import run
-from boatinfer.svm import load
-from boatinfer.svm_fit import fit
+from boatinfer.svm.fit import fit
+from boatinfer.svm.model import load
 from support import Command, Trained
 
 

@@ -11,11 +11,11 @@ import pytest
 
 import colours
 from boatinfer.images import Pixels
-from boatinfer.model import Model
+from boatinfer.models.model import Model
+from boatinfer.night.run import run
 from boatinfer.options import RunOptions
-from boatinfer.run import run
-from boatinfer.store import _connected
-from boatinfer.summary import Summary
+from boatinfer.results.summary import Summary
+from boatinfer.storage.store import _connected
 from s3 import ENVIRONMENT, Server, serving
 
 

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 import colours
-from boatinfer import metrics
-from boatinfer.abstention import find, required
+from boatinfer.analysis import metrics
+from boatinfer.analysis.abstention import find, required
+from boatinfer.analysis.evaluate import evaluate
 from boatinfer.errors import UsageError
-from boatinfer.evaluate import evaluate
-from boatinfer.model import open_model
+from boatinfer.models.model import open_model
 from boatinfer.options import EvaluateOptions, RunOptions
-from boatinfer.summary import Summary
+from boatinfer.results.summary import Summary
 from support import Command, rows
 
 Night = Callable[..., Summary]

@@ -13,12 +13,12 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 import colours
-from boatinfer.compare import compare
-from boatinfer.evaluate import evaluate
+from boatinfer.analysis.compare import compare
+from boatinfer.analysis.evaluate import evaluate
+from boatinfer.analysis.similar import duplicates, nearest, pairs
+from boatinfer.night.run import run
 from boatinfer.options import CompareOptions, EvaluateOptions, RunOptions
 from boatinfer.pages import comparison, evaluation, likeness
-from boatinfer.run import run
-from boatinfer.similar import duplicates, nearest, pairs
 
 HOSTILE = [
     "<script>alert(1)</script>.jpg".replace("/", "&"),

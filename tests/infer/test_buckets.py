@@ -14,18 +14,18 @@ from typing import Any
 import pytest
 
 import colours
-from boatinfer import locks
-from boatinfer import run as night_module
-from boatinfer.bucket import BucketPath
 from boatinfer.errors import BusyError, OutputError, UsageError
-from boatinfer.finish import finish
+from boatinfer.night import run as night_module
+from boatinfer.night.finish import finish
+from boatinfer.night.run import run
+from boatinfer.night.shards import Shard
 from boatinfer.options import RunOptions
-from boatinfer.results import Results
-from boatinfer.run import run
-from boatinfer.shards import Shard
-from boatinfer.storage import place
-from boatinfer.store import reason_of
-from boatinfer.summary import Summary
+from boatinfer.results import locks
+from boatinfer.results.folder import Results
+from boatinfer.results.summary import Summary
+from boatinfer.storage.bucket import BucketPath
+from boatinfer.storage.place import place
+from boatinfer.storage.store import reason_of
 from s3 import Server
 from support import Command, counts, rows
 
@@ -145,7 +145,8 @@ def test_killed_and_resumed(
 ) -> None:
     s3.delay = 0.05
     program = (
-        "from boatinfer import run; run.PART_ROWS = 2; run.REQUESTS = 1; run.run(run.RunOptions("
+        "from boatinfer.night import run; run.PART_ROWS = 2; run.REQUESTS = 1; "
+        "run.run(run.RunOptions("
         f"'{boats}/valid', out='{boats}/out', model='{tmp_path}/colours.onnx', batch_size=2, "
         "threads=1))"
     )
@@ -227,7 +228,7 @@ def test_pages_are_taken_as_they_come(
     bucket: str, s3: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "10")
-    monkeypatch.setattr("boatinfer.bucket._PAGE", 10)
+    monkeypatch.setattr("boatinfer.storage.bucket._PAGE", 10)
     for number in range(25):
         s3.client.put_object(Bucket=bucket, Key=f"many/{number:04}.jpg", Body=b"")
     folder = BucketPath("s3", bucket, "many")
@@ -259,7 +260,7 @@ def test_a_results_folder_in_a_bucket_answers_questions(
 
 def test_many_parts_become_few(far: Night, boats: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(night_module, "PART_ROWS", 1)
-    monkeypatch.setattr("boatinfer.compaction.MANY_PARTS", 8)
+    monkeypatch.setattr("boatinfer.results.compaction.MANY_PARTS", 8)
     far(batch_size=1)
     parts = Results(place(f"{boats}/out")).parts
     assert len(parts.files()) == 1

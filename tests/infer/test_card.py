@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import colours
-from boatinfer.card import (
+from boatinfer.errors import ModelError
+from boatinfer.models.card import (
     CARD_KEY,
     GOLDEN_KEY,
     Golden,
@@ -21,7 +22,6 @@ from boatinfer.card import (
     encode,
     from_metadata,
 )
-from boatinfer.errors import ModelError
 
 
 def documents(**changes: Any) -> dict[str, str]:

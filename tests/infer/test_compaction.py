@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boatinfer import compaction as module
-from boatinfer.compaction import compact
-from boatinfer.damage import damaged_parts
-from boatinfer.parts import Parts
+from boatinfer.results import compaction as module
+from boatinfer.results.compaction import compact
+from boatinfer.results.damage import damaged_parts
+from boatinfer.results.parts import Parts
 from letters import CLASSES, everything, row
 
 writes = st.lists(

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import colours
-from boatinfer.compare import compare
+from boatinfer.analysis.compare import compare
 from boatinfer.errors import OutputError, UsageError
 from boatinfer.options import CompareOptions
-from boatinfer.summary import Summary
+from boatinfer.results.summary import Summary
 from support import Command, rows
 
 Night = Callable[..., Summary]

@@ -11,16 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 
 import colours
-from boatinfer import damage as damages
-from boatinfer.bucket import BucketPath
-from boatinfer.damage import damage
 from boatinfer.errors import OutputError, PartError, StoreError, UsageError
-from boatinfer.finish import finish
-from boatinfer.holdings import holdings
-from boatinfer.report import report
-from boatinfer.results import Results
-from boatinfer.storage import Place
-from boatinfer.summary import Summary
+from boatinfer.night.finish import finish
+from boatinfer.pages.make import report
+from boatinfer.results import damage as damages
+from boatinfer.results.damage import damage
+from boatinfer.results.folder import Results
+from boatinfer.results.holdings import holdings
+from boatinfer.results.summary import Summary
+from boatinfer.storage.bucket import BucketPath
+from boatinfer.storage.place import Place
 from support import Command, counts
 
 Night = Callable[..., Summary]
@@ -82,7 +82,7 @@ def test_a_run_that_is_killed_when_a_part_is_set_aside_loses_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as killing:
-        killing.setattr("boatinfer.run.plan.current", killed)
+        killing.setattr("boatinfer.night.run.plan.current", killed)
         with pytest.raises(KeyboardInterrupt):
             night()
     assert not part.exists()
@@ -126,7 +126,7 @@ def test_a_part_that_is_whole_is_never_set_aside(
         raise OSError(errno.ETIMEDOUT, "timed out")
 
     with monkeypatch.context() as failing:
-        failing.setattr("boatinfer.parts.pq.ParquetFile", fail)
+        failing.setattr("boatinfer.results.parts.pq.ParquetFile", fail)
         with pytest.raises(PartError, match="timed out"):
             night()
     assert list((out / "parts").iterdir()) == [part]

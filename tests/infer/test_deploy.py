@@ -13,9 +13,9 @@ import yaml
 
 from boatinfer.cli import commands
 from boatinfer.cli.options import from_fields
-from boatinfer.finish import finish
+from boatinfer.night.finish import finish
+from boatinfer.night.run import run
 from boatinfer.options import RunOptions
-from boatinfer.run import run
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 

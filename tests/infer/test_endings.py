@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 
 import colours
-from boatinfer.batch import Classifier
-from boatinfer.card import Outputs
 from boatinfer.errors import (
     BoatinferError,
     BusyError,
@@ -23,12 +21,14 @@ from boatinfer.errors import (
     RunInterruptedError,
     UsageError,
 )
-from boatinfer.model import Model, open_model
+from boatinfer.models.card import Outputs
+from boatinfer.models.model import Model, open_model
+from boatinfer.night.batch import Classifier
+from boatinfer.night.run import Progress, run
 from boatinfer.options import RunOptions
-from boatinfer.parts import Parts, Row
-from boatinfer.results import Results
-from boatinfer.run import Progress, run
-from boatinfer.summary import Summary
+from boatinfer.results.folder import Results
+from boatinfer.results.parts import Parts, Row
+from boatinfer.results.summary import Summary
 from support import counts, rows
 
 
@@ -129,7 +129,7 @@ def test_of_two_runs_that_make_the_folder_together_one_waits_for_nobody(
             other.enter_context(results.hold(str(pictures)))
             return open_model(*arguments, **options)
 
-        monkeypatch.setattr("boatinfer.run.open_model", overtake)
+        monkeypatch.setattr("boatinfer.night.run.open_model", overtake)
         with pytest.raises(BusyError):
             night()
         assert not results.run_json.exists()
@@ -172,7 +172,7 @@ def test_a_full_disk_loses_nothing_that_was_written(
             raise OSError(28, "No space left on device")
         return write(self, content)
 
-    monkeypatch.setattr("boatinfer.run.PART_ROWS", 3)
+    monkeypatch.setattr("boatinfer.night.run.PART_ROWS", 3)
     with monkeypatch.context() as full:
         full.setattr(Path, "write_bytes", fill)
         with pytest.raises(OutputError, match="No space left"):
@@ -285,7 +285,7 @@ def test_a_folder_that_cannot_be_listed_fails_the_night(
             raise PermissionError(13, "Permission denied")
         return opening(path, *flags)
 
-    monkeypatch.setattr("boatinfer.scan.os.open", refuse)
+    monkeypatch.setattr("boatinfer.night.scan.os.open", refuse)
     summary = night()
     assert (summary.complete, summary.exit_code) == (True, 3)
     assert (summary.unlisted, summary.error) == (2, "2 folders could not be listed.")

@@ -10,12 +10,12 @@ import pytest
 from sklearn.metrics import confusion_matrix, f1_score, precision_score, recall_score
 
 import colours
+from boatinfer.analysis.evaluate import evaluate
 from boatinfer.errors import OutputError, UsageError
-from boatinfer.evaluate import evaluate
-from boatinfer.model import open_model
+from boatinfer.models.model import open_model
 from boatinfer.options import EvaluateOptions, FitOptions
-from boatinfer.summary import Summary
-from boatinfer.svm_fit import fit
+from boatinfer.results.summary import Summary
+from boatinfer.svm.fit import fit
 from support import Command, rows
 
 Night = Callable[..., Summary]
@@ -175,7 +175,7 @@ def test_what_cannot_be_evaluated_is_said(
 
 
 def test_classes_of_any_name_and_number_can_be_told() -> None:
-    from boatinfer.evaluation import Evaluation
+    from boatinfer.analysis.evaluation import Evaluation
 
     classes = ["\x1b[31mred", "日本", *map(str, range(60))]
     truth = np.arange(62)

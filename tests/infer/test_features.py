@@ -10,9 +10,9 @@ import pytest
 import colours
 from boatinfer import images
 from boatinfer.errors import UsageError
-from boatinfer.features import export
+from boatinfer.night.run import run
 from boatinfer.options import RunOptions
-from boatinfer.run import run
+from boatinfer.results.features import export
 
 
 @pytest.fixture

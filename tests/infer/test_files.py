@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from boatinfer.errors import OutputError, UsageError
-from boatinfer.files import making_folder, replacing, require_new_folder, require_writable
 from boatinfer.quiet import native_chatter_hidden
+from boatinfer.storage.files import making_folder, replacing, require_new_folder, require_writable
 
 
 def test_a_file_appears_whole(tmp_path: Path) -> None:

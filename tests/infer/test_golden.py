@@ -10,9 +10,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from boatinfer import images
-from boatinfer.card import ImageSpec
 from boatinfer.errors import ImageError, UsageError
-from boatinfer.golden import golden_folder, golden_image_bytes, make_golden
+from boatinfer.models.card import ImageSpec
+from boatinfer.models.golden import golden_folder, golden_image_bytes, make_golden
 
 SPEC = ImageSpec(height=16, width=40)
 

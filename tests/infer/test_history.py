@@ -17,11 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import colours
-from boatinfer import plan
+from boatinfer.night import plan
+from boatinfer.night.run import run
+from boatinfer.night.scan import Found
 from boatinfer.options import RunOptions
-from boatinfer.parts import Parts
-from boatinfer.run import run
-from boatinfer.scan import Found
+from boatinfer.results.parts import Parts
 from support import rows
 
 NAMES = [f"{folder}{number}.jpg" for folder in ("", "a/", "b/c/") for number in range(3)]
@@ -185,6 +185,6 @@ def test_a_slow_listing_comes_in_small_chunks(monkeypatch: pytest.MonkeyPatch) -
     files = [Found(str(number), 0, 0) for number in range(10_000)]
     assert [len(chunk) for chunk in plan.chunks(files)][:2] == [4096, 4096]
     clock = itertools.count(step=0.09)
-    monkeypatch.setattr("boatinfer.plan.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("boatinfer.night.plan.time.monotonic", lambda: next(clock))
     assert {len(chunk) for chunk in plan.chunks(files[:12])} == {3}
     assert not list(plan.chunks([]))

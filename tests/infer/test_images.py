@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from boatinfer import images
-from boatinfer.card import ImageSpec
 from boatinfer.errors import Failure, ImageError
+from boatinfer.models.card import ImageSpec
 
 SPEC = ImageSpec(height=24, width=80)
 
@@ -236,7 +236,8 @@ def test_a_decompression_bomb_is_refused_by_its_header() -> None:
 def test_images_above_half_the_limit_are_read_without_a_warning() -> None:
     code = """
 import sys
-from boatinfer import card, images
+from boatinfer import images
+from boatinfer.models import card
 pixels = images.read(sys.stdin.buffer.read(), card.ImageSpec(height=2, width=2))
 print(pixels.ravel().tolist())
 """

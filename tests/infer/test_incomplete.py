@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 import colours
-from boatinfer import compaction, proof
-from boatinfer.batch import Classifier
-from boatinfer.damage import damage
 from boatinfer.errors import BoatinferError, ModelError, RunInterruptedError, UsageError
-from boatinfer.holdings import holdings
-from boatinfer.parts import Row
-from boatinfer.results import Results
-from boatinfer.summary import Summary
+from boatinfer.night.batch import Classifier
+from boatinfer.results import compaction, proof
+from boatinfer.results.damage import damage
+from boatinfer.results.folder import Results
+from boatinfer.results.holdings import holdings
+from boatinfer.results.parts import Row
+from boatinfer.results.summary import Summary
 from support import Command, counts
 
 
@@ -137,7 +137,7 @@ def test_results_tells_of_a_run_in_progress_and_of_a_killed_one(
     night: Callable[..., Summary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = Results(tmp_path / "out")
-    monkeypatch.setattr("boatinfer.run.PART_ROWS", 1)
+    monkeypatch.setattr("boatinfer.night.run.PART_ROWS", 1)
     said: list[str] = []
     work = Classifier.__call__
 
@@ -220,7 +220,7 @@ def test_wherever_a_run_dies_a_complete_run_can_be_read(
         def die(*_: Any, **__: Any) -> None:
             raise error("died")
 
-        dying.setattr(f"boatinfer.run.{step}", die)
+        dying.setattr(f"boatinfer.night.run.{step}", die)
 
     with monkeypatch.context() as dying:
         dying.setattr(proof, "prove", die_after_the_proof)

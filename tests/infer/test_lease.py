@@ -10,14 +10,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from boatinfer import lease
-from boatinfer.bucket import BucketPath
 from boatinfer.errors import BusyError, StoreError
-from boatinfer.lease import Lease, holder
+from boatinfer.night.run import run
 from boatinfer.options import RunOptions
-from boatinfer.results import Results
-from boatinfer.run import run
-from boatinfer.storage import place
+from boatinfer.results import lease
+from boatinfer.results.folder import Results
+from boatinfer.results.lease import Lease, holder
+from boatinfer.storage.bucket import BucketPath
+from boatinfer.storage.place import place
 from s3 import Server
 from support import Command
 

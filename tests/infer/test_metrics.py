@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
-from boatinfer.metrics import (
+from boatinfer.analysis.metrics import (
     accuracy,
     calibration,
     calibration_error,

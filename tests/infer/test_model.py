@@ -13,8 +13,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 import boatinfer
 import colours
-from boatinfer import images, session
-from boatinfer.card import (
+from boatinfer import images
+from boatinfer.errors import DeviceError, Failure, ImageError, ModelError, UsageError
+from boatinfer.models import session
+from boatinfer.models.card import (
     CARD_KEY,
     GOLDEN_KEY,
     Features,
@@ -25,8 +27,7 @@ from boatinfer.card import (
     Outputs,
     encode,
 )
-from boatinfer.errors import DeviceError, Failure, ImageError, ModelError, UsageError
-from boatinfer.model import open_model
+from boatinfer.models.model import open_model
 from support import Command
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import NearestNeighbors
 
-from boatinfer import neighbours
-from boatinfer.neighbours import closest_pairs, distances, matrix_of_distances, nearest
+from boatinfer.analysis import neighbours
+from boatinfer.analysis.neighbours import closest_pairs, distances, matrix_of_distances, nearest
 from boatinfer.options import Metric
 
 METRICS = pytest.mark.parametrize("metric", list(Metric))

@@ -11,7 +11,7 @@ import colours
 from boatinfer.pages import page
 from boatinfer.pages.charts import Curve, chart
 from boatinfer.pages.matrix import Matrix
-from boatinfer.summary import Summary
+from boatinfer.results.summary import Summary
 from support import Command
 
 Night = Callable[..., Summary]

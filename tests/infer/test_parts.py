@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boatinfer.compaction import compact
-from boatinfer.contents import Contents
-from boatinfer.damage import damaged_parts
 from boatinfer.errors import OutputError
-from boatinfer.parts import Parts, Row, matrix
+from boatinfer.results.compaction import compact
+from boatinfer.results.contents import Contents
+from boatinfer.results.damage import damaged_parts
+from boatinfer.results.parts import Parts, Row, matrix
 from letters import CLASSES, row
 
 
@@ -43,7 +43,7 @@ def test_a_part_that_is_cut_off_is_named(tmp_path: Path) -> None:
 def test_a_reader_is_told_when_parts_change_under_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("boatinfer.compaction.MANY_PARTS", 2)
+    monkeypatch.setattr("boatinfer.results.compaction.MANY_PARTS", 2)
     parts = Parts(tmp_path)
     for number in range(4):
         parts.append([row(f"p{number}", number / 8)], CLASSES, "m", "r")

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from boatinfer.bucket import BucketPath
-from boatinfer.engines.ray_worker import Sight
 from boatinfer.errors import DeviceError, UsageError
-from boatinfer.interrupt import keeping_handlers
+from boatinfer.night.engines.ray_worker import Sight
+from boatinfer.night.interrupt import keeping_handlers
 from boatinfer.options import RunOptions
-from boatinfer.summary import Summary
+from boatinfer.results.summary import Summary
+from boatinfer.storage.bucket import BucketPath
 from boatinfer.versions import versions
 from s3 import Server
 from support import Command

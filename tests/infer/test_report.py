@@ -16,18 +16,18 @@ import pyarrow.compute as pc
 import pytest
 
 import colours
-from boatinfer.batch import Classifier
-from boatinfer.card import Training
 from boatinfer.errors import ModelError, OutputError, RunInterruptedError, UsageError
+from boatinfer.models.card import Training
+from boatinfer.night.batch import Classifier
+from boatinfer.night.run import run
 from boatinfer.options import RunOptions
 from boatinfer.pages import report as report_page
 from boatinfer.pages import thumbnails
-from boatinfer.predictions import read_tables
-from boatinfer.report import report
-from boatinfer.results import Results
-from boatinfer.run import run
-from boatinfer.storage import Place
-from boatinfer.summary import Summary
+from boatinfer.pages.make import report
+from boatinfer.results.folder import Results
+from boatinfer.results.predictions import read_tables
+from boatinfer.results.summary import Summary
+from boatinfer.storage.place import Place
 from support import Command
 
 Night = Callable[..., Summary]

@@ -14,7 +14,7 @@ from boatinfer import images
 from boatinfer.errors import (
     UsageError,
 )
-from boatinfer.summary import Summary
+from boatinfer.results.summary import Summary
 from support import counts, rows
 
 
@@ -137,7 +137,7 @@ def test_an_image_that_soon_comes_back_is_remembered(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("boatinfer.compaction.MANY_PARTS", 1)
+    monkeypatch.setattr("boatinfer.results.compaction.MANY_PARTS", 1)
     image, elsewhere = pictures / "red" / "000.jpg", tmp_path / "elsewhere.jpg"
     night()
     for nights_away, classified in [(1, 0), (3, 1)]:

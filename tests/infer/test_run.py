@@ -15,16 +15,16 @@ import pytest
 
 import colours
 from boatinfer import images
-from boatinfer.batch import Classifier, Loaded
 from boatinfer.errors import (
     UsageError,
 )
-from boatinfer.model import Model, open_model
+from boatinfer.models.model import Model, open_model
+from boatinfer.models.session import open_session
+from boatinfer.night.batch import Classifier, Loaded
+from boatinfer.night.run import Progress, run
+from boatinfer.night.scan import Found
 from boatinfer.options import Device, RunOptions
-from boatinfer.run import Progress, run
-from boatinfer.scan import Found
-from boatinfer.session import open_session
-from boatinfer.summary import Summary
+from boatinfer.results.summary import Summary
 from support import counts, rows
 
 
@@ -283,7 +283,7 @@ def test_on_a_gpu_every_batch_has_the_same_shape(
         session, _ = open_session(*arguments)
         return OnGPU(session, seen), Device.CUDA
 
-    monkeypatch.setattr("boatinfer.model.open_session", on_gpu)
+    monkeypatch.setattr("boatinfer.models.model.open_session", on_gpu)
     night(batch_size=5, threads=3)
     assert len(seen) > 3  # the self-test's and those of twelve images
     assert set(seen) == {5}
@@ -295,7 +295,7 @@ def test_on_a_gpu_the_next_batch_is_read_while_one_is_inferred(
     night: Callable[..., Summary], model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = replace(open_model(model_file), device=Device.CUDA, batch_size=4)
-    monkeypatch.setattr("boatinfer.run.open_model", lambda *_, **__: opened)
+    monkeypatch.setattr("boatinfer.night.run.open_model", lambda *_, **__: opened)
     was_read = [threading.Event() for _ in range(3)]
     reads, inferences = itertools.count(), itertools.count(1)
     read, infer = Classifier.read, Model.infer

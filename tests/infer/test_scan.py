@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boatinfer.errors import UsageError
-from boatinfer.scan import Choice, Found, from_text, listed, scan, to_text
+from boatinfer.night.scan import Choice, Found, from_text, listed, scan, to_text
 
 names = st.binary(min_size=1, max_size=12).filter(lambda name: not {0, ord("/")} & set(name))
 
@@ -90,7 +90,8 @@ def test_a_folder_that_cannot_be_listed_is_an_entry(
             raise PermissionError(13, "Permission denied")
         return opening(path, *flags)
 
-    monkeypatch.setattr("boatinfer.scan.os.open", refuse)  # the superuser may open every folder
+    # The superuser may open every folder.
+    monkeypatch.setattr("boatinfer.night.scan.os.open", refuse)
     assert paths(tmp_path) == ["a.png", "closed/"]
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import boatinfer
 from boatinfer.errors import ModelError
-from boatinfer.model import open_model
-from boatinfer.seal import SEAL_KEY, is_sealed, seal, sealed_digest
+from boatinfer.models.model import open_model
+from boatinfer.models.seal import SEAL_KEY, is_sealed, seal, sealed_digest
 from support import Command
 
 

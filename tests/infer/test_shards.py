@@ -19,17 +19,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import colours
-from boatinfer import compaction, locks
-from boatinfer.damage import damage
 from boatinfer.errors import BoatinferError, BusyError, OutputError, RunInterruptedError, UsageError
-from boatinfer.finish import finish
-from boatinfer.merging import merged
+from boatinfer.night.finish import finish
+from boatinfer.night.run import run
+from boatinfer.night.shards import Shard
 from boatinfer.options import RunOptions
-from boatinfer.parts import Parts
-from boatinfer.results import Results
-from boatinfer.run import run
-from boatinfer.shards import Shard
-from boatinfer.summary import Summary
+from boatinfer.results import compaction, locks
+from boatinfer.results.damage import damage
+from boatinfer.results.folder import Results
+from boatinfer.results.merging import merged
+from boatinfer.results.parts import Parts
+from boatinfer.results.summary import Summary
 from letters import CLASSES, everything, row
 from support import Command, counts, rows, slow_run
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import colours
+from boatinfer.analysis.similar import duplicates, nearest, pairs, similar
 from boatinfer.errors import BoatinferError, ModelError, OutputError, UsageError
-from boatinfer.model import open_model
+from boatinfer.models.model import open_model
+from boatinfer.night.run import run
 from boatinfer.options import Metric, RunOptions, SimilarOptions
-from boatinfer.run import run
-from boatinfer.similar import duplicates, nearest, pairs, similar
-from boatinfer.summary import Summary
+from boatinfer.results.summary import Summary
 from support import Command
 
 Night = Callable[..., Summary]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import colours
-from boatinfer.summary import Summary, read_summary
+from boatinfer.results.summary import Summary, read_summary
 
 BOATINFER = (sys.executable, "-m", "boatinfer")
 FULL = Path("/dev/full")

@@ -16,16 +16,16 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 import colours
-from boatinfer import svm as svms
 from boatinfer.errors import ModelError, OutputError, UsageError
-from boatinfer.model import open_model
+from boatinfer.models.model import open_model
+from boatinfer.models.seal import PICKLE, seal
+from boatinfer.night.run import run
 from boatinfer.options import FitOptions, RunOptions
-from boatinfer.parts import Parts
-from boatinfer.results import Results
-from boatinfer.run import run
-from boatinfer.seal import PICKLE, seal
-from boatinfer.svm import load
-from boatinfer.svm_fit import fit
+from boatinfer.results.folder import Results
+from boatinfer.results.parts import Parts
+from boatinfer.svm import model as svms
+from boatinfer.svm.fit import fit
+from boatinfer.svm.model import load
 from support import rows
 
 

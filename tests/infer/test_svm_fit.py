@@ -16,16 +16,16 @@ from sklearn.svm import SVC, LinearSVC
 from sklearn.utils.class_weight import compute_sample_weight
 
 from blobs import write_blobs
-from boatinfer import svm_fit
 from boatinfer.errors import ModelError, UsageError
-from boatinfer.labelled import labelled_features
-from boatinfer.linear import LinearSVM
+from boatinfer.models.seal import PICKLE, seal
 from boatinfer.options import FitOptions
-from boatinfer.results import find_results
-from boatinfer.seal import PICKLE, seal
-from boatinfer.summary import Summary
-from boatinfer.svm import load
-from boatinfer.svm_fit import fit
+from boatinfer.results.folder import find_results
+from boatinfer.results.summary import Summary
+from boatinfer.svm import fit as svm_fit
+from boatinfer.svm.fit import fit
+from boatinfer.svm.labelled import labelled_features
+from boatinfer.svm.linear import LinearSVM
+from boatinfer.svm.model import load
 from support import Command, rows
 
 Night = Callable[..., Summary]
@@ -113,7 +113,7 @@ def test_many_images_get_a_linear_svm_that_is_solved_in_blocks(
 def test_the_solution_in_blocks_is_that_of_liblinear(
     count: int, weights: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("boatinfer.linear._BLOCK", 37)
+    monkeypatch.setattr("boatinfer.svm.linear._BLOCK", 37)
     random = np.random.default_rng(0)
     truth = random.integers(count, size=200) // random.integers(1, 3, size=200)
     features = (random.normal(size=(count, 5))[truth] + random.normal(size=(200, 5))).astype("f4")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from boatinfer.analysis.truth import from_folders, from_table
 from boatinfer.errors import UsageError
-from boatinfer.truth import from_folders, from_table
 
 PATHS = pa.array(["a/1.jpg", "a/b/2.jpg", "3.jpg", "=x/4,5.jpg", "ü/\n6.jpg"])
 names = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1)

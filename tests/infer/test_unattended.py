@@ -18,11 +18,12 @@ import pytest
 from PIL import Image
 
 import colours
-from boatinfer import images, plan
+from boatinfer import images
+from boatinfer.night import plan
+from boatinfer.night.run import run
+from boatinfer.night.scan import Found
 from boatinfer.options import RunOptions
-from boatinfer.parts import Parts
-from boatinfer.run import run
-from boatinfer.scan import Found
+from boatinfer.results.parts import Parts
 from support import command, rows, slow_run
 
 KILLS = 20
@@ -210,7 +211,7 @@ def test_parts_are_bounded_in_seconds(
     pictures: Path, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = itertools.count(step=20)
-    monkeypatch.setattr("boatinfer.run.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("boatinfer.night.run.time.monotonic", lambda: next(clock))
     run(RunOptions(pictures, tmp_path / "out", model_file, batch_size=1))
     assert len(Parts(tmp_path / "out" / "parts").files()) >= 5
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boatinfer.card import ImageSpec
+from boatinfer.models.card import ImageSpec
 from boattrain.augment import Augmentation
 from boattrain.batches import Batches, balanced_weights, shares
 from boattrain.options import CnnOptions

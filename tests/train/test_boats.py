@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boatinfer.card import ImageSpec
+from boatinfer.models.card import ImageSpec
 from boattrain import boats
 from boattrain.boats import BOATS, Halved
 from boattrain.networks import FEATURES

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from boatinfer.card import ImageSpec
 from boatinfer.errors import RunInterruptedError, UsageError
-from boatinfer.interrupt import Stop, stop_on_signals
+from boatinfer.models.card import ImageSpec
+from boatinfer.night.interrupt import Stop, stop_on_signals
 from boattrain import fitting
 from boattrain.checkpoint import Checkpoint, State
 from boattrain.fitting import Fitted, Stage, is_over

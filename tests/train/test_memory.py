@@ -4,8 +4,8 @@ from types import ModuleType
 
 import pytest
 
-from boatinfer.card import ImageSpec
 from boatinfer.errors import UsageError
+from boatinfer.models.card import ImageSpec
 from boattrain.memory import enough_memory, training_bytes
 from boattrain.networks import cnn
 

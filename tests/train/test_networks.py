@@ -6,7 +6,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from boatinfer.card import ImageSpec
+from boatinfer.models.card import ImageSpec
 from boattrain.losses import compile_for_training
 from boattrain.networks import CNN, FEATURES, INPUT, PROBABILITIES, cnn
 from boattrain.options import CnnOptions

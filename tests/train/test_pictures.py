@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from boatinfer.evaluation import Evaluation
-from boatinfer.metrics import Labels
+from boatinfer.analysis.evaluation import Evaluation
+from boatinfer.analysis.metrics import Labels
 from boattrain.history import Epoch
 from boattrain.pictures import draw_confusion, draw_curves
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from boatinfer import images
-from boatinfer.card import ImageSpec
+from boatinfer.models.card import ImageSpec
 from boattrain import pixels as module
 from boattrain.data import Files, find_images
 from boattrain.pixels import Split, fingerprint, load_images

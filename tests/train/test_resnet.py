@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from boatinfer.card import ImageSpec, decode_card
 from boatinfer.errors import UsageError
-from boatinfer.interrupt import Stop, stop_on_signals
+from boatinfer.models.card import ImageSpec, decode_card
+from boatinfer.night.interrupt import Stop, stop_on_signals
 from boattrain.checkpoint import Checkpoint, State
 from boattrain.fitting import Fitted
 from boattrain.imagenet import NO_TOP

@@ -10,7 +10,7 @@ from PIL import Image
 
 import colours
 from boatinfer import images
-from boatinfer.card import ImageSpec
+from boatinfer.models.card import ImageSpec
 from boattrain.augment import augment
 from boattrain.data_options import ShowOptions
 from boattrain.show import MODERATE, Batch, show

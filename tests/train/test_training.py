@@ -15,10 +15,10 @@ from PIL import Image
 from sklearn.metrics import f1_score
 
 from boatinfer import images
-from boatinfer.card import Card, Golden, ImageSpec, decode_card, decode_golden
+from boatinfer.analysis.evaluation import Evaluation
+from boatinfer.analysis.metrics import calibration_error
 from boatinfer.errors import OutputError
-from boatinfer.evaluation import Evaluation
-from boatinfer.metrics import calibration_error
+from boatinfer.models.card import Card, Golden, ImageSpec, decode_card, decode_golden
 from boattrain import saving
 from boattrain.fitting import Fitted
 from boattrain.history import Epoch, best_of

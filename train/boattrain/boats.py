@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from boatinfer.card import ImageSpec
 from boatinfer.images import Pixels
+from boatinfer.models.card import ImageSpec
 from boattrain.backend import load_keras
 from boattrain.batches import Batches
 from boattrain.fitting import Part, Stage

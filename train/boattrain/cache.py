@@ -21,7 +21,7 @@ import xxhash
 from filelock import FileLock, Timeout
 
 from boatinfer.errors import OutputError
-from boatinfer.files import TEMPORARY, replacing, writing
+from boatinfer.storage.files import TEMPORARY, replacing, writing
 
 __all__ = ["FOLDER", "Array", "Maker", "cache_folder", "kept", "require_room"]
 

@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 
 from boatinfer.errors import UsageError
-from boatinfer.files import replacing, writing
+from boatinfer.storage.files import replacing, writing
 from boattrain.cache import Array
 from boattrain.history import Epoch
 

@@ -15,7 +15,7 @@ from urllib.request import url2pathname
 from filelock import FileLock, Timeout
 
 from boatinfer.errors import BusyError, UsageError
-from boatinfer.files import making_folder, require_new_folder, writing
+from boatinfer.storage.files import making_folder, require_new_folder, writing
 from boattrain.data_options import DownloadOptions
 from boattrain.fetch import ARCHIVE, fetch
 from boattrain.unpack import lift, unpack

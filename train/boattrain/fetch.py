@@ -23,7 +23,7 @@ from urllib3.exceptions import NameResolutionError
 
 import boatinfer
 from boatinfer.errors import OutputError, UsageError, first_line
-from boatinfer.files import replacing
+from boatinfer.storage.files import replacing
 from boattrain.bar import shown
 
 __all__ = ["ARCHIVE", "fetch"]

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from boatinfer.analysis.metrics import accuracy, macro_f1
 from boatinfer.errors import RunInterruptedError, UsageError
-from boatinfer.interrupt import Stop
-from boatinfer.metrics import accuracy, macro_f1
+from boatinfer.night.interrupt import Stop
 from boattrain.averaging import Average
 from boattrain.backend import load_keras
 from boattrain.batches import Batches, Rows

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from boatinfer.card import ImageSpec
+from boatinfer.models.card import ImageSpec
 from boattrain.backend import load_keras
 from boattrain.batches import Batches
 from boattrain.fitting import Part, Stage

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from boatinfer.evaluation import Evaluation
+from boatinfer.analysis.evaluation import Evaluation
 from boattrain.history import Epoch
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ import xxhash
 
 import boatinfer
 from boatinfer import images
-from boatinfer.card import ImageSpec
 from boatinfer.errors import ImageError
+from boatinfer.models.card import ImageSpec
 from boattrain.cache import kept
 from boattrain.data import Files
 

@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 import xxhash
 
-from boatinfer.card import ImageSpec
 from boatinfer.errors import UsageError
+from boatinfer.models.card import ImageSpec
 from boattrain.backend import load_keras
 from boattrain.bar import shown
 from boattrain.batches import Batches

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from boatinfer.card import (
+from boatinfer.analysis.evaluation import Evaluation
+from boatinfer.errors import UsageError
+from boatinfer.models.card import (
     Card,
     Features,
     Golden,
@@ -23,9 +25,7 @@ from boatinfer.card import (
     Training,
     encode,
 )
-from boatinfer.errors import UsageError
-from boatinfer.evaluation import Evaluation
-from boatinfer.files import replacing, require_writable
+from boatinfer.storage.files import replacing, require_writable
 from boattrain.data import TRAIN, VALID
 from boattrain.fitting import Fitted
 from boattrain.history import write_history

@@ -12,9 +12,9 @@ import typer
 from PIL import Image, ImageDraw, ImageFont
 
 from boatinfer import images
-from boatinfer.card import ImageSpec
 from boatinfer.errors import ImageError, UsageError
-from boatinfer.files import replacing, require_writable
+from boatinfer.models.card import ImageSpec
+from boatinfer.storage.files import replacing, require_writable
 from boattrain.augment import Augmentation, augment
 from boattrain.data import Files, class_folders, find_images, list_files, split_folders
 from boattrain.data_options import ShowOptions

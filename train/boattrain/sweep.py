@@ -22,8 +22,8 @@ import numpy.typing as npt
 import typer
 
 from boatinfer.errors import RunInterruptedError, UsageError
-from boatinfer.files import replacing, require_new_folder, writing
-from boatinfer.interrupt import Stop, stop_on_signals
+from boatinfer.night.interrupt import Stop, stop_on_signals
+from boatinfer.storage.files import replacing, require_new_folder, writing
 from boatinfer.text import counted
 from boattrain.backend import load_keras
 from boattrain.checkpoint import Checkpoint, State

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import typer
 
-from boatinfer.card import ImageSpec
+from boatinfer.analysis.evaluation import Confidence, Evaluation
+from boatinfer.analysis.metrics import scores
 from boatinfer.errors import RunInterruptedError, UsageError
-from boatinfer.evaluation import Confidence, Evaluation
-from boatinfer.golden import MOST_IMAGES, golden_image_bytes, make_golden
-from boatinfer.interrupt import Stop, stop_on_signals
-from boatinfer.metrics import scores
+from boatinfer.models.card import ImageSpec
+from boatinfer.models.golden import MOST_IMAGES, golden_image_bytes, make_golden
+from boatinfer.night.interrupt import Stop, stop_on_signals
 from boatinfer.text import counted
 from boattrain.backend import load_keras
 from boattrain.bar import shown

@@ -13,12 +13,12 @@ from boatinfer.cli.pandas import without_pandas
 from boatinfer.cli.progress import shown
 from boatinfer.errors import TOO_MANY_FAILURES, ImageError, OutputError
 from boatinfer.options import Device, FitOptions, Force, RunOptions
-from boatinfer.storage import Place, local, place
+from boatinfer.storage.place import Place, local, place
 from boatinfer.text import counted
 
 if TYPE_CHECKING:
-    from boatinfer.model import Model
-    from boatinfer.summary import Summary
+    from boatinfer.models.model import Model
+    from boatinfer.results.summary import Summary
 
 __all__ = ["RunCommand", "classify", "features", "report", "results", "run", "svm_fit"]
 
@@ -47,7 +47,7 @@ class RunCommand(RunOptions):
 @without_pandas
 def run(command: RunCommand) -> None:
     """Classify a folder of images; what was done before is not done again."""
-    from boatinfer.run import run as run_night
+    from boatinfer.night.run import run as run_night
 
     with shown(not command.quiet) as progress:
         summary = run_night(command, progress)
@@ -72,7 +72,7 @@ def _exit(summary: Summary, out: Place) -> None:
 
 
 def _print_summary(summary: Summary) -> None:
-    from boatinfer.abstention import UNSURE
+    from boatinfer.analysis.abstention import UNSURE
 
     rate = f", {summary.images_per_second:,.0f} a second" if summary.classified >= 100 else ""
     typer.echo(
@@ -119,7 +119,7 @@ def classify(
     device: Annotated[Device, typer.Option(help="Where to run the network.")] = Device.AUTO,
 ) -> None:
     """Print the likeliest classes of single images."""
-    from boatinfer.model import open_model
+    from boatinfer.models.model import open_model
 
     opened = open_model(model, device)
     broken = 0
@@ -160,7 +160,7 @@ def features(
     force: Force = False,
 ) -> None:
     """Write the features of a results folder to one file."""
-    from boatinfer.features import export
+    from boatinfer.results.features import export
 
     count = export(out, output, force)
     typer.echo(f"features of {counted(count, 'image')}: {output}")
@@ -179,12 +179,12 @@ def results(
     ] = False,
 ) -> None:
     """Print what a results folder holds."""
-    from boatinfer.damage import damage
-    from boatinfer.holdings import holdings
-    from boatinfer.results import find_results
+    from boatinfer.results.damage import damage
+    from boatinfer.results.folder import find_results
+    from boatinfer.results.holdings import holdings
 
     if finish:
-        from boatinfer.finish import finish as finish_shards
+        from boatinfer.night.finish import finish as finish_shards
 
         summary = finish_shards(out)
         _print_summary(summary)
@@ -209,7 +209,7 @@ def report(
     out: Annotated[Place, typer.Argument(parser=place, metavar="OUT", help="Results folder.")],
 ) -> None:
     """Make the page of the last run anew, from what is in its results folder."""
-    from boatinfer.report import report as make_anew
+    from boatinfer.pages.make import report as make_anew
 
     typer.echo(f"report: {make_anew(out)}")
 
@@ -217,7 +217,7 @@ def report(
 @without_pandas
 def svm_fit(options: FitOptions) -> None:
     """Fit an SVM on features; the folder that an image lies in is its class."""
-    from boatinfer.svm_fit import fit
+    from boatinfer.svm.fit import fit
 
     svm, report = fit(options, lambda sentence: typer.echo(sentence, err=True))
     if report.accuracy is not None and report.accuracy_interval is not None:

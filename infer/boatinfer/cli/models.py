@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from boatinfer.options import Device
-from boatinfer.storage import Place, place
+from boatinfer.storage.place import Place, place
 from boatinfer.text import counted
 
 if TYPE_CHECKING:
-    from boatinfer.card import Card, Conversion, InputSpec, Training
-    from boatinfer.model import Model
+    from boatinfer.models.card import Card, Conversion, InputSpec, Training
+    from boatinfer.models.model import Model
 
 __all__ = ["check", "show"]
 
@@ -33,7 +33,7 @@ def check(
     device: Annotated[Device, typer.Option(help="Where to run the network.")] = Device.AUTO,
 ) -> None:
     """Test a model file on this machine, as every run does before it starts."""
-    from boatinfer.model import open_model
+    from boatinfer.models.model import open_model
 
     model = open_model(file, device)
     typer.echo(f"{model.path} is whole, and passed its self-test on {model.device}")
@@ -47,8 +47,8 @@ def show(
     ] = False,
 ) -> None:
     """Print what a model file says about itself."""
-    from boatinfer.card import encode
-    from boatinfer.model import open_model
+    from boatinfer.models.card import encode
+    from boatinfer.models.model import open_model
 
     model = open_model(file, Device.CPU)
     if json:

@@ -46,7 +46,7 @@ class EvaluateCommand(EvaluateOptions):
 @without_pandas
 def evaluate(command: EvaluateCommand) -> None:
     """Say how good the last run's predictions are, where the true classes are known."""
-    from boatinfer.evaluate import evaluate as compare_with_truth
+    from boatinfer.analysis.evaluate import evaluate as compare_with_truth
     from boatinfer.pages import evaluation
 
     _answer(lambda: compare_with_truth(command), evaluation.write, command)
@@ -63,8 +63,8 @@ class SimilarCommand(SimilarOptions):
 @without_pandas
 def similar(command: SimilarCommand) -> None:
     """Find the images that look most like one, by their features."""
+    from boatinfer.analysis.similar import similar as search
     from boatinfer.pages import likeness
-    from boatinfer.similar import similar as search
 
     _answer(lambda: search(command), likeness.write, command)
 
@@ -80,7 +80,7 @@ class CompareCommand(CompareOptions):
 @without_pandas
 def compare(command: CompareCommand) -> None:
     """Say what differs between two runs over the same images, and which is better."""
-    from boatinfer.compare import compare as compare_runs
+    from boatinfer.analysis.compare import compare as compare_runs
     from boatinfer.pages import comparison
 
     _answer(lambda: compare_runs(command), comparison.write, command)
@@ -96,7 +96,7 @@ class SVMCompareCommand(SVMCompareOptions):
 @without_pandas
 def svm_compare(command: SVMCompareCommand) -> None:
     """Put SVMs on the features, linear and RBF, beside each other and the network."""
-    from boatinfer.svm_compare import compare as compare_svms
+    from boatinfer.svm.compare import compare as compare_svms
 
     _print(compare_svms(command, lambda sentence: typer.echo(sentence, err=True)), command.json)
     if command.output is not None:

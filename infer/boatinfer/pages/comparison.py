@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from boatinfer.compare import Compared
+from boatinfer.analysis.compare import Compared
 from boatinfer.pages import page
 from boatinfer.pages.matrix import Matrix
 from boatinfer.pages.thumbnails import Album

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from boatinfer.evaluate import Evaluated
-from boatinfer.evaluation import Evaluation
+from boatinfer.analysis.evaluate import Evaluated
+from boatinfer.analysis.evaluation import Evaluation
 from boatinfer.pages import page
 from boatinfer.pages.charts import Curve, chart
 from boatinfer.pages.matrix import Matrix

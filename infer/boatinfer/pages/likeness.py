@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from boatinfer.analysis.similar import Duplicates, Nearest, Pairs
 from boatinfer.pages import page
 from boatinfer.pages.thumbnails import Album
-from boatinfer.similar import Duplicates, Nearest, Pairs
 
 __all__ = ["write"]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from boatinfer.drift import BINS, Drift, Mix, Shares, drift, jensen_shannon, mean_shares
+from boatinfer.pages.drift import BINS, Drift, Mix, Shares, drift, jensen_shannon, mean_shares
 from boatinfer.pages.page import percent
-from boatinfer.summary import Summary
+from boatinfer.results.summary import Summary
 from boatinfer.text import counted, printable
 
 __all__ = ["LAST", "Nights"]

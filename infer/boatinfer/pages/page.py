@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_from_bytes
 
 from boatinfer.errors import UsageError
-from boatinfer.files import replacing, require_folder
-from boatinfer.scan import from_text
-from boatinfer.storage import Place, place
+from boatinfer.night.scan import from_text
+from boatinfer.storage.files import replacing, require_folder
+from boatinfer.storage.place import Place, place
 from boatinfer.text import counted, printable
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _environment() -> Environment:
     from markupsafe import Markup
 
     environment = Environment(
-        loader=PackageLoader("boatinfer"),
+        loader=PackageLoader("boatinfer.pages"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

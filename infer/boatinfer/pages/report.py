@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from boatinfer.files import writing
 from boatinfer.pages import page
 from boatinfer.pages.nights import Nights
 from boatinfer.pages.thumbnails import Album
-from boatinfer.predictions import Tables, guesses
-from boatinfer.results import Results
-from boatinfer.summary import Summary
+from boatinfer.results.folder import Results
+from boatinfer.results.predictions import Tables, guesses
+from boatinfer.results.summary import Summary
+from boatinfer.storage.files import writing
 
 __all__ = ["write"]
 

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import simplejpeg
 
 from boatinfer import images
-from boatinfer.bucket_images import load_image
-from boatinfer.card import ImageSpec
 from boatinfer.errors import ImageError
+from boatinfer.models.card import ImageSpec
+from boatinfer.night.scan import from_text
 from boatinfer.pages.page import address, cost
-from boatinfer.scan import from_text
-from boatinfer.storage import place
+from boatinfer.storage.bucket_images import load_image
+from boatinfer.storage.place import place
 
 __all__ = ["Album", "Picture", "thumbnail"]
 

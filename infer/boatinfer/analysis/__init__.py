@@ -1,0 +1,1 @@
+"""What results say: beside the truth, beside other results, and beside each other."""

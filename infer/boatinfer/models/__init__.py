@@ -1,0 +1,1 @@
+"""Model files: the card, the seal, the self-test, and the session that runs them."""

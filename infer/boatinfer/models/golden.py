@@ -1,0 +1,117 @@
+"""Golden images: a model's own test, made from a few images of the user's."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image
+
+from boatinfer import images
+from boatinfer.errors import ImageError, UsageError
+from boatinfer.models.card import Golden, GoldenImage, ImageSpec
+from boatinfer.night.scan import from_text, scan
+
+__all__ = ["MOST_IMAGES", "golden_folder", "golden_image_bytes", "make_golden"]
+
+#: How many images a model's test has at most.
+MOST_IMAGES = 16
+
+#: Stored images are at most this many times the network's size, so that they stay small
+#: and reading them back still has something to shrink.
+_SCALE = 2
+_JPEG_QUALITY = 90
+
+
+def golden_image_bytes(data: bytes, spec: ImageSpec) -> bytes:
+    """Makes an image small enough to travel inside a model file.
+
+    Args:
+        data: an image file's content, in any format that `boatinfer.images.read` reads.
+        spec: the network's size and geometry.
+
+    Returns:
+        A JPEG without metadata, upright if ``spec.orientation``, with the aspect ratio of
+        the original and at most twice the network's height and width.
+
+    Raises:
+        ImageError: the image cannot be read.
+    """
+    images.read(data, spec)  # refuses, in the reader's words, what Pillow would stumble over
+    with Image.open(io.BytesIO(data)) as image:
+        width, height = image.size
+        if spec.orientation and _is_turned(image):
+            width, height = height, width
+    ratio = min(1.0, _SCALE * spec.height / height, _SCALE * spec.width / width)
+    small = ImageSpec(
+        height=max(1, round(height * ratio)),
+        width=max(1, round(width * ratio)),
+        orientation=spec.orientation,
+    )
+    jpeg = io.BytesIO()
+    Image.fromarray(images.read(data, small)).save(jpeg, "JPEG", quality=_JPEG_QUALITY)
+    return jpeg.getvalue()
+
+
+def golden_folder(folder: Path, spec: ImageSpec) -> dict[str, bytes]:
+    """Makes golden images of the first image of each sub-folder, or of a folder without any.
+
+    Args:
+        folder: with images, at most `MOST_IMAGES` of which are taken.
+        spec: the network's size and geometry.
+
+    Returns:
+        Paths relative to the folder, sorted, and what `golden_image_bytes` made of the images.
+
+    Raises:
+        UsageError: the folder does not exist or holds no images, or one cannot be read.
+    """
+    paths = sorted(found.path for found in scan(folder))
+    firsts = list({path.rpartition("/")[0]: path for path in reversed(paths)}.values())[::-1]
+    chosen = (firsts if len(firsts) > 1 else paths)[:MOST_IMAGES]
+    if not chosen:
+        raise UsageError(f"--golden {folder}: the folder holds no image files.")
+    stored = {}
+    for path in chosen:
+        try:
+            stored[path] = golden_image_bytes(images.load(folder / from_text(path))[0], spec)
+        except ImageError as error:
+            raise UsageError(f"--golden {folder}: {path} cannot be read: {error}.") from error
+    return stored
+
+
+def make_golden(
+    stored: Iterable[bytes],
+    spec: ImageSpec,
+    predict: Callable[[images.Pixels], npt.NDArray[Any]],
+) -> Golden:
+    """Asks the trained model what it says about the stored images.
+
+    Args:
+        stored: JPEGs of `golden_image_bytes`.
+        spec: the network's size and geometry.
+        predict: uint8 [N, H, W, 3] RGB to probabilities [N, C].
+
+    Returns:
+        The images with their probabilities, in the given order.
+    """
+    stored = list(stored)
+    probabilities = predict(np.stack([images.read(image, spec) for image in stored]))
+    return Golden(
+        images=[
+            GoldenImage(image, row)
+            for image, row in zip(stored, probabilities.tolist(), strict=True)
+        ]
+    )
+
+
+def _is_turned(image: Image.Image) -> bool:
+    """Whether the reader swaps height and width to make the image upright."""
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation) in range(5, 9)
+    except Exception:  # damaged EXIF says nothing about the pixels
+        return False

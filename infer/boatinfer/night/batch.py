@@ -1,0 +1,158 @@
+"""A batch of files to rows: read, hash, decode, infer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import xxhash
+
+from boatinfer import images
+from boatinfer.errors import BoatinferError, Failure, ImageError, first_line
+from boatinfer.images import Pixels
+from boatinfer.models.model import Model
+from boatinfer.night.scan import Found, from_text
+from boatinfer.night.stages import Stages
+from boatinfer.results.contents import Contents
+from boatinfer.results.parts import Row
+from boatinfer.storage.bucket_images import load_image
+from boatinfer.storage.place import Place
+
+__all__ = ["Classifier", "Fetched", "Loaded"]
+
+#: A row and the content of its file, or why it could not be read.
+Fetched = tuple[Row, bytes | ImageError]
+
+
+class Loaded(NamedTuple):
+    """A batch that has been read.
+
+    Attributes:
+        rows: one per file.
+        readable: those of them that the network is to see.
+        pixels: uint8 [size, H, W, 3]; the first are those of ``readable``, the rest are zeros.
+    """
+
+    rows: list[Row]
+    readable: list[Row]
+    pixels: Pixels
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Classifies batches of files; may be called from several threads at once.
+
+    Attributes:
+        model: the open model.
+        folder: the folder that the paths are relative to.
+        size: the most files that a batch has.
+        features: whether rows keep their feature vectors.
+        lenient: whether a damaged JPEG is classified by what can be decoded of it.
+        contents: rows of images that are known already, to be found by their content.
+        stages: counts the seconds of ``read``, ``decode`` and ``infer``.
+    """
+
+    model: Model
+    folder: Place
+    size: int
+    features: bool = False
+    lenient: bool = False
+    contents: Contents | None = None
+    stages: Stages = field(default_factory=Stages)
+
+    def __call__(self, batch: list[Found]) -> list[Row]:
+        """Makes exactly one row of each file; one file's trouble never touches another's."""
+        return self.infer(self.read(batch))
+
+    def read(self, batch: list[Found]) -> Loaded:
+        """Reads, hashes and decodes the files."""
+        return self.decode(map(self.fetch, batch))
+
+    def classify(self, fetched: Iterable[Fetched]) -> list[Row]:
+        """Makes exactly one row of each file that has been read."""
+        return self.infer(self.decode(fetched))
+
+    def fetch(self, found: Found) -> Fetched:
+        """Reads a file."""
+        row = Row(*found)
+        try:
+            with self.stages.working("read"):
+                data, status = load_image(self.folder, from_text(row.path))
+        except ImageError as error:
+            return row, error
+        except Exception as error:  # whatever it is, it is this file's trouble alone
+            return row, ImageError(Failure.CORRUPT, f"{type(error).__name__}: {error}")
+        row.bytes, row.mtime_ns = status.st_size, status.st_mtime_ns
+        return row, data
+
+    def decode(self, fetched: Iterable[Fetched]) -> Loaded:
+        """Hashes and decodes files that have been read, at most ``size`` of them."""
+        spec = self.model.card.image
+        pixels = np.zeros((self.size, spec.height, spec.width, 3), np.uint8)
+        rows: list[Row] = []
+        readable: list[Row] = []
+        for row, data in fetched:
+            rows.append(row)
+            try:
+                if isinstance(data, ImageError):
+                    raise data
+                with self.stages.working("read"):
+                    known = self._is_known(row, data)
+                if known:
+                    continue
+                with self.stages.working("decode"):
+                    pixels[len(readable)] = self._decode(row, data)
+                readable.append(row)
+            except ImageError as error:
+                row.status, row.error = error.reason.value, str(error)
+            except BoatinferError:  # a part with known contents cannot be read
+                raise
+            except Exception as error:  # whatever it is, it is this file's trouble alone
+                row.status, row.error = Failure.CORRUPT.value, f"{type(error).__name__}: {error}"
+        return Loaded(rows, readable, pixels)
+
+    def infer(self, loaded: Loaded) -> list[Row]:
+        """Gives the rows what the network says of the pictures."""
+        if loaded.readable:
+            with self.stages.working("infer"):
+                self._infer(loaded.readable, loaded.pixels)
+        return loaded.rows
+
+    def _is_known(self, row: Row, data: bytes) -> bool:
+        row.content = xxhash.xxh3_128_hexdigest(data)
+        if self.contents is not None:
+            row.known = self.contents.find(row.content)
+        return row.known is not None
+
+    def _decode(self, row: Row, data: bytes) -> Pixels:
+        damage: list[str] | None = [] if self.lenient else None
+        pixels = images.read(data, self.model.card.image, damage)
+        row.error = "; ".join(damage) if damage else None
+        return pixels
+
+    def _infer(self, rows: list[Row], pixels: Pixels) -> None:
+        """Fills in what the network says; ``pixels`` may be longer than ``rows``."""
+        try:
+            found = self.model.infer(pixels[: len(rows)])
+        except Exception as error:  # onnxruntime has a dozen exception types
+            self._infer_singly(rows, pixels, first_line(error))
+            return
+        for i, row in enumerate(rows):
+            if not np.isfinite(found.probabilities[i]).all():
+                row.status, row.error = Failure.INFERENCE_FAILED.value, "the result is not a number"
+                continue
+            row.probabilities = found.probabilities[i]
+            if self.features and found.features is not None:
+                row.features = found.features[i]
+            if found.svm is not None:
+                row.svm = found.svm[i]
+
+    def _infer_singly(self, rows: list[Row], pixels: Pixels, reason: str) -> None:
+        """Finds the image that a failed batch is to blame on."""
+        if len(rows) == 1:
+            rows[0].status, rows[0].error = Failure.INFERENCE_FAILED.value, reason
+            return
+        for i, row in enumerate(rows):
+            self._infer([row], pixels[i : i + 1])

@@ -1,0 +1,285 @@
+"""What the shards of a run leave, put together: the proof over all of them, and the tables.
+
+One shard's rows are in memory at a time. The tables of all are merged as they are written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from boatinfer.errors import BoatinferError, OutputError, UsageError
+from boatinfer.night.handover import Ending, read_handover, read_rows
+from boatinfer.night.scan import from_text
+from boatinfer.night.shards import Shard
+from boatinfer.pages import report
+from boatinfer.results import compaction, predictions, proof
+from boatinfer.results.folder import MERGING, Results
+from boatinfer.results.locks import held
+from boatinfer.results.merging import merged, on_disk
+from boatinfer.results.parts import OK, Parts
+from boatinfer.results.summary import Summary
+from boatinfer.storage.files import writing
+from boatinfer.storage.place import Place
+from boatinfer.svm import model as svms
+from boatinfer.text import joined
+
+__all__ = ["finish"]
+
+
+def finish(out: Place) -> Summary:
+    """Ends a run that was done in shards, as an undivided run would have ended.
+
+    Args:
+        out: the results folder.
+
+    Returns:
+        The summary over all shards; its ``exit_code`` is 0 or 3.
+
+    Raises:
+        UsageError: there are no shards, or one is missing, has not come to its end, or does not
+            fit to the others.
+        BusyError: a shard is still running.
+        OutputError: a part is damaged or gone, or the disk is full.
+    """
+    results = Results(out)
+    if not results.notes():
+        raise UsageError(
+            f"no shards have run into {out} since they were last put together; run them with "
+            "'boatinfer run --shard'."
+        )
+    with held(out, None) as results.parts.check:
+        if isinstance(out, Path):
+            results.clean()
+        shards = {shard: _checked(results, shard) for shard in _shards(results)}
+        ending, remarks = _agreed(results, shards)
+        summary = _summed(list(shards.values()))
+        summary.remarks += remarks
+        worn = _put_together(results, shards, summary, ending)
+        results.write_summary(summary)
+        results.supersede()
+        with contextlib.suppress(BoatinferError):  # mere housekeeping
+            compaction.remove(results.parts, worn)
+    return summary
+
+
+def _shards(results: Results) -> list[Shard]:
+    """All shards; none is missing."""
+    there = {Shard.parse(note.stem) for note in results.notes()}
+    count = max(there).count
+    every = [Shard(count, number) for number in range(1, count + 1)]
+    missing = [shard for shard in every if shard not in there]
+    if missing:
+        which, them = ("shard", "it") if len(missing) == 1 else ("shards", "them")
+        raise UsageError(
+            f"{results.out} lacks the {which} {joined(missing)}; run {them} with --shard."
+        )
+    return every
+
+
+def _checked(results: Results, shard: Shard) -> Summary:
+    """The summary of a shard that came to its end."""
+    summary = results.last_of(shard)
+    if summary is None or not summary.complete:
+        why = f" ({summary.error})" if summary is not None and summary.error else ""
+        raise UsageError(
+            f"the shard {shard} in {results.out} has not come to its end{why}; run it again."
+        )
+    return summary
+
+
+def _agreed(results: Results, shards: dict[Shard, Summary]) -> tuple[Ending, list[str]]:
+    """How the run is to end, if all shards say the same; and what to remark on them."""
+    (first, its), *others = shards.items()
+    begun = read_handover(results, first)
+    fewest = most = begun.listing.files
+    alike = True
+    for shard, summary in others:
+        for what, one, other in [
+            ("the folder", its.folder, summary.folder),
+            ("the model", its.model[:12], summary.model[:12]),
+        ]:
+            if one != other:
+                raise UsageError(
+                    f"the shard {shard} in {results.out} is of {what} {other}, and the shard "
+                    f"{first} of {one}; run all of them on the same."
+                )
+        here = read_handover(results, shard)
+        if unlike := here.ending.unlike(begun.ending):
+            raise UsageError(
+                f"the shard {shard} in {results.out} ran with other options than the shard "
+                f"{first} ({', '.join(unlike)}); run it again with the same."
+            )
+        alike = alike and here.listing == begun.listing
+        fewest, most = min(fewest, here.listing.files), max(most, here.listing.files)
+    return begun.ending, [] if alike else [_moved(fewest, most)]
+
+
+def _moved(fewest: int, most: int) -> str:
+    seen = f"{fewest:,} to {most:,}" if fewest < most else f"{most:,}, not the same,"
+    return (
+        f"Files came or went between the listings of the shards, which saw {seen} images; the "
+        "next run does what came too late for its shard."
+    )
+
+
+def _summed(summaries: list[Summary]) -> Summary:
+    """One summary of all; it is not proved yet."""
+    now = datetime.now(UTC)
+    first = summaries[0]
+    failures: Counter[str] = Counter()
+    stages: defaultdict[str, float] = defaultdict(float)
+    for summary in summaries:
+        failures.update(summary.failures)
+        for stage, seconds in summary.stages.items():
+            stages[stage] += seconds
+    rates = [s.images_per_second for s in summaries if s.images_per_second is not None]
+    started = min(summary.started for summary in summaries)
+    names = dict.fromkeys(name for summary in summaries for name in summary.versions)
+    return Summary(
+        run=now.strftime("%Y%m%dT%H%M%S.%fZ"),
+        folder=first.folder,
+        started=started,
+        found=sum(summary.found for summary in summaries),
+        classified=sum(summary.classified for summary in summaries),
+        reused=sum(summary.reused for summary in summaries),
+        failed=sum(summary.failed for summary in summaries),
+        failures=dict(sorted(failures.items())),
+        images_per_second=round(sum(rates), 1) if rates else None,
+        restrictions=first.restrictions,
+        remarks=list(dict.fromkeys(said for summary in summaries for said in summary.remarks)),
+        model=first.model,
+        model_name=first.model_name,
+        classes=first.classes,
+        training=first.training,
+        threads=sum(summary.threads or 0 for summary in summaries),
+        stages=dict(stages),
+        shards=[summary.run for summary in summaries],
+        device=_each(summary.device for summary in summaries),
+        versions={name: _each(s.versions.get(name, "") for s in summaries) for name in names},
+    )
+
+
+def _each(texts: Iterable[str]) -> str:
+    return ", ".join(sorted(set(texts)))
+
+
+def _put_together(
+    results: Results, shards: dict[Shard, Summary], summary: Summary, ending: Ending
+) -> list[Place]:
+    """Proves, and writes the tables and the page.
+
+    What is to be written of each shard stands in a file of its own until all are merged, and
+    the page reads the merged rows from a file too, so that memory holds one shard at a time.
+
+    Returns:
+        Parts that have been merged, and may go.
+    """
+    failures: list[pa.Table] = []
+    worn: list[Place] = []
+    summary.min_confidence = ending.min_confidence
+    summary.target_accuracy = ending.target_accuracy
+    night = results.night(summary)
+    with contextlib.ExitStack() as stack:
+        scratch = _scratch(results, stack)
+        mapped = []
+        for shard, its in shards.items():
+            if not its.found:
+                continue
+            rows = read_rows(results, shard)
+            made = _made(results, rows, ending, night)
+            _prove(results, shard, rows, its, made.predictions)
+            failures.append(made.failures)
+            file = scratch / f"{shard.name}.arrow"
+            mapped.append(on_disk(file, made.predictions.schema, [made.predictions], stack))
+            worn += _merge_parts(results, shard, None if ending.restrictions else rows)
+            del rows, made
+        if not mapped:
+            raise UsageError(f"the shards in {results.out} have found no images; check the folder.")
+        file = scratch / "predictions.arrow"
+        table = on_disk(file, mapped[0].schema, merged(mapped), stack)
+        tables = predictions.Tables(table, pa.concat_tables(failures).sort_by("path"))
+        predictions.write_tables(results, tables, summary)
+        proof.count(summary, tables)
+        summary.complete = True
+        proof.judge(summary, ending.max_failures)
+        _close(summary)
+        batches = (pa.Table.from_batches([batch]) for batch in table.to_batches())
+        results.write_current(batches, summary)
+        report.write(results, summary, tables, ending.report)
+    return worn
+
+
+def _merge_parts(results: Results, shard: Shard, found: pa.Table | None) -> list[Place]:
+    """Merges the parts of a shard if there are many; gives those that may go."""
+    parts = Parts(results.parts.folder, shard)
+    parts.check = results.parts.check
+    if len(parts.own()) < compaction.MANY_PARTS:
+        return []
+    return compaction.merge(parts, parts.index().select(["part", "row"]), found)
+
+
+def _scratch(results: Results, stack: contextlib.ExitStack) -> Path:
+    """A folder for a while, beside the results if these are on a disk."""
+    beside = results.shards if isinstance(results.shards, Path) else None
+    with writing(results.shards):
+        folder = tempfile.TemporaryDirectory(prefix=MERGING, dir=beside)
+    return Path(stack.enter_context(folder))
+
+
+def _made(results: Results, rows: pa.Table, ending: Ending, night: list[str]) -> predictions.Tables:
+    """The tables of what a shard has left."""
+    made = predictions.made_tables(
+        results,
+        rows,
+        ending.card,
+        night=night,
+        top=ending.top,
+        svm=svms.load(Path(from_text(ending.svm))) if ending.svm else None,
+        min_confidence=ending.min_confidence,
+    )
+    return made._replace(predictions=_plain(made.predictions))
+
+
+def _prove(
+    results: Results, shard: Shard, rows: pa.Table, summary: Summary, table: pa.Table
+) -> None:
+    """Compares what a shard says with what the parts on disk hold.
+
+    Raises:
+        OutputError: they differ.
+    """
+    paths = rows["path"]
+    sound = int(pc.sum(pc.equal(table["status"], OK)).as_py() or 0)
+    if not (
+        table["path"].equals(paths)
+        and pc.count_distinct(paths).as_py() == len(paths) == summary.found
+        and sound == summary.classified + summary.reused
+        and len(paths) - sound == summary.failed
+        and shard.mask(paths).all()
+    ):
+        raise OutputError(
+            f"the parts in {results.out} do not hold what the shard {shard} has found; run it "
+            "again."
+        )
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """The table with text in place of dictionaries, for `on_disk`."""
+    fields = [
+        pa.field(f.name, pa.string()) if pa.types.is_dictionary(f.type) else f for f in table.schema
+    ]
+    return table.cast(pa.schema(fields))
+
+
+def _close(summary: Summary) -> None:
+    now = datetime.now(UTC)
+    summary.finished = now.isoformat(timespec="milliseconds")
+    summary.seconds = round((now - datetime.fromisoformat(summary.started)).total_seconds(), 3)

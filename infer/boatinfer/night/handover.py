@@ -1,0 +1,139 @@
+"""What a shard leaves on disk for the end of the run: its rows, and how the run is to end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from boatinfer.errors import OutputError
+from boatinfer.models.card import Card
+from boatinfer.night.scan import to_text
+from boatinfer.night.selection import Listing
+from boatinfer.night.shards import Shard
+from boatinfer.options import RunOptions
+from boatinfer.results.folder import Results
+from boatinfer.storage.files import replacing
+from boatinfer.storage.place import Place, opened
+
+__all__ = ["Ending", "Handover", "leave", "read_handover", "read_rows"]
+
+_KEY = b"boatinfer.handover"
+_ROWS = pa.schema(
+    [("path", pa.string()), ("status", pa.string()), ("part", pa.int32()), ("row", pa.int32())]
+)
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """The options that matter at the end of a run; they are the same for all shards.
+
+    The attributes are those of `RunOptions`, and ``card`` is the model's.
+    """
+
+    card: Card
+    top: int
+    svm: str | None
+    features: bool
+    lenient: bool
+    sniff: bool
+    max_failures: str
+    report: bool
+    restrictions: list[str]
+    min_confidence: float | None = None
+    target_accuracy: float | None = None
+
+    @classmethod
+    def of(cls, options: RunOptions, card: Card, min_confidence: float | None) -> Ending:
+        """Takes from a run's options, and the threshold that it found, what its end needs."""
+        return cls(
+            card=card,
+            top=options.top,
+            svm=None if options.svm is None else to_text(str(options.svm.absolute())),
+            features=options.features,
+            lenient=options.lenient,
+            sniff=options.sniff,
+            max_failures=options.max_failures,
+            report=options.report,
+            restrictions=options.restrictions,
+            min_confidence=min_confidence,
+            target_accuracy=options.target_accuracy,
+        )
+
+    def unlike(self, other: Ending) -> list[str]:
+        """The options that are not the same, as they are written on the command line."""
+        return list(self._unlike(other))
+
+    def _unlike(self, other: Ending) -> Iterator[str]:
+        for name in self.__struct_fields__:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if name == "restrictions":
+                yield from sorted(set(mine) ^ set(theirs))
+            elif mine != theirs:
+                yield f"--{name.replace('_', '-')}"
+
+
+class Handover(msgspec.Struct, frozen=True):
+    """What a shard says beside its rows.
+
+    Attributes:
+        ending: how the run is to end.
+        listing: what it has seen of the folder, all shards' files together.
+    """
+
+    ending: Ending
+    listing: Listing
+
+
+def leave(results: Results, rows: pa.Table, handover: Handover) -> None:
+    """Leaves the rows of a shard, sorted by path, for `boatinfer.night.finish`.
+
+    Args:
+        results: the shard's.
+        rows: `boatinfer.night.plan.current`.
+        handover: what else there is to say.
+
+    Raises:
+        OutputError: the disk is full, read-only, or gone.
+    """
+    assert results.shard is not None
+    metadata = {_KEY: msgspec.json.encode(handover)}
+    table = rows.select(_ROWS.names).cast(_ROWS).sort_by("path").replace_schema_metadata(metadata)
+    with replacing(_file(results, results.shard)) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_handover(results: Results, shard: Shard) -> Handover:
+    """Reads what a shard has left beside its rows.
+
+    Raises:
+        OutputError: it is damaged or missing.
+    """
+    file = _file(results, shard)
+    try:
+        said = pq.read_schema(opened(file)).metadata[_KEY]
+        return msgspec.json.decode(said, type=Handover)
+    except (OSError, pa.ArrowException, msgspec.MsgspecError, KeyError, TypeError) as error:
+        raise _unreadable(file, shard) from error
+
+
+def read_rows(results: Results, shard: Shard) -> pa.Table:
+    """Reads the rows that a shard has left: ``path``, ``status``, ``part`` and ``row``.
+
+    Raises:
+        OutputError: they are damaged or missing.
+    """
+    file = _file(results, shard)
+    try:
+        return pq.read_table(opened(file))
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(file, shard) from error
+
+
+def _file(results: Results, shard: Shard) -> Place:
+    return results.shards / f"{shard.name}.parquet"
+
+
+def _unreadable(file: Place, shard: Shard) -> OutputError:
+    return OutputError(f"{file} is damaged or missing; run the shard {shard} again.")

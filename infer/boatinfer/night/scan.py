@@ -1,0 +1,321 @@
+r"""A folder to the list of image files in it, with nothing left out silently.
+
+Hidden files and folders are skipped, and so is the results folder. Links to files and
+folders are followed, and every folder is entered once, however many links lead to it. A
+folder that may not be listed becomes an entry of its own (its path ends in ``/``), which
+the run records as a failure.
+
+A path is stored as text, relative and with ``/``. A name that is not valid UTF-8 keeps
+its stray bytes as ``\xNN`` (and doubles its backslashes), so every name has exactly one
+text and `from_text` gives the name back.
+"""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from operator import attrgetter
+from pathlib import Path
+from typing import NamedTuple
+
+from boatinfer.errors import UsageError
+from boatinfer.storage.place import Place
+
+__all__ = [
+    "IMAGE_EXTENSIONS",
+    "Choice",
+    "Found",
+    "from_text",
+    "has_image_ending",
+    "listed",
+    "names",
+    "scan",
+    "to_text",
+]
+
+#: Endings that count as images, in lower case; HEIC too, which cannot be read, so that a
+#: folder of such files does not look empty.
+IMAGE_EXTENSIONS = frozenset(
+    {".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe"}
+    | {".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
+)
+
+#: First bytes of the formats above, for files without such an ending.
+_MAGIC = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM|II\*\0|MM\0\*|RIFF.{4}WEBP|.{4}ftyp(avi|hei)"
+    rb"|\0\0\0\x0cjP  |\xff\x4f\xff\x51|P[1-6]\s",
+    re.DOTALL,
+)
+
+_Identity = tuple[int, int]
+
+
+class Found(NamedTuple):
+    """One file as the listing saw it.
+
+    Attributes:
+        path: text of the path relative to the scanned folder; ends in ``/`` for a folder
+            that could not be listed.
+        bytes: size; -1 where it could not be told.
+        mtime_ns: time of the last change, nanoseconds since 1970; -1 likewise.
+    """
+
+    path: str
+    bytes: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which files of a folder count.
+
+    A pattern with a ``/`` is matched against the path relative to the folder, any other
+    against the name; ``*`` matches ``/`` too. An excluded folder is not entered.
+
+    Attributes:
+        recursive: whether sub-folders are entered.
+        include: patterns of which a file must match one; none means all files.
+        exclude: patterns of which neither a file nor a folder may match any.
+        sniff: whether files count by their first bytes, whatever their ending.
+    """
+
+    recursive: bool = True
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    sniff: bool = False
+
+    def takes(self, name: str, path: str) -> bool:
+        """Whether the patterns take a file."""
+        if not (self.include or self.exclude):
+            return True
+        return (not self.include or _matches(self.include, name, path)) and not self.refuses(
+            name, path
+        )
+
+    def refuses(self, name: str, path: str) -> bool:
+        """Whether the patterns exclude a file or folder."""
+        return bool(self.exclude) and _matches(self.exclude, name, path)
+
+
+def _matches(patterns: Iterable[str], name: str, path: str) -> bool:
+    return any(fnmatchcase(path if "/" in p else name, p) for p in patterns)
+
+
+def scan(folder: Path, skip: Place | None = None, choice: Choice | None = None) -> Iterator[Found]:
+    """Lists the image files of a folder, in no particular order.
+
+    Args:
+        folder: where to start.
+        skip: a folder that is not entered: the results folder, should it lie inside.
+        choice: which files count; None means all image files below the folder.
+
+    Yields:
+        One `Found` per image file, or per folder that could not be listed.
+
+    Raises:
+        UsageError: ``folder`` is missing, is no folder, or cannot be listed.
+    """
+    try:
+        os.scandir(folder).close()
+    except FileNotFoundError:
+        raise UsageError(f"the folder {folder} does not exist; check the name.") from None
+    except NotADirectoryError:
+        raise UsageError(
+            f"{folder} is not a folder; for single images use 'boatinfer classify'."
+        ) from None
+    except OSError as error:
+        raise UsageError(f"the folder {folder} cannot be listed: {error.strerror}.") from error
+    skipped = {_identity(skip.stat())} if isinstance(skip, Path) and skip.exists() else set()
+    if _identity(folder.stat()) in skipped:
+        raise UsageError(f"the results cannot go into the scanned folder {folder} itself; give -o.")
+    return _Walk(choice or Choice(), skipped).files(str(folder))
+
+
+def _identity(status: os.stat_result) -> _Identity:
+    return status.st_dev, status.st_ino
+
+
+@dataclass
+class _Walk:
+    """A walk over folders, each entered once, and through a link only if not otherwise."""
+
+    choice: Choice
+    entered: set[_Identity]
+    folders: list[tuple[str, str]] = field(default_factory=list)
+    links: list[tuple[str, str]] = field(default_factory=list)
+
+    def files(self, folder: str) -> Iterator[Found]:
+        """Yields the files of a folder and of those below it."""
+        self.folders.append((folder, ""))
+        while self.folders or self.links:
+            folder, prefix = self.folders.pop() if self.folders else self.links.pop()
+            try:
+                with _opened(folder) as opened:
+                    if self._enters(opened):
+                        with os.scandir(opened) as entries:
+                            by_name = sorted(entries, key=attrgetter("name"), reverse=True)
+                        yield from self._listed(by_name, folder, prefix)
+            except OSError:
+                yield Found(to_text(prefix) or "/", -1, -1)
+
+    def _enters(self, folder: str | int) -> bool:
+        identity = _identity(os.stat(folder))  # noqa: PTH116
+        new = identity not in self.entered
+        self.entered.add(identity)
+        return new
+
+    def _listed(
+        self, entries: Iterable[os.DirEntry[str]], folder: str, prefix: str
+    ) -> Iterator[Found]:
+        choice = self.choice
+        choosy = bool(choice.include or choice.exclude or choice.sniff)
+        for entry in entries:
+            name = entry.name
+            if name.startswith("."):
+                continue
+            path = prefix + name
+            if _is_folder(entry):
+                if choice.recursive and not choice.refuses(name, path):
+                    waiting = self.links if entry.is_symlink() else self.folders
+                    waiting.append((f"{folder}/{name}", path + "/"))
+            elif self._counts(name, folder, path) if choosy else has_image_ending(name):
+                yield _found(entry, path)
+
+    def _counts(self, name: str, folder: str, path: str) -> bool:
+        if not self.choice.takes(name, path):
+            return False
+        return has_image_ending(name) or (
+            self.choice.sniff and _looks_like_image(f"{folder}/{name}")
+        )
+
+
+@contextlib.contextmanager
+def _opened(folder: str) -> Iterator[str | int]:
+    """Opens a folder where the system lists by handles, which makes telling sizes faster."""
+    if os.scandir not in os.supports_fd:
+        yield folder
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a ring
+        return False
+
+
+def has_image_ending(name: str) -> bool:
+    """Whether a file counts as an image by its name."""
+    return name[name.rfind(".") :].lower() in IMAGE_EXTENSIONS
+
+
+def _looks_like_image(path: str) -> bool:
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb", 0) as file:
+            return bool(_MAGIC.match(file.read(16) or b""))
+    except OSError:
+        return False
+
+
+def _found(entry: os.DirEntry[str], path: str) -> Found:
+    try:
+        status = entry.stat()
+    except OSError:  # a dangling link, or gone since; reading it will tell
+        return Found(to_text(path), -1, -1)
+    return Found(to_text(path), status.st_size, status.st_mtime_ns)
+
+
+def listed(folder: Path, source: Place, choice: Choice | None = None) -> Iterator[Found]:
+    """Takes the files that a list names instead of looking for them.
+
+    Args:
+        folder: what relative paths are relative to, as the user wrote it.
+        source: a file with one path a line, or paths that end in NUL bytes; ``-`` is the
+            standard input.
+        choice: its patterns must take the file too; endings do not matter.
+
+    Yields:
+        One `Found` per path, each path once, whether or not there is such a file.
+
+    Raises:
+        UsageError: the list cannot be read, or a path leads out of the folder.
+    """
+    choice = choice or Choice()
+    paths = [_relative(folder, name) for name in names(source)]
+    for path in dict.fromkeys(paths):
+        if not choice.takes(path.rsplit("/")[-1], path):
+            continue
+        try:
+            status = os.stat(folder / path)  # noqa: PTH116
+        except OSError:
+            yield Found(to_text(path), -1, -1)
+        else:
+            yield Found(to_text(path), status.st_size, status.st_mtime_ns)
+
+
+def names(source: Place) -> list[str]:
+    """Reads the paths of a list, as `listed` describes it.
+
+    Raises:
+        UsageError: the list cannot be read.
+    """
+    try:
+        if str(source) != "-":
+            raw = source.read_bytes()
+        elif sys.stdin is None:
+            raise UsageError("--from-file -: the standard input is closed.")
+        else:
+            raw = sys.stdin.buffer.read()
+    except OSError as error:
+        raise UsageError(f"the list {source} cannot be read: {error.strerror}.") from error
+    if b"\0" in raw:
+        found = raw.split(b"\0")
+    else:
+        lines = raw.removeprefix(codecs.BOM_UTF8).split(b"\n")
+        found = [line.removesuffix(b"\r") for line in lines]
+    return [os.fsdecode(name) for name in found if name]
+
+
+def _relative(folder: Path, name: str) -> str:
+    """The path relative to the folder, be that named by a link or not."""
+    for base in (os.path.abspath(folder), os.path.realpath(folder)):  # noqa: PTH100
+        path = os.path.relpath(os.path.join(base, name), base)  # noqa: PTH118
+        if Path(path).parts[0] != "..":
+            return path.replace(os.sep, "/")
+    raise UsageError(f"--from-file: {name} lies outside {folder}; give paths within it.")
+
+
+def to_text(path: str) -> str:
+    """Turns a path as the system gives it into text that any file format can hold."""
+    if path.isascii() and "\\x" not in path:
+        return path
+    raw = os.fsencode(path)
+    try:
+        if "\\x" not in raw.decode():
+            return path
+    except UnicodeDecodeError:
+        pass
+    return raw.replace(b"\\", b"\\\\").decode(errors="backslashreplace")
+
+
+def from_text(text: str) -> str:
+    """Turns the text of a path back into the path; undoes `to_text`."""
+    if "\\x" not in text:
+        return text
+    raw = re.sub(
+        rb"\\(\\|x[0-9a-f]{2})",
+        lambda match: b"\\" if match[1] == b"\\" else bytes([int(match[1][1:], 16)]),
+        text.encode(),
+    )
+    return os.fsdecode(raw)

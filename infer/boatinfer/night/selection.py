@@ -1,0 +1,109 @@
+"""Which files a run works on: what its options choose of a folder, and its shard of that."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import xxhash
+
+from boatinfer.errors import UsageError
+from boatinfer.night.interrupt import Stop
+from boatinfer.night.plan import first
+from boatinfer.night.scan import Choice, Found, listed, scan
+from boatinfer.night.shards import Shard
+from boatinfer.options import RunOptions
+from boatinfer.storage.bucket import BucketPath
+from boatinfer.storage.bucket_images import listed_objects, scan_objects
+from boatinfer.storage.place import Place
+
+__all__ = ["Listing", "Selection"]
+
+
+class Listing(msgspec.Struct):
+    """What shards that list one folder, each for itself, have in common if they saw the same.
+
+    Attributes:
+        files: how many there are in all shards together.
+        digest: the sum of the xxh3-64 of their paths, modulo 2^64, whatever their order.
+    """
+
+    files: int = 0
+    digest: int = 0
+
+    def note(self, path: str) -> None:
+        """Counts a file."""
+        self.files += 1
+        self.digest = (self.digest + xxhash.xxh3_64_intdigest(path.encode())) % 2**64
+
+
+class Selection:
+    """The files that a run's options choose.
+
+    Args:
+        options: the run's.
+        folder: the scanned one, resolved.
+        out: the results folder, which is left out should it lie inside.
+        shard: which of the files are its own; None means all.
+        stop: ends the listing when a signal has come.
+
+    Attributes:
+        listing: what has been listed so far, if there is a shard.
+    """
+
+    def __init__(
+        self, options: RunOptions, folder: Place, out: Place, shard: Shard | None, stop: Stop
+    ) -> None:
+        self._options, self._folder, self._out = options, folder, out
+        self._shard, self._stop = shard, stop
+        self.listing = Listing()
+
+    def files(self) -> Iterator[Found]:
+        """Lists them, until a signal comes."""
+        options = self._options
+        files: Iterator[Found] = itertools.takewhile(
+            lambda _: not self._stop.signal_number, self._chosen()
+        )
+        if options.limit is not None:
+            files = first(files, options.limit)
+        return files if self._shard is None else self._sharded(files, self._shard)
+
+    def nothing_found(self) -> UsageError:
+        """What to say if there are no files."""
+        options = self._options
+        source = f"the list {options.from_file}" if options.from_file else f"{options.folder}"
+        choosy = options.include or options.exclude
+        disk = "" if isinstance(self._folder, BucketPath) else ", and that the disk is there"
+        chosen = " that --include and --exclude choose" if choosy else ""
+        return UsageError(
+            f"{source} holds no image files{chosen}; check the name{disk}.{self._hint()}"
+        )
+
+    def _hint(self) -> str:
+        """What was meant by a pattern that is the name of a folder."""
+        for pattern in self._options.include:
+            if (self._folder / pattern).is_dir():
+                inside = f"{pattern.rstrip('/')}/*"
+                return f" {pattern} is a folder: --include '{inside}' takes the images in it."
+        return ""
+
+    def _chosen(self) -> Iterator[Found]:
+        options, folder = self._options, self._folder
+        choice = Choice(
+            options.recursive, tuple(options.include), tuple(options.exclude), options.sniff
+        )
+        if isinstance(folder, BucketPath):
+            if options.from_file is None:
+                return scan_objects(folder, self._out, choice)
+            return listed_objects(folder, options.from_file, choice)
+        if options.from_file is None:
+            return scan(Path(str(folder)), self._out, choice)
+        return listed(Path(str(options.folder)), options.from_file, choice)
+
+    def _sharded(self, files: Iterator[Found], shard: Shard) -> Iterator[Found]:
+        for file in files:
+            self.listing.note(file.path)
+            if shard.takes(file.path):
+                yield file

@@ -1,0 +1,380 @@
+"""The results folder: who holds it, what its last run was, and what is current.
+
+::
+
+    OUT/parts/*.parquet    see `boatinfer.results.parts`
+    OUT/predictions.csv    one row per image found in the last run
+    OUT/failures.csv       those that failed
+    OUT/review.csv         those left to people, if the run was told how sure is sure enough
+    OUT/run.json           the last run's summary; OUT/runs/*.json are all runs'
+    OUT/report.html
+    OUT/shards/            what shards leave to `boatinfer.night.finish`
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import typer
+
+from boatinfer.errors import OutputError, UsageError
+from boatinfer.night.scan import to_text
+from boatinfer.night.shards import Shard
+from boatinfer.options import RunOptions
+from boatinfer.results.locks import SHARDS, held, held_by
+from boatinfer.results.parts import OK, Parts, number_of
+from boatinfer.results.summary import Summary, read_summary
+from boatinfer.storage.bucket import BucketPath
+from boatinfer.storage.files import TEMPORARY, replacing, writing
+from boatinfer.storage.place import Place, opened, resolved
+
+__all__ = ["MERGING", "Results", "find_results"]
+
+
+class _Note(NamedTuple):
+    """What is current: the run, as complete, the images it found, and the last part it knows."""
+
+    summary: Summary
+    part: int
+    found: pa.Table
+
+
+#: What the name of a folder begins with, in which shards are being merged.
+MERGING = "merging-"
+
+#: What a results folder has, and what a killed run may leave in it.
+_OURS = {
+    *("parts", "runs", "predictions.csv", "failures.csv", "review.csv", "run.json", "report.html"),
+    *(".lock", ".holder", ".current.parquet", SHARDS),
+}
+_SHARD = r"(-\d+-of-\d+)?"
+_LEFTOVER = re.compile(
+    r"\.([1-9]\d*-of-\d+\.(json|parquet)"
+    r"|(predictions|failures|review)\.csv|run\.json|report\.html|\.current\.parquet"
+    rf"|\d{{6,}}-[0-9a-f]{{16}}{_SHARD}\.parquet|[0-9TZ.]+(-shard{_SHARD})?\.json)"
+    rf"\.\d+{re.escape(TEMPORARY)}"
+)
+
+_CURRENT = pa.schema([("path", pa.string()), ("classified", pa.bool_())])
+
+
+class Results:
+    """One results folder.
+
+    Args:
+        out: the folder; `hold` makes it if need be.
+        shard: narrows the results to those of a shard, which others may write beside.
+    """
+
+    def __init__(self, out: Place, shard: Shard | None = None) -> None:
+        self.out, self.shard = out, shard
+        self.shards = out / SHARDS
+        self.parts = Parts(out / "parts", shard)
+        self.predictions = out / "predictions.csv"
+        self.failures = out / "failures.csv"
+        self.review = out / "review.csv"
+        self.report = out / "report.html"
+        self.run_json = self.shards / f"{shard.name}.json" if shard else out / "run.json"
+        self._told = False
+
+    def exists(self) -> bool:
+        """Whether a run has been here."""
+        folder = self.parts.folder
+        if isinstance(folder, BucketPath):
+            return folder.is_dir()
+        return os.path.isdir(str(folder))  # noqa: PTH112 (never raises)
+
+    def require(self) -> None:
+        """Refuses a folder that no run has been in.
+
+        Raises:
+            UsageError: it is one.
+        """
+        if not self.exists():
+            raise UsageError(
+                f"{self.out} is no results folder; give the folder that 'boatinfer run' wrote to."
+            )
+
+    @contextlib.contextmanager
+    def hold(self, folder: str) -> Iterator[None]:
+        """Makes the folder if need be and holds it against other runs.
+
+        Args:
+            folder: text of the scanned folder's path, which the results belong to.
+
+        Raises:
+            BusyError: another run holds it.
+            UsageError: it holds the results of another folder, or something else.
+            OutputError: it cannot be written.
+        """
+        self._refuse_other(folder)
+        with writing(self.out):
+            self.parts.folder.mkdir(parents=True, exist_ok=True)
+            (self.out / "runs").mkdir(exist_ok=True)
+        with held(self.out, self.shard) as self.parts.check:
+            if self.shard is None and not isinstance(self.out, BucketPath):
+                self.clean()
+            yield
+
+    def held_by(self) -> str | None:
+        """Which process holds the folder, in words; None if none does."""
+        return held_by(self.out)
+
+    def supersede(self) -> None:
+        """Forgets what a run that begins puts out of date: shards that nobody has finished.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        with writing(self.shards):
+            for note in self.notes():
+                shard = Shard.parse(note.stem)
+                if self.shard in {None, shard} or shard.count != self.shard.count:
+                    note.unlink(missing_ok=True)
+
+    def notes(self) -> list[Place]:
+        """What shards have left since the last `finish`: a summary and a table each."""
+        kinds = {".json", ".parquet"}
+        return sorted(note for note in self.shards.glob("[1-9]*-of-*.*") if note.suffix in kinds)
+
+    def clean(self) -> None:
+        """Removes what killed runs left half-written, and nothing else; to be held meanwhile.
+
+        Raises:
+            OutputError: it cannot be removed.
+        """
+        with writing(self.out):
+            for folder in (self.out, self.parts.folder, self.out / "runs", self.shards):
+                for leftover in folder.glob(".*"):
+                    if _LEFTOVER.fullmatch(leftover.name) and leftover.is_file():
+                        leftover.unlink()
+            for scratch in self.shards.glob(f"{MERGING}*"):
+                shutil.rmtree(str(scratch))
+
+    def _refuse_other(self, folder: str) -> None:
+        """Refuses a folder that is not ours to fill."""
+        try:
+            str(self.out).encode()
+        except UnicodeEncodeError:
+            raise UsageError(
+                f"the name of the results folder {to_text(str(self.out))} is not valid UTF-8; "
+                "choose another with -o."
+            ) from None
+        last = self._any_run()
+        if last is not None and last.folder != folder:
+            raise UsageError(
+                f"{self.out} holds the results of {last.folder}, not of {folder}; choose another "
+                "folder with -o."
+            )
+        with writing(self.out):
+            names = {path.name for path in self.out.iterdir()} if self.out.exists() else set()
+        if last is None and not names <= _OURS:
+            raise UsageError(
+                f"{self.out} holds something else than results; choose a new or empty folder "
+                "with -o."
+            )
+
+    def _any_run(self) -> Summary | None:
+        """The summary of any run that has been here; a damaged one does not matter among others.
+
+        Raises:
+            OutputError: all are damaged.
+        """
+        damaged = None
+        for file in itertools.chain([self.out / "run.json"], self.notes(), self._runs()):
+            try:
+                found = read_summary(file) if file.suffix == ".json" else None
+            except OutputError as error:
+                damaged = error
+            else:
+                if found is not None:
+                    return found
+        if damaged is not None:
+            raise damaged
+        return None
+
+    def last_run(self) -> Summary | None:
+        """Reads ``run.json``; None where there is none yet.
+
+        Raises:
+            OutputError: it is damaged.
+        """
+        return read_summary(self.out / "run.json")
+
+    def last_of(self, shard: Shard) -> Summary | None:
+        """Reads what a shard has left; None where there is nothing.
+
+        Raises:
+            OutputError: it is damaged.
+        """
+        return read_summary(self.shards / f"{shard.name}.json")
+
+    def last_complete(self) -> Summary | None:
+        """Reads the summary of the run that the results are of: the last one that is complete.
+
+        Raises:
+            OutputError: a summary, or the note of what is current, is damaged.
+        """
+        if self._current.exists():
+            return self._note().summary
+        last = self.last_run()
+        return last if last is not None and last.complete else None
+
+    def history(self, before: Summary) -> Iterator[Summary]:
+        """Reads the summaries of the runs before one, latest first; a damaged one is left out."""
+        for file in self._runs():
+            if file.stem < before.run:
+                with contextlib.suppress(OSError, msgspec.MsgspecError):
+                    yield msgspec.json.decode(file.read_bytes(), type=Summary)
+
+    def night(self, summary: Summary) -> list[str]:
+        """The runs whose new images are one night's: this one, and what it went on from.
+
+        These are its shards, and the runs before it back to the last complete one with its model.
+        """
+        runs = [summary.run, *summary.shards]
+        for before in self.history(summary):
+            if before.complete and before.new and before.model == summary.model:
+                break
+            runs.append(before.run)
+        return runs
+
+    def write_summary(self, summary: Summary) -> None:
+        """Writes ``run.json`` and the run's own copy in ``runs``."""
+        self.parts.check()
+        for path in (self._summary_of(summary.run), self.run_json):
+            with replacing(path) as temporary:
+                temporary.write_text(summary.text(), encoding="utf-8")
+
+    def write_current(self, rows: Iterable[pa.Table], summary: Summary) -> None:
+        """Notes which images are current: those of these rows, in the parts that are there.
+
+        From then on the other commands read this run; the note holds all that they need, so
+        that it does not matter where a run dies before or after.
+
+        Args:
+            rows: tables with ``path`` and ``status``, such as `boatinfer.night.plan.current`.
+            summary: of the run that found them; it is complete.
+        """
+        last = number_of(self.parts.files()[-1])
+        note = {"boatinfer.summary": summary.text(), "boatinfer.part": str(last)}
+        schema = _CURRENT.with_metadata(note)
+        with (
+            replacing(self._current) as temporary,
+            pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+        ):
+            for table in rows:
+                columns = [table["path"], pc.equal(table["status"], OK)]
+                writer.write_table(pa.table(columns, schema=schema))
+
+    def _note(self) -> _Note:
+        try:
+            found = pq.read_table(opened(self._current))
+            said = found.schema.metadata
+            summary = msgspec.json.decode(said[b"boatinfer.summary"], type=Summary)
+            return _Note(summary, int(said[b"boatinfer.part"]), found)
+        except (OSError, TypeError, KeyError, ValueError, pa.ArrowException) as error:
+            raise OutputError(
+                f"{self._current} cannot be read ({error}); run again to have it written anew."
+            ) from error
+
+    def current(self) -> pa.Table:
+        """`Parts.index` narrowed to the classified images of the last complete run.
+
+        What a later run recorded that was not completed is left out.
+
+        Raises:
+            UsageError: there is no complete run here.
+            OutputError: a part or the note of what is current is damaged.
+        """
+        self.last_finished()
+        note = self._note()
+        index = self.parts.index(upto=note.part)
+        index = index.filter(pc.equal(index["model"], note.summary.model))
+        index = index.filter(pc.is_in(index["path"], value_set=note.found["path"].combine_chunks()))
+        if not index.num_rows == note.found.num_rows == note.summary.found:
+            if self._note().part != note.part:  # a run that has just ended merged parts
+                return self.current()
+            raise OutputError(
+                f"parts are missing from {self.parts.folder}; run again: their images will be "
+                "classified anew."
+            )
+        return index.filter(pc.equal(index["status"], OK))
+
+    def last_finished(self) -> Summary:
+        """As `last_complete`; says so, on standard error, if it is not the last run.
+
+        Raises:
+            UsageError: there is no complete run here.
+            OutputError: a summary is damaged.
+        """
+        last, complete = self.last_run(), self.last_complete()
+        if last is None and self.notes():
+            raise UsageError(
+                f"shards have run into {self.out}; put them together with 'boatinfer results "
+                f"{self.out} --finish'."
+            )
+        if last is None:
+            raise UsageError(
+                f"{self.out} is no results folder; give the folder that 'boatinfer run' wrote to."
+            )
+        if complete is None:
+            raise UsageError(
+                f"{self.out} holds the results of no complete run; run it again first."
+            )
+        if not (last.complete or complete.run == last.run or self._told):
+            self._told = True
+            why = last.error or ("it goes on" if self.held_by() else "it was killed")
+            typer.echo(
+                f"boatinfer: the last run into {self.out}, started {last.started}, is not complete "
+                f"({why.rstrip('.')}); this is of the last complete one, started "
+                f"{complete.started}.",
+                err=True,
+            )
+        return complete
+
+    def _runs(self) -> Iterator[Place]:
+        """The summaries of all runs, latest first."""
+        yield from sorted((self.out / "runs").glob("*.json"), reverse=True)
+
+    @property
+    def _current(self) -> Place:
+        return self.out / ".current.parquet"
+
+    def _summary_of(self, run: str) -> Place:
+        return self.out / "runs" / f"{run}.json"
+
+
+def find_results(place: Place) -> Results:
+    """The results in a folder, or those that a run over that folder wrote by default.
+
+    Raises:
+        UsageError: there are none.
+    """
+    results = Results(place)
+    if results.exists():
+        return results
+    if not place.is_dir():
+        if not place.exists():
+            raise UsageError(f"there is no folder {place}; check its name.")
+        raise UsageError(
+            f"{place} is no results folder; give the folder that 'boatinfer run' wrote to."
+        )
+    default = Results(RunOptions(place).results_folder)
+    last = default.last_run() if default.exists() else None
+    if last is None or last.folder != str(resolved(place)):
+        raise UsageError(
+            f"{place} holds no results; run 'boatinfer run {place}' first, or give the folder that "
+            "its -o named."
+        )
+    return default

@@ -1,0 +1,398 @@
+"""The parts of a results folder: immutable Parquet files, one row per image worked on.
+
+A part's name is its number, the digest of its bytes and, if a shard wrote it, the shard. Parts
+are numbered in the order in which they were written, and a later part's row replaces an earlier
+row of the same path and model. A part has its name only once it is whole and on disk, so a
+killed run leaves nothing half.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import xxhash
+
+from boatinfer.errors import PartError
+from boatinfer.models.network import Floats
+from boatinfer.night.shards import Shard
+from boatinfer.storage.files import replacing
+from boatinfer.storage.place import Place, concurrently, opened
+
+__all__ = ["OK", "VECTORS", "WRITING", "Parts", "Row", "is_whole", "matrix", "number_of", "reading"]
+
+#: Status of a row whose image was classified; any other status is a failure reason.
+OK = "ok"
+
+_LIGHT = pa.schema(
+    [
+        ("path", pa.string()),
+        ("bytes", pa.int64()),
+        ("mtime_ns", pa.int64()),
+        ("status", pa.dictionary(pa.int32(), pa.string())),
+        ("model", pa.dictionary(pa.int32(), pa.string())),
+        ("run", pa.dictionary(pa.int32(), pa.string())),
+    ]
+)
+_INDEX = pa.schema(
+    [
+        *_LIGHT,
+        ("damaged", pa.bool_()),
+        ("has_features", pa.bool_()),
+        ("part", pa.int32()),
+        ("row", pa.int32()),
+    ]
+)
+
+
+#: Columns of vectors; only the first is in every part.
+VECTORS = ("probabilities", "features", "svm")
+
+
+@dataclass(slots=True)
+class Row:
+    """One image's row, as a worker fills it.
+
+    Attributes:
+        path: text of the path relative to the scanned folder.
+        bytes: size when it was read; -1 if it could not be read.
+        mtime_ns: last change when it was read, nanoseconds since 1970; -1 likewise.
+        content: xxh3-128 of the file, hex; None if it could not be read.
+        status: ``ok`` or a failure reason.
+        error: what went wrong, or the decoder's warning; None if nothing did.
+        probabilities: float32 [C]; None for a failure.
+        features: float32 [D]; None for a failure, or if not asked for.
+        svm: float32 [K], scores of the SVM inside the model; None for a failure, or without one.
+        known: where an earlier row of the same content is, as `Contents.find` says;
+            `Contents.fill` then copies what that row holds.
+        run: the run that classified the image, if it was not this one.
+    """
+
+    path: str
+    bytes: int
+    mtime_ns: int
+    content: str | None = None
+    status: str = OK
+    error: str | None = None
+    probabilities: Floats | None = None
+    features: Floats | None = None
+    svm: Floats | None = None
+    known: int | None = None
+    run: str | None = None
+
+
+class Parts:
+    """The parts in one folder.
+
+    Args:
+        folder: where they are.
+        shard: narrows the rows to those of the shard, and lets other shards of the same split
+            write side by side; None means all.
+
+    Attributes:
+        check: called before a part is written; it raises if that may not be any more.
+    """
+
+    def __init__(self, folder: Place, shard: Shard | None = None) -> None:
+        self.folder, self.shard = folder, shard
+        self.check: Callable[[], None] = lambda: None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "shard": self.shard}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Makes a copy in another process, which leaves the check to this one."""
+        self.__init__(**state)  # type: ignore[misc]
+
+    def files(self) -> list[Place]:
+        """All parts, in the order in which they were written, but those of other shards.
+
+        Other shards of the same split have parts without any row of this one.
+        """
+        return [file for file in self._all_files() if not self._is_others(file)]
+
+    def own(self) -> list[Place]:
+        """The parts that nobody else reads: those of the shard, or all."""
+        ending = f"-{self.shard.name}" if self.shard else ""
+        return [file for file in self.files() if file.stem.endswith(ending)]
+
+    def append(
+        self,
+        rows: Sequence[Row],
+        classes: Sequence[str],
+        model: str,
+        run: str,
+        number: int | None = None,
+    ) -> None:
+        """Writes rows as a new part, whole and synced.
+
+        Args:
+            rows: at least one.
+            classes: the model's class names, in the order of the probabilities.
+            model: SHA-256 of the model file, hex.
+            run: the run's id.
+            number: the part's; None means the next that is free.
+
+        Raises:
+            OutputError: the disk is full, read-only, or gone.
+        """
+        with self.writer(number) as sink:
+            pq.write_table(_table(rows, classes, model, run), sink, **WRITING)
+
+    def index(self, before: pa.Table | None = None, upto: int | None = None) -> pa.Table:
+        """The last row of every path and model ever recorded, without its heavy columns.
+
+        Args:
+            before: an earlier index; the parts that it knows are not read again, for no part
+                ever changes.
+            upto: the number of the last part to look at; None means all.
+
+        Returns:
+            A table with the columns ``path``, ``bytes``, ``mtime_ns``, ``status``, ``model``,
+            ``run``; ``damaged`` (it failed, or was classified in spite of a warning);
+            ``has_features`` (its part has features); ``part`` and ``row``, the number of its
+            part and its place therein.
+
+        Raises:
+            OutputError: a part is damaged.
+        """
+        before = _INDEX.empty_table() if before is None else before
+        files = {number_of(part): part for part in self.files()}
+        known = pc.unique(before["part"])
+        if not set(known.to_pylist()) <= set(files):
+            before = before.filter(pc.is_in(before["part"], pa.array(files, pa.int32())))
+        newest = pc.max(known).as_py() or 0
+        last = math.inf if upto is None else upto
+        late = [part for number, part in files.items() if newest < number <= last]
+        new = list(concurrently(self._light, late, self.folder))
+        if not new:
+            return before
+        table = pa.concat_tables([before, *new]).unify_dictionaries().combine_chunks()
+        return _last_rows(table)
+
+    def read(self, index: pa.Table, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Reads columns of indexed rows, part by part.
+
+        Args:
+            index: some rows of `index`.
+            columns: columns of the parts; one that a part lacks is left out of its table.
+
+        Yields:
+            One table per part that holds any of the rows; together they are in the order of
+            ``part`` and ``row``.
+
+        Raises:
+            OutputError: a part is damaged, or has gone since the index was read.
+        """
+        files = {number_of(file): file for file in self.files()}
+        parts, rows = index["part"].to_numpy(), index["row"].to_numpy()
+        order = np.lexsort((rows, parts))
+        numbers, starts = np.unique(parts[order], return_index=True)
+        for number, chosen in zip(numbers, np.split(rows[order], starts[1:]), strict=False):
+            if number not in files:
+                raise _gone(self.folder / f"{number:06d}")
+            table = _read(files[number], columns)
+            whole = np.array_equal(chosen, np.arange(table.num_rows))
+            yield table if whole else _taken(files[number], table, chosen)
+
+    def statuses(self, number: int) -> list[str]:
+        """The statuses of the rows of a part; none if there is no such part.
+
+        Raises:
+            OutputError: it is damaged.
+        """
+        for part in self.folder.glob(f"{number:06d}-*.parquet"):
+            statuses: list[str] = _read(part, ["status"])["status"].to_pylist()
+            return statuses
+        return []
+
+    @contextlib.contextmanager
+    def writer(self, number: int | None = None) -> Iterator[pa.BufferOutputStream]:
+        """Gives what to write a new part to; it gets its name, and is synced, at the end.
+
+        Args:
+            number: the part's; None means the next that is free.
+
+        Raises:
+            OutputError: the disk is full, read-only, or gone.
+        """
+        sink = pa.BufferOutputStream()
+        yield sink
+        content = sink.getvalue()
+        self.check()
+        number = self.next_number() if number is None else number
+        shard = f"-{self.shard.name}" if self.shard else ""
+        with replacing(self.folder / f"{number:06d}-{_digest(content)}{shard}.parquet") as path:
+            path.write_bytes(content)
+
+    def next_number(self) -> int:
+        """The number of the next part, after those of all that are there."""
+        files = self._all_files()
+        last = number_of(files[-1]) if files else 0
+        return last + 1 if self.shard is None else self.shard.after(last)
+
+    @property
+    def step(self) -> int:
+        """How far the numbers of parts are apart that are written one after the other."""
+        return self.shard.count if self.shard else 1
+
+    def _all_files(self) -> list[Place]:
+        return sorted(self.folder.glob(f"{'[0-9]' * 6}*-*.parquet"), key=_order)
+
+    def _is_others(self, file: Place) -> bool:
+        """Whether another shard of this split wrote the part."""
+        name = file.stem
+        return (
+            self.shard is not None
+            and name.endswith(f"-of-{self.shard.count}")
+            and not name.endswith(f"-{self.shard.name}")
+        )
+
+    def _light(self, part: Place) -> pa.Table:
+        file = _open(part)
+        table = reading(part, lambda: file.read([*_LIGHT.names, "error"]))
+        light = reading(part, lambda: table.select(_LIGHT.names).cast(_LIGHT))
+        error = reading(part, lambda: table["error"])
+        count = table.num_rows
+        columns = [
+            *light.columns,
+            error.is_valid(),
+            pa.array(np.full(count, "features" in file.schema_arrow.names)),
+            pa.array(np.full(count, number_of(part), np.int32)),
+            pa.array(np.arange(count, dtype=np.int32)),
+        ]
+        light = pa.table(columns, schema=_INDEX)
+        if self.shard is None or part.stem.endswith(f"-{self.shard.name}"):
+            return light
+        return light.filter(pa.array(self.shard.mask(light["path"])))
+
+
+def _last_rows(table: pa.Table) -> pa.Table:
+    """Of all rows of a path and a model the last one."""
+    paths = table["path"].combine_chunks().dictionary_encode()
+    models = table["model"].combine_chunks()
+    keys = paths.indices.to_numpy() * np.int64(len(models.dictionary)) + models.indices.to_numpy()
+    last = len(keys) - 1 - np.unique(keys[::-1], return_index=True)[1]
+    return table if len(last) == len(keys) else table.take(pa.array(last))
+
+
+def is_whole(part: Place) -> bool:
+    """Whether the bytes of a part are those that its name tells of.
+
+    Raises:
+        OSError: it has gone, or cannot be read.
+    """
+    return _digest(part.read_bytes()) == part.stem.split("-")[1]
+
+
+def number_of(part: Place) -> int:
+    """The number of a part, which its name begins with."""
+    return int(part.name.split("-")[0])
+
+
+def _order(part: Place) -> tuple[int, str]:
+    return number_of(part), part.name
+
+
+def _digest(content: Any) -> str:
+    """xxh3-64 of a part's bytes, hex: what its name says, so that damage can be told."""
+    return xxhash.xxh3_64_hexdigest(content)
+
+
+def matrix(column: pa.ChunkedArray) -> Floats:
+    """Turns a column of vectors, without nulls, into float32 [N, D]."""
+    vectors = column.combine_chunks()
+    if vectors.null_count:
+        raise ValueError("a vector is missing")
+    flat = vectors.flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat, dtype=np.float32).reshape(len(vectors), -1)
+
+
+#: How parts are written. A dictionary is for columns that say the same again and again; for
+#: the others it would take a third more room and thrice the time.
+WRITING: dict[str, Any] = {
+    "compression": "zstd",
+    "write_page_checksum": True,
+    "use_dictionary": ["model", "run", "status", "error", "label"],
+}
+
+
+def _table(rows: Sequence[Row], classes: Sequence[str], model: str, run: str) -> pa.Table:
+    failed = np.array([row.probabilities is None for row in rows])
+    probabilities = _stacked([row.probabilities for row in rows], len(classes))
+    best = pa.array(probabilities.argmax(axis=1), mask=failed)
+    columns: dict[str, Any] = {
+        "path": pa.array([row.path for row in rows], pa.string()),
+        "bytes": pa.array([row.bytes for row in rows], pa.int64()),
+        "mtime_ns": pa.array([row.mtime_ns for row in rows], pa.int64()),
+        "content": pa.array([row.content for row in rows], pa.string()),
+        "model": pa.array([model] * len(rows), pa.string()),
+        "run": pa.array([row.run or run for row in rows], pa.string()),
+        "status": pa.array([row.status for row in rows], pa.string()),
+        "error": pa.array([row.error for row in rows], pa.string()),
+        "label": pa.array(classes, pa.string()).take(best),
+        "confidence": pa.array(probabilities.max(axis=1), mask=failed),
+        "probabilities": _vectors(probabilities, failed),
+    }
+    for name in VECTORS[1:]:
+        vectors = [getattr(row, name) for row in rows]
+        dimension = next((len(vector) for vector in vectors if vector is not None), 0)
+        if dimension:
+            columns[name] = _vectors(_stacked(vectors, dimension), failed)
+    return pa.table(columns)
+
+
+def _stacked(vectors: Sequence[Floats | None], dimension: int) -> Floats:
+    """Makes a matrix of vectors, with zeros for those that are missing."""
+    nothing = np.zeros(dimension, np.float32)
+    return np.stack([nothing if vector is None else vector for vector in vectors])
+
+
+def _vectors(matrix: Floats, missing: npt.NDArray[np.bool_]) -> pa.Array:
+    flat = pa.array(matrix.ravel())
+    return pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1], mask=pa.array(missing))
+
+
+def _open(part: Place) -> pq.ParquetFile:
+    return reading(part, lambda: pq.ParquetFile(opened(part), page_checksum_verification=True))
+
+
+def _read(part: Place, columns: Sequence[str] | None) -> pa.Table:
+    """Reads the columns that the part has; None means all."""
+    file = _open(part)
+    names = file.schema_arrow.names
+    there = names if columns is None else [name for name in columns if name in names]
+    return reading(part, lambda: file.read(there))
+
+
+def _taken(part: Place, table: pa.Table, rows: npt.NDArray[np.int32]) -> pa.Table:
+    return reading(part, lambda: table.take(pa.array(rows)))
+
+
+def reading(part: Place, read: Callable[[], Any]) -> Any:
+    """Calls ``read``; what it raises about the part becomes a `PartError`."""
+    try:
+        return read()
+    except FileNotFoundError as error:
+        raise _gone(part) from error
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+        raise PartError(
+            f"the part {part} is damaged ({error}); delete it and run again: its images will be "
+            "classified anew.",
+            part,
+        ) from error
+
+
+def _gone(part: Place) -> PartError:
+    return PartError(
+        f"the part {part} has gone: a run is changing the folder; try again when it has ended.",
+        part,
+    )

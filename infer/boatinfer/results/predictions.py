@@ -1,0 +1,197 @@
+"""The tables that people and spreadsheets read: predictions.csv, review.csv, failures.csv."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from boatinfer.analysis.abstention import UNSURE
+from boatinfer.models.card import Card
+from boatinfer.results.folder import Results
+from boatinfer.results.parts import OK, matrix
+from boatinfer.results.spreadsheet import read_csv, write_csv
+from boatinfer.results.summary import Summary
+from boatinfer.storage.files import writing
+from boatinfer.svm.model import SVM, best
+
+__all__ = ["Tables", "guesses", "made_tables", "read_tables", "write_tables"]
+
+#: Prefixes of the columns of the best, second best, ... class.
+ORDINALS = [
+    *("", "second_", "third_", "fourth_", "fifth_"),
+    *("sixth_", "seventh_", "eighth_", "ninth_", "tenth_"),
+]
+_DECIMALS = 6
+
+
+class Tables(NamedTuple):
+    """What the two tables hold, sorted by path.
+
+    Attributes:
+        predictions: predictions.csv, and a column ``new``: whether this night worked on the image.
+        failures: failures.csv.
+    """
+
+    predictions: pa.Table
+    failures: pa.Table
+
+    @property
+    def new(self) -> pa.Table:
+        """The rows of ``predictions`` that this night classified."""
+        return self.predictions.filter(
+            pc.and_(self.predictions["new"], pc.is_valid(self.predictions["label"]))
+        )
+
+
+def guesses(predictions: pa.Table) -> pa.ChunkedArray:
+    """What the network says of each image, even of one that is labelled otherwise."""
+    column = "guess" if "guess" in predictions.column_names else "label"
+    return predictions[column].cast(pa.string())
+
+
+def made_tables(
+    results: Results,
+    rows: pa.Table,
+    card: Card,
+    *,
+    night: Sequence[str],
+    top: int,
+    svm: SVM | None,
+    min_confidence: float | None,
+) -> Tables:
+    """Makes both tables, sorted by path.
+
+    Args:
+        results: the folder.
+        rows: the rows of `Parts.index` that this run found.
+        card: the model's, which names the classes.
+        night: the runs whose images are new, `Results.night`.
+        top: how many classes each image's row names, 1 to 10.
+        svm: adds its labels, from the features; None where there is none, or it is in the model.
+        min_confidence: what is less sure is labelled `UNSURE`, with the network's label in the
+            column ``guess``; None leaves that away.
+
+    Raises:
+        OutputError: a part is damaged.
+    """
+    needed = ["path", "status", "run", "probabilities"]
+    needed += ["features"] if svm else ["svm"] if card.svm else []
+    parts = [
+        _predictions(part, night, card, top=top, svm=svm, min_confidence=min_confidence)
+        for part in results.parts.read(rows, needed)
+    ]
+    predictions = pa.concat_tables(parts).unify_dictionaries().sort_by("path")
+    return Tables(predictions, _failures(results, rows))
+
+
+def write_tables(results: Results, tables: Tables, summary: Summary) -> None:
+    """Writes predictions.csv, failures.csv and, if there is a threshold, review.csv.
+
+    The last has what is left to people, least sure first; without a threshold that of an earlier
+    run is removed. The summary notes the digests.
+
+    Raises:
+        OutputError: one could not be written.
+    """
+    predictions = tables.predictions.drop_columns("new")
+    written = {results.failures: tables.failures, results.predictions: predictions}
+    if summary.min_confidence is None:
+        with writing(results.review):
+            results.review.unlink(missing_ok=True)
+    else:
+        unsure = predictions.filter(pc.equal(predictions["label"].cast(pa.string()), UNSURE))
+        order = [("confidence", "ascending"), ("path", "ascending")]
+        written = {results.review: unsure.sort_by(order), **written}
+    summary.tables = {path.name: write_csv(path, table) for path, table in written.items()}
+
+
+def read_tables(results: Results) -> Tables:
+    """Reads both tables of the last run back.
+
+    Raises:
+        UsageError: there is no finished run in the folder.
+        OutputError: a table or a part is damaged.
+    """
+    last = results.last_finished()
+    current = results.current()
+    ours = pc.is_in(current["run"].cast(pa.string()), pa.array(results.night(last)))
+    old = current.filter(pc.invert(ours))["path"].combine_chunks()
+    predictions = read_csv(results.predictions)
+    new = pc.invert(pc.is_in(predictions["path"], value_set=old))
+    return Tables(predictions.append_column("new", new), read_csv(results.failures))
+
+
+def _predictions(
+    part: pa.Table,
+    night: Sequence[str],
+    card: Card,
+    *,
+    top: int,
+    svm: SVM | None,
+    min_confidence: float | None,
+) -> pa.Table:
+    classified = pc.equal(part["status"], OK).combine_chunks()
+    sound = part.filter(classified)
+    # For each row its place among the classified ones, or null: taking by it leaves gaps.
+    places = np.cumsum(classified.to_numpy(zero_copy_only=False)) - 1
+    gaps = pc.if_else(classified, pa.array(places), None)
+
+    columns: dict[str, Any] = {"path": part["path"]}
+    probabilities = _matrix(sound, "probabilities", len(card.classes)).copy()
+    every = np.arange(len(probabilities))
+    highest = probabilities.max(axis=1, initial=0)
+    for rank in range(min(top, len(card.classes))):
+        best = probabilities.argmax(axis=1)  # faster than sorting all of them
+        columns[f"{ORDINALS[rank]}label"] = _names(best, card.classes).take(gaps)
+        columns[f"{ORDINALS[rank]}confidence"] = _rounded(probabilities[every, best]).take(gaps)
+        probabilities[every, best] = -np.inf
+    columns["status"] = part["status"].dictionary_encode()
+    if min_confidence is not None:
+        columns["guess"] = columns["label"]
+        sure = pa.array(highest >= min_confidence).take(gaps)
+        columns["label"] = pc.if_else(sure, columns["guess"].cast(pa.string()), UNSURE)
+        columns["label"] = columns["label"].dictionary_encode()
+    if svm is not None or card.svm is not None:
+        labels, scores = _by_svm(sound, card, svm)
+        columns["svm_label"] = pa.array(labels.tolist(), pa.string()).take(gaps)
+        columns["svm_score"] = _rounded(scores).take(gaps)
+    columns["new"] = pc.is_in(part["run"], pa.array(night, pa.string()))
+    return pa.table(columns)
+
+
+def _by_svm(
+    sound: pa.Table, card: Card, svm: SVM | None
+) -> tuple[npt.NDArray[np.str_], npt.NDArray[Any]]:
+    """Labels and scores [N] of the SVM that is a file, or of the one inside the model."""
+    if svm is not None:
+        return svm.classify(_matrix(sound, "features", svm.dimension))
+    classes = card.svm.classes if card.svm else []
+    return best(_matrix(sound, "svm", len(classes)), classes)
+
+
+def _matrix(table: pa.Table, column: str, width: int) -> npt.NDArray[np.float32]:
+    """A column of vectors; a part without any classified row may lack the column."""
+    return matrix(table[column]) if table.num_rows else np.zeros((0, width), np.float32)
+
+
+def _names(indices: npt.NDArray[np.int64], classes: list[str]) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(indices.astype(np.int32), pa.array(classes, pa.string()))
+
+
+def _rounded(values: npt.NDArray[Any]) -> pa.Array:
+    return pa.array(np.round(values.astype(np.float64), _DECIMALS))
+
+
+def _failures(results: Results, rows: pa.Table) -> pa.Table:
+    """Makes `Tables.failures` of some rows."""
+    wanted = rows.filter(pc.not_equal(rows["status"], OK))
+    columns = ["path", "status", "error"]
+    parts = list(results.parts.read(wanted, columns))
+    kinds = pa.schema([(name, pa.string()) for name in columns])
+    table = pa.concat_tables(parts) if parts else kinds.empty_table()
+    return table.sort_by("path").rename_columns(["path", "reason", "message"])

@@ -1,0 +1,101 @@
+"""What ``run.json`` holds: one run in figures."""
+
+from __future__ import annotations
+
+import msgspec
+
+from boatinfer.errors import OutputError
+from boatinfer.models.card import Card
+from boatinfer.pages.drift import Mix
+from boatinfer.storage.place import Place
+
+__all__ = ["Summary", "Trained", "read_summary"]
+
+
+class Trained(msgspec.Struct):
+    """What a model's card says of its training.
+
+    Attributes:
+        labels: images of each class in train; empty where it does not say.
+        accuracy: share of the images of valid that were right; null likewise.
+    """
+
+    labels: dict[str, int] = {}
+    accuracy: float | None = None
+
+    @classmethod
+    def of(cls, card: Card) -> Trained | None:
+        """Takes it from a card; None where that has nothing."""
+        said = card.training
+        return None if said is None else cls(said.labels, said.metrics.get("accuracy"))
+
+
+class Summary(msgspec.Struct, kw_only=True):
+    """What ``run.json`` holds: one run in figures.
+
+    ``finished``, ``seconds`` and ``exit_code`` are null while the run goes on, and stay so
+    if it is killed. ``complete`` says that ``found = classified + reused + failed`` was
+    proved from the parts on disk. ``images_per_second`` counts the images that were read,
+    over the time from the first image to the last part. ``classes`` are the model's, in the
+    order of the probabilities, and ``training`` is what it says of its training. ``unsure``
+    images are less confident than ``min_confidence``; they are among the classified and reused,
+    and among the ``labels``. ``unlisted`` of the ``failed`` are folders that could not be listed.
+    ``new`` is of the images that this night classified: this run, and any before it that did not
+    come to its end; ``stages`` are seconds of work, summed over ``threads``. ``restrictions`` are
+    the options that kept the run from looking at the whole folder, ``remarks`` sentences on what
+    else a person should know, and ``tables`` the xxh3-128 of each table by its name. ``error``
+    says why ``exit_code`` is not 0. ``shards`` are the runs that did the work, if it was done in
+    shards.
+    """
+
+    run: str
+    folder: str
+    started: str
+    finished: str | None = None
+    seconds: float | None = None
+    found: int = 0
+    classified: int = 0
+    reused: int = 0
+    failed: int = 0
+    failures: dict[str, int] = {}
+    unlisted: int = 0
+    unsure: int = 0
+    min_confidence: float | None = None
+    target_accuracy: float | None = None
+    labels: dict[str, int] = {}
+    svm_labels: dict[str, int] = {}
+    images_per_second: float | None = None
+    model: str = ""
+    model_name: str = ""
+    classes: list[str] = []
+    training: Trained | None = None
+    device: str = ""
+    versions: dict[str, str] = {}
+    new: Mix | None = None
+    threads: int | None = None
+    stages: dict[str, float] = {}
+    restrictions: list[str] = []
+    remarks: list[str] = []
+    tables: dict[str, str] = {}
+    complete: bool = False
+    exit_code: int | None = None
+    error: str | None = None
+    shards: list[str] = []
+
+    def text(self) -> str:
+        """The summary as JSON, for files and programs."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2).decode() + "\n"
+
+
+def read_summary(file: Place) -> Summary | None:
+    """Reads a summary; None where there is none.
+
+    Raises:
+        OutputError: it is damaged.
+    """
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Summary)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, msgspec.MsgspecError) as error:
+        raise OutputError(f"{file} cannot be read ({error}); delete it and run again.") from error

@@ -1,0 +1,1 @@
+"""Support vector machines on the features of a results folder."""

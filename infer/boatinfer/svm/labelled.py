@@ -1,0 +1,83 @@
+"""The features of a results folder, with the true classes of their images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from boatinfer.analysis.truth import true_labels
+from boatinfer.errors import UsageError
+from boatinfer.models.network import Floats
+from boatinfer.results.folder import Results
+from boatinfer.results.parts import matrix
+from boatinfer.results.summary import Summary
+
+__all__ = ["Labelled", "labelled_features"]
+
+
+class Labelled(NamedTuple):
+    """Images of known class.
+
+    Attributes:
+        results: where they are from.
+        run: the run that they are of.
+        features: float32 [N, D].
+        classes: K names, sorted.
+        truth: int64 [N], places among the classes.
+        said: str [N], the network's labels.
+    """
+
+    results: Results
+    run: Summary
+    features: Floats
+    classes: list[str]
+    truth: npt.NDArray[np.int64]
+    said: npt.NDArray[np.object_]
+
+
+def labelled_features(results: Results, labels: Path | None, least: int = 1) -> Labelled:
+    """Reads the features of the last run's images.
+
+    Args:
+        results: of a run with features.
+        labels: as `true_labels` takes them; None takes the class folders.
+        least: how many classes there must be.
+
+    Raises:
+        UsageError: the folder holds no features, an image lies in no class folder, no image has
+            a label, or there are too few classes.
+        OutputError: the results are damaged.
+    """
+    run, out = results.last_finished(), results.out
+    images = results.current().sort_by([("part", "ascending"), ("row", "ascending")])
+    truth = true_labels(images["path"].combine_chunks(), labels, run.folder)
+    if labels is None and truth.null_count:
+        path = images["path"].filter(truth.is_null())[0].as_py()
+        raise UsageError(
+            f"{out}: the image {path!r} lies in no class folder; run on a folder with one "
+            "sub-folder a class, or give the true classes with --labels FILE."
+        )
+    images, truth = images.filter(truth.is_valid()), truth.drop_null().dictionary_encode()
+    features = None
+    said: list[npt.NDArray[np.object_]] = []
+    for part in results.parts.read(images, ["label", "features"]):
+        if "features" not in part.column_names:
+            raise UsageError(f"{out} holds images without features; run again with --features.")
+        block = matrix(part["features"])
+        if features is None:  # all at once: half the memory of joining the parts
+            features = np.empty((images.num_rows, block.shape[1]), np.float32)
+        done = sum(len(block) for block in said)
+        features[done : done + len(block)] = block
+        said.append(part["label"].combine_chunks().to_numpy(zero_copy_only=False))
+    names = np.array(truth.dictionary.to_pylist(), object)
+    if features is None or len(names) < least:
+        raise UsageError(
+            f"{out} holds images of {len(names)} classes, and an SVM needs two or more; run on a "
+            "folder with one sub-folder a class, or give the true classes with --labels FILE."
+        )
+    classes, places = np.unique(names, return_inverse=True)
+    codes = places[truth.indices.to_numpy()].astype(np.int64)
+    return Labelled(results, run, features, classes.tolist(), codes, np.concatenate(said))
