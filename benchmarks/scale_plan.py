@@ -66,8 +66,8 @@ def make_results(out: Path, count: int) -> None:
 
 def night(count: int, work: Path, shard: str | None) -> None:
     """Runs over a simulated listing, in this process."""
+    from boatinfer.night.options import RunOptions
     from boatinfer.night.scan import Found
-    from boatinfer.options import RunOptions
 
     def scan(*_: Any) -> Iterator[Found]:
         return (Found(path_of(number), 0, number) for number in range(count))

@@ -58,7 +58,7 @@ def write(folder: Path, count: int, dimension: int) -> None:
 def timed_blocks(count: int, dimension: int, query: Any) -> float:
     """Seconds of one query over blocks in memory, one at a time."""
     from boatinfer.analysis.neighbours import nearest
-    from boatinfer.options import Metric
+    from boatinfer.analysis.options import Metric
 
     waiting = 0.0
 
@@ -80,7 +80,7 @@ def timed_parquet(folder: Path, query: Any) -> float:
     import pyarrow.parquet as pq
 
     from boatinfer.analysis.neighbours import nearest
-    from boatinfer.options import Metric
+    from boatinfer.analysis.options import Metric
     from boatinfer.results.parts import matrix
 
     files = sorted(folder.iterdir())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import io
 import itertools
 import multiprocessing
@@ -18,7 +17,9 @@ from typing import Any, NamedTuple
 import colours
 from boatinfer.errors import BoatinferError
 from boatinfer.night.batch import Classifier
-from boatinfer.options import RunOptions
+from boatinfer.night.engines import local
+from boatinfer.night.options import RunOptions
+from boatinfer.night.run import run
 from boatinfer.results.summary import Summary
 from boatinfer.storage.place import Place
 
@@ -97,8 +98,7 @@ def slow_run(options: RunOptions) -> ForkServerProcess:
 
 
 def _run_slowly(options: RunOptions) -> None:
-    run: Any = importlib.import_module("boatinfer.night.run")
-    run.PART_ROWS = 16
+    local.PART_ROWS = 16
     work = Classifier.__call__
 
     def pause(self: Classifier, batch: Any) -> Any:
@@ -107,6 +107,6 @@ def _run_slowly(options: RunOptions) -> None:
 
     Classifier.__call__ = pause  # type: ignore[method-assign]
     try:
-        run.run(options)
+        run(options)
     except BoatinferError as error:
         sys.exit(error.exit_code)

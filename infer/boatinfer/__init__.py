@@ -13,8 +13,8 @@ from boatinfer.errors import BoatinferError, ImageError
 
 if TYPE_CHECKING:
     from boatinfer.models.model import Model, Predictions, open_model
+    from boatinfer.night.options import RunOptions
     from boatinfer.night.run import run
-    from boatinfer.options import RunOptions
     from boatinfer.results.summary import Summary
 
 __version__ = "0.1.0"

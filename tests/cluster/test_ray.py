@@ -127,7 +127,7 @@ def test_an_image_that_kills_every_worker_ends_the_night(
 def test_shards_and_waves_on_a_cluster_are_nights_on_one_machine(
     far: Night, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("boatinfer.night.run.WAVE_FILES", 1)
+    monkeypatch.setattr("boatinfer.night.engines.ray.WAVE_FILES", 1)
     monkeypatch.setattr("boatinfer.night.plan.CHUNK_FILES", 16)
     for number, engine in enumerate(("ray", "local"), 1):
         assert far(shard=f"{number}/2", engine=engine).complete

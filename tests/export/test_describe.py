@@ -18,9 +18,10 @@ from boatinfer import images
 from boatinfer.errors import BoatinferError, UsageError
 from boatinfer.models.card import ImageSpec
 from boatinfer.models.model import open_model
+from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
-from boatinfer.options import FitOptions, RunOptions
 from boatinfer.svm.fit import fit
+from boatinfer.svm.options import FitOptions
 from support import Command, rows
 
 IMAGENET: dict[str, Any] = {"mean": "0.485,0.456,0.406", "std": "0.229, 0.224, 0.225"}

@@ -23,10 +23,11 @@ from boatinfer import images
 from boatinfer.errors import BoatinferError, ModelError
 from boatinfer.models.card import Outputs
 from boatinfer.models.model import open_model
+from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
-from boatinfer.options import FitOptions, RunOptions
 from boatinfer.svm.fit import Setting, fit, pipeline
 from boatinfer.svm.model import SVM, load
+from boatinfer.svm.options import FitOptions
 from support import Command, rows
 
 

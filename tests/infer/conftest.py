@@ -12,8 +12,8 @@ import pytest
 import colours
 from boatinfer.images import Pixels
 from boatinfer.models.model import Model
+from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
-from boatinfer.options import RunOptions
 from boatinfer.results.summary import Summary
 from boatinfer.storage.store import _connected
 from s3 import ENVIRONMENT, Server, serving

@@ -15,9 +15,10 @@ import colours
 from boatinfer.analysis import metrics
 from boatinfer.analysis.abstention import find, required
 from boatinfer.analysis.evaluate import evaluate
+from boatinfer.analysis.options import EvaluateOptions
 from boatinfer.errors import UsageError
 from boatinfer.models.model import open_model
-from boatinfer.options import EvaluateOptions, RunOptions
+from boatinfer.night.options import RunOptions
 from boatinfer.results.summary import Summary
 from support import Command, rows
 

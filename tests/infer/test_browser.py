@@ -15,9 +15,10 @@ from playwright.sync_api import Browser, Page, sync_playwright
 import colours
 from boatinfer.analysis.compare import compare
 from boatinfer.analysis.evaluate import evaluate
+from boatinfer.analysis.options import CompareOptions, EvaluateOptions
 from boatinfer.analysis.similar import duplicates, nearest, pairs
+from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
-from boatinfer.options import CompareOptions, EvaluateOptions, RunOptions
 from boatinfer.pages import comparison, evaluation, likeness
 
 HOSTILE = [

@@ -15,11 +15,10 @@ import pytest
 
 import colours
 from boatinfer.errors import BusyError, OutputError, UsageError
-from boatinfer.night import run as night_module
 from boatinfer.night.finish import finish
+from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
 from boatinfer.night.shards import Shard
-from boatinfer.options import RunOptions
 from boatinfer.results import locks
 from boatinfer.results.folder import Results
 from boatinfer.results.summary import Summary
@@ -145,8 +144,9 @@ def test_killed_and_resumed(
 ) -> None:
     s3.delay = 0.05
     program = (
-        "from boatinfer.night import run; run.PART_ROWS = 2; run.REQUESTS = 1; "
-        "run.run(run.RunOptions("
+        "from boatinfer.night.engines import local, pipeline; "
+        "local.PART_ROWS = 2; pipeline.REQUESTS = 1; import boatinfer; "
+        "boatinfer.run(boatinfer.RunOptions("
         f"'{boats}/valid', out='{boats}/out', model='{tmp_path}/colours.onnx', batch_size=2, "
         "threads=1))"
     )
@@ -259,7 +259,7 @@ def test_a_results_folder_in_a_bucket_answers_questions(
 
 
 def test_many_parts_become_few(far: Night, boats: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(night_module, "PART_ROWS", 1)
+    monkeypatch.setattr("boatinfer.night.engines.local.PART_ROWS", 1)
     monkeypatch.setattr("boatinfer.results.compaction.MANY_PARTS", 8)
     far(batch_size=1)
     parts = Results(place(f"{boats}/out")).parts

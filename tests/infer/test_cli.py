@@ -17,8 +17,8 @@ import colours
 from boatinfer import cli
 from boatinfer.cli import models, progress
 from boatinfer.models.card import Golden, GoldenImage, Training, decode_card
+from boatinfer.night.options import RunOptions
 from boatinfer.night.run import Progress, run
-from boatinfer.options import RunOptions
 from support import Command
 
 HEAVY = ["onnxruntime", "pyarrow", "sklearn", "matplotlib", "tensorflow", "keras", "scipy"]

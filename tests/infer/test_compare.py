@@ -9,8 +9,8 @@ import pytest
 
 import colours
 from boatinfer.analysis.compare import compare
+from boatinfer.analysis.options import CompareOptions
 from boatinfer.errors import OutputError, UsageError
-from boatinfer.options import CompareOptions
 from boatinfer.results.summary import Summary
 from support import Command, rows
 

@@ -14,8 +14,8 @@ import yaml
 from boatinfer.cli import commands
 from boatinfer.cli.options import from_fields
 from boatinfer.night.finish import finish
+from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
-from boatinfer.options import RunOptions
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 

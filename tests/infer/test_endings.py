@@ -24,8 +24,8 @@ from boatinfer.errors import (
 from boatinfer.models.card import Outputs
 from boatinfer.models.model import Model, open_model
 from boatinfer.night.batch import Classifier
+from boatinfer.night.options import RunOptions
 from boatinfer.night.run import Progress, run
-from boatinfer.options import RunOptions
 from boatinfer.results.folder import Results
 from boatinfer.results.parts import Parts, Row
 from boatinfer.results.summary import Summary
@@ -172,7 +172,7 @@ def test_a_full_disk_loses_nothing_that_was_written(
             raise OSError(28, "No space left on device")
         return write(self, content)
 
-    monkeypatch.setattr("boatinfer.night.run.PART_ROWS", 3)
+    monkeypatch.setattr("boatinfer.night.engines.local.PART_ROWS", 3)
     with monkeypatch.context() as full:
         full.setattr(Path, "write_bytes", fill)
         with pytest.raises(OutputError, match="No space left"):

@@ -11,11 +11,12 @@ from sklearn.metrics import confusion_matrix, f1_score, precision_score, recall_
 
 import colours
 from boatinfer.analysis.evaluate import evaluate
+from boatinfer.analysis.options import EvaluateOptions
 from boatinfer.errors import OutputError, UsageError
 from boatinfer.models.model import open_model
-from boatinfer.options import EvaluateOptions, FitOptions
 from boatinfer.results.summary import Summary
 from boatinfer.svm.fit import fit
+from boatinfer.svm.options import FitOptions
 from support import Command, rows
 
 Night = Callable[..., Summary]

@@ -10,8 +10,8 @@ import pytest
 import colours
 from boatinfer import images
 from boatinfer.errors import UsageError
+from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
-from boatinfer.options import RunOptions
 from boatinfer.results.features import export
 
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 import colours
 from boatinfer.night import plan
+from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
 from boatinfer.night.scan import Found
-from boatinfer.options import RunOptions
 from boatinfer.results.parts import Parts
 from support import rows
 

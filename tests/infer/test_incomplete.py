@@ -137,7 +137,7 @@ def test_results_tells_of_a_run_in_progress_and_of_a_killed_one(
     night: Callable[..., Summary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = Results(tmp_path / "out")
-    monkeypatch.setattr("boatinfer.night.run.PART_ROWS", 1)
+    monkeypatch.setattr("boatinfer.night.engines.local.PART_ROWS", 1)
     said: list[str] = []
     work = Classifier.__call__
 
@@ -195,10 +195,10 @@ def test_another_models_rows_outlive_one_merge_and_no_more(
     "dies",
     [
         ("predictions.write_tables", 12),
-        ("_Night._close", 12),
+        ("Night.close", 12),
         ("Results.write_current", 12),
         ("proof.count", 12),
-        ("report.write", 13),
+        ("Night.report", 13),
         ("Results.write_summary", 13),
     ],
 )

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from boatinfer.errors import BusyError, StoreError
+from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
-from boatinfer.options import RunOptions
 from boatinfer.results import lease
 from boatinfer.results.folder import Results
 from boatinfer.results.lease import Lease, holder

@@ -12,7 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from boatinfer.analysis import neighbours
 from boatinfer.analysis.neighbours import closest_pairs, distances, matrix_of_distances, nearest
-from boatinfer.options import Metric
+from boatinfer.analysis.options import Metric
 
 METRICS = pytest.mark.parametrize("metric", list(Metric))
 

@@ -15,7 +15,7 @@ import pytest
 from boatinfer.errors import DeviceError, UsageError
 from boatinfer.night.engines.ray_worker import Sight
 from boatinfer.night.interrupt import keeping_handlers
-from boatinfer.options import RunOptions
+from boatinfer.night.options import RunOptions
 from boatinfer.results.summary import Summary
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.versions import versions

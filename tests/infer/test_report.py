@@ -19,8 +19,8 @@ import colours
 from boatinfer.errors import ModelError, OutputError, RunInterruptedError, UsageError
 from boatinfer.models.card import Training
 from boatinfer.night.batch import Classifier
+from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
-from boatinfer.options import RunOptions
 from boatinfer.pages import report as report_page
 from boatinfer.pages import thumbnails
 from boatinfer.pages.make import report

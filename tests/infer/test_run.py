@@ -21,9 +21,10 @@ from boatinfer.errors import (
 from boatinfer.models.model import Model, open_model
 from boatinfer.models.session import open_session
 from boatinfer.night.batch import Classifier, Loaded
+from boatinfer.night.options import RunOptions
 from boatinfer.night.run import Progress, run
 from boatinfer.night.scan import Found
-from boatinfer.options import Device, RunOptions
+from boatinfer.options import Device
 from boatinfer.results.summary import Summary
 from support import counts, rows
 

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 import colours
 from boatinfer.errors import BoatinferError, BusyError, OutputError, RunInterruptedError, UsageError
 from boatinfer.night.finish import finish
+from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
 from boatinfer.night.shards import Shard
-from boatinfer.options import RunOptions
 from boatinfer.results import compaction, locks
 from boatinfer.results.damage import damage
 from boatinfer.results.folder import Results

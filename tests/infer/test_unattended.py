@@ -20,9 +20,9 @@ from PIL import Image
 import colours
 from boatinfer import images
 from boatinfer.night import plan
+from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
 from boatinfer.night.scan import Found
-from boatinfer.options import RunOptions
 from boatinfer.results.parts import Parts
 from support import command, rows, slow_run
 
@@ -211,7 +211,7 @@ def test_parts_are_bounded_in_seconds(
     pictures: Path, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = itertools.count(step=20)
-    monkeypatch.setattr("boatinfer.night.run.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("boatinfer.night.engines.local.time.monotonic", lambda: next(clock))
     run(RunOptions(pictures, tmp_path / "out", model_file, batch_size=1))
     assert len(Parts(tmp_path / "out" / "parts").files()) >= 5
 

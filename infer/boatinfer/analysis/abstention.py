@@ -17,7 +17,7 @@ import numpy.typing as npt
 from boatinfer.analysis import metrics
 from boatinfer.analysis.metrics import RiskCoverage
 from boatinfer.errors import UsageError
-from boatinfer.options import RunOptions
+from boatinfer.night.options import RunOptions
 
 __all__ = ["UNSURE", "Threshold", "advice", "find", "outcome", "required", "wanted"]
 

@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 
 from boatinfer.analysis.evaluation import Evaluation, side_by_side
 from boatinfer.analysis.metrics import Labels, mcnemar
+from boatinfer.analysis.options import CompareOptions
 from boatinfer.analysis.truth import true_labels
 from boatinfer.errors import UsageError
-from boatinfer.options import CompareOptions
 from boatinfer.results.folder import Results, find_results
 from boatinfer.results.summary import Summary
 from boatinfer.storage.place import Place

@@ -14,9 +14,9 @@ import pyarrow.csv
 
 from boatinfer.analysis import abstention
 from boatinfer.analysis.evaluation import Confidence, Evaluation, side_by_side
+from boatinfer.analysis.options import EvaluateOptions
 from boatinfer.analysis.truth import true_labels
 from boatinfer.errors import OutputError, UsageError
-from boatinfer.options import EvaluateOptions
 from boatinfer.results.folder import Results, find_results
 from boatinfer.results.parts import matrix
 from boatinfer.results.spreadsheet import csv_plain

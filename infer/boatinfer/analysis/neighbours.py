@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from boatinfer.analysis.options import Metric
 from boatinfer.models.network import Floats
-from boatinfer.options import Metric
 
 __all__ = ["closest_pairs", "distances", "matrix_of_distances", "nearest"]
 

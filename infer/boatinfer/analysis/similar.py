@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from boatinfer.analysis import neighbours
+from boatinfer.analysis.options import Metric, SimilarOptions
 from boatinfer.errors import ImageError, ModelError, UsageError
 from boatinfer.models.network import Floats
 from boatinfer.night.scan import from_text, to_text
-from boatinfer.options import Metric, SimilarOptions
 from boatinfer.results.folder import find_results
 from boatinfer.results.parts import matrix
 from boatinfer.storage.bucket import BucketPath

@@ -23,7 +23,7 @@ from boatinfer.cli import commands, models, questions
 from boatinfer.cli.options import from_fields
 from boatinfer.cli.streams import guard_standard_files
 from boatinfer.errors import BoatinferError, StoreError, UsageError, how_to_bring
-from boatinfer.options import FitOptions
+from boatinfer.svm.options import FitOptions
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint, EntryPoints

@@ -12,8 +12,10 @@ import typer
 from boatinfer.cli.pandas import without_pandas
 from boatinfer.cli.progress import shown
 from boatinfer.errors import TOO_MANY_FAILURES, ImageError, OutputError
-from boatinfer.options import Device, FitOptions, Force, RunOptions
+from boatinfer.night.options import RunOptions
+from boatinfer.options import Device, Force
 from boatinfer.storage.place import Place, local, place
+from boatinfer.svm.options import FitOptions
 from boatinfer.text import counted
 
 if TYPE_CHECKING:

@@ -9,13 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
+from boatinfer.analysis.options import CompareOptions, EvaluateOptions, SimilarOptions
 from boatinfer.cli.pandas import without_pandas
-from boatinfer.options import (
-    CompareOptions,
-    EvaluateOptions,
-    SimilarOptions,
-    SVMCompareOptions,
-)
+from boatinfer.svm.options import SVMCompareOptions
 
 __all__ = [
     "CompareCommand",

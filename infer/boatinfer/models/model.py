@@ -91,7 +91,7 @@ class Model:
 
     @property
     def batch(self) -> int | None:
-        """How many images the graph takes at a time; None if any number, 0 if it has no such axis."""
+        """Images that the graph takes at a time; None if any number, 0 if it has no such axis."""
         return images_at_a_time(self.session)
 
     def predict(self, pictures: Iterable[str | Path | Pixels] | str | Path) -> Predictions:

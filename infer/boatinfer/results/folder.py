@@ -28,9 +28,9 @@ import pyarrow.parquet as pq
 import typer
 
 from boatinfer.errors import OutputError, UsageError
+from boatinfer.night.options import RunOptions
 from boatinfer.night.scan import to_text
 from boatinfer.night.shards import Shard
-from boatinfer.options import RunOptions
 from boatinfer.results.locks import SHARDS, held, held_by
 from boatinfer.results.parts import OK, Parts, number_of
 from boatinfer.results.summary import Summary, read_summary

@@ -13,11 +13,11 @@ import numpy as np
 from boatinfer.analysis import metrics
 from boatinfer.analysis.compare import speed
 from boatinfer.errors import UsageError
-from boatinfer.options import SVMCompareOptions
 from boatinfer.results.folder import find_results
 from boatinfer.storage.files import replacing, require_writable
 from boatinfer.svm.fit import Setting, chosen, cross_validated, grid, pipeline
 from boatinfer.svm.labelled import Labelled, labelled_features
+from boatinfer.svm.options import SVMCompareOptions
 from boatinfer.text import table
 
 __all__ = ["Classifier", "Compared", "compare", "draw"]

@@ -14,12 +14,12 @@ import numpy.typing as npt
 from boatinfer.analysis import metrics
 from boatinfer.analysis.metrics import Labels
 from boatinfer.errors import UsageError
-from boatinfer.night.engines.local import usable_cpus
-from boatinfer.options import FitOptions, Kernel
+from boatinfer.night.engines.threads import usable_cpus
 from boatinfer.results.folder import find_results
 from boatinfer.storage.files import replacing, require_writable
 from boatinfer.svm.labelled import Labelled, labelled_features
 from boatinfer.svm.model import SVM, save
+from boatinfer.svm.options import FitOptions, Kernel
 
 __all__ = [
     "Report",

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from boatinfer.night.batch import Classifier, Loaded
-from boatinfer.night.engines import local
+from boatinfer.night.engines.threads import fetched, spread
 from boatinfer.night.scan import Found
 from boatinfer.options import Device
 from boatinfer.results.parts import Row
@@ -38,12 +38,12 @@ def classified(
         classify: Callable[[Any], list[Row]] = work
         if isinstance(work.folder, BucketPath):  # many requests at a time hide their latency
             requests = min(MOST_REQUESTS, REQUESTS * threads)
-            fetching = local.fetched(work.fetch, batches, work.size, requests)
+            fetching = fetched(work.fetch, batches, work.size, requests)
             source = stages.enter_context(fetching)
             read, classify = work.decode, work.classify
         if work.model.device is not Device.CUDA:
-            rows = local.spread(classify, source, threads)
+            rows = spread(classify, source, threads)
         else:
-            loaded = stages.enter_context(local.spread(read, source, threads, ahead=1))
-            rows = local.spread(work.infer, loaded, 1)
+            loaded = stages.enter_context(spread(read, source, threads, ahead=1))
+            rows = spread(work.infer, loaded, 1)
         yield stages.enter_context(rows)

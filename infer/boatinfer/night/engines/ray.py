@@ -12,35 +12,34 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import logging
 import math
-import os
-import re
-import socket
 import threading
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from queue import Empty, Queue
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from boatinfer.errors import BoatinferError, DeviceError, UsageError, first_line, how_to_bring
-from boatinfer.night.engines import local
+from boatinfer.errors import BoatinferError, DeviceError, UsageError, first_line
+from boatinfer.models.model import read_model
+from boatinfer.night import plan
+from boatinfer.night.engines.local import PART_ROWS, PART_SECONDS
+from boatinfer.night.engines.ray_cluster import device_of, threads_of
 from boatinfer.night.engines.ray_worker import Sight, Task, Worker
-from boatinfer.night.interrupt import Stop, keeping_handlers
+from boatinfer.night.interrupt import Stop
+from boatinfer.night.night import Night, Progress
 from boatinfer.options import Device
+from boatinfer.results.contents import Contents
 from boatinfer.storage.files import replacing
+from boatinfer.versions import versions
 
-__all__ = ["cluster", "device_of", "distribute", "threads_of"]
+__all__ = ["work"]
 
-#: What Ray reads as it is imported. It would print what it repeats, some of it where ``--json``
-#: goes, and tell its makers that it is used.
-_ENVIRONMENT = {
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
+#: A cluster gets the files in waves of this many, while the listing goes on.
+WAVE_FILES = 2**20
 #: A worker has this many blocks waiting: one that it works on and one to go on with.
 _IN_FLIGHT = 2
 #: Blocks that each worker gets at least, if there is enough to do, so that all end together.
@@ -51,96 +50,58 @@ _BLOCKS_EACH = 4
 _REPEATS = {"max_restarts": -1, "max_task_retries": 100}
 
 
-@contextlib.contextmanager
-def cluster(address: str | None) -> Iterator[None]:
-    """Connects to a Ray cluster, or to the one that this process is connected to already.
+def work(night: Night, found: Iterator[pa.Table], agenda: plan.Agenda, contents: Contents) -> int:
+    """Lets a Ray cluster do what is due; gives how many images that were."""
+    done = failed = 0
+    night.begun()
 
-    Args:
-        address: ``auto``, ``ray://host:port`` or ``host:port``; None means that of the
-            environment variable ``RAY_ADDRESS``, or a cluster of this machine alone.
+    def count(more: int, bad: int) -> None:
+        nonlocal done, failed
+        done, failed = done + more, failed + bad
+        night.progress(Progress(agenda.total, done, failed))
 
-    Raises:
-        UsageError: Ray is missing, or of another version than the cluster's.
-        DeviceError: there is no cluster at the address.
-    """
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    try:
-        import ray
-        import ray.data
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"--engine ray needs {error.name}, which is not installed; {how_to_bring('ray')}."
-        ) from error
-    with _quiet():
-        if ray.is_initialized():
-            yield
-            return
-        _connect(address or os.environ.get("RAY_ADDRESS") or "local")
-        try:
-            yield
-        finally:
-            ray.shutdown()
+    for due in plan.waves(agenda.batches(found, plan.CHUNK_FILES), WAVE_FILES):
+        if night.stop.signal_number:
+            break
+        task = _task(night, due, contents)
+        night.summary.device, night.summary.threads = _distribute(
+            task, due, night.options.workers, night.stop, count
+        )
+    return done
 
 
-def _connect(address: str) -> None:
-    import ray
-
-    _refuse_silent(address)
-    alone = {"num_cpus": local.usable_cpus(), "include_dashboard": False}
-    options = alone if address == "local" else {}
-    try:
-        with keeping_handlers():  # Ray would end at once, without a word of what is done
-            ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **options)
-    except (ConnectionError, TimeoutError, ValueError) as error:
-        raise DeviceError(
-            f"there is no Ray cluster at {address} ({first_line(error)}); check --ray-address, "
-            "and that the cluster is up."
-        ) from error
-    except RuntimeError as error:
-        said = " ".join(str(error).split()).rstrip(".")
-        raise UsageError(
-            f"the Ray cluster at {address} cannot be used: {said}; install the same versions of "
-            "Python and Ray here and there."
-        ) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps Ray Data's bars and its words on lost workers out of ours; leaves it as it was."""
-    import ray
-
-    context, log = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
-    ours = {
-        "enable_progress_bars": False,
-        "print_on_execution_start": False,
-        "max_errored_blocks": -1,  # one that is given up ends no other
-    }
-    before, level = {name: getattr(context, name) for name in ours}, log.level
-    log.setLevel(logging.CRITICAL)
-    vars(context).update(ours)
-    try:
-        yield
-    finally:
-        vars(context).update(before)
-        log.setLevel(level)
+def _task(night: Night, due: pa.Table, contents: Contents) -> Task:
+    """What the workers of a Ray cluster need to know."""
+    options, device = night.options, device_of(night.options.device)
+    ends = due["path"].take([0, due.num_rows - 1]).to_pylist()
+    mark = night.results.out / f".ray-{night.summary.run}"
+    return Task(
+        sight=Sight(versions(), mark, night.folder, tuple(ends), options.endpoint),
+        content=read_model(night.model.path),
+        path=night.model.path,
+        device=device,
+        threads=options.threads or threads_of(device),
+        parts=night.results.parts,
+        run=night.summary.run,
+        size=night.model.batch_size,
+        features=night.wants_features,
+        lenient=options.lenient,
+        contents=contents,
+        block_rows=PART_ROWS if device is Device.CUDA else _part_rows(night),
+    )
 
 
-def _refuse_silent(address: str) -> None:
-    """Refuses an address at which nobody listens, for which Ray would wait for minutes."""
-    listens = re.fullmatch(r"(?:ray://)?([^/]+):(\d+)", address)
-    if listens is None:
-        return
-    try:
-        socket.create_connection((listens[1], int(listens[2])), timeout=10).close()
-    except (OSError, OverflowError) as error:
-        raise DeviceError(
-            f"there is no Ray cluster at {address} ({error}); check --ray-address, and that the "
-            "cluster is up."
-        ) from error
+def _part_rows(night: Night) -> int:
+    """Images that make a part, as far as one batch tells how many seconds they take."""
+    image, size = night.model.card.image, night.model.batch_size
+    batch = np.zeros((size, image.height, image.width, 3), np.uint8)
+    started = time.perf_counter()
+    night.model.infer(batch)
+    rate = size / (time.perf_counter() - started)
+    return min(PART_ROWS, max(size, int(rate * PART_SECONDS)))
 
 
-def distribute(
+def _distribute(
     task: Task,
     due: pa.Table,
     workers: int | None,
@@ -217,36 +178,6 @@ def _given_up(blocks: dict[int, pa.Table], trouble: BaseException | None) -> Boa
         f"those from {paths[0]} to {paths[-1]}, and into Ray's logs, memory first. All others "
         "are done, and the next run continues from there."
     )
-
-
-def device_of(wanted: Device | str) -> Device:
-    """What the workers run the network on: ``auto`` is a GPU if the cluster has any.
-
-    Raises:
-        UsageError: there is no such device.
-        DeviceError: the cluster has no GPU.
-    """
-    import ray
-
-    try:
-        wanted = Device(wanted)
-    except ValueError:
-        raise UsageError(f"the device must be auto, cpu or cuda, not {wanted}.") from None
-    gpus = ray.cluster_resources().get("GPU", 0)
-    if wanted is Device.CUDA and not gpus:
-        raise DeviceError("--device cuda: the Ray cluster has no GPU; use --device cpu.")
-    return Device.CUDA if gpus and wanted is not Device.CPU else Device.CPU
-
-
-def threads_of(device: Device) -> int:
-    """Threads of a worker that nobody has chosen: one, or a GPU's share of its machine."""
-    import ray
-
-    if device is Device.CPU:
-        return 1
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    shares = [has.get("CPU", 0) // has["GPU"] for has in machines if has.get("GPU", 0) >= 1]
-    return max(1, int(min(shares, default=1)))
 
 
 def _needs(task: Task) -> dict[str, Any]:

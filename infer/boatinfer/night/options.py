@@ -1,0 +1,240 @@
+"""The options of a run."""
+
+from __future__ import annotations
+
+import enum
+import shlex
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from boatinfer.errors import UsageError
+from boatinfer.night.scan import to_text
+from boatinfer.night.shards import Shard
+from boatinfer.options import Device, check_target
+from boatinfer.storage.place import Place, local, place, resolved
+
+__all__ = ["Engine", "RunOptions"]
+
+
+class Engine(enum.StrEnum):
+    """Who does the work of a run."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+_BOUNDS = [
+    ("top", 1, 10),
+    ("batch_size", 1, 65_536),
+    ("threads", 1, 65_536),
+    ("workers", 1, 65_536),
+    ("limit", 1, sys.maxsize),
+]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Options of `boatinfer.night.run.run`; each field's help says what it does."""
+
+    folder: Annotated[
+        Place, typer.Argument(parser=place, metavar="DIR", help="Folder of images, or its URI.")
+    ]
+    out: Annotated[
+        Place | None,
+        typer.Option(
+            "-o",
+            "--out",
+            parser=place,
+            metavar="OUT",
+            help="Results folder, or its URI; if not given, boatinfer-out/ and the name of DIR.",
+        ),
+    ] = None
+    model: Annotated[
+        Place | None,
+        typer.Option(
+            "-m",
+            "--model",
+            parser=place,
+            metavar="FILE",
+            help="Model file, or its URI; if not given, the built-in boats model.",
+        ),
+    ] = None
+    features: Annotated[
+        bool, typer.Option("--features", help="Keep each image's feature vector.")
+    ] = False
+    svm: Annotated[
+        Path | None,
+        typer.Option(
+            parser=local, metavar="FILE", help="Add the labels of this SVM, a file of 'svm fit'."
+        ),
+    ] = None
+    top: Annotated[
+        int, typer.Option(min=1, max=10, help="How many classes to name for each image.")
+    ] = 2
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Label an image 'unsure' if the network is less confident, and list "
+            "it in review.csv.",
+        ),
+    ] = None
+    target_accuracy: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="The same, with the confidence from which on an --evaluation shows this accuracy.",
+        ),
+    ] = None
+    evaluation: Annotated[
+        Path | None,
+        typer.Option(
+            parser=local,
+            metavar="FILE",
+            help="What 'boatinfer evaluate --json' printed, for --target-accuracy.",
+        ),
+    ] = None
+    device: Annotated[Device, typer.Option(help="Where to run the network.")] = Device.AUTO
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images in a batch; if not given, by the image size.")
+    ] = None
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Worker threads; if not given, one for each usable CPU."),
+    ] = None
+    max_failures: Annotated[
+        str, typer.Option(help="Failed images that still end in exit code 0: 5% or a number.")
+    ] = "5%"
+    lenient: Annotated[
+        bool, typer.Option("--lenient", help="Classify what can be decoded of a damaged JPEG.")
+    ] = False
+
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Do everything again, whatever was done before.")
+    ] = False
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="S3 server of the s3:// URIs; if not given, AWS_ENDPOINT_URL or Amazon's.",
+        ),
+    ] = None
+    recursive: Annotated[
+        bool, typer.Option("--recursive/--no-recursive", help="Whether to enter sub-folders.")
+    ] = True
+    include: Annotated[
+        list[str],
+        typer.Option(metavar="GLOB", help="Only files that match; may be repeated."),
+    ] = field(default_factory=list)
+    exclude: Annotated[
+        list[str],
+        typer.Option(metavar="GLOB", help="No files or folders that match; may be repeated."),
+    ] = field(default_factory=list)
+    from_file: Annotated[
+        Place | None,
+        typer.Option(
+            parser=place,
+            metavar="LIST",
+            help="Take the paths in this file (- is standard input), not all.",
+        ),
+    ] = None
+    sniff: Annotated[
+        bool, typer.Option("--sniff", help="Know images by their content, not only their ending.")
+    ] = False
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only the first images, in the order of paths.")
+    ] = None
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Whether to write report.html.")
+    ] = True
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Do the I-th of N shards; 'results --finish' ends the run.",
+        ),
+    ] = None
+
+    engine: Annotated[
+        Engine, typer.Option(help="Who does the work: this process, or a Ray cluster.")
+    ] = Engine.LOCAL
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT; if not given, RAY_ADDRESS, or "
+            "one of this machine alone.",
+        ),
+    ] = None
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Workers on the Ray cluster, of --threads (1) each; if not given, as many as fit.",
+        ),
+    ] = None
+
+    @property
+    def results_folder(self) -> Place:
+        """Where the results go: ``out``, or a folder named after the scanned one."""
+        return self.out or Path("boatinfer-out") / (resolved(self.folder).name or "root")
+
+    @property
+    def restrictions(self) -> list[str]:
+        """What keeps the run from looking at the whole folder, as it is said on the command line.
+
+        Without any, an image that the run does not find has gone.
+        """
+        said = [] if self.recursive else ["--no-recursive"]
+        said += [f"--include {shlex.quote(to_text(pattern))}" for pattern in self.include]
+        said += [f"--exclude {shlex.quote(to_text(pattern))}" for pattern in self.exclude]
+        if self.from_file is not None:
+            said.append(f"--from-file {shlex.quote(to_text(str(self.from_file)))}")
+        return said if self.limit is None else [*said, f"--limit {self.limit}"]
+
+    def __post_init__(self) -> None:
+        """Takes text where a path is meant, as Python users write it."""
+        for name in ("folder", "out", "model", "from_file"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, place(value))
+        for name in ("svm", "evaluation"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, Path(value))
+        object.__setattr__(self, "exclude", [pattern.rstrip("/") for pattern in self.exclude])
+        for name, least, most in _BOUNDS:
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise UsageError(f"{name} must be from {least} to {most:,}, not {value}.")
+        if self.shard is not None:
+            Shard.parse(self.shard)
+        _check_engine(self)
+        object.__setattr__(self, "engine", Engine(self.engine))
+        if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
+            raise UsageError(f"--min-confidence {self.min_confidence}: give a share from 0 to 1.")
+        check_target(self.target_accuracy)
+        if self.min_confidence is not None and self.target_accuracy is not None:
+            raise UsageError("--min-confidence and --target-accuracy both set a limit; give one.")
+        if self.target_accuracy is not None and self.evaluation is None:
+            raise UsageError(
+                "--target-accuracy needs an --evaluation that shows how sure is sure enough; make "
+                "one with 'boatinfer evaluate OUT --json > evaluation.json' on labelled images."
+            )
+        if self.evaluation is not None and self.target_accuracy is None:
+            raise UsageError(
+                "--evaluation is read for a --target-accuracy; give one, such as 0.99."
+            )
+
+
+def _check_engine(options: RunOptions) -> None:
+    if options.engine not in set(Engine):
+        raise UsageError(f"engine must be local or ray, not {options.engine}.")
+    if options.engine == Engine.LOCAL and (options.ray_address or options.workers):
+        raise UsageError("--ray-address and --workers need --engine ray.")
