@@ -35,8 +35,8 @@ _HOME = {
     "Model": "models.model",
     "Predictions": "models.model",
     "open_model": "models.model",
-    "RunOptions": "options",
-    "Summary": "results.folder",
+    "RunOptions": "night.options",
+    "Summary": "results.summary",
     "run": "night.run",
 }
 

@@ -177,15 +177,15 @@ def test_buckets_on_a_cluster(
     far(engine="local", out=tmp_path / "near")
     with serving() as server:
         server.client.create_bucket(
-            Bucket="boats", CreateBucketConfiguration={"LocationConstraint": "eu-south-1"}
+            Bucket="fleet", CreateBucketConfiguration={"LocationConstraint": "eu-south-1"}
         )
         for file in sorted(pictures.rglob("*.jpg")):
             key = f"in/{file.relative_to(pictures)}"
-            server.client.put_object(Bucket="boats", Key=key, Body=file.read_bytes())
-        summary = far(folder="s3://boats/in", out="s3://boats/out", endpoint=server.url)
+            server.client.put_object(Bucket="fleet", Key=key, Body=file.read_bytes())
+        summary = far(folder="s3://fleet/in", out="s3://fleet/out", endpoint=server.url)
         assert counts(summary) == (60, 60, 0, 0)
         for name in TABLES:
-            there = server.client.get_object(Bucket="boats", Key=f"out/{name}")["Body"].read()
+            there = server.client.get_object(Bucket="fleet", Key=f"out/{name}")["Body"].read()
             assert there == (tmp_path / "near" / name).read_bytes()
 
 
