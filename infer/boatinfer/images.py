@@ -56,13 +56,16 @@ def load(path: Path | str) -> tuple[bytes, os.stat_result]:
         ImageError: ``vanished``, ``unreadable`` or ``too_large``.
     """
     try:
-        with os.fdopen(os.open(path, _FLAGS), "rb", 0) as file:
-            status = os.fstat(file.fileno())
+        handle = os.open(path, _FLAGS)
+        try:
+            status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
                 raise ImageError(Failure.UNREADABLE, "it is no regular file")
             if status.st_size > MAX_BYTES:
                 raise ImageError(Failure.TOO_LARGE, f"the file has {status.st_size:,} bytes")
-            return file.read(), status
+            return _content(handle, status.st_size), status
+        finally:
+            os.close(handle)
     except FileNotFoundError as error:
         message = "no such file (any more), or a link to nothing"
         raise ImageError(Failure.VANISHED, message) from error
@@ -70,6 +73,16 @@ def load(path: Path | str) -> tuple[bytes, os.stat_result]:
         raise ImageError(Failure.UNREADABLE, error.strerror or str(error)) from error
     except MemoryError as error:
         raise ImageError(Failure.TOO_LARGE, "not enough memory to read the file") from error
+
+
+def _content(handle: int, size: int) -> bytes:
+    """All that an open file holds, in one call to the system unless it is not of its size."""
+    content = os.read(handle, size + 1)
+    if len(content) == size:
+        return content
+    while more := os.read(handle, size + 1):
+        content += more
+    return content
 
 
 def read(data: bytes, spec: ImageSpec, damage: list[str] | None = None) -> Pixels:

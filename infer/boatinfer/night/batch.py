@@ -139,8 +139,9 @@ class Classifier:
         except Exception as error:  # onnxruntime has a dozen exception types
             self._infer_singly(rows, pixels, first_line(error))
             return
+        numbers = np.isfinite(found.probabilities).all(axis=1)
         for i, row in enumerate(rows):
-            if not np.isfinite(found.probabilities[i]).all():
+            if not numbers[i]:
                 row.status, row.error = Failure.INFERENCE_FAILED.value, "the result is not a number"
                 continue
             row.probabilities = found.probabilities[i]

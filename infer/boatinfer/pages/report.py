@@ -63,8 +63,11 @@ def write(results: Results, summary: Summary, tables: Tables | None, wanted: boo
         with writing(results.report):
             results.report.unlink(missing_ok=True)
         return
-    morning = None if tables is None else _morning(results, summary, tables)
-    page.write(results.report, "report.html", summary=summary, morning=morning)
+    if tables is None:
+        page.write(results.report, "unfinished.html", summary=summary)
+    else:
+        morning = _morning(results, summary, tables)
+        page.write(results.report, "report.html", summary=summary, morning=morning)
 
 
 def _morning(results: Results, summary: Summary, tables: Tables) -> dict[str, Any]:

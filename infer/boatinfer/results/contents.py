@@ -38,6 +38,8 @@ class Contents:
 
     def find(self, content: str) -> int | None:
         """Looks an xxh3-128 (hex) up; gives a value for `Row.known`, or None."""
+        if not self._index.num_rows:
+            return None
         with self._reading:
             keys, places = self._sorted
         key = np.array(unhexlify(content), "S16")[()]  # numpy strips NUL bytes at the end
