@@ -139,7 +139,7 @@ class Classifier:
         except Exception as error:  # onnxruntime has a dozen exception types
             self._infer_singly(rows, pixels, first_line(error))
             return
-        numbers = np.isfinite(found.probabilities).all(axis=1)
+        numbers = np.all(np.isfinite(found.probabilities), axis=1)
         for i, row in enumerate(rows):
             if not numbers[i]:
                 row.status, row.error = Failure.INFERENCE_FAILED.value, "the result is not a number"
