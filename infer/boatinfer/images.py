@@ -60,7 +60,8 @@ def load(path: Path | str) -> tuple[bytes, os.stat_result]:
         try:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
-                raise ImageError(Failure.UNREADABLE, "it is no regular file")
+                kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+                raise ImageError(Failure.UNREADABLE, f"it is {kind}")
             if status.st_size > MAX_BYTES:
                 raise ImageError(Failure.TOO_LARGE, f"the file has {status.st_size:,} bytes")
             return _content(handle, status.st_size), status

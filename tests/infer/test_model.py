@@ -65,7 +65,7 @@ def test_pictures_that_cannot_be_read_are_named(model_file: Path, tmp_path: Path
         with pytest.raises(ImageError, match=name) as raised:
             model.predict([tmp_path / name])
         assert raised.value.reason is reason
-    with pytest.raises(ImageError, match="Is a directory") as raised:
+    with pytest.raises(ImageError, match="it is a folder") as raised:
         model.predict([tmp_path])
     assert raised.value.reason is Failure.UNREADABLE
     with pytest.raises(ImageError, match=r"float64 \[4, 4\]"):
