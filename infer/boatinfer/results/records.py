@@ -55,6 +55,10 @@ def joined(some: Array, others: Array) -> tuple[npt.NDArray[np.intp], npt.NDArra
     return order[second - 1], order[second] - len(some)
 
 
+#: Slices for each run: what is done with one takes several times its memory.
+_PER_RUN = 4
+
+
 class _Run(NamedTuple):
     """Sorted records, and where each of the `_RANGES` begins, and the last one ends."""
 
@@ -102,7 +106,7 @@ class Records:
     @property
     def fitting(self) -> int:
         """How many slices make each small enough."""
-        return 1 + self.count // scratch.MANY
+        return 1 + _PER_RUN * self.count // scratch.MANY
 
     def slices(self, count: int) -> Iterator[Array]:
         """Gives all records, in slices of about equal size.

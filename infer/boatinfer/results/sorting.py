@@ -40,6 +40,7 @@ class Sorter:
         if sum(one.num_rows for one in self._waiting) >= scratch.MANY:
             self._runs.append(_on_disk([_plain(self._gathered())], self._beside))
             self._waiting = [table.slice(0, 0)]
+            pa.default_memory_pool().release_unused()  # lest the next takes more
 
     def table(self) -> pa.Table:
         """All rows, sorted; at least one table has been added.
