@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from boatinfer.results.parts import VECTORS, Marks, Parts, Row, matrix
-from boatinfer.results.records import KEY, Lookup, Records, keys
+from boatinfer.results.records import KEY, Lookup, Records, key, keys
 
 __all__ = ["Contents"]
 
@@ -43,7 +43,7 @@ class Contents:
             return None
         with self._reading:
             lookup = self._lookup
-        there, found = lookup.find(keys(pa.array([content])))
+        there, found = lookup.find(key(content))
         return int(found["place"][0]) if there[0] else None
 
     @functools.cached_property

@@ -18,7 +18,7 @@ import xxhash
 from boatinfer.storage import scratch
 from boatinfer.storage.place import Place
 
-__all__ = ["KEY", "Lookup", "Records", "joined", "keys", "repeated"]
+__all__ = ["KEY", "Lookup", "Records", "joined", "key", "keys", "repeated"]
 
 Array = npt.NDArray[Any]
 
@@ -32,8 +32,12 @@ _BOUNDS = np.arange(1, _RANGES, dtype=np.uint64) << np.uint64(64 - 12)
 
 def keys(texts: pa.Array | pa.ChunkedArray) -> Array:
     """The keys [N] of N texts, such as paths."""
-    raw = texts.cast(pa.binary()).to_numpy(zero_copy_only=False)
-    return np.frombuffer(b"".join(map(xxhash.xxh3_128_digest, raw)), KEY)
+    return _digests(texts.cast(pa.binary()).to_numpy(zero_copy_only=False))
+
+
+def key(text: str) -> Array:
+    """The key [1] of one text."""
+    return _digests([text.encode()])
 
 
 def repeated(records: Array) -> npt.NDArray[np.bool_]:
@@ -64,6 +68,10 @@ class _Run(NamedTuple):
 
     records: Array
     starts: npt.NDArray[np.intp]
+
+
+def _digests(raw: Iterable[bytes]) -> Array:
+    return np.frombuffer(b"".join(map(xxhash.xxh3_128_digest, raw)), KEY)
 
 
 class Records:
@@ -145,11 +153,12 @@ class Lookup:
     """
 
     def __init__(self, slices: Iterable[Array], fields: Sequence[str], beside: Place) -> None:
+        self._fields = fields
         names = [*(KEY.names or ()), *fields]
         kinds: dict[str, np.dtype[Any]] = {}
         with contextlib.ExitStack() as stack:
             files = {name: stack.enter_context(scratch.scratch(beside)) for name in names}
-            for records in slices:
+            for records in slices:  # one at least
                 for name, file in files.items():
                     kinds[name] = records[name].dtype
                     file.write(np.ascontiguousarray(records[name]).data)
@@ -167,14 +176,16 @@ class Lookup:
         Returns:
             Which there are, bool [N], and the fields of these.
         """
-        if not self._columns or not len(self._columns["high"]):
-            return np.zeros(len(key), np.bool_), {name: np.empty(0) for name in self._columns}
         high, low = self._columns["high"], self._columns["low"]
+        if not len(high):
+            return np.zeros(len(key), np.bool_), {
+                name: self._columns[name] for name in self._fields
+            }
         # Of two records that agree in this half alone, one in 10^19, the second is not found.
-        places = np.minimum(np.searchsorted(high, key["high"]), len(high) - 1)
+        places = np.minimum(high.searchsorted(key["high"]), len(high) - 1)
         there = (high[places] == key["high"]) & (low[places] == key["low"])
         places = places[there]
-        return there, {name: column[places] for name, column in self._columns.items()}
+        return there, {name: self._columns[name][places] for name in self._fields}
 
 
 def _by_key(records: Array) -> npt.NDArray[np.intp]:
