@@ -39,10 +39,10 @@ class Contents:
 
     def find(self, content: str) -> int | None:
         """Looks an xxh3-128 (hex) up; gives a value for `Row.known`, or None."""
-        if not self._index.num_rows:
-            return None
         with self._reading:
             lookup = self._lookup
+        if not len(lookup):
+            return None
         there, found = lookup.find(key(content))
         return int(found["place"][0]) if there[0] else None
 

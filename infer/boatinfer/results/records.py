@@ -167,6 +167,9 @@ class Lookup:
                 for name, kind in kinds.items()
             }
 
+    def __len__(self) -> int:
+        return len(self._columns["high"])
+
     def find(self, key: Array) -> tuple[npt.NDArray[np.bool_], dict[str, Array]]:
         """Looks keys up.
 
@@ -177,7 +180,7 @@ class Lookup:
             Which there are, bool [N], and the fields of these.
         """
         high, low = self._columns["high"], self._columns["low"]
-        if not len(high):
+        if not len(self):
             return np.zeros(len(key), np.bool_), {
                 name: self._columns[name] for name in self._fields
             }
