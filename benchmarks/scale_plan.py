@@ -67,14 +67,15 @@ def make_results(out: Path, count: int) -> None:
 def night(count: int, work: Path, shard: str | None) -> None:
     """Runs over a simulated listing, in this process."""
     from boatinfer.night.options import RunOptions
+    from boatinfer.night.run import run
     from boatinfer.night.scan import Found
 
     def scan(*_: Any) -> Iterator[Found]:
         return (Found(path_of(number), 0, number) for number in range(count))
 
-    module: Any = importlib.import_module("boatinfer.night.run")
-    module.scan = scan
-    summary = module.run(RunOptions(work / "in", work / "out", shard=shard))
+    selection: Any = importlib.import_module("boatinfer.night.selection")
+    selection.scan = scan
+    summary = run(RunOptions(work / "in", work / "out", shard=shard))
     assert summary.complete
     assert summary.reused == summary.found
 

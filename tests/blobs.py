@@ -35,6 +35,6 @@ def write_blobs(
         summary.found = summary.classified = images
         summary.complete, summary.model, summary.classes = True, model, list(classes)
         summary.model_name, summary.images_per_second = "blobs", 100.0
-        results.write_current([index], summary)
+        results.write_current(index, summary)
         results.write_summary(summary)
     return out

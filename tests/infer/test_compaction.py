@@ -12,8 +12,26 @@ from hypothesis import strategies as st
 from boatinfer.results import compaction as module
 from boatinfer.results.compaction import compact
 from boatinfer.results.damage import damaged_parts
+from boatinfer.results.ledger import Ledger
 from boatinfer.results.parts import Parts
 from letters import CLASSES, everything, row
+
+
+def ledger(parts: Parts) -> Ledger:
+    said = Ledger(parts)
+    said.read()
+    return said
+
+
+def merge(parts: Parts, found: set[str] | None) -> None:
+    """Merges after a run that found these images, or that did not look for all."""
+    if found is None:
+        compact(ledger(parts))
+        return
+    index, said = parts.index(), ledger(parts)
+    rows = index.filter(pc.is_in(index["path"], pa.array(sorted(found), pa.string())))
+    compact(said, said.marked(rows))
+
 
 writes = st.lists(
     st.tuples(st.sampled_from("pqrstu"), st.integers(0, 8), st.booleans()), min_size=1, max_size=4
@@ -36,7 +54,7 @@ def test_the_last_row_of_a_path_counts_before_and_after_merging(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MANY_PARTS", 3)
         patch.setattr(module, "FULL_PART", 3)
-        compact(parts, parts.index())
+        compact(ledger(parts))
     assert everything(parts) == wanted
     parts.append([row("p", 0.5)], CLASSES, "m", "later")
     assert everything(parts)["p"] == (0.5, None)
@@ -46,10 +64,10 @@ def test_merging_makes_few_parts_of_many(tmp_path: Path, monkeypatch: pytest.Mon
     parts = Parts(tmp_path)
     for number in range(module.MANY_PARTS - 1):
         parts.append([row(f"p{number}", 0.25)], CLASSES, "m", "r")
-    compact(parts, parts.index())
+    compact(ledger(parts))
     assert len(parts.files()) == module.MANY_PARTS - 1
     parts.append([row("last", 0.25)], CLASSES, "m", "r")
-    compact(parts, parts.index())
+    compact(ledger(parts))
     assert len(parts.files()) == 1
     assert len(everything(parts)) == module.MANY_PARTS
 
@@ -75,9 +93,9 @@ def test_a_crash_while_merging_loses_nothing(
     with monkeypatch.context() as crashing:
         crashing.setattr(Path, "unlink", stop)
         with pytest.raises(KeyboardInterrupt):
-            compact(parts, parts.index())
+            compact(ledger(parts))
     assert everything(parts) == wanted
-    compact(parts, parts.index())
+    compact(ledger(parts))
     assert everything(parts) == wanted
     assert len(parts.files()) == 2
 
@@ -92,12 +110,12 @@ def test_big_parts_stay_as_they_are_until_most_of_them_is_outdated(
     (big,) = parts.files()
     for number in range(3):
         parts.append([row(f"p{number}", 0.5)], CLASSES, "m", "r")
-    compact(parts, parts.index())
+    compact(ledger(parts))
     assert big in parts.files()
     assert len(parts.files()) == 2
     parts.append([row(f"p{i}", 0.75) for i in range(6)], CLASSES, "m", "r")
     parts.append([row("p6", 0.75)], CLASSES, "m", "r")
-    compact(parts, parts.index())
+    compact(ledger(parts))
     assert big not in parts.files()
     assert {value for value, _ in everything(parts).values()} == {0.25, 0.75}
 
@@ -118,11 +136,9 @@ def test_rows_of_images_that_have_gone_outlive_one_merge_and_no_more(
         if new := there - set(gone):
             parts.append([row(path, 0.5) for path in sorted(new)], CLASSES, "m", "r")
             gone |= dict.fromkeys(new, False)
-        index = parts.index()
-        found = index.filter(pc.is_in(index["path"], pa.array(sorted(there), pa.string())))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "MANY_PARTS", 1)
-            compact(parts, index, found if all_looked_for else None)
+            merge(parts, there if all_looked_for else None)
         if all_looked_for:
             gone = {path: path not in there for path in gone if path in there or not gone[path]}
         assert set(everything(parts)) == set(gone)
@@ -136,15 +152,11 @@ def test_a_crash_brings_back_what_was_forgotten_and_loses_nothing(
     parts = Parts(tmp_path)
     parts.append([row("here", 0.5), row("gone", 0.25)], CLASSES, "m", "r")
 
-    def merge() -> None:
-        index = parts.index()
-        compact(parts, index, index.filter(pc.equal(index["path"], "here")))
-
-    merge()
+    merge(parts, {"here"})
     with monkeypatch.context() as crashing:
         crashing.setattr(Path, "unlink", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            merge()
+            merge(parts, {"here"})
     assert set(everything(parts)) == {"here", "gone"}
-    merge()
+    merge(parts, {"here"})
     assert set(everything(parts)) == {"here"}

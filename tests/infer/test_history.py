@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeGuard
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,8 @@ from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
 from boatinfer.night.scan import Found
 from boatinfer.results.parts import Parts
+from boatinfer.results.records import KEY, Lookup, Records, keys
+from boatinfer.storage import scratch
 from support import rows
 
 NAMES = [f"{folder}{number}.jpg" for folder in ("", "a/", "b/c/") for number in range(3)]
@@ -134,9 +137,12 @@ class World:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(events, max_size=25))
-def test_any_history_ends_with_exactly_the_right_rows(history: list[tuple[object, ...]]) -> None:
+@given(st.lists(events, max_size=25), st.sampled_from([2, scratch.MANY]))
+def test_any_history_ends_with_exactly_the_right_rows(
+    history: list[tuple[object, ...]], many: int
+) -> None:
     world = World(Path(tempfile.mkdtemp()))
+    before, scratch.MANY = scratch.MANY, many
     try:
         for number in range(2):
             card = colours.card(notes=f"model {number}")
@@ -146,6 +152,7 @@ def test_any_history_ends_with_exactly_the_right_rows(history: list[tuple[object
         world.check()
         world.check()
     finally:
+        scratch.MANY = before
         shutil.rmtree(world.root)
 
 
@@ -164,16 +171,21 @@ def test_what_is_new_or_changed_is_due(
     files = [Found(path, *rest) for path, rest in found.items()]
     rows = [Found(path, *rest) for path, rest in known.items()]
     random.shuffle(files)
-    agenda = plan.Agenda(plan.table(rows))
+    tmp_path = Path(tempfile.gettempdir())
+    records = Records(np.dtype([*KEY.descr, ("bytes", "i8"), ("mtime_ns", "i8")]), tmp_path)
+    table = plan.table(rows)
+    times = {name: table[name].to_numpy() for name in ("bytes", "mtime_ns")}
+    records.add(keys(table["path"]), **times)
+    agenda = plan.Agenda(Lookup(records.slices(3), [*times], tmp_path), tmp_path)
     chunks = (plan.table(files[i : i + chunk]) for i in range(0, len(files), chunk))
     batches = list(agenda.batches(chunks, size))
     due = {path for path in found if found[path] != known.get(path)}
     assert all(0 < len(batch) <= size for batch in batches)
     assert sorted(itertools.chain(*batches)) == sorted(f for f in files if f.path in due)
     assert agenda.total == len(due)
-    assert {row["path"]: row["due"] for row in agenda.found().to_pylist()} == {
-        path: path in due for path in found
-    }
+    (noted,) = agenda.found.slices(1)
+    assert noted["due"].sum() == len(due)
+    assert len(noted) == len(found)
 
 
 @given(st.lists(st.builds(Found, paths, st.integers(0, 3), st.integers(0, 3))), st.integers(1, 12))

@@ -214,13 +214,14 @@ def test_wherever_a_run_dies_a_complete_run_can_be_read(
     (tmp_path / "pictures" / "new.jpg").write_bytes(colours.picture("blue", seed=50))
     work = proof.prove
 
-    def die_after_the_proof(*arguments: Any) -> None:
-        work(*arguments)
+    def die_after_the_proof(*arguments: Any) -> proof.Proved:
+        proved = work(*arguments)
 
         def die(*_: Any, **__: Any) -> None:
             raise error("died")
 
         dying.setattr(f"boatinfer.night.run.{step}", die)
+        return proved
 
     with monkeypatch.context() as dying:
         dying.setattr(proof, "prove", die_after_the_proof)

@@ -11,6 +11,7 @@ from boatinfer.errors import OutputError
 from boatinfer.results.compaction import compact
 from boatinfer.results.contents import Contents
 from boatinfer.results.damage import damaged_parts
+from boatinfer.results.ledger import Ledger
 from boatinfer.results.parts import Parts, Row, matrix
 from letters import CLASSES, row
 
@@ -48,7 +49,9 @@ def test_a_reader_is_told_when_parts_change_under_it(
     for number in range(4):
         parts.append([row(f"p{number}", number / 8)], CLASSES, "m", "r")
     index, files = parts.index(), parts.files()
-    compact(parts, index)
+    ledger = Ledger(parts)
+    ledger.read()
+    compact(ledger)
     with pytest.raises(OutputError, match="a run is changing the folder"):
         list(parts.read(index, ["path"]))
     monkeypatch.setattr(parts, "files", lambda: files)  # listed just before they went
@@ -61,7 +64,9 @@ def test_contents_find_rows_and_fill_them_in(tmp_path: Path) -> None:
     kept = [row(f"p{i}", i / 16, True) for i in range(16)]
     parts.append(kept[9:], CLASSES, "m", "one")
     parts.append(kept[:9], CLASSES, "m", "two")
-    contents = Contents(parts, parts.index())
+    ledger = Ledger(parts)
+    ledger.read()
+    contents = Contents(parts, ledger.marks())
     copies = [Row(f"copy{i}", 5, 6, kept[i].content) for i in (3, 12, 3, 0)]
     for copy in copies:
         copy.known = contents.find(copy.content or "")
@@ -76,7 +81,7 @@ def test_contents_find_rows_and_fill_them_in(tmp_path: Path) -> None:
     ]
     assert other.run is None
     assert contents.find("f" * 32) is None
-    assert Contents(parts, parts.index().slice(0, 0)).find("0" * 32) is None
+    assert Contents(parts, ledger.marks(ledger.blank())).find("0" * 32) is None
 
 
 def test_matrix_respects_slices() -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import time
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -136,6 +137,7 @@ def test_an_interrupted_run_and_its_continuation_are_one_night(
     def stop(self: Classifier, batch: Any) -> Any:
         if next(batches) == 17:  # of 27; the red ones are last
             os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.2)  # the main thread, which hears it, may be waiting for the disk
         return work(self, batch)
 
     with monkeypatch.context() as stopping:

@@ -27,7 +27,7 @@ from boatinfer.night.shards import Shard
 from boatinfer.results import compaction, locks
 from boatinfer.results.damage import damage
 from boatinfer.results.folder import Results
-from boatinfer.results.merging import merged
+from boatinfer.results.ledger import Ledger
 from boatinfer.results.parts import Parts
 from boatinfer.results.summary import Summary
 from letters import CLASSES, everything, row
@@ -87,7 +87,9 @@ def test_parts_written_side_by_side_lose_and_repeat_nothing(
         if merge:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(compaction, "MANY_PARTS", 2)
-                compaction.compact(parts, parts.index())
+                ledger = Ledger(parts)
+                ledger.read()
+                compaction.compact(ledger)
     assert everything(Parts(folder)) == wanted
     for number in (1, 2, 3):
         shard = Shard(3, number)
@@ -100,14 +102,6 @@ def of(
     shard: Shard, rows: dict[str, tuple[float, list[float] | None]]
 ) -> dict[str, tuple[float, list[float] | None]]:
     return {path: value for path, value in rows.items() if shard.takes(path)}
-
-
-@settings(deadline=None)
-@given(st.lists(st.lists(st.text("abc")), min_size=1), st.integers(1, 4))
-def test_merging_sorts(paths: list[list[str]], step: int) -> None:
-    tables = [pa.table({"path": pa.array(sorted(some), pa.string())}) for some in paths]
-    found = [path for table in merged(tables, step) for path in table["path"].to_pylist()]
-    assert found == sorted(itertools.chain(*paths))
 
 
 def in_shards(night: Callable[..., Summary], count: int, **changes: object) -> Summary:
@@ -346,12 +340,10 @@ def test_what_killed_shards_leave_is_cleared(
     out = tmp_path / "out"
     night(shard="1/2")
     night(shard="2/2")
-    (out / "shards" / "merging-x").mkdir()
-    (out / "shards" / "merging-x" / "1-of-2.arrow").write_text("half")
     for name in ("shards/.2-of-2.parquet.99.tmp", "shards/.1-of-2.json.99.tmp"):
         (out / name).write_text("half")
     finish(out) if ended else night()
-    assert not [*out.rglob("*.tmp"), *out.rglob("merging*")]
+    assert not list(out.rglob("*.tmp"))
 
 
 def test_an_interrupted_shard_says_so_and_goes_on(

@@ -1,14 +1,14 @@
 """What the shards of a run leave, put together: the proof over all of them, and the tables.
 
-One shard's rows are in memory at a time. The tables of all are merged as they are written.
+The rows are read part by part, and sorted on disk where they are many.
 """
 
 from __future__ import annotations
 
 import contextlib
-import tempfile
+import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,12 +21,12 @@ from boatinfer.night.scan import from_text
 from boatinfer.night.shards import Shard
 from boatinfer.pages import report
 from boatinfer.results import compaction, predictions, proof
-from boatinfer.results.folder import MERGING, Results
+from boatinfer.results.folder import Results
+from boatinfer.results.ledger import Ledger
 from boatinfer.results.locks import held
-from boatinfer.results.merging import merged, on_disk
 from boatinfer.results.parts import OK, Parts
+from boatinfer.results.records import keys
 from boatinfer.results.summary import Summary
-from boatinfer.storage.files import writing
 from boatinfer.storage.place import Place
 from boatinfer.svm import model as svms
 from boatinfer.text import joined
@@ -176,94 +176,57 @@ def _put_together(
 ) -> list[Place]:
     """Proves, and writes the tables and the page.
 
-    What is to be written of each shard stands in a file of its own until all are merged, and
-    the page reads the merged rows from a file too, so that memory holds one shard at a time.
-
     Returns:
         Parts that have been merged, and may go.
     """
-    failures: list[pa.Table] = []
-    worn: list[Place] = []
+    if not summary.found:
+        raise UsageError(f"the shards in {results.out} have found no images; check the folder.")
     summary.min_confidence = ending.min_confidence
     summary.target_accuracy = ending.target_accuracy
-    night = results.night(summary)
-    with contextlib.ExitStack() as stack:
-        scratch = _scratch(results, stack)
-        mapped = []
-        for shard, its in shards.items():
-            if not its.found:
-                continue
-            rows = read_rows(results, shard)
-            made = _made(results, rows, ending, night)
-            _prove(results, shard, rows, its, made.predictions)
-            failures.append(made.failures)
-            file = scratch / f"{shard.name}.arrow"
-            mapped.append(on_disk(file, made.predictions.schema, [made.predictions], stack))
-            worn += _merge_parts(results, shard, None if ending.restrictions else rows)
-            del rows, made
-        if not mapped:
-            raise UsageError(f"the shards in {results.out} have found no images; check the folder.")
-        file = scratch / "predictions.arrow"
-        table = on_disk(file, mapped[0].schema, merged(mapped), stack)
-        tables = predictions.Tables(table, pa.concat_tables(failures).sort_by("path"))
-        predictions.write_tables(results, tables, summary)
-        proof.count(summary, tables)
-        summary.complete = True
-        proof.judge(summary, ending.max_failures)
-        _close(summary)
-        batches = (pa.Table.from_batches([batch]) for batch in table.to_batches())
-        results.write_current(batches, summary)
-        report.write(results, summary, tables, ending.report)
+    svm = svms.load(Path(from_text(ending.svm))) if ending.svm else None
+    columns = predictions.needed(ending.card, svm)
+    tables = predictions.made_tables(
+        itertools.chain.from_iterable(
+            _proved(results, shard, its, columns) for shard, its in shards.items() if its.found
+        ),
+        ending.card,
+        night=results.night(summary),
+        top=ending.top,
+        svm=svm,
+        min_confidence=ending.min_confidence,
+        beside=results.out,
+    )
+    predictions.write_tables(results, tables, summary)
+    proof.count(summary, tables)
+    summary.complete = True
+    proof.judge(summary, ending.max_failures)
+    whole = not ending.restrictions
+    worn = [file for shard in shards for file in _merge_parts(results, shard, whole)]
+    _close(summary)
+    results.write_current(tables.predictions, summary)
+    report.write(results, summary, tables, ending.report)
     return worn
 
 
-def _merge_parts(results: Results, shard: Shard, found: pa.Table | None) -> list[Place]:
-    """Merges the parts of a shard if there are many; gives those that may go."""
-    parts = Parts(results.parts.folder, shard)
-    parts.check = results.parts.check
-    if len(parts.own()) < compaction.MANY_PARTS:
-        return []
-    return compaction.merge(parts, parts.index().select(["part", "row"]), found)
-
-
-def _scratch(results: Results, stack: contextlib.ExitStack) -> Path:
-    """A folder for a while, beside the results if these are on a disk."""
-    beside = results.shards if isinstance(results.shards, Path) else None
-    with writing(results.shards):
-        folder = tempfile.TemporaryDirectory(prefix=MERGING, dir=beside)
-    return Path(stack.enter_context(folder))
-
-
-def _made(results: Results, rows: pa.Table, ending: Ending, night: list[str]) -> predictions.Tables:
-    """The tables of what a shard has left."""
-    made = predictions.made_tables(
-        results,
-        rows,
-        ending.card,
-        night=night,
-        top=ending.top,
-        svm=svms.load(Path(from_text(ending.svm))) if ending.svm else None,
-        min_confidence=ending.min_confidence,
-    )
-    return made._replace(predictions=_plain(made.predictions))
-
-
-def _prove(
-    results: Results, shard: Shard, rows: pa.Table, summary: Summary, table: pa.Table
-) -> None:
-    """Compares what a shard says with what the parts on disk hold.
+def _proved(
+    results: Results, shard: Shard, summary: Summary, columns: Sequence[str]
+) -> Iterator[pa.Table]:
+    """Reads what the parts on disk hold of a shard, and compares it with what the shard says.
 
     Raises:
-        OutputError: they differ.
+        OutputError: they differ, a part is damaged or gone.
     """
-    paths = rows["path"]
-    sound = int(pc.sum(pc.equal(table["status"], OK)).as_py() or 0)
+    rows, digest = read_rows(results, shard), read_handover(results, shard).digest
+    found = sound = 0
+    for part in results.parts.read(rows, columns):
+        found += part.num_rows
+        sound += int(pc.sum(pc.equal(part["status"], OK)).as_py() or 0)
+        digest -= int(keys(part["path"])["low"].sum())
+        yield part
     if not (
-        table["path"].equals(paths)
-        and pc.count_distinct(paths).as_py() == len(paths) == summary.found
-        and sound == summary.classified + summary.reused
-        and len(paths) - sound == summary.failed
-        and shard.mask(paths).all()
+        found == summary.found
+        and sound == summary.classified + summary.reused == found - summary.failed
+        and digest % 2**64 == 0
     ):
         raise OutputError(
             f"the parts in {results.out} do not hold what the shard {shard} has found; run it "
@@ -271,12 +234,21 @@ def _prove(
         )
 
 
-def _plain(table: pa.Table) -> pa.Table:
-    """The table with text in place of dictionaries, for `on_disk`."""
-    fields = [
-        pa.field(f.name, pa.string()) if pa.types.is_dictionary(f.type) else f for f in table.schema
-    ]
-    return table.cast(pa.schema(fields))
+def _merge_parts(results: Results, shard: Shard, whole: bool) -> list[Place]:
+    """Merges the parts of a shard if there are many; gives those that may go.
+
+    Args:
+        results: of all shards.
+        shard: which one.
+        whole: whether it looked for all images.
+    """
+    parts = Parts(results.parts.folder, shard)
+    parts.check = results.parts.check
+    if len(parts.own()) < compaction.MANY_PARTS:
+        return []
+    ledger = Ledger(parts)
+    ledger.read()
+    return compaction.merge(ledger, ledger.marked(read_rows(results, shard)) if whole else None)
 
 
 def _close(summary: Summary) -> None:

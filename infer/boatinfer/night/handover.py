@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -15,15 +16,14 @@ from boatinfer.night.scan import to_text
 from boatinfer.night.selection import Listing
 from boatinfer.night.shards import Shard
 from boatinfer.results.folder import Results
+from boatinfer.results.parts import Marks
 from boatinfer.storage.files import replacing
 from boatinfer.storage.place import Place, opened
 
 __all__ = ["Ending", "Handover", "leave", "read_handover", "read_rows"]
 
 _KEY = b"boatinfer.handover"
-_ROWS = pa.schema(
-    [("path", pa.string()), ("status", pa.string()), ("part", pa.int32()), ("row", pa.int32())]
-)
+_ROWS = pa.schema([("part", pa.int32()), ("row", pa.int32())])
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,28 +80,34 @@ class Handover(msgspec.Struct, frozen=True):
     Attributes:
         ending: how the run is to end.
         listing: what it has seen of the folder, all shards' files together.
+        digest: of its own files, `boatinfer.results.proof.Proved.digest`.
     """
 
     ending: Ending
     listing: Listing
+    digest: int
 
 
-def leave(results: Results, rows: pa.Table, handover: Handover) -> None:
-    """Leaves the rows of a shard, sorted by path, for `boatinfer.night.finish`.
+def leave(results: Results, rows: Marks, handover: Handover) -> None:
+    """Leaves word of the rows of a shard, for `boatinfer.night.finish`.
 
     Args:
         results: the shard's.
-        rows: `boatinfer.night.plan.current`.
+        rows: of the images that it has found.
         handover: what else there is to say.
 
     Raises:
         OutputError: the disk is full, read-only, or gone.
     """
     assert results.shard is not None
-    metadata = {_KEY: msgspec.json.encode(handover)}
-    table = rows.select(_ROWS.names).cast(_ROWS).sort_by("path").replace_schema_metadata(metadata)
-    with replacing(_file(results, results.shard)) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    schema = _ROWS.with_metadata({_KEY: msgspec.json.encode(handover)})
+    with (
+        replacing(_file(results, results.shard)) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+    ):
+        for part, mark in rows.items():
+            row = np.flatnonzero(mark).astype(np.int32)
+            writer.write_table(pa.table([np.full_like(row, part), row], schema=schema))
 
 
 def read_handover(results: Results, shard: Shard) -> Handover:
@@ -119,7 +125,7 @@ def read_handover(results: Results, shard: Shard) -> Handover:
 
 
 def read_rows(results: Results, shard: Shard) -> pa.Table:
-    """Reads the rows that a shard has left: ``path``, ``status``, ``part`` and ``row``.
+    """Reads which rows a shard has found: ``part`` and ``row``, in this order.
 
     Raises:
         OutputError: they are damaged or missing.

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import bisect
 import heapq
 import time
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from boatinfer.night.scan import Found
-from boatinfer.results.parts import OK
+from boatinfer.results.ledger import Ledger
+from boatinfer.results.parts import Marks
+from boatinfer.results.proof import Files
+from boatinfer.results.records import KEY, Array, Lookup, Records, joined, keys, repeated
+from boatinfer.storage.place import Place
 
 __all__ = ["Agenda", "chunks", "current", "first", "reusable", "table", "waves"]
 
@@ -23,7 +24,7 @@ CHUNK_FILES = 4096
 CHUNK_SECONDS = 0.2
 
 _LISTING = pa.schema([("path", pa.string()), ("bytes", pa.int64()), ("mtime_ns", pa.int64())])
-_NOTED = pa.schema([("path", pa.string()), ("due", pa.bool_())])
+_NOTED = np.dtype([*KEY.descr, ("due", np.bool_)])
 
 
 def chunks(found: Iterable[Found]) -> Iterator[list[Found]]:
@@ -46,36 +47,52 @@ def table(chunk: list[Found]) -> pa.Table:
     return pa.table(columns, schema=_LISTING)
 
 
-def reusable(index: pa.Table, model: str, wants_features: bool, lenient: bool) -> pa.Table:
-    """The rows of `Parts.index` that say all that a run with this model wants.
+def reusable(
+    ledger: Ledger, wants_features: bool, lenient: bool, fresh: bool
+) -> tuple[Lookup, Marks]:
+    """The rows that say all that a run wants.
 
     Args:
-        index: the last row of every path and model.
-        model: SHA-256 of the model file, hex.
+        ledger: the last row of every path and model.
         wants_features: whether a row without features does not do.
         lenient: whether a row of a damaged image does.
+        fresh: whether no row does.
+
+    Returns:
+        ``bytes`` and ``mtime_ns`` of the files by their paths, and the rows.
     """
-    usable = pc.and_(pc.equal(index["status"], OK), pc.equal(index["model"], model))
-    if not lenient:
-        usable = pc.and_(usable, pc.invert(index["damaged"]))
-    if wants_features:
-        usable = pc.and_(usable, index["has_features"])
-    return index.filter(usable)
+    marked = ledger.blank()
+
+    def slices() -> Iterator[Array]:
+        for rows in ledger.last():
+            enough = rows["ours"] & (rows["status"] == 0) & (not fresh)
+            if not lenient:
+                enough &= ~rows["damaged"]
+            if wants_features:
+                enough &= rows["has_features"]
+            usable = rows if enough.all() else rows[enough]
+            marked[usable["place"]] = True
+            yield usable
+
+    known = Lookup(slices(), ["bytes", "mtime_ns"], ledger.parts.folder)
+    return known, ledger.marks(marked)
 
 
 class Agenda:
     """What a run has found so far, and what of it is due.
 
     Args:
-        known: the `reusable` rows.
+        known: ``bytes`` and ``mtime_ns`` of the files that need no work, by their paths.
+        beside: a folder on the disk that is to hold what is found, if it is much.
 
     Attributes:
+        found: for each of the files found whether it was ``due``, by its path.
         total: how many files are due; None until all have been found.
     """
 
-    def __init__(self, known: pa.Table) -> None:
-        self._known = known.select(_LISTING.names).sort_by("path").combine_chunks()
-        self._noted = [_NOTED.empty_table()]
+    def __init__(self, known: Lookup, beside: Place) -> None:
+        self._known = known
+        self.found = Records(_NOTED, beside)
         self.total: int | None = None
 
     def batches(self, found: Iterable[pa.Table], size: int) -> Iterator[list[Found]]:
@@ -90,58 +107,37 @@ class Agenda:
         """
         total = 0
         for chunk in found:
-            due = pa.array(self._due(chunk))
-            self._noted.append(pa.table([chunk["path"], due], schema=_NOTED))
-            files = chunk.filter(due).sort_by("path")
+            key = keys(chunk["path"])
+            due = self._due(key, chunk)
+            self.found.add(key, due=due)
+            files = chunk.filter(pa.array(due)).sort_by("path")
             total += files.num_rows
             for start in range(0, files.num_rows, size):
                 yield [Found(**row) for row in files.slice(start, size).to_pylist()]
         self.total = total
 
-    def found(self) -> pa.Table:
-        """All files noted: ``path``, and whether it was ``due``."""
-        return pa.concat_tables(self._noted).combine_chunks()
-
-    def _due(self, chunk: pa.Table) -> npt.NDArray[np.bool_]:
-        """Which files of a chunk are not known as they are now."""
-        near = self._near(chunk["path"])
-        places = pc.index_in(near["path"], value_set=chunk["path"].combine_chunks())
-        there = places.is_valid()
-        at = places.filter(there).to_numpy()
-        same = np.full(len(at), True)
+    def _due(self, key: Array, chunk: pa.Table) -> Array:
+        """Which files of a chunk are not known as they are now: bool [N]."""
+        there, known = self._known.find(key)
+        due = ~there
         for column in ("bytes", "mtime_ns"):
-            same &= near[column].filter(there).to_numpy() == chunk[column].to_numpy()[at]
-        due = np.full(chunk.num_rows, True)
-        due[at[same]] = False
+            due[there] |= known[column] != chunk[column].to_numpy()[there]
         return due
 
-    def _near(self, paths: pa.ChunkedArray) -> pa.Table:
-        """The known rows from the first of the paths to the last, so that few are compared."""
-        ends = pc.min_max(paths).as_py()
-        places = range(self._known.num_rows)
-        known = self._known["path"]
-        start = bisect.bisect_left(places, ends["min"], key=lambda i: known[i].as_py())
-        end = bisect.bisect_right(places, ends["max"], key=lambda i: known[i].as_py())
-        return self._known.slice(start, end - start)
 
-
-def current(found: pa.Table, index: pa.Table, model: str) -> pa.Table:
-    """The rows of `Parts.index` of the files found; a file without a row is left out.
+def current(found: Records, ledger: Ledger) -> Iterator[Files]:
+    """The files found and their rows, slice by slice; a file that was listed twice is one.
 
     Args:
         found: `Agenda.found`.
-        index: the last row of every path and model.
-        model: SHA-256 of the model whose rows are meant, hex.
-
-    Returns:
-        A table of ``path``, ``status``, ``run``, ``part``, ``row`` and ``due``.
+        ledger: what the parts say.
     """
-    ours = pc.equal(index["model"], model)
-    index = index.select(["path", "status", "run", "part", "row"])
-    index = index if pc.all(ours).as_py() else index.filter(ours)
-    places = pc.index_in(found["path"], value_set=index["path"].combine_chunks())
-    rows = index.take(places.drop_null())
-    return rows.append_column("due", found["due"].filter(places.is_valid()))
+    count = max(found.fitting, ledger.fitting)
+    for files, rows in zip(found.slices(count), ledger.last(count), strict=True):
+        firsts = np.flatnonzero(~repeated(files))
+        due = np.logical_or.reduceat(files["due"], firsts) if len(firsts) else files["due"]
+        these, their = joined(files[firsts], rows)
+        yield Files(len(firsts), rows[their], due[these])
 
 
 def waves(batches: Iterable[list[Found]], most: int) -> Iterator[pa.Table]:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from boatinfer.analysis import abstention
 from boatinfer.errors import (
@@ -35,6 +34,8 @@ from boatinfer.results.compaction import compact
 from boatinfer.results.contents import Contents
 from boatinfer.results.damage import set_aside
 from boatinfer.results.folder import Results
+from boatinfer.results.ledger import Ledger
+from boatinfer.results.records import Records
 from boatinfer.results.summary import Summary, Trained
 from boatinfer.storage.place import Place, resolved
 from boatinfer.storage.store import served_by
@@ -155,46 +156,45 @@ def _work(night: Night, found: Iterator[pa.Table], stack: contextlib.ExitStack) 
 def _work_once(night: Night, found: Iterator[pa.Table]) -> None:
     results, summary, options = night.results, night.summary, night.options
     results.supersede()
-    before = results.parts.index()
-    last_part = pc.max(before["part"]).as_py() or 0
-    noted = _classify(night, found, before)
+    ledger = Ledger(results.parts, summary.model, summary.run)
+    ledger.read()
+    last_part = ledger.last_part
+    noted = _classify(night, found, ledger)
     card = night.model.card
     del night.model  # what follows needs its memory more
-    index = results.parts.index(before)
-    rows = plan.current(noted, index, summary.model)
-    index, summary.found = index.select(["part", "row"]), noted.num_rows
-    del before, noted  # the tables that follow need the room
-    proof.prove(summary, rows, last_part)
+    ledger.read()
+    proved = proof.prove(summary, plan.current(noted, ledger), ledger, last_part)
+    del noted
     _require_complete(night)
     if results.shard is not None:
         ending = handover.Ending.of(options, card, summary.min_confidence)
-        handover.leave(results, rows, handover.Handover(ending, night.selection.listing))
+        left = handover.Handover(ending, night.selection.listing, proved.digest)
+        handover.leave(results, proved.marks, left)
         night.close(0)
         results.write_summary(summary)
         return
     with night.stages.working("tables"):
         tables = predictions.made_tables(
-            results,
-            rows,
+            results.parts.read_marked(proved.marks, predictions.needed(card, night.svm)),
             card,
             night=results.night(summary),
             top=options.top,
             svm=night.svm,
             min_confidence=summary.min_confidence,
+            beside=results.out,
         )
         predictions.write_tables(results, tables, summary)
     proof.count(summary, tables)
     proof.judge(summary, options.max_failures)
     night.close(summary.exit_code)
-    results.write_current([rows], summary)
+    results.write_current(tables.predictions, summary)
     night.report(tables)
     results.write_summary(summary)
     with contextlib.suppress(BoatinferError):  # mere housekeeping; the next run tries again
         compact(
-            results.parts,
-            index,
-            None if options.restrictions else rows,
-            merged=lambda: results.write_current([rows], summary),
+            ledger,
+            None if options.restrictions else proved.marks,
+            merged=lambda: results.write_current(tables.predictions, summary),
         )
 
 
@@ -214,31 +214,25 @@ def _require_complete(night: Night) -> None:
         )
 
 
-def _remembered(night: Night, index: pa.Table) -> tuple[plan.Agenda, Contents]:
-    """What this run may reuse of earlier ones, to be found by path and by content."""
-    options = night.options
-    known = plan.reusable(index, night.model.digest, night.wants_features, options.lenient)
-    known = known.slice(0, 0) if options.fresh else known
-    return plan.Agenda(known), Contents(night.results.parts, known)
-
-
-def _classify(night: Night, found: Iterator[pa.Table], index: pa.Table) -> pa.Table:
+def _classify(night: Night, found: Iterator[pa.Table], ledger: Ledger) -> Records:
     """Classifies images and records them in parts; after a signal, those it has begun.
 
     Args:
         night: the run.
         found: the images found, chunk by chunk.
-        index: what the parts say.
+        ledger: what the parts say.
 
     Returns:
         `plan.Agenda.found`: what was found, and what of it was due.
     """
-    agenda, contents = _remembered(night, index)
+    options, parts = night.options, night.results.parts
+    known, marks = plan.reusable(ledger, night.wants_features, options.lenient, options.fresh)
+    agenda, contents = plan.Agenda(known, parts.folder), Contents(parts, marks)
     started = time.monotonic()
-    done = _engine(night.options)(night, found, agenda, contents)
+    done = _engine(options)(night, found, agenda, contents)
     if done:
         night.summary.images_per_second = round(done / (time.monotonic() - started), 1)
-    return agenda.found()
+    return agenda.found
 
 
 def _engine(options: RunOptions) -> Callable[..., int]:

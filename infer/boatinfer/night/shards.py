@@ -61,16 +61,15 @@ class Shard:
 
     def takes(self, path: str) -> bool:
         """Whether an image belongs to this shard, by the xxh3-64 of its path's text."""
-        return self._takes(path.encode())
+        return xxhash.xxh3_64_intdigest(path.encode()) % self.count == self.number - 1
 
     def mask(self, paths: Any) -> npt.NDArray[np.bool_]:
         """Which images belong to this shard: bool [N], for N paths in an Arrow array."""
         import numpy as np
 
-        return np.fromiter(map(self._takes, paths.cast("binary").to_pylist()), np.bool_)
-
-    def _takes(self, path: bytes) -> bool:
-        return xxhash.xxh3_64_intdigest(path) % self.count == self.number - 1
+        raw = paths.cast("binary").to_numpy(zero_copy_only=False)
+        digests = np.fromiter(map(xxhash.xxh3_64_intdigest, raw), np.uint64, len(raw))
+        return np.asarray(digests % np.uint64(self.count) == self.number - 1)
 
     def after(self, last: int) -> int:
         """The number of this shard's next part: the first after ``last`` that is its own.

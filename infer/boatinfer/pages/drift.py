@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -40,14 +41,20 @@ class Mix(msgspec.Struct, kw_only=True):
     mean_confidence: float | None = None
 
     @classmethod
-    def of(cls, labels: Mapping[str, int], confidences: npt.NDArray[np.floating]) -> Mix:
-        """Counts the confidences, float [N], of images whose classes are counted already."""
-        counts, _ = np.histogram(confidences, bins=BINS, range=(0, 1))
+    def of(cls, some: Iterable[tuple[Mapping[str, int], npt.NDArray[np.floating]]]) -> Mix:
+        """Sums up images: counts of their classes and confidences, float [N], of some at a time."""
+        labels: Counter[str] = Counter()
+        counts, total = np.zeros(BINS, np.int64), 0.0
+        for classes, confidences in some:
+            labels.update(classes)
+            counts += np.histogram(confidences, bins=BINS, range=(0, 1))[0]
+            total += float(confidences.sum(dtype=np.float64))
+        images = int(counts.sum())
         return cls(
-            images=len(confidences),
-            labels=dict(labels),
+            images=images,
+            labels=dict(sorted(labels.items())),
             confidences=counts.tolist(),
-            mean_confidence=round(float(confidences.mean()), 6) if len(confidences) else None,
+            mean_confidence=round(total / images, 6) if images else None,
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from boatinfer.pages import page
 from boatinfer.pages.nights import Nights
 from boatinfer.pages.thumbnails import Album
 from boatinfer.results.folder import Results
-from boatinfer.results.predictions import Tables, guesses
+from boatinfer.results.predictions import Tables, counts, guesses
 from boatinfer.results.summary import Summary
 from boatinfer.storage.files import writing
 
@@ -72,15 +73,14 @@ def write(results: Results, summary: Summary, tables: Tables | None, wanted: boo
 
 def _morning(results: Results, summary: Summary, tables: Tables) -> dict[str, Any]:
     # of every class what the network says, even of an image that is left to people
-    said = guesses(tables.predictions).drop_null().value_counts().to_pylist()
-    labels = {of["values"]: of["counts"] for of in said}
+    labels = counts(guesses(tables.predictions))
     nights = Nights.of(msgspec.structs.replace(summary, labels=labels), results.history(summary))
     classes = list(_classes(nights))
-    classified = tables.new
-    anew = classified.num_rows > 0
-    if not anew:  # then the page shows what is there
-        predictions = tables.predictions
-        classified = predictions.filter(pc.is_valid(predictions["label"]))
+    count = tables.count(new=True)
+    anew = count > 0  # else the page shows what is there
+    picked = _Picked(count or tables.count(new=False))
+    for rows in tables.classified(new=anew):
+        picked.add(rows)
     return {
         "anew": anew,
         "nights": nights,
@@ -88,11 +88,11 @@ def _morning(results: Results, summary: Summary, tables: Tables) -> dict[str, An
         "most": max((of[name] or 0 for of in classes for name in ("share", "usual")), default=0),
         "unnamed": max(0, len(nights.labels) - _CLASSES),
         "confidences": _confidences(nights),
-        "review": _review(classified, Album(summary.folder)),
+        "review": _review(picked, Album(summary.folder)),
         "failures": list(_failures(tables.failures, summary)),
         "stages": list(_stages(summary)),
-        "images": _sample(classified, summary.folder),
-        "of": classified.num_rows,
+        "images": list(page.within(_ROWS_BYTES, picked.sample, summary.folder)),
+        "of": picked.of,
     }
 
 
@@ -124,36 +124,85 @@ def _confidences(nights: Nights) -> dict[str, Any] | None:
     return {"now": now.tolist(), "usual": None if usual is None else usual.tolist(), "most": most}
 
 
-def _review(classified: pa.Table, album: Album) -> dict[str, Any]:
-    """The pictures that a person should look at."""
-    doubtful = _first(classified, _DOUBTFUL, "ascending")
-    disagreeing = _disagreeing(classified)
-    return {
-        "doubtful": album.pictures(doubtful.to_pylist()),
-        "disagreeing": album.pictures(_first(disagreeing, _DISAGREEING).to_pylist()),
-        "disagreements": disagreeing.num_rows,
-        "surest": album.pictures(_surest(classified)),
-    }
+class _Picked:
+    """The images that the page shows, picked as the rows go by, sorted by path.
+
+    Args:
+        of: how many images will go by.
+
+    Attributes:
+        sample: all of them, or some, evenly spread.
+        disagreements: how many there are to which the SVM gives another label than the network.
+    """
+
+    def __init__(self, of: int) -> None:
+        self.of, self.disagreements, self._passed = of, 0, 0
+        self.sample: list[dict[str, Any]] = []
+        self._places = np.unique(np.linspace(0, of - 1, min(_ROWS, of)).round().astype(np.int64))
+        self._doubtful: list[pa.Table] = []
+        self._disagreeing: list[pa.Table] = []
+        self._surest: list[pa.Table] = []
+        self._counts: Counter[str] = Counter()
+
+    def add(self, rows: pa.Table) -> None:
+        """Looks at more rows."""
+        places = self._places - self._passed
+        here = places[(places >= 0) & (places < rows.num_rows)]
+        self.sample += rows.take(pa.array(here)).to_pylist()
+        self._passed += rows.num_rows
+        self._counts.update(counts(guesses(rows)))
+        self._doubtful = [_first(self._doubtful, rows, _DOUBTFUL, "ascending")]
+        self._surest = [_surest(pa.concat_tables([*self._surest, rows]))]
+        if "svm_label" in rows.column_names:
+            said = guesses(rows).cast(pa.string())
+            rows = rows.filter(pc.not_equal(said, rows["svm_label"].cast(pa.string())))
+            self.disagreements += rows.num_rows
+            self._disagreeing = [_first(self._disagreeing, rows, _DISAGREEING, "descending")]
+
+    @property
+    def doubtful(self) -> list[dict[str, Any]]:
+        """The least confident."""
+        return [row for rows in self._doubtful for row in rows.to_pylist()]
+
+    @property
+    def disagreeing(self) -> list[dict[str, Any]]:
+        """Those where network and SVM disagree, the most confident."""
+        return [row for rows in self._disagreeing for row in rows.to_pylist()]
+
+    @property
+    def surest(self) -> Iterator[dict[str, Any]]:
+        """The most confident of the commonest classes."""
+        commonest = sorted(self._counts.items(), key=lambda item: -item[1])[:_SUREST_CLASSES]
+        for label, _ in commonest:
+            for rows in self._surest:
+                yield from rows.filter(pc.equal(guesses(rows), label)).to_pylist()
 
 
-def _disagreeing(classified: pa.Table) -> pa.Table:
-    """The images to which the SVM gives another label than the network."""
-    if "svm_label" not in classified.column_names:
-        return classified.slice(0, 0)
-    return classified.filter(pc.not_equal(guesses(classified), classified["svm_label"]))
-
-
-def _surest(classified: pa.Table) -> Iterator[Mapping[str, Any]]:
-    labels = guesses(classified)
-    counts = sorted(labels.value_counts().to_pylist(), key=lambda of: -of["counts"])
-    for of in counts[:_SUREST_CLASSES]:
-        yield from _first(classified.filter(pc.equal(labels, of["values"])), _SUREST).to_pylist()
-
-
-def _first(rows: pa.Table, count: int, order: str = "descending") -> pa.Table:
+def _first(before: list[pa.Table], rows: pa.Table, count: int, order: str) -> pa.Table:
     """The first rows by confidence, then by path."""
+    every = pa.concat_tables([*before, rows])
     keys = [("confidence", order), ("path", "ascending")]
-    return rows.take(pc.select_k_unstable(rows, min(count, rows.num_rows), keys))
+    return every.take(pc.select_k_unstable(every, min(count, every.num_rows), keys))
+
+
+def _surest(rows: pa.Table) -> pa.Table:
+    """The first rows of each class by confidence; of equal ones those that come first."""
+    label = guesses(rows).cast(pa.string()).combine_chunks().dictionary_encode()
+    label = label.indices.to_numpy()
+    order = np.lexsort((-rows["confidence"].to_numpy(), label))
+    ordered = label[order]
+    rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
+    return rows.take(pa.array(order[rank < _SUREST]))
+
+
+def _review(picked: _Picked, album: Album) -> dict[str, Any]:
+    """The pictures that a person should look at."""
+    return {
+        "doubtful": album.pictures(picked.doubtful),
+        "disagreeing": album.pictures(picked.disagreeing),
+        "disagreements": picked.disagreements,
+        "surest": album.pictures(picked.surest),
+    }
 
 
 def _failures(failures: pa.Table, summary: Summary) -> Iterator[dict[str, Any]]:
@@ -175,11 +224,3 @@ def _stages(summary: Summary) -> Iterator[dict[str, Any]]:
             rate = done / seconds if stage in _PER_IMAGE and seconds else None
             share = seconds / most if most else 0.0
             yield {"name": name, "seconds": seconds, "rate": rate, "share": share}
-
-
-def _sample(classified: pa.Table, folder: str) -> list[dict[str, Any]]:
-    """All images, or some of them, evenly spread over the paths."""
-    count = classified.num_rows
-    places = np.unique(np.linspace(0, count - 1, min(_ROWS, count)).round().astype(np.int64))
-    rows = classified.take(pa.array(places))
-    return list(page.within(_ROWS_BYTES, rows.to_pylist(), folder))

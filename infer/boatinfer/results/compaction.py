@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import collections
 import functools
 import itertools
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from boatinfer.results.parts import WRITING, Parts, number_of, reading
+from boatinfer.results.ledger import Ledger
+from boatinfer.results.parts import WRITING, Marks, Parts, number_of, reading
 from boatinfer.storage.files import writing
 from boatinfer.storage.place import Place, opened
 
@@ -30,10 +30,7 @@ _GONE = b"boatinfer.gone"
 
 
 def compact(
-    parts: Parts,
-    index: pa.Table,
-    found: pa.Table | None = None,
-    merged: Callable[[], None] = lambda: None,
+    ledger: Ledger, found: Marks | None = None, merged: Callable[[], None] = lambda: None
 ) -> None:
     """Merges small and outdated parts when there are many, one part in memory at a time.
 
@@ -46,46 +43,46 @@ def compact(
     twice, of which the later ones count; they are equal.
 
     Args:
-        parts: what to merge.
-        index: ``part`` and ``row`` of all rows of `Parts.index`.
-        found: the same of the rows that the run has a use for; None if it did not look for all
-            images.
+        ledger: what the parts say that are to be merged.
+        found: the rows that the run has a use for; None if it did not look for all images.
         merged: called when the new parts are there, before the old ones go.
 
     Raises:
         OutputError: the disk is full, read-only, or gone, or a part is damaged.
     """
-    worn = merge(parts, index, found)
+    worn = merge(ledger, found)
     if worn:
         merged()
-        remove(parts, worn)
+        remove(ledger.parts, worn)
 
 
-def merge(parts: Parts, index: pa.Table, found: pa.Table | None) -> list[Place]:
+def merge(ledger: Ledger, found: Marks | None) -> list[Place]:
     """The first half of `compact`: writes new parts, and gives the old ones, which may go now."""
+    parts = ledger.parts
     files = parts.own()
     if len(files) < MANY_PARTS:
         return []
     footers = {file: reading(file, functools.partial(_footer, file)) for file in files}
-    gone_before = [number_of(file) for file in files if _GONE in (footers[file].metadata or {})]
-    numbers = index["part"].to_numpy()
-    was_gone = np.isin(numbers, gone_before)
-    here = ~was_gone if found is None else np.isin(_places(index), _places(found))
-    gone = ~here if found is None else ~here & ~was_gone
-    alive = collections.Counter(numbers[here].tolist())
+    gone_before = {number_of(file) for file in files if _GONE in (footers[file].metadata or {})}
+    here: dict[int, Any] = {}
+    gone: dict[int, Any] = {}
+    for number, last in ledger.marks().items():
+        was_gone = number in gone_before
+        useful = np.full(len(last), not was_gone) if found is None else found[number]
+        here[number] = last & useful
+        gone[number] = last & ~useful & (found is None or not was_gone)
     worn = {
         file: footer.schema.to_arrow_schema()
         for file, footer in footers.items()
         if (footer.num_rows < FULL_PART and file.stat().st_size < FULL_BYTES / 2)
-        or alive[number_of(file)] < footer.num_rows / 2
+        or here[number_of(file)].sum() < footer.num_rows / 2
     }
     if len(worn) < MANY_PARTS:
         return []
     for schema in _different(worn.values()):
         alike = [number_of(file) for file, its in worn.items() if its.equals(schema)]
-        theirs = np.isin(numbers, alike)
-        _merge(parts, index.filter(pa.array(theirs & here)), schema.remove_metadata())
-        _merge(parts, index.filter(pa.array(theirs & gone)), schema.with_metadata({_GONE: b"true"}))
+        _merge(parts, {n: here[n] for n in alike}, schema.remove_metadata())
+        _merge(parts, {n: gone[n] for n in alike}, schema.with_metadata({_GONE: b"true"}))
     return list(worn)
 
 
@@ -104,12 +101,6 @@ def _footer(file: Place) -> pq.FileMetaData:
     return pq.read_metadata(opened(file))
 
 
-def _places(rows: pa.Table) -> npt.NDArray[np.int64]:
-    """Part and row as one number."""
-    part, row = rows["part"].to_numpy(), rows["row"].to_numpy()
-    return np.asarray(part.astype(np.int64) << 32 | row)
-
-
 def _different(schemas: Iterable[pa.Schema]) -> list[pa.Schema]:
     """The schemas, each once, whatever their metadata."""
     different: list[pa.Schema] = []
@@ -119,9 +110,9 @@ def _different(schemas: Iterable[pa.Schema]) -> list[pa.Schema]:
     return different
 
 
-def _merge(parts: Parts, index: pa.Table, schema: pa.Schema) -> None:
+def _merge(parts: Parts, marks: Marks, schema: pa.Schema) -> None:
     """Writes rows of one schema as parts of about full size."""
-    tables = parts.read(index, schema.names)
+    tables = parts.read_marked(marks, schema.names)
     for first in tables:
         with parts.writer() as sink, pq.ParquetWriter(sink, schema, **WRITING) as writer:
             rows = size = 0

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import functools
 import threading
-from binascii import unhexlify
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from boatinfer.results.parts import VECTORS, Parts, Row, matrix
+from boatinfer.results.parts import VECTORS, Marks, Parts, Row, matrix
+from boatinfer.results.records import KEY, Lookup, Records, key, keys
 
 __all__ = ["Contents"]
+
+_CONTENT = np.dtype([*KEY.descr, ("place", np.int64)])
 
 
 class Contents:
@@ -22,15 +23,15 @@ class Contents:
 
     Args:
         parts: where the rows are.
-        index: the rows of `Parts.index` to find, all of classified images.
+        known: the rows to find, all of classified images.
     """
 
-    def __init__(self, parts: Parts, index: pa.Table) -> None:
-        self._parts, self._index = parts, index.select(["part", "row"])
+    def __init__(self, parts: Parts, known: Marks) -> None:
+        self._parts, self._known = parts, known
         self._reading = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_parts": self._parts, "_index": self._index, "_sorted": self._sorted}
+        return {"_parts": self._parts, "_lookup": self._lookup}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Makes a copy in another process, which shares what is sorted already."""
@@ -38,24 +39,23 @@ class Contents:
 
     def find(self, content: str) -> int | None:
         """Looks an xxh3-128 (hex) up; gives a value for `Row.known`, or None."""
-        if not self._index.num_rows:
-            return None
         with self._reading:
-            keys, places = self._sorted
-        key = np.array(unhexlify(content), "S16")[()]  # numpy strips NUL bytes at the end
-        position = int(np.searchsorted(keys, key))
-        there = position < len(keys) and keys[position] == key
-        return int(places[position]) if there else None
+            lookup = self._lookup
+        if not len(lookup):
+            return None
+        there, found = lookup.find(key(content))
+        return int(found["place"][0]) if there[0] else None
 
     @functools.cached_property
-    def _sorted(self) -> tuple[npt.NDArray[np.bytes_], npt.NDArray[np.int64]]:
-        """All contents, sorted, and their places in the index; read when first asked for."""
-        places = np.lexsort((self._index["row"].to_numpy(), self._index["part"].to_numpy()))
-        tables = self._parts.read(self._index, ["content"])
-        digests = [_digests(table["content"]) for table in tables]
-        keys = np.concatenate(digests) if digests else np.empty(0, "S16")
-        order = np.argsort(keys, kind="stable")
-        return keys[order], places[order]
+    def _lookup(self) -> Lookup:
+        """All contents and the places of their rows; read when first asked for."""
+        records = Records(_CONTENT, self._parts.folder)
+        parts = self._parts.read_marked(self._known, ["content"])
+        marked = ((number, mark) for number, mark in self._known.items() if mark.any())
+        for (number, mark), table in zip(marked, parts, strict=True):
+            place = number << 32 | np.flatnonzero(mark)
+            records.add(keys(table["content"]), place=place)
+        return Lookup(records.slices(records.fitting), ["place"], self._parts.folder)
 
     def fill(self, rows: Sequence[Row], features: bool) -> None:
         """Fills in, for rows that are ``known``, what the earlier rows say.
@@ -67,10 +67,11 @@ class Contents:
         Raises:
             OutputError: a part is damaged.
         """
-        part, place = self._index["part"].to_numpy(), self._index["row"].to_numpy()
         same = [row for row in rows if row.known is not None]
-        same.sort(key=lambda row: (part[row.known], place[row.known]))
-        earlier = self._index.take(pa.array([row.known for row in same], pa.int64()))
+        known = np.array([row.known for row in same], np.int64)
+        order = np.argsort(known, kind="stable")
+        same, known = [same[i] for i in order], known[order]
+        earlier = pa.table({"part": known >> 32, "row": known & 0xFFFFFFFF})
         wanted = [name for name in VECTORS if features or name != "features"]
         waiting = iter(same)
         for table in self._parts.read(earlier, ["error", "run", *wanted]):
@@ -82,9 +83,3 @@ class Contents:
                 row.error, row.run = errors[i], runs[i]
                 for name, vector in vectors.items():
                     setattr(row, name, vector[i])
-
-
-def _digests(column: pa.ChunkedArray) -> npt.NDArray[np.bytes_]:
-    """Turns digests in hex into bytes, all at once."""
-    text = "".join(column.to_pylist())
-    return np.frombuffer(unhexlify(text), "S16")

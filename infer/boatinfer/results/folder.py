@@ -17,8 +17,7 @@ import contextlib
 import itertools
 import os
 import re
-import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -33,12 +32,13 @@ from boatinfer.night.scan import to_text
 from boatinfer.night.shards import Shard
 from boatinfer.results.locks import SHARDS, held, held_by
 from boatinfer.results.parts import OK, Parts, number_of
+from boatinfer.results.sorting import batches
 from boatinfer.results.summary import Summary, read_summary
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.files import TEMPORARY, replacing, writing
 from boatinfer.storage.place import Place, opened, resolved
 
-__all__ = ["MERGING", "Results", "find_results"]
+__all__ = ["Results", "find_results"]
 
 
 class _Note(NamedTuple):
@@ -48,9 +48,6 @@ class _Note(NamedTuple):
     part: int
     found: pa.Table
 
-
-#: What the name of a folder begins with, in which shards are being merged.
-MERGING = "merging-"
 
 #: What a results folder has, and what a killed run may leave in it.
 _OURS = {
@@ -158,8 +155,6 @@ class Results:
                 for leftover in folder.glob(".*"):
                     if _LEFTOVER.fullmatch(leftover.name) and leftover.is_file():
                         leftover.unlink()
-            for scratch in self.shards.glob(f"{MERGING}*"):
-                shutil.rmtree(str(scratch))
 
     def _refuse_other(self, folder: str) -> None:
         """Refuses a folder that is not ours to fill."""
@@ -256,14 +251,14 @@ class Results:
             with replacing(path) as temporary:
                 temporary.write_text(summary.text(), encoding="utf-8")
 
-    def write_current(self, rows: Iterable[pa.Table], summary: Summary) -> None:
+    def write_current(self, rows: pa.Table, summary: Summary) -> None:
         """Notes which images are current: those of these rows, in the parts that are there.
 
         From then on the other commands read this run; the note holds all that they need, so
         that it does not matter where a run dies before or after.
 
         Args:
-            rows: tables with ``path`` and ``status``, such as `boatinfer.night.plan.current`.
+            rows: ``path`` and ``status`` of each.
             summary: of the run that found them; it is complete.
         """
         last = number_of(self.parts.files()[-1])
@@ -273,7 +268,7 @@ class Results:
             replacing(self._current) as temporary,
             pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
         ):
-            for table in rows:
+            for table in batches(rows):
                 columns = [table["path"], pc.equal(table["status"], OK)]
                 writer.write_table(pa.table(columns, schema=schema))
 

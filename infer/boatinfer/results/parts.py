@@ -9,15 +9,13 @@ killed run leaves nothing half.
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
@@ -27,7 +25,21 @@ from boatinfer.night.shards import Shard
 from boatinfer.storage.files import replacing
 from boatinfer.storage.place import Place, concurrently, opened
 
-__all__ = ["OK", "VECTORS", "WRITING", "Parts", "Row", "is_whole", "matrix", "number_of", "reading"]
+__all__ = [
+    "OK",
+    "VECTORS",
+    "WRITING",
+    "Marks",
+    "Parts",
+    "Row",
+    "is_whole",
+    "matrix",
+    "number_of",
+    "reading",
+]
+
+#: Rows by their parts: of each part, by number, which of its rows, bool [rows].
+Marks = Mapping[int, npt.NDArray[np.bool_]]
 
 #: Status of a row whose image was classified; any other status is a failure reason.
 OK = "ok"
@@ -147,12 +159,10 @@ class Parts:
         with self.writer(number) as sink:
             pq.write_table(_table(rows, classes, model, run), sink, **WRITING)
 
-    def index(self, before: pa.Table | None = None, upto: int | None = None) -> pa.Table:
+    def index(self, upto: int | None = None) -> pa.Table:
         """The last row of every path and model ever recorded, without its heavy columns.
 
         Args:
-            before: an earlier index; the parts that it knows are not read again, for no part
-                ever changes.
             upto: the number of the last part to look at; None means all.
 
         Returns:
@@ -164,19 +174,32 @@ class Parts:
         Raises:
             OutputError: a part is damaged.
         """
-        before = _INDEX.empty_table() if before is None else before
-        files = {number_of(part): part for part in self.files()}
-        known = pc.unique(before["part"])
-        if not set(known.to_pylist()) <= set(files):
-            before = before.filter(pc.is_in(before["part"], pa.array(files, pa.int32())))
-        newest = pc.max(known).as_py() or 0
-        last = math.inf if upto is None else upto
-        late = [part for number, part in files.items() if newest < number <= last]
-        new = list(concurrently(self._light, late, self.folder))
-        if not new:
-            return before
-        table = pa.concat_tables([before, *new]).unify_dictionaries().combine_chunks()
-        return _last_rows(table)
+        files = [part for part in self.files() if upto is None or number_of(part) <= upto]
+        tables = [_INDEX.empty_table(), *concurrently(self.light, files, self.folder)]
+        return _last_rows(pa.concat_tables(tables).unify_dictionaries().combine_chunks())
+
+    def light(self, part: Place) -> pa.Table:
+        """The rows of one part, as `index` describes them.
+
+        Raises:
+            OutputError: the part is damaged.
+        """
+        file = _open(part)
+        table = reading(part, lambda: file.read([*_LIGHT.names, "error"]))
+        light = reading(part, lambda: table.select(_LIGHT.names).cast(_LIGHT))
+        error = reading(part, lambda: table["error"])
+        count = table.num_rows
+        columns = [
+            *light.columns,
+            error.is_valid(),
+            pa.array(np.full(count, "features" in file.schema_arrow.names)),
+            pa.array(np.full(count, number_of(part), np.int32)),
+            pa.array(np.arange(count, dtype=np.int32)),
+        ]
+        light = pa.table(columns, schema=_INDEX)
+        if self.shard is None or part.stem.endswith(f"-{self.shard.name}"):
+            return light
+        return light.filter(pa.array(self.shard.mask(light["path"])))
 
     def read(self, index: pa.Table, columns: Sequence[str]) -> Iterator[pa.Table]:
         """Reads columns of indexed rows, part by part.
@@ -192,16 +215,27 @@ class Parts:
         Raises:
             OutputError: a part is damaged, or has gone since the index was read.
         """
-        files = {number_of(file): file for file in self.files()}
         parts, rows = index["part"].to_numpy(), index["row"].to_numpy()
         order = np.lexsort((rows, parts))
         numbers, starts = np.unique(parts[order], return_index=True)
-        for number, chosen in zip(numbers, np.split(rows[order], starts[1:]), strict=False):
+        each = np.split(rows[order], starts[1:])
+        return self._read(zip(numbers.tolist(), each, strict=False), columns)
+
+    def read_marked(self, marks: Marks, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """As `read`, of marked rows."""
+        chosen = ((number, np.flatnonzero(mark)) for number, mark in marks.items() if mark.any())
+        return self._read(chosen, columns)
+
+    def _read(
+        self, chosen: Iterable[tuple[int, npt.NDArray[Any]]], columns: Sequence[str]
+    ) -> Iterator[pa.Table]:
+        files = {number_of(file): file for file in self.files()}
+        for number, rows in chosen:
             if number not in files:
                 raise _gone(self.folder / f"{number:06d}")
             table = _read(files[number], columns)
-            whole = np.array_equal(chosen, np.arange(table.num_rows))
-            yield table if whole else _taken(files[number], table, chosen)
+            whole = np.array_equal(rows, np.arange(table.num_rows))
+            yield table if whole else _taken(files[number], table, rows)
 
     def statuses(self, number: int) -> list[str]:
         """The statuses of the rows of a part; none if there is no such part.
@@ -255,24 +289,6 @@ class Parts:
             and name.endswith(f"-of-{self.shard.count}")
             and not name.endswith(f"-{self.shard.name}")
         )
-
-    def _light(self, part: Place) -> pa.Table:
-        file = _open(part)
-        table = reading(part, lambda: file.read([*_LIGHT.names, "error"]))
-        light = reading(part, lambda: table.select(_LIGHT.names).cast(_LIGHT))
-        error = reading(part, lambda: table["error"])
-        count = table.num_rows
-        columns = [
-            *light.columns,
-            error.is_valid(),
-            pa.array(np.full(count, "features" in file.schema_arrow.names)),
-            pa.array(np.full(count, number_of(part), np.int32)),
-            pa.array(np.arange(count, dtype=np.int32)),
-        ]
-        light = pa.table(columns, schema=_INDEX)
-        if self.shard is None or part.stem.endswith(f"-{self.shard.name}"):
-            return light
-        return light.filter(pa.array(self.shard.mask(light["path"])))
 
 
 def _last_rows(table: pa.Table) -> pa.Table:

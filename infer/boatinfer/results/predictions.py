@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,12 +14,22 @@ from boatinfer.analysis.abstention import UNSURE
 from boatinfer.models.card import Card
 from boatinfer.results.folder import Results
 from boatinfer.results.parts import OK, matrix
+from boatinfer.results.sorting import Sorter, batches
 from boatinfer.results.spreadsheet import read_csv, write_csv
 from boatinfer.results.summary import Summary
 from boatinfer.storage.files import writing
+from boatinfer.storage.place import Place
 from boatinfer.svm.model import SVM, best
 
-__all__ = ["Tables", "guesses", "made_tables", "read_tables", "write_tables"]
+__all__ = [
+    "Tables",
+    "counts",
+    "guesses",
+    "made_tables",
+    "needed",
+    "read_tables",
+    "write_tables",
+]
 
 #: Prefixes of the columns of the best, second best, ... class.
 ORDINALS = [
@@ -40,53 +50,79 @@ class Tables(NamedTuple):
     predictions: pa.Table
     failures: pa.Table
 
-    @property
-    def new(self) -> pa.Table:
-        """The rows of ``predictions`` that this night classified."""
-        return self.predictions.filter(
-            pc.and_(self.predictions["new"], pc.is_valid(self.predictions["label"]))
-        )
+    def count(self, new: bool) -> int:
+        """How many rows `classified` gives."""
+        return sum(int(pc.sum(_labelled(some, new)).as_py() or 0) for some in self._batches())
+
+    def classified(self, new: bool) -> Iterator[pa.Table]:
+        """The rows of ``predictions`` that have a label, some at a time.
+
+        Args:
+            new: whether to leave out those that this night did not work on.
+        """
+        for some in self._batches():
+            rows = some.filter(_labelled(some, new))
+            if rows.num_rows:
+                yield rows
+
+    def _batches(self) -> Iterator[pa.Table]:
+        return batches(self.predictions)
+
+
+def _labelled(predictions: pa.Table, new: bool) -> pa.ChunkedArray:
+    labelled = pc.is_valid(predictions["label"])
+    return pc.and_(labelled, predictions["new"]) if new else labelled
 
 
 def guesses(predictions: pa.Table) -> pa.ChunkedArray:
     """What the network says of each image, even of one that is labelled otherwise."""
-    column = "guess" if "guess" in predictions.column_names else "label"
-    return predictions[column].cast(pa.string())
+    return predictions["guess" if "guess" in predictions.column_names else "label"]
+
+
+def counts(column: pa.ChunkedArray) -> dict[str, int]:
+    """How often each text occurs."""
+    found = column.value_counts().to_pylist()
+    return {of["values"]: of["counts"] for of in found if of["values"] is not None}
+
+
+def needed(card: Card, svm: SVM | None) -> list[str]:
+    """The columns of the parts that `made_tables` needs."""
+    columns = ["path", "status", "error", "run", "probabilities"]
+    return columns + (["features"] if svm else ["svm"] if card.svm else [])
 
 
 def made_tables(
-    results: Results,
-    rows: pa.Table,
+    parts: Iterable[pa.Table],
     card: Card,
     *,
     night: Sequence[str],
     top: int,
     svm: SVM | None,
     min_confidence: float | None,
+    beside: Place,
 ) -> Tables:
     """Makes both tables, sorted by path.
 
     Args:
-        results: the folder.
-        rows: the rows of `Parts.index` that this run found.
+        parts: the `needed` columns of the rows of all images found, some at a time.
         card: the model's, which names the classes.
         night: the runs whose images are new, `Results.night`.
         top: how many classes each image's row names, 1 to 10.
         svm: adds its labels, from the features; None where there is none, or it is in the model.
         min_confidence: what is less sure is labelled `UNSURE`, with the network's label in the
             column ``guess``; None leaves that away.
+        beside: a folder on the disk that is to hold large tables.
 
     Raises:
-        OutputError: a part is damaged.
+        OutputError: the disk is full.
     """
-    needed = ["path", "status", "run", "probabilities"]
-    needed += ["features"] if svm else ["svm"] if card.svm else []
-    parts = [
-        _predictions(part, night, card, top=top, svm=svm, min_confidence=min_confidence)
-        for part in results.parts.read(rows, needed)
-    ]
-    predictions = pa.concat_tables(parts).unify_dictionaries().sort_by("path")
-    return Tables(predictions, _failures(results, rows))
+    predictions, failures = Sorter(["path"], beside), Sorter(["path"], beside)
+    for part in parts:
+        predictions.add(
+            _predictions(part, night, card, top=top, svm=svm, min_confidence=min_confidence)
+        )
+        failures.add(_failures(part))
+    return Tables(predictions.table(), failures.table())
 
 
 def write_tables(results: Results, tables: Tables, summary: Summary) -> None:
@@ -104,9 +140,10 @@ def write_tables(results: Results, tables: Tables, summary: Summary) -> None:
         with writing(results.review):
             results.review.unlink(missing_ok=True)
     else:
-        unsure = predictions.filter(pc.equal(predictions["label"].cast(pa.string()), UNSURE))
-        order = [("confidence", "ascending"), ("path", "ascending")]
-        written = {results.review: unsure.sort_by(order), **written}
+        unsure = Sorter(["confidence", "path"], results.out)
+        for some in batches(predictions):
+            unsure.add(some.filter(pc.equal(some["label"].cast(pa.string()), UNSURE)))
+        written = {results.review: unsure.table(), **written}
     summary.tables = {path.name: write_csv(path, table) for path, table in written.items()}
 
 
@@ -187,11 +224,9 @@ def _rounded(values: npt.NDArray[Any]) -> pa.Array:
     return pa.array(np.round(values.astype(np.float64), _DECIMALS))
 
 
-def _failures(results: Results, rows: pa.Table) -> pa.Table:
-    """Makes `Tables.failures` of some rows."""
-    wanted = rows.filter(pc.not_equal(rows["status"], OK))
-    columns = ["path", "status", "error"]
-    parts = list(results.parts.read(wanted, columns))
-    kinds = pa.schema([(name, pa.string()) for name in columns])
-    table = pa.concat_tables(parts) if parts else kinds.empty_table()
-    return table.sort_by("path").rename_columns(["path", "reason", "message"])
+def _failures(part: pa.Table) -> pa.Table:
+    """Makes rows of `Tables.failures`."""
+    names = ["path", "status", "error"]
+    wanted = part.filter(pc.not_equal(part["status"], OK)).select(names)
+    plain = wanted.cast(pa.schema([(name, pa.string()) for name in names]))
+    return plain.rename_columns(["path", "reason", "message"])

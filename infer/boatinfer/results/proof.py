@@ -3,53 +3,97 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
-import pyarrow as pa
+import numpy as np
+import numpy.typing as npt
 import pyarrow.compute as pc
 
 from boatinfer.analysis.abstention import UNSURE
 from boatinfer.errors import TOO_MANY_FAILURES, UsageError
 from boatinfer.pages.drift import Mix
-from boatinfer.results.parts import OK
-from boatinfer.results.predictions import Tables, guesses
+from boatinfer.results.ledger import Ledger
+from boatinfer.results.parts import Marks
+from boatinfer.results.predictions import Tables, counts, guesses
+from boatinfer.results.records import Array
 from boatinfer.results.summary import Summary
 from boatinfer.text import counted
 
-__all__ = ["allowance", "count", "judge", "prove"]
+__all__ = ["Files", "Proved", "allowance", "count", "judge", "prove"]
 
 
-def prove(summary: Summary, rows: pa.Table, last_part: int) -> None:
+class Files(NamedTuple):
+    """Some of the files found, and what the parts on disk say of them.
+
+    Attributes:
+        number: how many files these are.
+        rows: records of `Ledger.last`, of those that have a row.
+        due: which of these were to be worked on, bool [N].
+    """
+
+    number: int
+    rows: Array
+    due: npt.NDArray[np.bool_]
+
+
+class Proved(NamedTuple):
+    """The rows of the files found.
+
+    Attributes:
+        marks: which they are.
+        digest: the sum of the lower halves of their keys, modulo 2^64.
+    """
+
+    marks: Marks
+    digest: int
+
+
+def prove(summary: Summary, found: Iterable[Files], ledger: Ledger, last_part: int) -> Proved:
     """Counts what became of every image found, and sets the summary's ``complete``.
 
     Args:
-        summary: of the run, with the number of images ``found``.
-        rows: `plan.current`: the rows that the parts on disk have of the images found.
+        summary: of the run.
+        found: all files, each once.
+        ledger: what the parts on disk say.
         last_part: the number of the last part when the run began.
     """
-    sound = pc.equal(rows["status"], OK)
-    ours = pc.equal(rows["run"], summary.run)
-    written = pc.greater(rows["part"], last_part)
-    proved = pc.equal(written, rows["due"])  # what was due has a new row, the rest its old one
-    summary.classified = _true(pc.and_(proved, pc.and_(sound, ours)))
-    summary.reused = _true(pc.and_(proved, pc.and_(sound, pc.invert(ours))))
-    summary.failed = _true(pc.and_(proved, pc.and_(pc.invert(sound), ours)))
-    summary.failures = _counts(rows["status"].filter(pc.and_(proved, pc.invert(sound))))
+    marked, before = ledger.blank(), ledger.after(last_part)
+    failures: Counter[str] = Counter()
+    summary.found = summary.classified = summary.reused = rows = digest = 0
+    for files in found:
+        now, place = files.rows["now"], files.rows["place"]
+        # what was due has a new row, the rest its old one
+        proved = (place >= before) == files.due
+        sound = files.rows["status"] == 0
+        summary.found += files.number
+        summary.classified += int((proved & sound & now).sum())
+        summary.reused += int((proved & sound & ~now).sum())
+        failed = np.bincount(files.rows["status"][proved & ~sound & now])
+        failures += Counter(dict(zip(ledger.statuses, failed.tolist(), strict=False)))
+        marked[place] = True
+        rows += len(place)
+        digest += int(files.rows["low"].sum())
+    summary.failures, summary.failed = dict(sorted(failures.items())), failures.total()
     accounted = summary.classified + summary.reused + summary.failed
-    summary.complete = accounted == rows.num_rows == summary.found
+    summary.complete = accounted == rows == summary.found
+    return Proved(ledger.marks(marked), digest % 2**64)
 
 
 def count(summary: Summary, tables: Tables) -> None:
     """Notes in the summary what the page and later nights compare."""
-    needed = {"label", "guess", "confidence", "new"} & set(tables.predictions.column_names)
-    new = Tables(tables.predictions.select(sorted(needed)), tables.failures).new
-    summary.labels = _counts(tables.predictions["label"])
-    if "svm_label" in tables.predictions.column_names:
-        summary.svm_labels = _counts(tables.predictions["svm_label"])
+    predictions = tables.predictions
+    summary.labels = dict(sorted(counts(predictions["label"]).items()))
+    if "svm_label" in predictions.column_names:
+        summary.svm_labels = dict(sorted(counts(predictions["svm_label"]).items()))
     if summary.min_confidence is not None:
         summary.unsure = summary.labels.get(UNSURE, 0)
-    summary.unlisted = _true(pc.ends_with(tables.failures["path"], "/"))
-    summary.new = Mix.of(_counts(guesses(new)), new["confidence"].to_numpy())
+    summary.unlisted = int(pc.sum(pc.ends_with(tables.failures["path"], "/")).as_py() or 0)
+    summary.new = Mix.of(
+        (counts(guesses(some)), some["confidence"].to_numpy())
+        for some in tables.classified(new=True)
+    )
 
 
 def judge(summary: Summary, max_failures: str) -> None:
@@ -69,16 +113,6 @@ def judge(summary: Summary, max_failures: str) -> None:
         said.append(f"{counted(summary.unlisted, 'folder')} could not be listed")
     summary.exit_code = TOO_MANY_FAILURES if said else 0
     summary.error = f"{', and '.join(said)}." if said else None
-
-
-def _true(mask: pa.ChunkedArray) -> int:
-    return int(pc.sum(mask).as_py() or 0)
-
-
-def _counts(column: pa.ChunkedArray) -> dict[str, int]:
-    """How often each text occurs."""
-    values = column.cast(pa.string()).drop_null().value_counts().to_pylist()
-    return dict(sorted((str(value["values"]), int(value["counts"])) for value in values))
 
 
 def allowance(text: str) -> Callable[[int], float]:
