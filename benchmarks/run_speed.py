@@ -51,7 +51,7 @@ def image_files(folder: Path) -> list[Path]:
 
 def threaded(work: Callable[[list[Path]], object], files: list[Path]) -> float:
     """Images a second of ``work`` on batches in as many threads as there are CPUs."""
-    from boatinfer.night.engines.threads import usable_cpus
+    from boatinfer.threads import usable_cpus
 
     batches: Iterable[list[Path]] = (files[i : i + BATCH] for i in range(0, len(files), BATCH))
     with ThreadPoolExecutor(usable_cpus()) as pool:

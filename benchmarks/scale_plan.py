@@ -68,7 +68,7 @@ def night(count: int, work: Path, shard: str | None) -> None:
     """Runs over a simulated listing, in this process."""
     from boatinfer.night.options import RunOptions
     from boatinfer.night.run import run
-    from boatinfer.night.scan import Found
+    from boatinfer.scan import Found
 
     def scan(*_: Any) -> Iterator[Found]:
         return (Found(path_of(number), 0, number) for number in range(count))

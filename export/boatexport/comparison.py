@@ -14,8 +14,8 @@ from boatinfer.analysis.metrics import scores
 from boatinfer.images import Pixels
 from boatinfer.models.card import Card, Figures
 from boatinfer.models.network import Floats, infer
-from boatinfer.night.engines.threads import spread, usable_cpus
 from boatinfer.options import Device
+from boatinfer.threads import spread, usable_cpus
 
 __all__ = ["Comparison", "Runner", "compare", "divergence"]
 

@@ -38,9 +38,9 @@ from boatinfer.models.card import FusedSVM, Golden
 from boatinfer.models.model import BUILT_IN, Model, load, read_model
 from boatinfer.models.network import Floats
 from boatinfer.models.session import open_session
+from boatinfer.models.svm import SVM
+from boatinfer.models.svm import load as load_svm
 from boatinfer.storage.files import replacing, require_writable
-from boatinfer.svm.model import SVM
-from boatinfer.svm.model import load as load_svm
 
 __all__ = ["Fused", "fuse"]
 

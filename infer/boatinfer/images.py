@@ -21,8 +21,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from boatinfer.errors import Failure, ImageError, first_line
 from boatinfer.models.card import ImageSpec
+from boatinfer.storage.bucket import BucketPath
+from boatinfer.storage.bucket import Status as BucketStatus
+from boatinfer.storage.place import Place, Status
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "Pixels", "fit", "load", "read", "size"]
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "Pixels", "fit", "load", "load_in", "read", "size"]
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -84,6 +87,35 @@ def _content(handle: int, size: int) -> bytes:
     while more := os.read(handle, size + 1):
         content += more
     return content
+
+
+def load_in(folder: Place, path: str) -> tuple[bytes, Status]:
+    """Reads an image of a folder, wherever that is.
+
+    Args:
+        folder: on this machine or in a bucket.
+        path: relative to it; on this machine it may be absolute.
+
+    Raises:
+        ImageError: ``vanished``, ``unreadable`` or ``too_large``.
+    """
+    if isinstance(folder, BucketPath):
+        return _load_object(folder / path)
+    return load(os.path.join(str(folder), path))  # noqa: PTH118
+
+
+def _load_object(path: BucketPath) -> tuple[bytes, BucketStatus]:
+    try:
+        data, status = path.load(MAX_BYTES)
+    except FileNotFoundError as error:
+        raise ImageError(Failure.VANISHED, f"{error.strerror} (any more)") from error
+    except OSError as error:
+        raise ImageError(Failure.UNREADABLE, error.strerror or str(error)) from error
+    except MemoryError as error:
+        raise ImageError(Failure.TOO_LARGE, "not enough memory to read the object") from error
+    if status.st_size > MAX_BYTES:
+        raise ImageError(Failure.TOO_LARGE, f"the object has {status.st_size:,} bytes")
+    return data, status
 
 
 def read(data: bytes, spec: ImageSpec, damage: list[str] | None = None) -> Pixels:

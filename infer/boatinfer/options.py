@@ -6,13 +6,15 @@ Every option is declared once, for Python and the command line.
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
 from boatinfer.errors import UsageError
+from boatinfer.storage.place import Place, resolved
 
-__all__ = ["Device", "Force", "check_target"]
+__all__ = ["Device", "Force", "Kernel", "check_target", "default_out"]
 
 #: For every command that writes one file.
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is there already.")]
@@ -24,6 +26,14 @@ class Device(enum.StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+
+
+Kernel = Literal["rbf", "linear"]
+
+
+def default_out(folder: Place) -> Path:
+    """Where the results go if nobody says: a folder named after the scanned one."""
+    return Path("boatinfer-out") / (resolved(folder).name or "root")
 
 
 def check_target(accuracy: float | None) -> None:

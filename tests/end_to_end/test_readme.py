@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from boatinfer.errors import Failure
-from boatinfer.night.scan import IMAGE_EXTENSIONS
+from boatinfer.scan import IMAGE_EXTENSIONS
 from boattrain.data import find_images
 from server import Site, serving
 from support import COUNTS, rows, write_data

@@ -23,10 +23,10 @@ from boatinfer import images
 from boatinfer.errors import BoatinferError, ModelError
 from boatinfer.models.card import Outputs
 from boatinfer.models.model import open_model
+from boatinfer.models.svm import SVM, load
 from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
 from boatinfer.svm.fit import Setting, fit, pipeline
-from boatinfer.svm.model import SVM, load
 from boatinfer.svm.options import FitOptions
 from support import Command, rows
 

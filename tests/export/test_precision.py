@@ -23,10 +23,10 @@ from boatinfer.analysis import metrics
 from boatinfer.errors import ModelError, UsageError
 from boatinfer.models.card import Conversion, FusedSVM
 from boatinfer.models.model import Model, open_model
+from boatinfer.models.svm import load
 from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
 from boatinfer.svm.fit import fit
-from boatinfer.svm.model import load
 from boatinfer.svm.options import FitOptions
 from support import Command, Trained
 

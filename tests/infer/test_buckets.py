@@ -18,9 +18,9 @@ from boatinfer.errors import BusyError, OutputError, UsageError
 from boatinfer.night.finish import finish
 from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
-from boatinfer.night.shards import Shard
 from boatinfer.results import locks
 from boatinfer.results.folder import Results
+from boatinfer.results.shards import Shard
 from boatinfer.results.summary import Summary
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.place import place

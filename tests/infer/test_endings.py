@@ -285,7 +285,7 @@ def test_a_folder_that_cannot_be_listed_fails_the_night(
             raise PermissionError(13, "Permission denied")
         return opening(path, *flags)
 
-    monkeypatch.setattr("boatinfer.night.scan.os.open", refuse)
+    monkeypatch.setattr("boatinfer.scan.os.open", refuse)
     summary = night()
     assert (summary.complete, summary.exit_code) == (True, 3)
     assert (summary.unlisted, summary.error) == (2, "2 folders could not be listed.")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boatinfer.night.engines import threads
+from boatinfer import threads
 
 
 @given(st.lists(st.integers()), st.integers(1, 5))

@@ -21,9 +21,9 @@ import colours
 from boatinfer.night import plan
 from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
-from boatinfer.night.scan import Found
 from boatinfer.results.parts import Parts
 from boatinfer.results.records import KEY, Lookup, Records, keys
+from boatinfer.scan import Found
 from boatinfer.storage import scratch
 from support import rows
 

@@ -23,9 +23,9 @@ from boatinfer.models.session import open_session
 from boatinfer.night.batch import Classifier, Loaded
 from boatinfer.night.options import RunOptions
 from boatinfer.night.run import Progress, run
-from boatinfer.night.scan import Found
 from boatinfer.options import Device
 from boatinfer.results.summary import Summary
+from boatinfer.scan import Found
 from support import counts, rows
 
 

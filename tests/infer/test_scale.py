@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 import colours
 from boatinfer.errors import OutputError
 from boatinfer.night.finish import finish
-from boatinfer.night.scan import Found
 from boatinfer.night.selection import Selection
 from boatinfer.results import proof
 from boatinfer.results.damage import damage
@@ -27,6 +26,7 @@ from boatinfer.results.folder import Results
 from boatinfer.results.records import KEY, Lookup, Records, joined, keys, repeated
 from boatinfer.results.sorting import Sorter, merged
 from boatinfer.results.summary import Summary
+from boatinfer.scan import Found
 from boatinfer.storage import scratch
 from support import counts
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boatinfer.errors import UsageError
-from boatinfer.night.scan import Choice, Found, from_text, listed, scan, to_text
+from boatinfer.scan import Choice, Found, from_text, listed, scan, to_text
 
 names = st.binary(min_size=1, max_size=12).filter(lambda name: not {0, ord("/")} & set(name))
 
@@ -91,7 +91,7 @@ def test_a_folder_that_cannot_be_listed_is_an_entry(
         return opening(path, *flags)
 
     # The superuser may open every folder.
-    monkeypatch.setattr("boatinfer.night.scan.os.open", refuse)
+    monkeypatch.setattr("boatinfer.scan.os.open", refuse)
     assert paths(tmp_path) == ["a.png", "closed/"]
 
 

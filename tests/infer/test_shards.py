@@ -23,12 +23,12 @@ from boatinfer.errors import BoatinferError, BusyError, OutputError, RunInterrup
 from boatinfer.night.finish import finish
 from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
-from boatinfer.night.shards import Shard
 from boatinfer.results import compaction, locks
 from boatinfer.results.damage import damage
 from boatinfer.results.folder import Results
 from boatinfer.results.ledger import Ledger
 from boatinfer.results.parts import Parts
+from boatinfer.results.shards import Shard
 from boatinfer.results.summary import Summary
 from letters import CLASSES, everything, row
 from support import Command, counts, rows, slow_run

@@ -17,15 +17,15 @@ from sklearn.svm import SVC
 
 import colours
 from boatinfer.errors import ModelError, OutputError, UsageError
+from boatinfer.models import svm as svms
 from boatinfer.models.model import open_model
 from boatinfer.models.seal import PICKLE, seal
+from boatinfer.models.svm import load
 from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
 from boatinfer.results.folder import Results
 from boatinfer.results.parts import Parts
-from boatinfer.svm import model as svms
 from boatinfer.svm.fit import fit
-from boatinfer.svm.model import load
 from boatinfer.svm.options import FitOptions
 from support import rows
 

@@ -18,13 +18,13 @@ from sklearn.utils.class_weight import compute_sample_weight
 from blobs import write_blobs
 from boatinfer.errors import ModelError, UsageError
 from boatinfer.models.seal import PICKLE, seal
+from boatinfer.models.svm import load
 from boatinfer.results.folder import find_results
 from boatinfer.results.summary import Summary
 from boatinfer.svm import fit as svm_fit
 from boatinfer.svm.fit import fit
 from boatinfer.svm.labelled import labelled_features
 from boatinfer.svm.linear import LinearSVM
-from boatinfer.svm.model import load
 from boatinfer.svm.options import FitOptions
 from support import Command, rows
 

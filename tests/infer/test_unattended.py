@@ -22,8 +22,8 @@ from boatinfer import images
 from boatinfer.night import plan
 from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
-from boatinfer.night.scan import Found
 from boatinfer.results.parts import Parts
+from boatinfer.scan import Found
 from support import command, rows, slow_run
 
 KILLS = 20

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from boatinfer.errors import UsageError
-from boatinfer.night.scan import from_text, scan, to_text
+from boatinfer.scan import from_text, scan, to_text
 from boattrain.splits import SPLITS, TRAIN, VALID, stratify
 
 __all__ = [

@@ -15,7 +15,7 @@ import xxhash
 from boatinfer import images
 from boatinfer.errors import ImageError, UsageError
 from boatinfer.models.card import ImageSpec
-from boatinfer.night.scan import Choice, from_text, scan, to_text
+from boatinfer.scan import Choice, from_text, scan, to_text
 from boattrain.bar import in_threads
 from boattrain.data import class_folders, find_classes, list_files, split_folders
 from boattrain.splits import SPLITS, TRAIN, VALID, stratify

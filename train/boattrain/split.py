@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from boatinfer.errors import UsageError
-from boatinfer.night.scan import from_text
+from boatinfer.scan import from_text
 from boatinfer.storage.files import making_folder, require_new_folder
 from boattrain.bar import in_threads
 from boattrain.data import find_classes, list_files, require_every_class, split_folders

@@ -12,7 +12,7 @@ import xxhash
 
 from boatinfer import images
 from boatinfer.errors import ImageError, UsageError
-from boatinfer.night.scan import from_text
+from boatinfer.scan import from_text
 
 __all__ = ["SPLITS", "TEST", "TRAIN", "VALID", "parse_share", "stratify"]
 
@@ -58,7 +58,7 @@ def stratify(
 
     Args:
         folder: what the names are relative to.
-        names: texts of the files' paths, as `boatinfer.night.scan` gives them.
+        names: texts of the files' paths, as `boatinfer.scan` gives them.
         labels: class of each.
         shares: fraction of the images of each split but train; together less than 1.
         seed: another one deals otherwise.

@@ -17,12 +17,9 @@ import numpy.typing as npt
 from boatinfer.analysis import metrics
 from boatinfer.analysis.metrics import RiskCoverage
 from boatinfer.errors import UsageError
-from boatinfer.night.options import RunOptions
+from boatinfer.results.predictions import UNSURE
 
-__all__ = ["UNSURE", "Threshold", "advice", "find", "outcome", "required", "wanted"]
-
-#: The label of an image that is left to people.
-UNSURE = "unsure"
+__all__ = ["Threshold", "advice", "find", "outcome", "required", "wanted"]
 
 #: How sure one can be of the accuracy that a threshold is chosen for.
 LEVEL = 0.95
@@ -48,26 +45,35 @@ class Threshold(NamedTuple):
     evaluated: int = 0
 
 
-def wanted(options: RunOptions, model: str, classes: Sequence[str]) -> Threshold | None:
+def wanted(
+    model: str,
+    classes: Sequence[str],
+    *,
+    min_confidence: float | None,
+    target_accuracy: float | None,
+    evaluation: Path | None,
+) -> Threshold | None:
     """The threshold that a run's options ask for; None where every prediction counts.
 
     Args:
-        options: of the run.
         model: SHA-256 of the model file, hex.
         classes: the model's.
+        min_confidence: the threshold itself.
+        target_accuracy: the accuracy to be shown, from 0 to 1.
+        evaluation: a file that shows it, of ``boatinfer evaluate --json``.
 
     Raises:
         UsageError: the evaluation cannot be used, or does not show the accuracy asked for.
     """
     threshold = None
-    if options.min_confidence is not None:
-        threshold = Threshold(options.min_confidence)
-    elif options.target_accuracy is not None and options.evaluation is not None:
-        curve, images = _read(options.evaluation, model)
-        threshold = find(curve, images, options.target_accuracy)
+    if min_confidence is not None:
+        threshold = Threshold(min_confidence)
+    elif target_accuracy is not None and evaluation is not None:
+        curve, images = _read(evaluation, model)
+        threshold = find(curve, images, target_accuracy)
         if threshold is None:
             raise UsageError(
-                f"{options.evaluation}: {_too_few(images, options.target_accuracy)}; evaluate more "
+                f"{evaluation}: {_too_few(images, target_accuracy)}; evaluate more "
                 "labelled images, or ask for less."
             )
     if threshold is not None and UNSURE in classes:

@@ -17,9 +17,9 @@ from boatinfer.analysis import neighbours
 from boatinfer.analysis.options import Metric, SimilarOptions
 from boatinfer.errors import ImageError, ModelError, UsageError
 from boatinfer.models.network import Floats
-from boatinfer.night.scan import from_text, to_text
 from boatinfer.results.folder import find_results
 from boatinfer.results.parts import matrix
+from boatinfer.scan import from_text, to_text
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.place import Place
 from boatinfer.text import counted, printable, table

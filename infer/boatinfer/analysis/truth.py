@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from boatinfer.analysis.abstention import UNSURE
 from boatinfer.errors import UsageError
+from boatinfer.results.predictions import UNSURE
 from boatinfer.results.spreadsheet import csv_plain
 
 __all__ = ["from_folders", "from_table", "true_labels"]

@@ -74,7 +74,7 @@ def _exit(summary: Summary, out: Place) -> None:
 
 
 def _print_summary(summary: Summary) -> None:
-    from boatinfer.analysis.abstention import UNSURE
+    from boatinfer.results.predictions import UNSURE
 
     rate = f", {summary.images_per_second:,.0f} a second" if summary.classified >= 100 else ""
     typer.echo(

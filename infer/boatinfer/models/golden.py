@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 from boatinfer import images
 from boatinfer.errors import ImageError, UsageError
 from boatinfer.models.card import Golden, GoldenImage, ImageSpec
-from boatinfer.night.scan import from_text, scan
+from boatinfer.scan import from_text, scan
 
 __all__ = ["MOST_IMAGES", "golden_folder", "golden_image_bytes", "make_golden"]
 

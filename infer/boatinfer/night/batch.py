@@ -13,11 +13,10 @@ from boatinfer import images
 from boatinfer.errors import BoatinferError, Failure, ImageError, first_line
 from boatinfer.images import Pixels
 from boatinfer.models.model import Model
-from boatinfer.night.scan import Found, from_text
 from boatinfer.night.stages import Stages
 from boatinfer.results.contents import Contents
 from boatinfer.results.parts import Row
-from boatinfer.storage.bucket_images import load_image
+from boatinfer.scan import Found, from_text
 from boatinfer.storage.place import Place
 
 __all__ = ["Classifier", "Fetched", "Loaded"]
@@ -79,7 +78,7 @@ class Classifier:
         row = Row(*found)
         try:
             with self.stages.working("read"):
-                data, status = load_image(self.folder, from_text(row.path))
+                data, status = images.load_in(self.folder, from_text(row.path))
         except ImageError as error:
             return row, error
         except Exception as error:  # whatever it is, it is this file's trouble alone

@@ -16,9 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from boatinfer.errors import BoatinferError, OutputError, UsageError
+from boatinfer.models import svm as svms
 from boatinfer.night.handover import Ending, read_handover, read_rows
-from boatinfer.night.scan import from_text
-from boatinfer.night.shards import Shard
 from boatinfer.pages import report
 from boatinfer.results import compaction, predictions, proof
 from boatinfer.results.folder import Results
@@ -26,9 +25,10 @@ from boatinfer.results.ledger import Ledger
 from boatinfer.results.locks import held
 from boatinfer.results.parts import OK, Parts
 from boatinfer.results.records import keys
+from boatinfer.results.shards import Shard
 from boatinfer.results.summary import Summary
+from boatinfer.scan import from_text
 from boatinfer.storage.place import Place
-from boatinfer.svm import model as svms
 from boatinfer.text import joined
 
 __all__ = ["finish"]

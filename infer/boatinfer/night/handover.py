@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 from boatinfer.errors import OutputError
 from boatinfer.models.card import Card
 from boatinfer.night.options import RunOptions
-from boatinfer.night.scan import to_text
 from boatinfer.night.selection import Listing
-from boatinfer.night.shards import Shard
 from boatinfer.results.folder import Results
 from boatinfer.results.parts import Marks
+from boatinfer.results.shards import Shard
+from boatinfer.scan import to_text
 from boatinfer.storage.files import replacing
 from boatinfer.storage.place import Place, opened
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from boatinfer.errors import BoatinferError
 from boatinfer.models.model import Model
+from boatinfer.models.svm import SVM
 from boatinfer.night.interrupt import Stop
 from boatinfer.night.options import RunOptions
-from boatinfer.night.scan import to_text
 from boatinfer.night.selection import Selection
 from boatinfer.night.stages import Stages
 from boatinfer.pages import report
@@ -22,8 +22,8 @@ from boatinfer.results.contents import Contents
 from boatinfer.results.folder import Results
 from boatinfer.results.parts import Row
 from boatinfer.results.summary import Summary
+from boatinfer.scan import to_text
 from boatinfer.storage.place import Place
-from boatinfer.svm.model import SVM
 
 __all__ = ["Night", "Progress"]
 

@@ -12,10 +12,10 @@ from typing import Annotated
 import typer
 
 from boatinfer.errors import UsageError
-from boatinfer.night.scan import to_text
-from boatinfer.night.shards import Shard
-from boatinfer.options import Device, check_target
-from boatinfer.storage.place import Place, local, place, resolved
+from boatinfer.options import Device, check_target, default_out
+from boatinfer.results.shards import Shard
+from boatinfer.scan import to_text
+from boatinfer.storage.place import Place, local, place
 
 __all__ = ["Engine", "RunOptions"]
 
@@ -183,7 +183,7 @@ class RunOptions:
     @property
     def results_folder(self) -> Place:
         """Where the results go: ``out``, or a folder named after the scanned one."""
-        return self.out or Path("boatinfer-out") / (resolved(self.folder).name or "root")
+        return self.out or default_out(self.folder)
 
     @property
     def restrictions(self) -> list[str]:

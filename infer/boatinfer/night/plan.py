@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from boatinfer.night.scan import Found
 from boatinfer.results.ledger import Ledger
 from boatinfer.results.parts import Marks
 from boatinfer.results.proof import Files
 from boatinfer.results.records import KEY, Array, Lookup, Records, joined, keys, repeated
+from boatinfer.scan import Found
 from boatinfer.storage.place import Place
 
 __all__ = ["Agenda", "chunks", "current", "first", "reusable", "table", "waves"]

@@ -18,16 +18,14 @@ from boatinfer.errors import (
     RunInterruptedError,
     UsageError,
 )
+from boatinfer.models import svm as svms
 from boatinfer.models.model import open_model
 from boatinfer.night import handover, plan
 from boatinfer.night.engines import local
-from boatinfer.night.engines.threads import spread, usable_cpus
 from boatinfer.night.interrupt import stop_on_signals
 from boatinfer.night.night import Night, Progress
 from boatinfer.night.options import Engine, RunOptions
-from boatinfer.night.scan import to_text
 from boatinfer.night.selection import Selection
-from boatinfer.night.shards import Shard
 from boatinfer.options import Device
 from boatinfer.results import predictions, proof
 from boatinfer.results.compaction import compact
@@ -36,11 +34,13 @@ from boatinfer.results.damage import set_aside
 from boatinfer.results.folder import Results
 from boatinfer.results.ledger import Ledger
 from boatinfer.results.records import Records
+from boatinfer.results.shards import Shard
 from boatinfer.results.summary import Summary, Trained
+from boatinfer.scan import to_text
 from boatinfer.storage.place import Place, resolved
 from boatinfer.storage.store import served_by
-from boatinfer.svm import model as svms
 from boatinfer.text import counted
+from boatinfer.threads import spread, usable_cpus
 from boatinfer.versions import versions
 
 __all__ = ["Progress", "run"]
@@ -109,7 +109,13 @@ def _start(night: Night, stack: contextlib.ExitStack) -> Iterator[pa.Table]:
         night.svm = svms.load_for(night.model, night.options.svm)
     if night.options.features and night.model.card.features is None:
         raise UsageError(f"{night.model.path} has no feature output, so --features cannot work.")
-    threshold = abstention.wanted(night.options, night.model.digest, night.model.card.classes)
+    threshold = abstention.wanted(
+        night.model.digest,
+        night.model.card.classes,
+        min_confidence=night.options.min_confidence,
+        target_accuracy=night.options.target_accuracy,
+        evaluation=night.options.evaluation,
+    )
     if threshold is not None:
         night.summary.min_confidence = threshold.min_confidence
         night.summary.target_accuracy = threshold.target_accuracy

@@ -13,10 +13,10 @@ from boatinfer.errors import UsageError
 from boatinfer.night.interrupt import Stop
 from boatinfer.night.options import RunOptions
 from boatinfer.night.plan import first
-from boatinfer.night.scan import Choice, Found, listed, scan
-from boatinfer.night.shards import Shard
+from boatinfer.results.shards import Shard
+from boatinfer.scan import Choice, Found, listed, scan
+from boatinfer.scan_bucket import listed_objects, scan_objects
 from boatinfer.storage.bucket import BucketPath
-from boatinfer.storage.bucket_images import listed_objects, scan_objects
 from boatinfer.storage.place import Place
 
 __all__ = ["Listing", "Selection"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_from_bytes
 
 from boatinfer.errors import UsageError
-from boatinfer.night.scan import from_text
+from boatinfer.scan import from_text
 from boatinfer.storage.files import replacing, require_folder
 from boatinfer.storage.place import Place, place
 from boatinfer.text import counted, printable

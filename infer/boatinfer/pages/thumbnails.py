@@ -12,9 +12,8 @@ import simplejpeg
 from boatinfer import images
 from boatinfer.errors import ImageError
 from boatinfer.models.card import ImageSpec
-from boatinfer.night.scan import from_text
 from boatinfer.pages.page import address, cost
-from boatinfer.storage.bucket_images import load_image
+from boatinfer.scan import from_text
 from boatinfer.storage.place import place
 
 __all__ = ["Album", "Picture", "thumbnail"]
@@ -72,7 +71,7 @@ class Album:
 
     def _source(self, path: str) -> tuple[str | None, str]:
         try:
-            encoded = thumbnail(load_image(self._folder, from_text(path))[0])
+            encoded = thumbnail(images.load_in(self._folder, from_text(path))[0])
         except ImageError as error:
             return None, str(error)
         except Exception as error:  # whatever it is, a page does without the picture

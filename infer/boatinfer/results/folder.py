@@ -27,13 +27,13 @@ import pyarrow.parquet as pq
 import typer
 
 from boatinfer.errors import OutputError, UsageError
-from boatinfer.night.options import RunOptions
-from boatinfer.night.scan import to_text
-from boatinfer.night.shards import Shard
+from boatinfer.options import default_out
 from boatinfer.results.locks import SHARDS, held, held_by
 from boatinfer.results.parts import OK, Parts, number_of
+from boatinfer.results.shards import Shard
 from boatinfer.results.sorting import batches
 from boatinfer.results.summary import Summary, read_summary
+from boatinfer.scan import to_text
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.files import TEMPORARY, replacing, writing
 from boatinfer.storage.place import Place, opened, resolved
@@ -365,7 +365,7 @@ def find_results(place: Place) -> Results:
         raise UsageError(
             f"{place} is no results folder; give the folder that 'boatinfer run' wrote to."
         )
-    default = Results(RunOptions(place).results_folder)
+    default = Results(default_out(place))
     last = default.last_run() if default.exists() else None
     if last is None or last.folder != str(resolved(place)):
         raise UsageError(

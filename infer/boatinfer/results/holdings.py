@@ -7,11 +7,11 @@ from collections import defaultdict
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from boatinfer.night.shards import Shard
 from boatinfer.results.damage import aside
 from boatinfer.results.folder import Results
 from boatinfer.results.locks import held_by
 from boatinfer.results.parts import OK
+from boatinfer.results.shards import Shard
 from boatinfer.results.summary import Summary
 from boatinfer.text import counted, joined
 

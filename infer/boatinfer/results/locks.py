@@ -17,8 +17,8 @@ from datetime import UTC, datetime
 from filelock import FileLock, Timeout
 
 from boatinfer.errors import BusyError
-from boatinfer.night.shards import Shard
 from boatinfer.results.lease import Lease, holder
+from boatinfer.results.shards import Shard
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.files import writing
 from boatinfer.storage.place import Place

@@ -21,7 +21,7 @@ import xxhash
 
 from boatinfer.errors import PartError
 from boatinfer.models.network import Floats
-from boatinfer.night.shards import Shard
+from boatinfer.results.shards import Shard
 from boatinfer.storage.files import replacing
 from boatinfer.storage.place import Place, concurrently, opened
 

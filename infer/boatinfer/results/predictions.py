@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from boatinfer.analysis.abstention import UNSURE
 from boatinfer.models.card import Card
+from boatinfer.models.svm import SVM, best
 from boatinfer.results.folder import Results
 from boatinfer.results.parts import OK, matrix
 from boatinfer.results.sorting import Sorter, batches
@@ -19,7 +19,6 @@ from boatinfer.results.spreadsheet import read_csv, write_csv
 from boatinfer.results.summary import Summary
 from boatinfer.storage.files import writing
 from boatinfer.storage.place import Place
-from boatinfer.svm.model import SVM, best
 
 __all__ = [
     "Tables",
@@ -30,6 +29,9 @@ __all__ = [
     "read_tables",
     "write_tables",
 ]
+
+#: The label of an image that is left to people.
+UNSURE = "unsure"
 
 #: Prefixes of the columns of the best, second best, ... class.
 ORDINALS = [

@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from boatinfer.analysis.abstention import UNSURE
 from boatinfer.errors import TOO_MANY_FAILURES, UsageError
-from boatinfer.pages.drift import Mix
+from boatinfer.results.drift import Mix
 from boatinfer.results.ledger import Ledger
 from boatinfer.results.parts import Marks
-from boatinfer.results.predictions import Tables, counts, guesses
+from boatinfer.results.predictions import UNSURE, Tables, counts, guesses
 from boatinfer.results.records import Array
 from boatinfer.results.summary import Summary
 from boatinfer.text import counted

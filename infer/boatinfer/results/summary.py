@@ -6,7 +6,7 @@ import msgspec
 
 from boatinfer.errors import OutputError
 from boatinfer.models.card import Card
-from boatinfer.pages.drift import Mix
+from boatinfer.results.drift import Mix
 from boatinfer.storage.place import Place
 
 __all__ = ["Summary", "Trained", "read_summary"]

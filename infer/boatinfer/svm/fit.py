@@ -14,12 +14,13 @@ import numpy.typing as npt
 from boatinfer.analysis import metrics
 from boatinfer.analysis.metrics import Labels
 from boatinfer.errors import UsageError
-from boatinfer.night.engines.threads import usable_cpus
+from boatinfer.models.svm import SVM, save
+from boatinfer.options import Kernel
 from boatinfer.results.folder import find_results
 from boatinfer.storage.files import replacing, require_writable
 from boatinfer.svm.labelled import Labelled, labelled_features
-from boatinfer.svm.model import SVM, save
-from boatinfer.svm.options import FitOptions, Kernel
+from boatinfer.svm.options import FitOptions
+from boatinfer.threads import usable_cpus
 
 __all__ = [
     "Report",

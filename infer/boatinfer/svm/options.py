@@ -10,12 +10,10 @@ from typing import Annotated, Literal
 import typer
 
 from boatinfer.errors import UsageError
-from boatinfer.options import Force
+from boatinfer.options import Force, Kernel
 from boatinfer.storage.place import Place, local, place
 
-__all__ = ["FitOptions", "Kernel", "SVMCompareOptions"]
-
-Kernel = Literal["rbf", "linear"]
+__all__ = ["FitOptions", "SVMCompareOptions"]
 
 
 @dataclass(frozen=True)

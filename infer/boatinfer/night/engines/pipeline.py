@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from boatinfer.night.batch import Classifier, Loaded
-from boatinfer.night.engines.threads import fetched, spread
-from boatinfer.night.scan import Found
 from boatinfer.options import Device
 from boatinfer.results.parts import Row
+from boatinfer.scan import Found
 from boatinfer.storage.bucket import BucketPath
+from boatinfer.threads import fetched, spread
 
 __all__ = ["classified"]
 

@@ -14,10 +14,10 @@ from boatinfer.errors import BoatinferError, UsageError, first_line
 from boatinfer.models.model import load
 from boatinfer.night.batch import Classifier
 from boatinfer.night.engines.pipeline import classified
-from boatinfer.night.scan import Found, from_text
 from boatinfer.options import Device
 from boatinfer.results.contents import Contents
 from boatinfer.results.parts import OK, Parts
+from boatinfer.scan import Found, from_text
 from boatinfer.storage.place import Place
 from boatinfer.storage.store import served_by
 from boatinfer.versions import versions

@@ -23,8 +23,8 @@ import numpy.typing as npt
 from boatinfer.errors import ModelError, UsageError
 from boatinfer.models.network import Floats
 from boatinfer.models.seal import PICKLE, is_sealed, seal, sealed_digest
+from boatinfer.options import Kernel
 from boatinfer.storage.files import replacing
-from boatinfer.svm.options import Kernel
 
 if TYPE_CHECKING:
     from boatinfer.models.model import Model

@@ -1,23 +1,17 @@
-"""The images of a bucket: which there are, and their content.
-
-What `boatinfer.night.scan` and `boatinfer.images.load` do for disks.
-"""
+"""A folder of a bucket to the list of image objects in it: what `boatinfer.scan` does for disks."""
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from boatinfer import images
-from boatinfer.errors import Failure, ImageError, UsageError
-from boatinfer.night.scan import Choice, Found, has_image_ending, names, to_text
+from boatinfer.errors import UsageError
+from boatinfer.scan import Choice, Found, has_image_ending, names, to_text
 from boatinfer.storage.bucket import BucketPath
-from boatinfer.storage.bucket import Status as BucketStatus
-from boatinfer.storage.place import Place, Status
+from boatinfer.storage.place import Place
 
-__all__ = ["listed_objects", "load_image", "scan_objects"]
+__all__ = ["listed_objects", "scan_objects"]
 
 #: Objects of a list that are asked for at the same time.
 _REQUESTS = 64
@@ -61,7 +55,7 @@ def _lies_in(skip: Place | None, folder: BucketPath) -> bool:
 
 
 def _takes(choice: Choice, path: str) -> bool:
-    """What `boatinfer.night.scan` decides folder by folder, for the whole path."""
+    """What `boatinfer.scan` decides folder by folder, for the whole path."""
     *folders, name = path.split("/")
     if not has_image_ending(name) or name.startswith("."):
         return False
@@ -77,7 +71,7 @@ def _takes(choice: Choice, path: str) -> bool:
 
 
 def listed_objects(folder: BucketPath, source: Place, choice: Choice) -> Iterator[Found]:
-    """Takes the objects that a list names, as `boatinfer.night.scan.listed` does.
+    """Takes the objects that a list names, as `boatinfer.scan.listed` does.
 
     Args:
         folder: what the keys are relative to; URIs of objects in it do as well.
@@ -123,32 +117,3 @@ def _found(folder: BucketPath, path: str) -> Found:
     except OSError:  # reading it will tell
         return Found(to_text(path), -1, -1)
     return Found(to_text(path), status.st_size, status.st_mtime_ns)
-
-
-def load_image(folder: Place, path: str) -> tuple[bytes, Status]:
-    """Reads an image of a folder, wherever that is.
-
-    Args:
-        folder: on this machine or in a bucket.
-        path: relative to it; on this machine it may be absolute.
-
-    Raises:
-        ImageError: ``vanished``, ``unreadable`` or ``too_large``.
-    """
-    if isinstance(folder, BucketPath):
-        return _load_object(folder / path)
-    return images.load(os.path.join(str(folder), path))  # noqa: PTH118
-
-
-def _load_object(path: BucketPath) -> tuple[bytes, BucketStatus]:
-    try:
-        data, status = path.load(images.MAX_BYTES)
-    except FileNotFoundError as error:
-        raise ImageError(Failure.VANISHED, f"{error.strerror} (any more)") from error
-    except OSError as error:
-        raise ImageError(Failure.UNREADABLE, error.strerror or str(error)) from error
-    except MemoryError as error:
-        raise ImageError(Failure.TOO_LARGE, "not enough memory to read the object") from error
-    if status.st_size > images.MAX_BYTES:
-        raise ImageError(Failure.TOO_LARGE, f"the object has {status.st_size:,} bytes")
-    return data, status
