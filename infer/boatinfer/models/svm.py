@@ -13,7 +13,7 @@ import io
 import pickle
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -55,6 +55,7 @@ class SVM:
         sigmoids: float64 [2, K], slope a and offset b of each class: the probability of a score s
             is 1 / (1 + exp(a s + b)), over the sum of all (Platt, "Probabilistic outputs for
             support vector machines", 1999). None where scores are no probabilities.
+        digest: SHA-256 of the file that it was loaded from, hex; empty if from none.
     """
 
     pipeline: Any
@@ -62,6 +63,7 @@ class SVM:
     model: str
     dimension: int
     sigmoids: npt.NDArray[np.float64] | None = None
+    digest: str = ""
 
     @property
     def kernel(self) -> Kernel:
@@ -163,7 +165,7 @@ def load(path: Path) -> SVM:
         raise ModelError(
             f"the SVM {path} cannot be read: {error.strerror}; check its name."
         ) from error
-    sealed_digest(content, path, PICKLE)
+    digest = sealed_digest(content, path, PICKLE)
     if not is_sealed(content, PICKLE):
         raise ModelError(
             f"{path} is not an SVM file of this boatinfer, or is cut off: it has no seal; make one "
@@ -172,7 +174,8 @@ def load(path: Path) -> SVM:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", InconsistentVersionWarning)
-            return _checked(_restricted(path, io.BytesIO(content)).load())
+            svm = _checked(_restricted(path, io.BytesIO(content)).load())
+            return replace(svm, digest=digest)
     except InconsistentVersionWarning as error:
         raise ModelError(
             f"{path} was written by scikit-learn {error.original_sklearn_version}, and this is "

@@ -15,8 +15,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from boatinfer.errors import BoatinferError, OutputError, UsageError
+from boatinfer.errors import BoatinferError, ModelError, OutputError, UsageError
 from boatinfer.models import svm as svms
+from boatinfer.models.svm import SVM
 from boatinfer.night.handover import Ending, read_handover, read_rows
 from boatinfer.pages import report
 from boatinfer.results import compaction, predictions, proof
@@ -65,7 +66,7 @@ def finish(out: Place) -> Summary:
         worn = _put_together(results, shards, summary, ending)
         results.write_summary(summary)
         results.supersede()
-        with contextlib.suppress(BoatinferError):  # mere housekeeping
+        with contextlib.suppress(BoatinferError, OSError):  # mere housekeeping
             compaction.remove(results.parts, worn)
     return summary
 
@@ -183,7 +184,7 @@ def _put_together(
         raise UsageError(f"the shards in {results.out} have found no images; check the folder.")
     summary.min_confidence = ending.min_confidence
     summary.target_accuracy = ending.target_accuracy
-    svm = svms.load(Path(from_text(ending.svm))) if ending.svm else None
+    svm = _svm_of(ending)
     columns = predictions.needed(ending.card, svm)
     tables = predictions.made_tables(
         itertools.chain.from_iterable(
@@ -204,8 +205,26 @@ def _put_together(
     worn = [file for shard in shards for file in _merge_parts(results, shard, whole)]
     _close(summary)
     results.write_current(tables.predictions, summary)
+    results.parts.check()
     report.write(results, summary, tables, ending.report)
     return worn
+
+
+def _svm_of(ending: Ending) -> SVM | None:
+    """The SVM that the shards ran with.
+
+    Raises:
+        ModelError: its file is not what it was.
+    """
+    if ending.svm is None:
+        return None
+    path = Path(from_text(ending.svm))
+    svm = svms.load(path)
+    if svm.digest != ending.svm_digest:
+        raise ModelError(
+            f"{path} is not the SVM that the shards ran with; put that one back, or run them again."
+        )
+    return svm
 
 
 def _proved(

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from boatinfer.errors import OutputError
 from boatinfer.models.card import Card
+from boatinfer.models.svm import SVM
 from boatinfer.night.options import RunOptions
 from boatinfer.night.selection import Listing
 from boatinfer.results.folder import Results
@@ -29,12 +30,14 @@ _ROWS = pa.schema([("part", pa.int32()), ("row", pa.int32())])
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """The options that matter at the end of a run; they are the same for all shards.
 
-    The attributes are those of `RunOptions`, and ``card`` is the model's.
+    The attributes are those of `RunOptions`; ``card`` is the model's, and ``svm_digest`` that of
+    the SVM's file, for which another must not be taken.
     """
 
     card: Card
     top: int
     svm: str | None
+    svm_digest: str | None
     features: bool
     lenient: bool
     sniff: bool
@@ -45,12 +48,15 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     target_accuracy: float | None = None
 
     @classmethod
-    def of(cls, options: RunOptions, card: Card, min_confidence: float | None) -> Ending:
+    def of(
+        cls, options: RunOptions, card: Card, svm: SVM | None, min_confidence: float | None
+    ) -> Ending:
         """Takes from a run's options, and the threshold that it found, what its end needs."""
         return cls(
             card=card,
             top=options.top,
             svm=None if options.svm is None else to_text(str(options.svm.absolute())),
+            svm_digest=None if svm is None else svm.digest,
             features=options.features,
             lenient=options.lenient,
             sniff=options.sniff,
@@ -100,6 +106,7 @@ def leave(results: Results, rows: Marks, handover: Handover) -> None:
         OutputError: the disk is full, read-only, or gone.
     """
     assert results.shard is not None
+    results.parts.check()
     schema = _ROWS.with_metadata({_KEY: msgspec.json.encode(handover)})
     with (
         replacing(_file(results, results.shard)) as temporary,

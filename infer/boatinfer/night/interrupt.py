@@ -5,11 +5,16 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Iterator
 
 from boatinfer.errors import RunInterruptedError
 
 __all__ = ["Stop", "keeping_handlers", "stop_on_signals"]
+
+
+#: Seconds in which a signal is the same one again: some send it to a process and its group.
+_AGAIN = 1.0
 
 
 class Stop:
@@ -33,7 +38,7 @@ class Stop:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Lets the first SIGINT or SIGTERM set a `Stop`; a second one acts at once."""
+    """Lets the first SIGINT or SIGTERM set a `Stop`; a later one acts at once."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may set handlers; its owner decides
@@ -42,10 +47,15 @@ def stop_on_signals() -> Iterator[Stop]:
     # What whoever started us wants ignored stays ignored.
     before = {n: h for n, h in handlers.items() if h not in {None, signal.SIG_IGN}}
 
+    first = 0.0
+
     def note(number: int, _: object) -> None:
-        stop.signal_number = number
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        nonlocal first
+        if not stop.signal_number:
+            stop.signal_number, first = number, time.monotonic()
+        elif time.monotonic() - first > _AGAIN:
+            signal.signal(number, before[signal.Signals(number)])
+            signal.raise_signal(number)
 
     for number in before:
         signal.signal(number, note)

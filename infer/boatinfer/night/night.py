@@ -102,6 +102,7 @@ class Night:
     def report(self, tables: predictions.Tables | None) -> None:
         """Writes the page; that of a shard is written with those of the others."""
         if self.results.shard is None:
+            self.results.parts.check()
             report.write(self.results, self.summary, tables, self.options.report)
 
     @contextlib.contextmanager

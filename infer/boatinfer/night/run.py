@@ -173,7 +173,7 @@ def _work_once(night: Night, found: Iterator[pa.Table]) -> None:
     del noted
     _require_complete(night)
     if results.shard is not None:
-        ending = handover.Ending.of(options, card, summary.min_confidence)
+        ending = handover.Ending.of(options, card, night.svm, summary.min_confidence)
         left = handover.Handover(ending, night.selection.listing, proved.digest)
         handover.leave(results, proved.marks, left)
         night.close(0)
@@ -196,7 +196,8 @@ def _work_once(night: Night, found: Iterator[pa.Table]) -> None:
     results.write_current(tables.predictions, summary)
     night.report(tables)
     results.write_summary(summary)
-    with contextlib.suppress(BoatinferError):  # mere housekeeping; the next run tries again
+    # Mere housekeeping: the next run tries again.
+    with contextlib.suppress(BoatinferError, OSError):
         compact(
             ledger,
             None if options.restrictions else proved.marks,

@@ -1,4 +1,4 @@
-"""``boatinfer report``: the page of a results folder's last run, made anew."""
+"""``boatinfer report``: the page of a results folder, made anew."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["report"]
 
 
 def report(out: Place) -> Place:
-    """Writes ``report.html`` anew, from what the last run left.
+    """Writes ``report.html`` anew, of the last complete run and with word of a later one.
 
     Args:
         out: the results folder.
@@ -27,5 +27,9 @@ def report(out: Place) -> Place:
     results = find_results(out)
     last = results.last_run() or results.last_finished()  # which says why there is none
     with results.hold(last.folder):
-        page.write(results, last, read_tables(results) if last.complete else None)
+        complete = results.last_complete()
+        if complete is not None:
+            page.write(results, complete, read_tables(results))
+        if not last.complete:
+            page.write(results, last, None)
     return results.report

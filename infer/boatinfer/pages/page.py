@@ -21,7 +21,17 @@ from boatinfer.text import counted, printable
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["address", "cost", "duration", "percent", "require_html", "within", "write"]
+__all__ = [
+    "address",
+    "cost",
+    "duration",
+    "percent",
+    "rendered",
+    "require_html",
+    "save",
+    "within",
+    "write",
+]
 
 
 def write(file: Place, template: str, **values: Any) -> None:
@@ -35,7 +45,20 @@ def write(file: Place, template: str, **values: Any) -> None:
     Raises:
         OutputError: the page could not be written.
     """
-    page = _environment().get_template(template).render(values)
+    save(file, rendered(template, **values))
+
+
+def rendered(template: str, **values: Any) -> str:
+    """Makes what `write` writes."""
+    return _environment().get_template(template).render(values)
+
+
+def save(file: Place, page: str) -> None:
+    """Writes a page that has been made.
+
+    Raises:
+        OutputError: the page could not be written.
+    """
     with replacing(file) as temporary:
         temporary.write_text(page, encoding="utf-8")
 

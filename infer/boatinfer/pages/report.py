@@ -33,6 +33,9 @@ _ROWS = 400
 #: Bytes that names may take, of failures and in the table of images.
 _FAILED_BYTES, _ROWS_BYTES = 250_000, 500_000
 
+#: Between these a page has word of a later run that is not complete.
+_LATER = ("<!-- later run -->", "<!-- end of later run -->")
+
 #: The stages of a run, for people, in their order.
 _STAGES = {
     "start": "Opening and testing the model",
@@ -54,7 +57,8 @@ def write(results: Results, summary: Summary, tables: Tables | None, wanted: boo
         results: the folder to write into.
         summary: the run in figures.
         tables: what predictions.csv and failures.csv hold; None while the run goes on, or
-            if it did not come to its end: the page then says so.
+            if it did not come to its end: the page then says so, above that of the last
+            run that is complete.
         wanted: whether there is to be a page.
 
     Raises:
@@ -65,10 +69,24 @@ def write(results: Results, summary: Summary, tables: Tables | None, wanted: boo
             results.report.unlink(missing_ok=True)
         return
     if tables is None:
-        page.write(results.report, "unfinished.html", summary=summary)
+        _tell(results, summary)
     else:
         morning = _morning(results, summary, tables)
         page.write(results.report, "report.html", summary=summary, morning=morning)
+
+
+def _tell(results: Results, summary: Summary) -> None:
+    try:
+        before = results.report.read_bytes().decode()
+    except (OSError, UnicodeDecodeError):
+        before = ""
+    head, begin, rest = before.partition(_LATER[0])
+    _, end, tail = rest.partition(_LATER[1])
+    if end:
+        told = page.rendered("later.html", summary=summary)
+        page.save(results.report, "".join([head, begin, told, end, tail]))
+    else:
+        page.write(results.report, "unfinished.html", summary=summary)
 
 
 def _morning(results: Results, summary: Summary, tables: Tables) -> dict[str, Any]:

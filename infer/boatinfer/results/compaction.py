@@ -92,6 +92,7 @@ def remove(parts: Parts, files: Iterable[Place]) -> None:
     Raises:
         OutputError: the folder may not be written to.
     """
+    parts.check()
     with writing(parts.folder):
         for file in files:
             file.unlink()

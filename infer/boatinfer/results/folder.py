@@ -82,7 +82,7 @@ class Results:
         self.review = out / "review.csv"
         self.report = out / "report.html"
         self.run_json = self.shards / f"{shard.name}.json" if shard else out / "run.json"
-        self._told = False
+        self._told = self._superseded = False
 
     def exists(self) -> bool:
         """Whether a run has been here."""
@@ -119,6 +119,7 @@ class Results:
             self.parts.folder.mkdir(parents=True, exist_ok=True)
             (self.out / "runs").mkdir(exist_ok=True)
         with held(self.out, self.shard) as self.parts.check:
+            self.parts.renumber()
             if self.shard is None and not isinstance(self.out, BucketPath):
                 self.clean()
             yield
@@ -138,6 +139,7 @@ class Results:
                 shard = Shard.parse(note.stem)
                 if self.shard in {None, shard} or shard.count != self.shard.count:
                     note.unlink(missing_ok=True)
+        self._superseded = True
 
     def notes(self) -> list[Place]:
         """What shards have left since the last `finish`: a summary and a table each."""
@@ -245,9 +247,13 @@ class Results:
         return runs
 
     def write_summary(self, summary: Summary) -> None:
-        """Writes ``run.json`` and the run's own copy in ``runs``."""
+        """Writes ``run.json`` and the run's own copy in ``runs``.
+
+        What a shard has left stays until a run of it that can start has superseded it.
+        """
         self.parts.check()
-        for path in (self._summary_of(summary.run), self.run_json):
+        stays = self.shard is not None and not self._superseded
+        for path in (self._summary_of(summary.run), *([] if stays else [self.run_json])):
             with replacing(path) as temporary:
                 temporary.write_text(summary.text(), encoding="utf-8")
 
@@ -261,6 +267,7 @@ class Results:
             rows: ``path`` and ``status`` of each.
             summary: of the run that found them; it is complete.
         """
+        self.parts.check()
         last = number_of(self.parts.files()[-1])
         note = {"boatinfer.summary": summary.text(), "boatinfer.part": str(last)}
         schema = _CURRENT.with_metadata(note)

@@ -106,8 +106,11 @@ class Lease:
             raise self._busy(note)
         try:
             self._write(_same(status.etag, status.version) if there else "create")
-        except FileExistsError:  # somebody was faster
-            raise self._busy(_read(self._path)[0]) from None
+        except FileExistsError:  # somebody was faster, or an answer to us was lost
+            note, status = _read(self._path)
+            if note.key != self._note.key:
+                raise self._busy(note) from None
+            self._version = _same(status.etag, status.version)
 
     def _try_conditions(self) -> None:
         """Finds out whether the store obeys conditions, now that the object is there."""
@@ -136,8 +139,11 @@ class Lease:
                     raise FileExistsError
                 self._write(self._version if self._conditional else "overwrite")
             except FileExistsError:
-                self._lost = _read(self._path)[0].key != self._note.key
-                return
+                note, status = _read(self._path)
+                self._lost = note.key != self._note.key
+                if self._lost:
+                    return
+                self._version = _same(status.etag, status.version)  # an answer to us was lost
             self._renewed = started
 
     def _write(self, mode: object) -> None:

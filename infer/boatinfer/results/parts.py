@@ -9,6 +9,7 @@ killed run leaves nothing half.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ import xxhash
 from boatinfer.errors import PartError
 from boatinfer.models.network import Floats
 from boatinfer.results.shards import Shard
-from boatinfer.storage.files import replacing
+from boatinfer.storage.files import replacing, writing
 from boatinfer.storage.place import Place, concurrently, opened
 
 __all__ = [
@@ -115,6 +116,7 @@ class Parts:
 
     def __init__(self, folder: Place, shard: Shard | None = None) -> None:
         self.folder, self.shard = folder, shard
+        self._next: int | None = None
         self.check: Callable[[], None] = lambda: None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -229,8 +231,9 @@ class Parts:
     def _read(
         self, chosen: Iterable[tuple[int, npt.NDArray[Any]]], columns: Sequence[str]
     ) -> Iterator[pa.Table]:
-        files = {number_of(file): file for file in self.files()}
+        files: dict[int, Place] = {}
         for number, rows in chosen:
+            files = files or {number_of(file): file for file in self.files()}
             if number not in files:
                 raise _gone(self.folder / f"{number:06d}")
             table = _read(files[number], columns)
@@ -262,10 +265,28 @@ class Parts:
         yield sink
         content = sink.getvalue()
         self.check()
-        number = self.next_number() if number is None else number
+        if number is None:  # they are listed once, for nobody else writes meanwhile
+            number = self.next_number() if self._next is None else self._next
+            self._next = number + self.step
+        self._put(number, content)
+
+    def _put(self, number: int, content: Any) -> None:
         shard = f"-{self.shard.name}" if self.shard else ""
         with replacing(self.folder / f"{number:06d}-{_digest(content)}{shard}.parquet") as path:
             path.write_bytes(content)
+
+    def renumber(self) -> None:
+        """Gives each part a number of its own, even where two runs have both held the folder.
+
+        Raises:
+            OutputError: the disk is full, read-only, or gone.
+        """
+        files = self.own()
+        for before, file in itertools.pairwise(files):
+            if number_of(before) == number_of(file):
+                self._put(self.next_number(), file.read_bytes())
+                with writing(self.folder):
+                    file.unlink()
 
     def next_number(self) -> int:
         """The number of the next part, after those of all that are there."""

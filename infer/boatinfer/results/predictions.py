@@ -136,6 +136,7 @@ def write_tables(results: Results, tables: Tables, summary: Summary) -> None:
     Raises:
         OutputError: one could not be written.
     """
+    results.parts.check()
     predictions = tables.predictions.drop_columns("new")
     written = {results.failures: tables.failures, results.predictions: predictions}
     if summary.min_confidence is None:

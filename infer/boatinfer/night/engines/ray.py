@@ -73,10 +73,10 @@ def work(night: Night, found: Iterator[pa.Table], agenda: plan.Agenda, contents:
 def _task(night: Night, due: pa.Table, contents: Contents) -> Task:
     """What the workers of a Ray cluster need to know."""
     options, device = night.options, device_of(night.options.device)
-    ends = due["path"].take([0, due.num_rows - 1]).to_pylist()
+    ends = tuple(due["path"].take([0, due.num_rows - 1]).to_pylist())
     mark = night.results.out / f".ray-{night.summary.run}"
     return Task(
-        sight=Sight(versions(), mark, night.folder, tuple(ends), options.endpoint),
+        sight=Sight(versions(), mark, night.folder, ends, options.endpoint).of_what_is_there(),
         content=read_model(night.model.path),
         path=night.model.path,
         device=device,

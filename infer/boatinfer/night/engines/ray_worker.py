@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,8 @@ class Sight:
         versions: of the libraries.
         mark: a file in the results folder, there for as long as the run wants parts.
         folder: the folder that the paths are relative to.
-        some: texts of the paths of images in it, of which one may have gone since.
+        some: texts of the paths of images in it, of which one may have gone since; none if
+            there is none to look for.
         endpoint: the S3 server, if it is not Amazon's.
     """
 
@@ -54,7 +55,7 @@ class Sight:
                 )
         with served_by(self.endpoint):
             try:
-                out, images = self.mark.is_file(), any(map(self._is_there, self.some))
+                out, images = self.mark.is_file(), self._sees_images()
             except (BoatinferError, OSError) as error:
                 said = error if isinstance(error, BoatinferError) else first_line(error)
                 return f"does not reach the folders: {said}"
@@ -69,6 +70,13 @@ class Sight:
                 "disk that all machines share, at the same path."
             )
         return None
+
+    def of_what_is_there(self) -> Sight:
+        """The same without the images that cannot be seen from here either."""
+        return replace(self, some=tuple(filter(self._is_there, self.some)))
+
+    def _sees_images(self) -> bool:
+        return not self.some or any(map(self._is_there, self.some))
 
     def _is_there(self, path: str) -> bool:
         if isinstance(self.folder, Path):
