@@ -146,6 +146,13 @@ def test_an_interrupted_run_goes_on(far: Night) -> None:
     assert summary.reused > 0
 
 
+def test_images_that_have_gone_are_rows_too(far: Night, tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("gone.jpg\nlost.jpg\n")
+    summary = far(from_file=tmp_path / "list", max_failures="100%")
+    assert counts(summary) == (2, 0, 0, 2)
+    assert summary.failures == {"vanished": 2}
+
+
 def test_the_model_travels_and_the_results_must_be_seen(
     far: Night, model_file: Path, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 import boatinfer as package
 import colours
+from boatinfer import __main__ as entry
 from boatinfer import cli
 from boatinfer.cli import models, progress
 from boatinfer.models.card import Golden, GoldenImage, Training, decode_card
@@ -59,6 +60,19 @@ print(array([1, None]).to_pandas().isna().sum())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n1\n"
+
+
+def test_an_interrupt_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("boatinfer.cli.main", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        entry.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "boatinfer: interrupted.\n"
 
 
 def test_the_public_names_are_there() -> None:

@@ -1,0 +1,64 @@
+"""What may come between the shards of a run and its end."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import colours
+from boatinfer.errors import BoatinferError, ModelError
+from boatinfer.night.finish import finish
+from boatinfer.results.summary import Summary
+from boatinfer.svm.fit import fit
+from boatinfer.svm.options import FitOptions
+from support import Command
+
+
+def test_another_svm_than_that_of_the_shards_is_refused(
+    night: Callable[..., Summary], tmp_path: Path
+) -> None:
+    night(features=True)
+    files = tmp_path / "svm.joblib", tmp_path / "other.joblib"
+    for file, penalty in zip(files, (1.0, 7.0), strict=True):
+        fit(FitOptions(tmp_path / "out", file, penalty=penalty, folds=0))
+    for number in (1, 2):
+        night(shard=f"{number}/2", svm=files[0])
+    kept = files[0].read_bytes()
+    shutil.copy(files[1], files[0])
+    with pytest.raises(ModelError, match="not the SVM that the shards ran with"):
+        finish(tmp_path / "out")
+    files[0].write_bytes(kept)
+    assert finish(tmp_path / "out").exit_code == 0
+
+
+def test_a_shard_that_cannot_start_again_stays_done(
+    night: Callable[..., Summary], boatinfer: Command, tmp_path: Path
+) -> None:
+    for number in (1, 2):
+        night(shard=f"{number}/2")
+    with pytest.raises(BoatinferError):
+        night(shard="1/2", model=tmp_path / "nosuch.onnx")
+    assert "2 of 2 done" in boatinfer("results", tmp_path / "out").out
+    assert finish(tmp_path / "out").found == 12
+
+
+def test_a_run_that_cannot_start_leaves_the_page_of_the_last_one(
+    night: Callable[..., Summary], boatinfer: Command, tmp_path: Path, pictures: Path
+) -> None:
+    night()
+    page = tmp_path / "out" / "report.html"
+    for _ in range(2):
+        with pytest.raises(BoatinferError):
+            night(model=tmp_path / "nosuch<.onnx")
+        said = page.read_text()
+        assert said.count("Not complete") == 1
+        assert "nosuch&lt;.onnx" in said
+        assert "Complete: nothing was skipped" in said
+        boatinfer("report", tmp_path / "out")
+        assert page.read_text() == said
+    (pictures / "new.jpg").write_bytes(colours.picture("blue", seed=50))
+    night()
+    assert "Not complete" not in page.read_text()
