@@ -12,7 +12,7 @@ import pyarrow as pa
 from boatinfer.results.ledger import Ledger
 from boatinfer.results.parts import Marks
 from boatinfer.results.proof import Files
-from boatinfer.results.records import KEY, Array, Lookup, Records, joined, keys, repeated
+from boatinfer.results.records import KEY, Array, Lookup, Records, joined, keys, repeated, taken
 from boatinfer.scan import Found
 from boatinfer.storage.place import Place
 
@@ -136,8 +136,8 @@ def current(found: Records, ledger: Ledger) -> Iterator[Files]:
     for files, rows in zip(found.slices(count), ledger.last(count), strict=True):
         firsts = np.flatnonzero(~repeated(files))
         due = np.logical_or.reduceat(files["due"], firsts) if len(firsts) else files["due"]
-        these, their = joined(files[firsts], rows)
-        yield Files(len(firsts), rows[their], due[these])
+        these, their = joined(taken(files, firsts), rows)
+        yield Files(len(firsts), taken(rows, their), due[these])
 
 
 def waves(batches: Iterable[list[Found]], most: int) -> Iterator[pa.Table]:

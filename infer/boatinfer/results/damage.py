@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 from boatinfer.errors import OutputError, StoreError
 from boatinfer.results.folder import Results
-from boatinfer.results.parts import Parts, is_whole
+from boatinfer.results.parts import Parts, digest
 from boatinfer.results.spreadsheet import csv_digest
 from boatinfer.results.summary import Summary
 from boatinfer.storage.files import writing
 from boatinfer.storage.place import Place
 
-__all__ = ["aside", "damage", "damaged_parts", "set_aside"]
+__all__ = ["aside", "damage", "damaged_parts", "is_whole", "set_aside"]
 
 #: What ends the name of a damaged part that a run has set aside.
 _ASIDE = ".damaged"
@@ -37,6 +37,15 @@ def damage(results: Results) -> Iterator[str]:
             yield from _of_tables(results, complete)
     except OutputError as error:
         yield str(error)
+
+
+def is_whole(part: Place) -> bool:
+    """Whether the bytes of a part are those that its name tells of.
+
+    Raises:
+        OSError: it has gone, or cannot be read.
+    """
+    return digest(part.read_bytes()) == part.stem.split("-")[1]
 
 
 def damaged_parts(parts: Parts) -> Iterator[str]:

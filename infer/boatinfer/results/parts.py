@@ -9,6 +9,7 @@ killed run leaves nothing half.
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ __all__ = [
     "Marks",
     "Parts",
     "Row",
-    "is_whole",
+    "digest",
     "matrix",
     "number_of",
     "reading",
@@ -58,13 +59,10 @@ _LIGHT = pa.schema(
 _INDEX = pa.schema(
     [
         *_LIGHT,
-        ("damaged", pa.bool_()),
-        ("has_features", pa.bool_()),
-        ("part", pa.int32()),
-        ("row", pa.int32()),
+        *[(name, pa.bool_()) for name in ("damaged", "has_features")],
+        *[(name, pa.int32()) for name in ("part", "row")],
     ]
 )
-
 
 #: Columns of vectors; only the first is in every part.
 VECTORS = ("probabilities", "features", "svm")
@@ -220,8 +218,8 @@ class Parts:
         parts, rows = index["part"].to_numpy(), index["row"].to_numpy()
         order = np.lexsort((rows, parts))
         numbers, starts = np.unique(parts[order], return_index=True)
-        each = np.split(rows[order], starts[1:])
-        return self._read(zip(numbers.tolist(), each, strict=False), columns)
+        chosen = zip(numbers.tolist(), np.split(rows[order], starts[1:]), strict=False)
+        return self._read(chosen, columns)
 
     def read_marked(self, marks: Marks, columns: Sequence[str]) -> Iterator[pa.Table]:
         """As `read`, of marked rows."""
@@ -238,7 +236,8 @@ class Parts:
                 raise _gone(self.folder / f"{number:06d}")
             table = _read(files[number], columns)
             whole = np.array_equal(rows, np.arange(table.num_rows))
-            yield table if whole else _taken(files[number], table, rows)
+            take = functools.partial(table.take, pa.array(rows))
+            yield table if whole else reading(files[number], take)
 
     def statuses(self, number: int) -> list[str]:
         """The statuses of the rows of a part; none if there is no such part.
@@ -272,7 +271,7 @@ class Parts:
 
     def _put(self, number: int, content: Any) -> None:
         shard = f"-{self.shard.name}" if self.shard else ""
-        with replacing(self.folder / f"{number:06d}-{_digest(content)}{shard}.parquet") as path:
+        with replacing(self.folder / f"{number:06d}-{digest(content)}{shard}.parquet") as path:
             path.write_bytes(content)
 
     def renumber(self) -> None:
@@ -321,15 +320,6 @@ def _last_rows(table: pa.Table) -> pa.Table:
     return table if len(last) == len(keys) else table.take(pa.array(last))
 
 
-def is_whole(part: Place) -> bool:
-    """Whether the bytes of a part are those that its name tells of.
-
-    Raises:
-        OSError: it has gone, or cannot be read.
-    """
-    return _digest(part.read_bytes()) == part.stem.split("-")[1]
-
-
 def number_of(part: Place) -> int:
     """The number of a part, which its name begins with."""
     return int(part.name.split("-")[0])
@@ -339,7 +329,7 @@ def _order(part: Place) -> tuple[int, str]:
     return number_of(part), part.name
 
 
-def _digest(content: Any) -> str:
+def digest(content: Any) -> str:
     """xxh3-64 of a part's bytes, hex: what its name says, so that damage can be told."""
     return xxhash.xxh3_64_hexdigest(content)
 
@@ -408,10 +398,6 @@ def _read(part: Place, columns: Sequence[str] | None) -> pa.Table:
     names = file.schema_arrow.names
     there = names if columns is None else [name for name in columns if name in names]
     return reading(part, lambda: file.read(there))
-
-
-def _taken(part: Place, table: pa.Table, rows: npt.NDArray[np.int32]) -> pa.Table:
-    return reading(part, lambda: table.take(pa.array(rows)))
 
 
 def reading(part: Place, read: Callable[[], Any]) -> Any:

@@ -18,7 +18,7 @@ import xxhash
 from boatinfer.storage import scratch
 from boatinfer.storage.place import Place
 
-__all__ = ["KEY", "Lookup", "Records", "joined", "key", "keys", "repeated"]
+__all__ = ["KEY", "Lookup", "Records", "joined", "key", "keys", "repeated", "taken"]
 
 Array = npt.NDArray[Any]
 
@@ -61,6 +61,12 @@ def joined(some: Array, others: Array) -> tuple[npt.NDArray[np.intp], npt.NDArra
 
 #: Slices for each run: what is done with one takes several times its memory.
 _PER_RUN = 4
+
+
+def taken(records: Array, places: npt.NDArray[np.intp]) -> Array:
+    """The records at some places, [N]; numpy alone would copy them field by field."""
+    whole = records.view(f"V{records.itemsize}")
+    return whole.take(places).view(records.dtype)
 
 
 class _Run(NamedTuple):
@@ -131,12 +137,12 @@ class Records:
             start, end = (_RANGES * edge // count for edge in (number, number + 1))
             pieces = [run.records[run.starts[start] : run.starts[end]] for run in runs]
             pieces = [piece for piece in pieces if len(piece)] or pieces[:1]
-            yield pieces[0] if len(pieces) == 1 else _sorted(np.concatenate(pieces))
+            yield pieces[0] if len(pieces) == 1 else _sorted(pieces)
 
     def _gathered(self) -> Array:
         """The records that are in memory, sorted."""
         if len(self._waiting) > 1:
-            self._waiting = [_sorted(np.concatenate(self._waiting))]
+            self._waiting = [_sorted(self._waiting)]
         return self._waiting[0]
 
 
@@ -195,14 +201,17 @@ def _by_key(records: Array) -> npt.NDArray[np.intp]:
     """The places of records in the order of their keys; equal ones stay in their order."""
     high = np.ascontiguousarray(records["high"])
     order = np.argsort(high, kind="stable")
-    high = high[order]
-    if (high[1:] == high[:-1]).any():  # rarely without the lower halves being equal too
+    high, low = high[order], records["low"][order]
+    if ((high[1:] == high[:-1]) & (low[1:] != low[:-1])).any():  # next to never
         order = np.lexsort((records["low"], records["high"]))
     return order
 
 
-def _sorted(records: Array) -> Array:
-    return records[_by_key(records)]
+def _sorted(pieces: Sequence[Array]) -> Array:
+    """Records in the order of their keys; those of equal keys in that of the pieces."""
+    plain = [piece.view(f"V{piece.itemsize}") for piece in pieces]  # as in `taken`
+    records = np.concatenate(plain).view(pieces[0].dtype)
+    return taken(records, _by_key(records))
 
 
 def _run(records: Array) -> _Run:
