@@ -28,6 +28,8 @@ from boatinfer.results.folder import Results
 from boatinfer.results.holdings import holdings
 from boatinfer.results.parts import Row
 from boatinfer.results.summary import Summary
+from boatinfer.storage.place import place
+from s3 import Server
 from support import Command, counts
 
 
@@ -316,3 +318,20 @@ def test_a_table_that_cannot_be_written_leaves_all_of_the_last_run(
     night(**options)
     after = [(out / name).read_bytes() for name in TABLES]
     assert all(one != other for one, other in zip(before, after, strict=True))
+
+
+def test_a_bucket_that_refuses_a_table_keeps_those_of_the_last_run(
+    night: Callable[..., Summary], pictures: Path, bucket: str, s3: Server
+) -> None:
+    out = place(f"s3://{bucket}/out")
+    night(out=out)
+    before = [(out / name).read_bytes() for name in TABLES[:2]]
+    (pictures / "bad.jpg").write_text("hello")
+    denied = (403, "AccessDenied")
+    s3.misbehaves = lambda method, path: (
+        denied if method == "PUT" and path.endswith("predictions.csv") else None
+    )
+    with pytest.raises(OutputError, match=r"predictions\.csv could not be written"):
+        night(out=out)
+    s3.behave()
+    assert [(out / name).read_bytes() for name in TABLES[:2]] == before
