@@ -161,7 +161,11 @@ def test_a_run_takes_its_threshold_from_an_evaluation(
     (tmp_path / "ev.json").write_text(done.out)
     shown = json.loads(done.out)["threshold"]
     assert shown["images"] >= required(0.6)
-    summary = night(target_accuracy=0.6, evaluation=tmp_path / "ev.json")
+    options = {"target_accuracy": 0.6, "evaluation": tmp_path / "ev.json"}
+    # The threshold is the confidence of one of the images that it was found with.
+    again = night(folder=labelled, out=tmp_path / "labelled-out", **options)
+    assert again.unsure == 36 - shown["images"]
+    summary = night(**options)
     assert summary.min_confidence == shown["min_confidence"]
     written = json.loads((tmp_path / "out/run.json").read_text())
     assert (written["target_accuracy"], written["unsure"]) == (0.6, summary.unsure)

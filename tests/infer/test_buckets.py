@@ -281,7 +281,7 @@ def test_many_parts_become_few(far: Night, boats: str, monkeypatch: pytest.Monke
         (["run", "s3://{}", "--svm", "s3://{}/svm"], "this must be a file of this machine"),
         (["classify", "s3://{}/x.jpg"], "this must be a file of this machine"),
         (["results", "s3://{}/nothing"], "there is no folder"),
-        (["evaluate", "s3://{}/nothing"], "nothing"),
+        (["evaluate", "s3://{}/nothing"], "there is no folder"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_sentence(

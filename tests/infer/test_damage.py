@@ -6,6 +6,7 @@ import errno
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,6 +16,7 @@ from boatinfer.errors import OutputError, PartError, StoreError, UsageError
 from boatinfer.night.finish import finish
 from boatinfer.pages.make import report
 from boatinfer.results import damage as damages
+from boatinfer.results import predictions, spreadsheet
 from boatinfer.results.damage import damage
 from boatinfer.results.folder import Results
 from boatinfer.results.holdings import holdings
@@ -212,6 +214,37 @@ def test_a_table_that_is_not_as_it_was_written_is_named(
         done = boatinfer("results", out, "--verify")
         assert (done.code, done.out, done.err.count("\n")) == (7, "", 1)
         assert f"{table} is not as the last complete run wrote it" in done.err
+
+
+@pytest.mark.parametrize("then", ["goes on", "has ended"])
+def test_tables_that_a_run_writes_meanwhile_are_not_damaged(
+    night: Night, out: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    """It may go on when they have been read, or have ended since they were looked for."""
+    night()
+    (pictures / "new.jpg").write_bytes(colours.picture("blue", seed=50))
+    results = Results(out)
+    if then == "goes on":
+        written = predictions.write_tables
+        found: list[str] = []
+
+        def look(*arguments: Any) -> None:
+            written(*arguments)
+            found.extend(damage(results))
+
+        monkeypatch.setattr(predictions, "write_tables", look)
+        night()
+        assert found == []
+    else:
+        digest, name = spreadsheet.csv_digest, "boatinfer.results.damage.csv_digest"
+
+        def late(path: Place) -> str:
+            monkeypatch.setattr(name, digest)
+            night()
+            return digest(path)
+
+        monkeypatch.setattr(name, late)
+        assert not list(damage(results))
 
 
 @pytest.mark.parametrize("left", ["", "{"])

@@ -14,14 +14,22 @@ from typing import Any
 import pytest
 
 import colours
-from boatinfer.errors import BoatinferError, ModelError, RunInterruptedError, UsageError
+from boatinfer.errors import (
+    BoatinferError,
+    ModelError,
+    OutputError,
+    RunInterruptedError,
+    UsageError,
+)
 from boatinfer.night.batch import Classifier
-from boatinfer.results import compaction, proof
+from boatinfer.results import compaction, proof, spreadsheet
 from boatinfer.results.damage import damage
 from boatinfer.results.folder import Results
 from boatinfer.results.holdings import holdings
 from boatinfer.results.parts import Row
 from boatinfer.results.summary import Summary
+from boatinfer.storage.place import place
+from s3 import Server
 from support import Command, counts
 
 
@@ -235,3 +243,95 @@ def test_wherever_a_run_dies_a_complete_run_can_be_read(
     assert [str(results.predictions) in said for said in damage(results)] == [True] * written
     assert counts(night()) == (13, 0, 13, 0)
     assert not list(damage(results))
+
+
+@pytest.mark.parametrize("dies", ["compaction.remove", "folder.Results.write_current"])
+def test_a_run_that_dies_while_it_merges_parts_can_be_read(
+    night: Callable[..., Summary],
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    dies: str,
+) -> None:
+    """The new parts are current before the old ones go."""
+    night()
+    (pictures / "new.jpg").write_bytes(colours.picture("blue", seed=50))
+    monkeypatch.setattr(compaction, "MANY_PARTS", 1)
+    merge = compaction.merge
+
+    def die_after_it(*arguments: Any) -> Any:
+        def die(*_: Any) -> None:
+            raise KeyboardInterrupt
+
+        dying.setattr(f"boatinfer.results.{dies}", die)
+        return merge(*arguments)
+
+    with monkeypatch.context() as dying:
+        dying.setattr(compaction, "merge", die_after_it)
+        with pytest.raises(KeyboardInterrupt):
+            night()
+    results = Results(tmp_path / "out")
+    assert results.current().num_rows == 13
+    assert not list(damage(results))
+    assert counts(night()) == (13, 0, 13, 0)
+
+
+TABLES = ("failures.csv", "predictions.csv", "review.csv")
+
+
+@pytest.mark.parametrize(
+    "fails",
+    [
+        ("predictions.csv", KeyboardInterrupt()),
+        ("predictions.csv", OSError(28, "No space left on device")),
+        ("failures.csv", OSError(28, "No space left on device")),
+    ],
+)
+def test_a_table_that_cannot_be_written_leaves_all_of_the_last_run(
+    night: Callable[..., Summary],
+    pictures: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fails: tuple[str, BaseException],
+) -> None:
+    table, error = fails
+    options = {"min_confidence": 1, "max_failures": "2"}
+    out = tmp_path / "out"
+    (pictures / "bad.jpg").write_text("hello")
+    night(**options)
+    before = [(out / name).read_bytes() for name in TABLES]
+    for name in ("worse.jpg", "red/000.jpg"):
+        (pictures / name).write_text("hello")
+    digest = spreadsheet.csv_digest
+
+    def fail(path: Path) -> str:
+        if table in path.name:
+            raise error
+        return digest(path)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(spreadsheet, "csv_digest", fail)
+        with pytest.raises((KeyboardInterrupt, OutputError), match=f"^$|{table} could not be"):
+            night(**options)
+    assert [(out / name).read_bytes() for name in TABLES] == before
+    assert not list(out.glob("*.tmp")) + list(damage(Results(out)))
+    night(**options)
+    after = [(out / name).read_bytes() for name in TABLES]
+    assert all(one != other for one, other in zip(before, after, strict=True))
+
+
+def test_a_bucket_that_refuses_a_table_keeps_those_of_the_last_run(
+    night: Callable[..., Summary], pictures: Path, bucket: str, s3: Server
+) -> None:
+    out = place(f"s3://{bucket}/out")
+    night(out=out)
+    before = [(out / name).read_bytes() for name in TABLES[:2]]
+    (pictures / "bad.jpg").write_text("hello")
+    denied = (403, "AccessDenied")
+    s3.misbehaves = lambda method, path: (
+        denied if method == "PUT" and path.endswith("predictions.csv") else None
+    )
+    with pytest.raises(OutputError, match=r"predictions\.csv could not be written"):
+        night(out=out)
+    s3.behave()
+    assert [(out / name).read_bytes() for name in TABLES[:2]] == before

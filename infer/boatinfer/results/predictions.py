@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from boatinfer.results.parts import OK, matrix
 from boatinfer.results.sorting import Sorter, batches
 from boatinfer.results.spreadsheet import read_csv, write_csv
 from boatinfer.results.summary import Summary
-from boatinfer.storage.files import writing
+from boatinfer.storage.files import replacing, writing
 from boatinfer.storage.place import Place
 
 __all__ = [
@@ -131,7 +132,8 @@ def write_tables(results: Results, tables: Tables, summary: Summary) -> None:
     """Writes predictions.csv, failures.csv and, if there is a threshold, review.csv.
 
     The last has what is left to people, least sure first; without a threshold that of an earlier
-    run is removed. The summary notes the digests.
+    run is removed. All are written before the first takes its name, so that one which cannot be
+    written leaves those of the run before. The summary notes the digests.
 
     Raises:
         OutputError: one could not be written.
@@ -139,15 +141,19 @@ def write_tables(results: Results, tables: Tables, summary: Summary) -> None:
     results.parts.check()
     predictions = tables.predictions.drop_columns("new")
     written = {results.failures: tables.failures, results.predictions: predictions}
-    if summary.min_confidence is None:
-        with writing(results.review):
-            results.review.unlink(missing_ok=True)
-    else:
+    if summary.min_confidence is not None:
         unsure = Sorter(["confidence", "path"], results.out)
         for some in batches(predictions):
             unsure.add(some.filter(pc.equal(some["label"].cast(pa.string()), UNSURE)))
         written = {results.review: unsure.table(), **written}
-    summary.tables = {path.name: write_csv(path, table) for path, table in written.items()}
+    digests: dict[str, str] = {}
+    with contextlib.ExitStack() as stack:
+        for path, table in written.items():
+            digests[path.name] = write_csv(stack.enter_context(replacing(path)), table)
+    if results.review not in written:
+        with writing(results.review):
+            results.review.unlink(missing_ok=True)
+    summary.tables = digests
 
 
 def read_tables(results: Results) -> Tables:

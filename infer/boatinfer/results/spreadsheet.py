@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -10,7 +11,6 @@ import pyarrow.csv
 import xxhash
 
 from boatinfer.errors import OutputError
-from boatinfer.storage.files import replacing
 from boatinfer.storage.place import Place, opened
 
 __all__ = ["csv_digest", "csv_plain", "csv_safe", "read_csv", "write_csv"]
@@ -27,21 +27,20 @@ _ROWS, _CHUNK = 65_536, 2**20
 _OPTIONS = pa.csv.WriteOptions(quoting_style="needed")
 
 
-def write_csv(path: Place, table: pa.Table) -> str:
-    """Writes a table, whole or not at all.
+def write_csv(path: Path, table: pa.Table) -> str:
+    """Writes a table.
 
     Returns:
         The file's `csv_digest`.
 
     Raises:
-        OutputError: it could not be written.
+        OSError: it could not be written.
     """
     schema = csv_safe(table.slice(0, 0)).schema
-    with replacing(path) as temporary:
-        with pa.csv.CSVWriter(temporary, schema, write_options=_OPTIONS) as writer:
-            for start in range(0, table.num_rows, _ROWS):
-                writer.write_table(csv_safe(table.slice(start, _ROWS)))
-        return csv_digest(temporary)
+    with pa.csv.CSVWriter(path, schema, write_options=_OPTIONS) as writer:
+        for start in range(0, table.num_rows, _ROWS):
+            writer.write_table(csv_safe(table.slice(start, _ROWS)))
+    return csv_digest(path)
 
 
 def csv_digest(path: Place) -> str:
