@@ -178,7 +178,7 @@ def test_what_is_new_or_changed_is_due(
     records.add(keys(table["path"]), **times)
     agenda = plan.Agenda(Lookup(records.slices(3), [*times], tmp_path), tmp_path)
     chunks = (plan.table(files[i : i + chunk]) for i in range(0, len(files), chunk))
-    batches = list(agenda.batches(chunks, size))
+    batches = list(plan.batches(agenda.due(chunks), size))
     due = {path for path in found if found[path] != known.get(path)}
     assert all(0 < len(batch) <= size for batch in batches)
     assert sorted(itertools.chain(*batches)) == sorted(f for f in files if f.path in due)

@@ -20,8 +20,9 @@ from PIL import Image
 import colours
 from boatinfer import images
 from boatinfer.night import plan
+from boatinfer.night.batch import Classifier
 from boatinfer.night.options import RunOptions
-from boatinfer.night.run import run
+from boatinfer.night.run import Progress, run
 from boatinfer.results.parts import Parts
 from boatinfer.scan import Found
 from support import command, rows, slow_run
@@ -235,3 +236,19 @@ def test_images_are_classified_while_the_folder_is_still_listed(
     monkeypatch.setattr(images, "read", note)
     monkeypatch.setattr(plan, "chunks", slow_disk)
     assert run(RunOptions(pictures, tmp_path / "out", model_file)).classified == 12
+
+
+def test_how_much_there_is_to_do_is_known_long_before_the_end(
+    pictures: Path, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = Classifier.__call__
+
+    def slow(self: Classifier, batch: Any) -> Any:
+        time.sleep(0.1)
+        return work(self, batch)
+
+    monkeypatch.setattr(Classifier, "__call__", slow)
+    seen: list[Progress] = []
+    run(RunOptions(pictures, tmp_path / "out", model_file, batch_size=1, threads=1), seen.append)
+    assert seen[0] == (None, 0, 0)
+    assert [now.total for now in seen[2:]] == [12] * 11

@@ -95,15 +95,14 @@ class Agenda:
         self.found = Records(_NOTED, beside)
         self.total: int | None = None
 
-    def batches(self, found: Iterable[pa.Table], size: int) -> Iterator[list[Found]]:
-        """Notes files, chunk by chunk, and gives those that are due, at most ``size`` together.
+    def due(self, found: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        """Notes files, chunk by chunk, and gives those that are not known as they are now.
 
         Args:
             found: tables of `table`.
-            size: the most files of a batch.
 
         Yields:
-            Files that are not known as they are now, each chunk's sorted by path.
+            The same narrowed to what is due, sorted by path.
         """
         total = 0
         for chunk in found:
@@ -112,8 +111,8 @@ class Agenda:
             self.found.add(key, due=due)
             files = chunk.filter(pa.array(due)).sort_by("path")
             total += files.num_rows
-            for start in range(0, files.num_rows, size):
-                yield [Found(**row) for row in files.slice(start, size).to_pylist()]
+            if files.num_rows:
+                yield files
         self.total = total
 
     def _due(self, key: Array, chunk: pa.Table) -> Array:
@@ -140,11 +139,18 @@ def current(found: Records, ledger: Ledger) -> Iterator[Files]:
         yield Files(len(firsts), taken(rows, their), due[these])
 
 
-def waves(batches: Iterable[list[Found]], most: int) -> Iterator[pa.Table]:
-    """Gathers batches to tables of `table`, each of ``most`` files or a few more, none empty."""
+def batches(due: Iterable[pa.Table], size: int) -> Iterator[list[Found]]:
+    """Cuts `Agenda.due` into lists of at most ``size`` files, none empty."""
+    for files in due:
+        for start in range(0, files.num_rows, size):
+            yield [Found(**row) for row in files.slice(start, size).to_pylist()]
+
+
+def waves(due: Iterable[pa.Table], most: int) -> Iterator[pa.Table]:
+    """Gathers `Agenda.due` to tables of ``most`` files or a few more, none empty."""
     wave: list[pa.Table] = []
-    for batch in batches:
-        wave.append(table(batch))
+    for files in due:
+        wave.append(files)
         if sum(one.num_rows for one in wave) >= most:
             yield pa.concat_tables(wave).combine_chunks()
             wave = []

@@ -45,7 +45,7 @@ from boatinfer.versions import versions
 
 __all__ = ["Progress", "run"]
 
-#: Chunks of files that the listing may be ahead: a quarter of a million files.
+#: Chunks of files that the plan may be ahead of the work: a quarter of a million files.
 LISTED_AHEAD = 64
 
 
@@ -97,7 +97,7 @@ def _start(night: Night, stack: contextlib.ExitStack) -> Iterator[pa.Table]:
     shard = night.results.shard
     night.selection = Selection(night.options, night.folder, night.results.out, shard, night.stop)
     listing = night.stages.taking("list", plan.chunks(night.selection.files()))
-    found = stack.enter_context(spread(plan.table, listing, 1, ahead=LISTED_AHEAD))
+    found = stack.enter_context(spread(plan.table, listing, 1))
     with night.stages.working("start"):
         device = night.options.device
         if night.options.engine is Engine.RAY:
@@ -236,7 +236,9 @@ def _classify(night: Night, found: Iterator[pa.Table], ledger: Ledger) -> Record
     known, marks = plan.reusable(ledger, night.wants_features, options.lenient, options.fresh)
     agenda, contents = plan.Agenda(known, parts.folder), Contents(parts, marks)
     started = time.monotonic()
-    done = _engine(options)(night, found, agenda, contents)
+    # What is due is found in a thread that is ahead of the work, so that its end can be told.
+    with spread(lambda files: files, agenda.due(found), 1, ahead=LISTED_AHEAD) as due:
+        done = _engine(options)(night, due, agenda, contents)
     if done:
         night.summary.images_per_second = round(done / (time.monotonic() - started), 1)
     return agenda.found

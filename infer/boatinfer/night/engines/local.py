@@ -24,13 +24,13 @@ PART_ROWS = 1024
 PART_SECONDS = 30.0
 
 
-def work(night: Night, found: Iterator[pa.Table], agenda: plan.Agenda, contents: Contents) -> int:
+def work(night: Night, due: Iterator[pa.Table], agenda: plan.Agenda, contents: Contents) -> int:
     """Does what is due in this process; gives how many images that were."""
     written = time.monotonic()
     done = failed = 0
     pending: list[Row] = []
     try:
-        with _spread(night, found, agenda, contents) as rows_done:
+        with _spread(night, due, contents) as rows_done:
             night.begun()
             for rows in rows_done:
                 pending += rows
@@ -49,13 +49,11 @@ def work(night: Night, found: Iterator[pa.Table], agenda: plan.Agenda, contents:
 
 @contextlib.contextmanager
 def _spread(
-    night: Night, found: Iterator[pa.Table], agenda: plan.Agenda, contents: Contents
+    night: Night, due: Iterator[pa.Table], contents: Contents
 ) -> Iterator[Iterator[list[Row]]]:
     """Gives the rows of what is due, in lists, as they are done in other threads."""
     size = night.model.batch_size
-    batches = itertools.takewhile(
-        lambda _: not night.stop.signal_number, agenda.batches(found, size)
-    )
+    batches = itertools.takewhile(lambda _: not night.stop.signal_number, plan.batches(due, size))
     classifier = Classifier(
         night.model,
         night.folder,

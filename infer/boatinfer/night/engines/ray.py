@@ -50,7 +50,7 @@ _BLOCKS_EACH = 4
 _REPEATS = {"max_restarts": -1, "max_task_retries": 100}
 
 
-def work(night: Night, found: Iterator[pa.Table], agenda: plan.Agenda, contents: Contents) -> int:
+def work(night: Night, due: Iterator[pa.Table], agenda: plan.Agenda, contents: Contents) -> int:
     """Lets a Ray cluster do what is due; gives how many images that were."""
     done = failed = 0
     night.begun()
@@ -60,12 +60,12 @@ def work(night: Night, found: Iterator[pa.Table], agenda: plan.Agenda, contents:
         done, failed = done + more, failed + bad
         night.progress(Progress(agenda.total, done, failed))
 
-    for due in plan.waves(agenda.batches(found, plan.CHUNK_FILES), WAVE_FILES):
+    for wave in plan.waves(due, WAVE_FILES):
         if night.stop.signal_number:
             break
-        task = _task(night, due, contents)
+        task = _task(night, wave, contents)
         night.summary.device, night.summary.threads = _distribute(
-            task, due, night.options.workers, night.stop, count
+            task, wave, night.options.workers, night.stop, count
         )
     return done
 
