@@ -14,6 +14,7 @@ from boatinfer.results.compaction import compact
 from boatinfer.results.damage import damaged_parts
 from boatinfer.results.ledger import Ledger
 from boatinfer.results.parts import Parts
+from boatinfer.results.shards import Shard
 from letters import CLASSES, everything, row
 
 
@@ -160,3 +161,41 @@ def test_a_crash_brings_back_what_was_forgotten_and_loses_nothing(
     assert set(everything(parts)) == {"here", "gone"}
     merge(parts, {"here"})
     assert set(everything(parts)) == {"here"}
+
+
+def test_merging_keeps_a_row_of_each_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MANY_PARTS", 2)
+    parts = Parts(tmp_path)
+    for model in ("ours", "another", "a third"):
+        for run in ("early", "late"):
+            parts.append([row("p", 0.5)], CLASSES, model, run)
+    said = Ledger(parts, "ours")
+    said.read()
+    compact(said)
+    (part,) = parts.files()
+    (table,) = parts.read(parts.light(part), ["model", "run"])
+    kept = {(found["model"], found["run"]) for found in table.to_pylist()}
+    assert kept == {(model, "late") for model in ("ours", "another", "a third")}
+
+
+def test_a_shard_merges_no_part_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which others read; its own have no row but those of its images."""
+    monkeypatch.setattr(module, "MANY_PARTS", 2)
+    letters = "pqrstuvw"
+    Parts(tmp_path).append([row(path, 0.25) for path in letters], CLASSES, "m", "undivided")
+    for number in (1, 2, 3):
+        shard = Shard(3, number)
+        if own := [row(path, 0.5) for path in letters if shard.takes(path)]:
+            Parts(tmp_path, shard).append(own, CLASSES, "m", "of three")
+    wanted = everything(Parts(tmp_path))
+    for number in (1, 2):
+        shard = Shard(2, number)
+        parts = Parts(tmp_path, shard)
+        for path in (path for path in letters if shard.takes(path)):
+            parts.append([row(path, 0.75)], CLASSES, "m", "of two")
+            wanted[path] = 0.75, None
+        before = set(Parts(tmp_path).files()) - set(parts.own())
+        compact(ledger(parts))
+        assert len(parts.own()) == 1
+        assert set(Parts(tmp_path).files()) - set(parts.own()) == before
+    assert everything(Parts(tmp_path)) == wanted

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -31,7 +33,8 @@ def lock(bucket: str) -> BucketPath:
 
 def forge(lock: BucketPath, **changes: object) -> None:
     """Makes the lease somebody else's."""
-    note = msgspec.json.decode(lock.read_bytes()) | {"key": "other", "holder": "the other"}
+    note = msgspec.json.decode(lock.read_bytes()) if lock.exists() else {}
+    note |= {"key": "other", "holder": "the other"}
     lock.write_bytes(msgspec.json.encode(note | changes))
 
 
@@ -73,6 +76,33 @@ def test_a_lease_whose_holder_has_gone(
             later.undo()
             assert (holder(lock) or "").startswith(f"process {os.getpid()} on ")
     assert [file.name for file in lock.parent.iterdir()] == []
+
+
+@pytest.mark.parametrize("free", [True, False])
+def test_of_two_that_want_a_lease_at_once_one_gets_it(
+    lock: BucketPath, monkeypatch: pytest.MonkeyPatch, free: bool
+) -> None:
+    """Whether there is none, or one whose time is over."""
+    if not free:
+        forge(lock, holder="x", place="y", process=1)
+    load = BucketPath.load
+
+    def look(path: BucketPath) -> Any:
+        try:
+            return load(path)
+        finally:
+            if path == lock:
+                monkeypatch.setattr(BucketPath, "load", load)
+                faster.enter_context(Lease(lock).held())
+
+    with contextlib.ExitStack() as faster:
+        with monkeypatch.context() as late:
+            late.setattr(lease, "ENDS_AFTER", -2.0)
+            monkeypatch.setattr(BucketPath, "load", look)
+            with pytest.raises(BusyError, match="is held by process"), Lease(lock).held():
+                pass
+        assert (holder(lock) or "").startswith("process ")
+    assert not lock.exists()
 
 
 def test_a_lease_is_renewed(lock: BucketPath, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ from boatinfer.results.compaction import compact
 from boatinfer.results.contents import Contents
 from boatinfer.results.damage import damaged_parts
 from boatinfer.results.ledger import Ledger
-from boatinfer.results.parts import Parts, Row, matrix
-from letters import CLASSES, row
+from boatinfer.results.parts import Parts, Row, matrix, number_of
+from letters import CLASSES, everything, row
 
 
 @settings(deadline=None, max_examples=30)
@@ -59,6 +59,38 @@ def test_a_reader_is_told_when_parts_change_under_it(
         parts.index()
 
 
+def test_the_part_after_a_million_is_the_last(tmp_path: Path) -> None:
+    parts = Parts(tmp_path)
+    for number, value in ((999_999, 0.25), (None, 0.5), (None, 0.75)):
+        parts.append([row("p", value)], CLASSES, "m", "r", number)
+    assert [number_of(part) for part in parts.files()] == [999_999, 1_000_000, 1_000_001]
+    assert everything(parts) == {"p": (0.75, None)}
+    ledger = Ledger(parts)
+    ledger.read()
+    assert {number: mark.tolist() for number, mark in ledger.marks().items()} == {
+        999_999: [False],
+        1_000_000: [False],
+        1_000_001: [True],
+    }
+
+
+def test_a_ledger_forgets_the_rows_of_parts_that_have_gone(tmp_path: Path) -> None:
+    parts = Parts(tmp_path)
+    for name in ("one", "two"):
+        parts.append([row("p", 0.25), row(name, 0.5)], CLASSES, "m", "r")
+    ledger = Ledger(parts)
+    ledger.read()
+    parts.files()[1].unlink()
+    parts.append([row("three", 0.75)], CLASSES, "m", "r", 3)
+    ledger.read()
+    (rows,) = ledger.last(1)
+    assert len(rows) == 3
+    assert {number: mark.tolist() for number, mark in ledger.marks().items()} == {
+        1: [True, True],
+        3: [True],
+    }
+
+
 def test_contents_find_rows_and_fill_them_in(tmp_path: Path) -> None:
     parts = Parts(tmp_path)
     kept = [row(f"p{i}", i / 16, True) for i in range(16)]
@@ -66,7 +98,10 @@ def test_contents_find_rows_and_fill_them_in(tmp_path: Path) -> None:
     parts.append(kept[:9], CLASSES, "m", "two")
     ledger = Ledger(parts)
     ledger.read()
-    contents = Contents(parts, ledger.marks())
+    useful = ledger.blank()
+    useful[1:] = True  # of the first part all but p9
+    useful[8] = False  # and of the second all but p1
+    contents = Contents(parts, ledger.marks(useful))
     copies = [Row(f"copy{i}", 5, 6, kept[i].content) for i in (3, 12, 3, 0)]
     for copy in copies:
         copy.known = contents.find(copy.content or "")
@@ -80,7 +115,8 @@ def test_contents_find_rows_and_fill_them_in(tmp_path: Path) -> None:
         [i / 16, i / 8] for i in (3, 12, 3, 0)
     ]
     assert other.run is None
-    assert contents.find("f" * 32) is None
+    for unknown in ("f" * 32, kept[1].content, kept[9].content):
+        assert contents.find(unknown or "") is None
     assert Contents(parts, ledger.marks(ledger.blank())).find("0" * 32) is None
 
 

@@ -112,6 +112,8 @@ def test_records_that_agree_in_half_of_their_keys_are_different(disk: Path) -> N
     assert repeated(sorted_).tolist() == [False, False, True, False]
     ones, others = joined(key[[1, 3]], key[[0, 1]])
     assert (ones.tolist(), others.tolist()) == ([0], [1])
+    there, found = Lookup([sorted_[[0, 3]]], ["number"], disk).find(key)
+    assert (there.tolist(), found["number"].tolist()) == ([False, True, False, True], [1, 3])
 
 
 @settings(deadline=None)
