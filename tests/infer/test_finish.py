@@ -1,4 +1,4 @@
-"""The proof over all shards believes what the parts say, not what the shards say."""
+"""What shards leave is put together as it is on disk, or refused."""
 
 from __future__ import annotations
 
@@ -101,3 +101,12 @@ def test_a_run_that_cannot_start_leaves_the_page_of_the_last_one(
     (pictures / "new.jpg").write_bytes(colours.picture("blue", seed=50))
     night()
     assert "Not complete" not in page.read_text()
+
+
+def test_shards_of_another_split_are_out_of_date(
+    night: Callable[..., Summary], tmp_path: Path
+) -> None:
+    for number in (1, 2):
+        night(shard=f"{number}/2")
+    last = night(shard="1/1")
+    assert finish(tmp_path / "out").shards == [last.run]

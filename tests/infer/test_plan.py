@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boatinfer.night import plan
+from boatinfer.results.ledger import Ledger
+from boatinfer.results.parts import Parts
 from boatinfer.scan import Found
+from letters import CLASSES, row
 
 sizes = st.integers(1, 5)
 
@@ -42,3 +46,31 @@ def test_waves_hold_every_batch_in_order(batches: list[int], most: int) -> None:
     ]
     assert all(most <= wave.num_rows < most + 5 for wave in waves[:-1])
     assert all(wave.num_rows for wave in waves)
+
+
+def due(parts: Parts, found: list[Found], **wants: bool) -> set[str]:
+    """Which files are worked on."""
+    ledger = Ledger(parts, "m", "now")
+    ledger.read()
+    wanted = {"wants_features": False, "lenient": False, "fresh": False} | wants
+    agenda = plan.Agenda(plan.reusable(ledger, **wanted)[0], parts.folder)
+    batches = list(agenda.batches([plan.table(found)], 2))
+    assert agenda.total == sum(map(len, batches))
+    return {file.path for batch in batches for file in batch}
+
+
+def test_what_is_known_as_it_is_now_is_not_worked_on(tmp_path: Path) -> None:
+    names = ["plain", "rich", "damaged", "failed", "theirs", "larger", "later", "new"]
+    rows = {name: row(name, 0.5, name == "rich") for name in names[:-1]}
+    rows["damaged"].error = "a warning"
+    rows["failed"].status, rows["failed"].probabilities = "corrupt", None
+    parts = Parts(tmp_path)
+    for name, its in rows.items():
+        parts.append([its], CLASSES, "another" if name == "theirs" else "m", "r")
+    sizes, times = {"larger": 2}, {"later": 3}
+    found = [Found(name, sizes.get(name, 1), times.get(name, 2)) for name in names]
+    always = {"failed", "theirs", "larger", "later", "new"}
+    assert due(parts, found) == always | {"damaged"}
+    assert due(parts, found, lenient=True) == always
+    assert due(parts, found, wants_features=True) == set(names) - {"rich"}
+    assert due(parts, found, fresh=True) == set(names)
