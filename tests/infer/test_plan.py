@@ -37,15 +37,17 @@ def test_chunks_hold_every_file_in_order(count: int, size: int, slow: bool) -> N
 
 @settings(deadline=None)
 @given(st.lists(sizes, max_size=12), st.integers(1, 12))
-def test_waves_hold_every_batch_in_order(batches: list[int], most: int) -> None:
-    files = iter(listing(sum(batches)))
-    given_ = [list(itertools.islice(files, size)) for size in batches]
-    waves = list(plan.waves(given_, most))
-    assert [row for wave in waves for row in wave.to_pylist()] == [
-        file._asdict() for file in listing(sum(batches))
-    ]
+def test_waves_and_batches_hold_every_file_in_order(chunks: list[int], most: int) -> None:
+    every = listing(sum(chunks))
+    files = iter(every)
+    due = [plan.table(list(itertools.islice(files, size))) for size in chunks]
+    waves = list(plan.waves(due, most))
+    assert [Found(**row) for wave in waves for row in wave.to_pylist()] == every
     assert all(most <= wave.num_rows < most + 5 for wave in waves[:-1])
     assert all(wave.num_rows for wave in waves)
+    batches = list(plan.batches(due, most))
+    assert list(itertools.chain(*batches)) == every
+    assert all(0 < len(batch) <= most for batch in batches)
 
 
 def due(parts: Parts, found: list[Found], **wants: bool) -> set[str]:
@@ -54,9 +56,11 @@ def due(parts: Parts, found: list[Found], **wants: bool) -> set[str]:
     ledger.read()
     wanted = {"wants_features": False, "lenient": False, "fresh": False} | wants
     agenda = plan.Agenda(plan.reusable(ledger, **wanted)[0], parts.folder)
-    batches = list(agenda.batches([plan.table(found)], 2))
-    assert agenda.total == sum(map(len, batches))
-    return {file.path for batch in batches for file in batch}
+    paths = [
+        path for files in agenda.due([plan.table(found)]) for path in files["path"].to_pylist()
+    ]
+    assert (agenda.total, agenda.found.count) == (len(set(paths)), len(found))
+    return set(paths)
 
 
 def test_what_is_known_as_it_is_now_is_not_worked_on(tmp_path: Path) -> None:
