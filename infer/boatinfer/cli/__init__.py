@@ -23,6 +23,7 @@ from boatinfer.cli import commands, models, questions
 from boatinfer.cli.options import from_fields
 from boatinfer.cli.streams import guard_standard_files
 from boatinfer.errors import BoatinferError, StoreError, UsageError, how_to_bring
+from boatinfer.scan import to_text
 from boatinfer.svm.options import FitOptions
 
 if TYPE_CHECKING:
@@ -179,3 +180,21 @@ def main() -> None:
     except (BoatinferError, StoreError) as error:
         typer.echo(f"boatinfer: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if not isinstance(error.filename, str | bytes):
+            raise
+        sys.exit(_unusable(error.filename, error.strerror))
+
+
+def _unusable(name: str | bytes, reason: str) -> int:
+    """Says which file the system would not let us look at, and gives the exit code.
+
+    What is read and written is refused where that is done; this is of what is only asked for: a
+    folder that may not be entered, a name that is too long.
+    """
+    typer.echo(
+        f"boatinfer: {to_text(os.fsdecode(name))} cannot be used: {reason}; check its name, and "
+        "who may enter its folder.",
+        err=True,
+    )
+    return UsageError.exit_code
