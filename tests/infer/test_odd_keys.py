@@ -43,11 +43,11 @@ def test_there_is_no_object_of_an_odd_key(bucket: str, key: str) -> None:
 
 @pytest.mark.parametrize("folder", ["a//out", "/out", "a/./out", "a/../out", "a/o\tut"])
 def test_results_go_to_no_odd_key(
-    bucket: str, s3: Server, pictures: Path, model_file: Path, boatinfer: Command, folder: str
+    bucket: str, s3: Server, pictures: Path, boatinfer: Command, folder: str
 ) -> None:
     out = f"s3://{bucket}/{folder}"
     for command in [
-        ("run", pictures, "-m", model_file, "-o", out),
+        ("run", pictures, "-o", out),
         ("results", out, "--finish"),
         ("results", out),
         ("evaluate", out),
@@ -55,5 +55,5 @@ def test_results_go_to_no_odd_key(
     ]:
         done = boatinfer(*command)
         assert (done.code, done.out, done.err.count("\n")) == (2, "", 1), done.err
-    assert "choose another folder" in boatinfer("run", pictures, "-m", model_file, "-o", out).err
+    assert "choose another folder" in boatinfer("run", pictures, "-o", out).err
     assert "Contents" not in s3.client.list_objects_v2(Bucket=bucket)

@@ -208,6 +208,7 @@ class RunOptions:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, Path(value))
+        _check_patterns(self)
         object.__setattr__(self, "exclude", [pattern.rstrip("/") for pattern in self.exclude])
         for name, least, most in _BOUNDS:
             value = getattr(self, name)
@@ -231,6 +232,14 @@ class RunOptions:
             raise UsageError(
                 "--evaluation is read for a --target-accuracy; give one, such as 0.99."
             )
+
+
+def _check_patterns(options: RunOptions) -> None:
+    """Refuses text, whose letters would each be a pattern."""
+    for name in ("include", "exclude"):
+        value = getattr(options, name)
+        if isinstance(value, str):
+            raise UsageError(f"{name} must be a list of patterns: {name}=[{value!r}].")
 
 
 def _check_engine(options: RunOptions) -> None:

@@ -27,7 +27,8 @@ def holdings(results: Results) -> dict[str, str]:
     """
     results.require()
     holder = results.held_by()  # asked first, lest a run end between the questions
-    last, complete = results.last_run(), results.last_complete()
+    complete = results.last_complete()
+    last = results.last_run() or complete
     files, index = results.parts.files(), results.parts.index()
     sound = index.filter(pc.equal(index["status"], OK))
     said = {"images from": last.folder} if last else {}

@@ -70,7 +70,10 @@ class FitOptions:
 class SVMCompareOptions:
     """Options of `boatinfer.svm.compare.compare`; each field's help says what it does."""
 
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Results folder made with --features.")]
+    out: Annotated[
+        Place,
+        typer.Argument(parser=place, metavar="OUT", help="Results folder made with --features."),
+    ]
     test: Annotated[
         Place | None,
         typer.Option(
