@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from boatinfer.cli import commands
-from boatinfer.cli.options import from_fields
+from boatinfer.cli.fields import from_fields
 from boatinfer.night.finish import finish
 from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run

@@ -13,7 +13,7 @@ from boatinfer.cli.pandas import without_pandas
 from boatinfer.cli.progress import shown
 from boatinfer.errors import TOO_MANY_FAILURES, ImageError, OutputError
 from boatinfer.night.options import RunOptions
-from boatinfer.options import Device, Force
+from boatinfer.options import Device, Force, ModelFile, OnDevice
 from boatinfer.storage.place import Place, local, place
 from boatinfer.svm.options import FitOptions
 from boatinfer.text import counted
@@ -24,17 +24,6 @@ if TYPE_CHECKING:
     from boatinfer.results.summary import Summary
 
 __all__ = ["RunCommand", "classify", "features", "report", "results", "run", "svm_fit"]
-
-ModelOption = Annotated[
-    Place | None,
-    typer.Option(
-        "-m",
-        "--model",
-        parser=place,
-        metavar="FILE",
-        help="Model file, or its URI; if not given, the built-in boats model.",
-    ),
-]
 
 
 @dataclass(frozen=True)
@@ -117,9 +106,9 @@ def classify(
     images: Annotated[
         list[Path], typer.Argument(parser=local, metavar="IMAGE...", help="Image files.")
     ],
-    model: ModelOption = None,
+    model: ModelFile = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to print.")] = 5,
-    device: Annotated[Device, typer.Option(help="Where to run the network.")] = Device.AUTO,
+    device: OnDevice = Device.AUTO,
 ) -> None:
     """Print the likeliest classes of single images."""
     from boatinfer.models.model import open_model

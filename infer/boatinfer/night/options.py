@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from boatinfer.errors import UsageError
-from boatinfer.options import Device, check_target, default_out
+from boatinfer.options import Device, ModelFile, OnDevice, check_target, default_out
 from boatinfer.results.shards import Shard
 from boatinfer.scan import to_text
 from boatinfer.storage.place import Place, local, place
@@ -53,16 +53,7 @@ class RunOptions:
             help="Results folder, or its URI; if not given, boatinfer-out/ and the name of DIR.",
         ),
     ] = None
-    model: Annotated[
-        Place | None,
-        typer.Option(
-            "-m",
-            "--model",
-            parser=place,
-            metavar="FILE",
-            help="Model file, or its URI; if not given, the built-in boats model.",
-        ),
-    ] = None
+    model: ModelFile = None
     features: Annotated[
         bool, typer.Option("--features", help="Keep each image's feature vector.")
     ] = False
@@ -100,7 +91,7 @@ class RunOptions:
             help="What 'boatinfer evaluate --json' printed, for --target-accuracy.",
         ),
     ] = None
-    device: Annotated[Device, typer.Option(help="Where to run the network.")] = Device.AUTO
+    device: OnDevice = Device.AUTO
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Images in a batch; if not given, by the image size.")
     ] = None

@@ -34,7 +34,7 @@ from boatinfer.errors import (
 )
 from boatinfer.storage.store import connection, reason_of
 
-__all__ = ["SCHEMES", "BucketPath", "Listed", "Status"]
+__all__ = ["SCHEMES", "BucketPath", "Status"]
 
 #: What the URI of a bucket may begin with.
 SCHEMES = ("s3", "gs")
