@@ -190,26 +190,6 @@ def test_errors_are_one_sentence_and_their_exit_code(
         assert done.err.count("\n") == 1
 
 
-def test_a_place_that_the_system_refuses_is_one_sentence(
-    boatinfer: Command, pictures: Path, model_file: Path, tmp_path: Path
-) -> None:
-    boatinfer("run", pictures, "-o", tmp_path / "out", "-m", model_file, "--features")
-    for where in (tmp_path / ("a" * 300), tmp_path / ("a" * 300) / "file"):
-        for arguments in [
-            ("results", where),
-            ("report", where),
-            ("evaluate", where),
-            ("evaluate", tmp_path / "out", "--html", f"{where}.html"),
-            ("features", tmp_path / "out", "-o", f"{where}.npz"),
-            ("svm", "fit", tmp_path / "out", "-o", f"{where}.joblib"),
-            ("run", pictures, "-o", where, "-m", model_file),
-            ("run", where, "-o", tmp_path / "new", "-m", model_file),
-        ]:
-            done = boatinfer(*arguments)
-            assert (done.code, done.out, done.err.count("\n")) == (2, "", 1), arguments
-            assert "File name too long" in done.err
-
-
 @pytest.mark.parametrize("arguments", [["run"], ["run", "x", "--top", "0"], ["sail"], ["model"]])
 def test_wrong_usage_is_exit_code_2(boatinfer: Command, arguments: list[str]) -> None:
     assert boatinfer(*arguments).code == 2

@@ -63,3 +63,23 @@ def test_svms_are_compared_on_results_in_a_bucket(boatinfer: Command, bucket: st
     assert f"60 images of {out}" in boatinfer("svm", "compare", out).out
     done = boatinfer("evaluate", out, "--html", f"s3://{bucket}/e.html")
     assert "must be a file of this machine" in done.err
+
+
+def test_a_place_that_the_system_refuses_is_one_sentence(
+    boatinfer: Command, pictures: Path, model_file: Path, tmp_path: Path
+) -> None:
+    boatinfer("run", pictures, "-o", tmp_path / "out", "-m", model_file, "--features")
+    for where in (tmp_path / ("a" * 300), tmp_path / ("a" * 300) / "file"):
+        for arguments in [
+            ("results", where),
+            ("report", where),
+            ("evaluate", where),
+            ("evaluate", tmp_path / "out", "--html", f"{where}.html"),
+            ("features", tmp_path / "out", "-o", f"{where}.npz"),
+            ("svm", "fit", tmp_path / "out", "-o", f"{where}.joblib"),
+            ("run", pictures, "-o", where, "-m", model_file),
+            ("run", where, "-o", tmp_path / "new", "-m", model_file),
+        ]:
+            done = boatinfer(*arguments)
+            assert (done.code, done.out, done.err.count("\n")) == (2, "", 1), arguments
+            assert "File name too long" in done.err
