@@ -8,8 +8,9 @@
 #SBATCH --array=1-64
 #SBATCH --cpus-per-task=4
 #SBATCH --mem=4G
-# SIGTERM a minute before the time is over: what is done is written, and the next run goes on.
-#SBATCH --signal=TERM@60
+# SIGTERM a minute before the time is over, to this shell, whose place boatinfer takes: what is done
+# is written, and the next run goes on.
+#SBATCH --signal=B:TERM@60
 set -euo pipefail
 shards=${BOATINFER_SHARDS:-64}
 exec boatinfer run "$1" -o "$2" --shard "$SLURM_ARRAY_TASK_ID/$shards" --quiet

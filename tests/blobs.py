@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from boatinfer.results.folder import Results
 from boatinfer.results.parts import Row
 from boatinfer.results.summary import Summary
+from boatinfer.storage.place import Place
+
+Where = TypeVar("Where", bound=Place)
 
 #: Features of an image.
 _WIDE = 6
 
 
 def write_blobs(
-    out: Path, images: int, seed: int, classes: str = "abc", *, model: str = "f00d"
-) -> Path:
+    out: Where, images: int, seed: int, classes: str = "abc", *, model: str = "f00d"
+) -> Where:
     """Writes what a run over images with such features would have written."""
     random, results = np.random.default_rng(seed), Results(out)
     centres = np.random.default_rng(9).normal(size=(len(classes), _WIDE))

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from boatexport.options import DescribeOptions, ExportOptions, FuseOptions, QuantizeOptions
-from boatinfer.cli.options import from_fields
+from boatinfer.cli.fields import from_fields
 from boatinfer.models.card import Conversion
 
 __all__ = ["app", "describe", "quantize", "svm"]

@@ -12,9 +12,18 @@ from typing import Annotated, Literal
 import typer
 
 from boatinfer.errors import UsageError
-from boatinfer.storage.place import Place, resolved
+from boatinfer.storage.place import Place, local, place, resolved
 
-__all__ = ["Device", "Force", "Kernel", "check_target", "default_out"]
+__all__ = [
+    "Device",
+    "Force",
+    "Kernel",
+    "Labels",
+    "ModelFile",
+    "OnDevice",
+    "check_target",
+    "default_out",
+]
 
 #: For every command that writes one file.
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is there already.")]
@@ -27,6 +36,30 @@ class Device(enum.StrEnum):
     CPU = "cpu"
     CUDA = "cuda"
 
+
+#: For every command that runs a model.
+ModelFile = Annotated[
+    Place | None,
+    typer.Option(
+        "-m",
+        "--model",
+        parser=place,
+        metavar="FILE",
+        help="Model file, or its URI; if not given, the built-in boats model.",
+    ),
+]
+OnDevice = Annotated[Device, typer.Option(help="Where to run the network.")]
+
+#: For every command that needs to know the true classes.
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        parser=local,
+        metavar="FILE",
+        help="CSV file with the columns path and label; if not given, the folder that an image "
+        "lies in is its class.",
+    ),
+]
 
 Kernel = Literal["rbf", "linear"]
 

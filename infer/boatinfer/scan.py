@@ -16,8 +16,9 @@ import codecs
 import contextlib
 import os
 import re
+import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from operator import attrgetter
@@ -246,14 +247,16 @@ def listed(folder: Path, source: Place, choice: Choice | None = None) -> Iterato
         choice: its patterns must take the file too; endings do not matter.
 
     Yields:
-        One `Found` per path, each path once, whether or not there is such a file.
+        One `Found` per path, each path once, whether or not there is such a file; but none for
+        a folder of which the list names something, as ``find`` writes them.
 
     Raises:
         UsageError: the list cannot be read, or a path leads out of the folder.
     """
     choice = choice or Choice()
-    paths = [_relative(folder, name) for name in names(source)]
-    for path in dict.fromkeys(paths):
+    paths = dict.fromkeys(_relative(folder, name) for name in names(source))
+    holders = _holders(paths)
+    for path in paths:
         if not choice.takes(path.rsplit("/")[-1], path):
             continue
         try:
@@ -261,7 +264,19 @@ def listed(folder: Path, source: Place, choice: Choice | None = None) -> Iterato
         except OSError:
             yield Found(to_text(path), -1, -1)
         else:
-            yield Found(to_text(path), status.st_size, status.st_mtime_ns)
+            if not (path in holders and stat.S_ISDIR(status.st_mode)):
+                yield Found(to_text(path), status.st_size, status.st_mtime_ns)
+
+
+def _holders(paths: Collection[str]) -> set[str]:
+    """The folders that others of the paths lie in."""
+    holders = {"."} if len(paths) > 1 else set()
+    for path in paths:
+        holder = path.rpartition("/")[0]
+        while holder and holder not in holders:
+            holders.add(holder)
+            holder = holder.rpartition("/")[0]
+    return holders
 
 
 def names(source: Place) -> list[str]:
@@ -290,9 +305,10 @@ def names(source: Place) -> list[str]:
 def _relative(folder: Path, name: str) -> str:
     """The path relative to the folder, be that named by a link or not."""
     for base in (os.path.abspath(folder), os.path.realpath(folder)):  # noqa: PTH100
-        path = os.path.relpath(os.path.join(base, name), base)  # noqa: PTH118
-        if Path(path).parts[0] != "..":
-            return path.replace(os.sep, "/")
+        with contextlib.suppress(ValueError):  # it is on another drive of Windows
+            path = os.path.relpath(os.path.join(base, name), base)  # noqa: PTH118
+            if path != ".." and not path.startswith(f"..{os.sep}"):
+                return path.replace(os.sep, "/")
     raise UsageError(f"--from-file: {name} lies outside {folder}; give paths within it.")
 
 

@@ -113,25 +113,51 @@ def fetched(
 
 
 def usable_cpus() -> int:
-    """CPUs this process may use: its affinity, and the quota of its control group.
+    """CPUs this process may use: its affinity, and the quotas of its control groups.
 
-    The quota is ``cpu.max`` of cgroup v2 or ``cpu.cfs_quota_us`` of v1 (Linux kernel
+    A quota is ``cpu.max`` of cgroup v2 or ``cpu.cfs_quota_us`` of v1; it is shared with all groups
+    below, and ``/proc/self/cgroup`` says which group the process is in (Linux kernel
     documentation, admin-guide/cgroup-v2 and cgroup-v1).
     """
     affinity = getattr(os, "sched_getaffinity", None)
     cpus = len(affinity(0)) if affinity else os.cpu_count() or 1
-    quota = _quota(Path("/sys/fs/cgroup"))
+    quota = _quota(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))
     return cpus if quota is None else max(1, min(cpus, round(quota)))
 
 
-def _quota(cgroup: Path) -> float | None:
-    """The control group's quota in CPUs; None where there is none."""
+def _quota(mounted: Path, member: Path) -> float | None:
+    """The least quota, in CPUs, of the process's control groups and those around them.
+
+    Args:
+        mounted: where the control groups are.
+        member: the file that says which of them are the process's.
+
+    Returns:
+        None where there is no quota.
+    """
     try:
-        limit, period = (cgroup / "cpu.max").read_text().split()
+        lines = member.read_text(errors="surrogateescape").splitlines()
+    except OSError:  # this system has none
+        return None
+    quotas = []
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if "cpu" in (controllers or "cpu").split(","):  # v2 names none
+            top = mounted / "cpu" if controllers else mounted
+            inner = top / group.lstrip("/")
+            # In a container the group may be named as its host names it, and only the top be there.
+            quotas += [_quota_of(at) for at in (inner, *inner.parents) if at.is_relative_to(top)]
+    return min((quota for quota in quotas if quota is not None), default=None)
+
+
+def _quota_of(group: Path) -> float | None:
+    """One control group's own quota in CPUs; None where it has none."""
+    try:
+        limit, period = (group / "cpu.max").read_text().split()
     except (OSError, ValueError):
         try:
-            limit = (cgroup / "cpu" / "cpu.cfs_quota_us").read_text().strip()
-            period = (cgroup / "cpu" / "cpu.cfs_period_us").read_text().strip()
+            limit = (group / "cpu.cfs_quota_us").read_text().strip()
+            period = (group / "cpu.cfs_period_us").read_text().strip()
         except OSError:
             return None
     return None if limit in {"max", "-1"} else float(limit) / float(period)

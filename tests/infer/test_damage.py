@@ -20,6 +20,7 @@ from boatinfer.results import predictions, spreadsheet
 from boatinfer.results.damage import damage
 from boatinfer.results.folder import Results
 from boatinfer.results.holdings import holdings
+from boatinfer.results.parts import Parts
 from boatinfer.results.summary import Summary
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.place import Place
@@ -260,6 +261,21 @@ def test_a_damaged_summary_stops_no_night(
         night(folder=elsewhere)
     assert counts(night()) == (12, 0, 12, 0)
     assert not list(damage(Results(out)))
+
+
+def test_a_part_that_a_run_removes_while_it_is_counted(
+    night: Night, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night()
+
+    def merge(parts: Parts) -> list[Place]:
+        for part in parts.files():
+            part.unlink()
+        return []
+
+    monkeypatch.setattr("boatinfer.results.holdings.aside", merge)
+    with pytest.raises(PartError, match="has gone: a run is changing the folder"):
+        holdings(Results(out))
 
 
 def test_the_tables_of_shards_are_verified_too(night: Night, out: Path) -> None:

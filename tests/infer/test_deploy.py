@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from boatinfer.cli import commands
-from boatinfer.cli.options import from_fields
+from boatinfer.cli.fields import from_fields
 from boatinfer.night.finish import finish
 from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
@@ -29,7 +29,7 @@ def environment(**variables: str) -> dict[str, str]:
     return os.environ | {"PATH": path} | variables
 
 
-def the_same(out: Path, pictures: Path, model_file: Path) -> bool:
+def the_same(out: Path, pictures: Path) -> bool:
     """Whether shards in ``out`` end as an undivided run."""
     summary = finish(out)
     whole = out.parent / "whole"
@@ -38,18 +38,20 @@ def the_same(out: Path, pictures: Path, model_file: Path) -> bool:
     return summary.found == 12 and same
 
 
-def test_the_slurm_array_does_every_shard(pictures: Path, model_file: Path, tmp_path: Path) -> None:
+def test_the_slurm_array_does_every_shard(pictures: Path, tmp_path: Path) -> None:
     script, out = DEPLOY / "slurm-array.sh", tmp_path / "out"
     (array,) = (line for line in script.read_text().splitlines() if "--array=1-" in line)
     assert array == "#SBATCH --array=1-64"
+    # without B: the signal goes to job steps alone, and there is none
+    assert "#SBATCH --signal=B:TERM@60" in script.read_text().splitlines()
     for task in ("1", "2"):
         variables = {"SLURM_ARRAY_TASK_ID": task, "BOATINFER_SHARDS": "2"}
         command = ["bash", str(script), str(pictures), str(out)]
         subprocess.run(command, check=True, env=environment(**variables))
-    assert the_same(out, pictures, model_file)
+    assert the_same(out, pictures)
 
 
-def test_the_indexed_job_does_every_shard(pictures: Path, model_file: Path, tmp_path: Path) -> None:
+def test_the_indexed_job_does_every_shard(pictures: Path, tmp_path: Path) -> None:
     spec, out = document("kubernetes-indexed-job.yaml")["spec"], tmp_path / "out"
     assert (spec["completionMode"], spec["completions"]) == ("Indexed", 64)
     (container,) = spec["template"]["spec"]["containers"]
@@ -60,7 +62,7 @@ def test_the_indexed_job_does_every_shard(pictures: Path, model_file: Path, tmp_
     for index in ("0", "1"):
         places = {"DIR": str(pictures), "OUT": str(out)}
         subprocess.run(command, check=True, env=environment(JOB_COMPLETION_INDEX=index, **places))
-    assert the_same(out, pictures, model_file)
+    assert the_same(out, pictures)
 
 
 def test_the_ray_job_is_a_command_line_of_ours() -> None:

@@ -289,7 +289,9 @@ def test_a_folder_that_cannot_be_listed_fails_the_night(
     summary = night()
     assert (summary.complete, summary.exit_code) == (True, 3)
     assert (summary.unlisted, summary.error) == (2, "2 folders could not be listed.")
-    assert "2 folders could not be listed." in (tmp_path / "out" / "report.html").read_text()
+    html = (tmp_path / "out" / "report.html").read_text()
+    assert "2 folders could not be listed." in html
+    assert "Complete, but not every folder could be listed" in html
     both = night(max_failures="0").error
     assert both is not None
     assert "--max-failures 0 allows, and 2 folders could not be listed." in both

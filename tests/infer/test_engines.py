@@ -75,23 +75,40 @@ def test_who_leaves_early_leaves_no_thread_behind() -> None:
     assert next(endless) < 100
 
 
+def _v1(group: str, quota: int) -> dict[str, str]:
+    """The files of a control group of version 1."""
+    names = {f"cpu/{group}cpu.cfs_quota_us": quota, f"cpu/{group}cpu.cfs_period_us": 100_000}
+    return {name: str(value) for name, value in names.items()}
+
+
 @pytest.mark.parametrize(
-    ("files", "quota"),
+    ("groups", "files", "quota"),
     [
-        ({}, None),
-        ({"cpu.max": "max 100000"}, None),
-        ({"cpu.max": "150000 100000"}, 1.5),
-        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
-        ({"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, 0.5),
+        ("0::/", {}, None),
+        ("0::/", {"cpu.max": "max 100000"}, None),
+        ("0::/", {"cpu.max": "150000 100000"}, 1.5),
+        ("0::/docker/f00d", {"cpu.max": "150000 100000"}, 1.5),  # as the host names it
+        ("0::/a.slice/b.service", {"a.slice/b.service/cpu.max": "300000 100000"}, 3),
+        ("0::/a/b", {"a/cpu.max": "200000 100000", "a/b/cpu.max": "300000 100000"}, 2),
+        ("0::/a/b", {"a/cpu.max": "max 100000", "a/b/cpu.max": "300000 100000"}, 3),
+        ("0::/a", {"a/cpu.max": "max 100000", "b/cpu.max": "100000 100000"}, None),
+        ("4:cpu,cpuacct:/", _v1("", -1), None),
+        ("4:cpu,cpuacct:/", _v1("", 50_000), 0.5),
+        ("4:cpu,cpuacct:/a/b\n0::/", _v1("a/", 50_000) | _v1("a/b/", 80_000), 0.5),
+        ("5:memory:/a\n4:cpu:/\n1:name=systemd:/a", _v1("a/", 50_000), None),
+        (None, {}, None),
     ],
 )
-def test_the_quota_of_the_control_group(
-    tmp_path: Path, files: dict[str, str], quota: float | None
+def test_the_quota_is_the_least_of_the_control_groups_around_the_process(
+    tmp_path: Path, groups: str | None, files: dict[str, str], quota: float | None
 ) -> None:
-    (tmp_path / "cpu").mkdir()
+    if groups is not None:
+        (tmp_path / "member").write_text(groups + "\n")
     for name, text in files.items():
-        (tmp_path / name).write_text(text + "\n")
-    assert threads._quota(tmp_path) == quota
+        file = tmp_path / "mounted" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text + "\n")
+    assert threads._quota(tmp_path / "mounted", tmp_path / "member") == quota
 
 
 @pytest.mark.parametrize(("quota", "cpus"), [(None, 3), (0.2, 1), (2.4, 2), (64.0, 3)])
@@ -99,5 +116,5 @@ def test_usable_cpus_respect_affinity_and_quota(
     monkeypatch: pytest.MonkeyPatch, quota: float | None, cpus: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2, 5}, raising=False)
-    monkeypatch.setattr(threads, "_quota", lambda _: quota)
+    monkeypatch.setattr(threads, "_quota", lambda *_: quota)
     assert threads.usable_cpus() == cpus

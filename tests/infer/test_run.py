@@ -315,6 +315,12 @@ def test_on_a_gpu_the_next_batch_is_read_while_one_is_inferred(
     assert night(batch_size=4, threads=1).classified == 12
 
 
+@pytest.mark.parametrize("name", ["include", "exclude"])
+def test_one_pattern_is_not_a_list_of_letters(night: Callable[..., Summary], name: str) -> None:
+    with pytest.raises(UsageError, match=rf"{name}=\['\*\.png'\]"):
+        night(**{name: "*.png"})
+
+
 def test_progress_ends_at_the_total(model_file: Path, pictures: Path, tmp_path: Path) -> None:
     (pictures / "bad.jpg").write_text("hello")
     seen: list[Progress] = []

@@ -177,6 +177,33 @@ def test_a_list_of_paths_may_be_lines_or_end_in_nul_bytes(tmp_path: Path) -> Non
         list(listed(tmp_path / "in", tmp_path / "none"))
 
 
+def test_of_folders_in_a_list_only_those_with_nothing_listed_in_them_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path, "in/a.png", "in/deep/er/b.png", "in/..odd/c.png")
+    (tmp_path / "in/empty").mkdir()
+    found = [".", "./a.png", "./deep", "./deep/er/", "./deep/er/b.png", "..odd/c.png", "./empty"]
+    (tmp_path / "list").write_text("\n".join([*found, str(tmp_path / "in"), "deep/.."]))
+
+    def paths_of(source: Path) -> list[str]:
+        return [found.path for found in listed(tmp_path / "in", source)]
+
+    assert paths_of(tmp_path / "list") == ["a.png", "deep/er/b.png", "..odd/c.png", "empty"]
+    for alone in (".", "deep"):
+        (tmp_path / "alone").write_text(alone)
+        assert paths_of(tmp_path / "alone") == [alone]
+    (tmp_path / "list").write_text("..")
+    with pytest.raises(UsageError, match="lies outside"):
+        paths_of(tmp_path / "list")
+
+    def another_drive(*_: object) -> str:
+        raise ValueError("path is on mount 'D:', start on mount 'C:'")
+
+    monkeypatch.setattr("boatinfer.scan.os.path.relpath", another_drive)
+    with pytest.raises(UsageError, match="lies outside"):
+        paths_of(tmp_path / "alone")
+
+
 def test_the_scanned_folder_cannot_hold_the_results_itself(tmp_path: Path) -> None:
     touch(tmp_path, "a.png")
     with pytest.raises(UsageError, match="itself"):

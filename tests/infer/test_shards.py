@@ -379,8 +379,11 @@ def test_the_command_line(
         done = boatinfer(reader, out)
         assert (done.code, done.err.count("\n")) == (2, 1)
         assert f"boatinfer results {out} --finish" in done.err
-    done = boatinfer("results", out, "--finish")
+    (out / "shards/1-of-2-copy.json").write_text("somebody's own")
+    (out / "shards/3-of-2.json").write_text("likewise")
+    done = boatinfer("results", out, "--finish", "--verify")
     assert done.code == 3
+    assert "verified: every part is whole; the last complete run has all its rows" in done.out
     assert "13 images found = 12 classified + 0 reused + 1 failed" in done.out
     assert "1 of 13 images failed, more than --max-failures 5% allows; see" in done.err
     assert boatinfer("results", out, "--verify").code == 0

@@ -59,3 +59,22 @@ def test_when_nobody_reads_on_the_command_ends_as_it_would(
     assert done.stderr.decode().startswith("boatinfer: 1 of 13 images failed")
     assert done.stderr.count(b"\n") == 1
     assert summary(tmp_path / "out").complete
+
+
+def test_a_name_that_the_output_has_no_characters_for_is_printed_all_the_same(
+    pictures: Path, model_file: Path, tmp_path: Path
+) -> None:
+    command = [*BOATINFER, "run", str(pictures), "-o", str(tmp_path / "舟"), "-m", str(model_file)]
+    narrow = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run(command, env=narrow, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"/\u821f/predictions.csv" in done.stdout
+    odd = os.fsencode(tmp_path) + b"/\xff.jpg"
+    (pictures / "red/000.jpg").rename(os.fsdecode(odd))
+    classify = [os.fsencode(BOATINFER[0]), b"-m", b"boatinfer", b"classify", odd, b"-m"]
+    strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run(
+        [*classify, os.fsencode(model_file)], env=strict, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"/\udcff.jpg" in done.stdout

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from boatinfer.cli.options import from_fields
+from boatinfer.cli.fields import from_fields
 from boatinfer.errors import UsageError
 from boattrain.cli import CnnCommand
 from boattrain.config import to_toml

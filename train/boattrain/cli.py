@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from boatinfer.cli.options import from_fields
+from boatinfer.cli.fields import from_fields
 from boatinfer.errors import RunInterruptedError
 from boattrain.config import Configured
 from boattrain.options import BoatsOptions, CnnOptions, ResnetOptions

@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from boatinfer.cli.options import from_fields
+from boatinfer.cli.fields import from_fields
 from boatinfer.errors import RunInterruptedError
 from boatinfer.text import counted
 from boattrain.data_options import CheckOptions, DownloadOptions, ShowOptions, SplitOptions

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from boatinfer.errors import UsageError
-from boatinfer.options import check_target
+from boatinfer.options import Labels, check_target
 from boatinfer.storage.place import Place, local, place
 
 __all__ = ["CompareOptions", "EvaluateOptions", "Metric", "SimilarOptions"]
@@ -35,15 +35,7 @@ class EvaluateOptions:
             help="Results folder, or the DIR that was run without an -o.",
         ),
     ]
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            parser=local,
-            metavar="FILE",
-            help="CSV file with the columns path and label; if not given, the folder that an "
-            "image lies in is its class.",
-        ),
-    ] = None
+    labels: Labels = None
     target_accuracy: Annotated[
         float | None,
         typer.Option(

@@ -13,7 +13,7 @@ from boatinfer.errors import UsageError
 from boatinfer.results.predictions import UNSURE
 from boatinfer.results.spreadsheet import csv_plain
 
-__all__ = ["from_folders", "from_table", "true_labels"]
+__all__ = ["true_labels"]
 
 #: Labels that name no class: what nobody looked at in a copy of predictions.csv or review.csv.
 _NOTHING = ["", UNSURE]

@@ -19,10 +19,11 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 import boatinfer
-from boatinfer.cli import commands, models, questions
-from boatinfer.cli.options import from_fields
+from boatinfer.cli import analysis, commands, models
+from boatinfer.cli.fields import from_fields
 from boatinfer.cli.streams import guard_standard_files
 from boatinfer.errors import BoatinferError, StoreError, UsageError, how_to_bring
+from boatinfer.scan import to_text
 from boatinfer.svm.options import FitOptions
 
 if TYPE_CHECKING:
@@ -141,9 +142,9 @@ app.command("classify")(commands.classify)
 app.command("features")(commands.features)
 app.command("results")(commands.results)
 app.command("report")(commands.report)
-app.command("evaluate")(from_fields(questions.EvaluateCommand, questions.evaluate))
-app.command("similar")(from_fields(questions.SimilarCommand, questions.similar))
-app.command("compare")(from_fields(questions.CompareCommand, questions.compare))
+app.command("evaluate")(from_fields(analysis.EvaluateCommand, analysis.evaluate))
+app.command("similar")(from_fields(analysis.SimilarCommand, analysis.similar))
+app.command("compare")(from_fields(analysis.CompareCommand, analysis.compare))
 
 model = typer.Typer(cls=Commands, no_args_is_help=True, help="Look into model files.")
 model.command("show")(models.show)
@@ -152,7 +153,7 @@ app.add_typer(model, name="model")
 
 svm = typer.Typer(cls=Commands, no_args_is_help=True, help="Train an SVM on features.")
 svm.command("fit")(from_fields(FitOptions, commands.svm_fit))
-svm.command("compare")(from_fields(questions.SVMCompareCommand, questions.svm_compare))
+svm.command("compare")(from_fields(analysis.SVMCompareCommand, analysis.svm_compare))
 app.add_typer(svm, name="svm")
 
 
@@ -179,3 +180,21 @@ def main() -> None:
     except (BoatinferError, StoreError) as error:
         typer.echo(f"boatinfer: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if not isinstance(error.filename, str | bytes):
+            raise
+        sys.exit(_unusable(error.filename, error.strerror or str(error)))
+
+
+def _unusable(name: str | bytes, reason: str) -> int:
+    """Says which file the system would not let us look at, and gives the exit code.
+
+    What is read and written is refused where that is done; this is of what is only asked for: a
+    folder that may not be entered, a name that is too long.
+    """
+    typer.echo(
+        f"boatinfer: {to_text(os.fsdecode(name))} cannot be used: {reason}; check its name, and "
+        "who may enter its folder.",
+        err=True,
+    )
+    return UsageError.exit_code

@@ -13,27 +13,17 @@ from boatinfer.cli.pandas import without_pandas
 from boatinfer.cli.progress import shown
 from boatinfer.errors import TOO_MANY_FAILURES, ImageError, OutputError
 from boatinfer.night.options import RunOptions
-from boatinfer.options import Device, Force
+from boatinfer.options import Device, Force, ModelFile, OnDevice
 from boatinfer.storage.place import Place, local, place
 from boatinfer.svm.options import FitOptions
 from boatinfer.text import counted
 
 if TYPE_CHECKING:
     from boatinfer.models.model import Model
+    from boatinfer.results.folder import Results
     from boatinfer.results.summary import Summary
 
 __all__ = ["RunCommand", "classify", "features", "report", "results", "run", "svm_fit"]
-
-ModelOption = Annotated[
-    Place | None,
-    typer.Option(
-        "-m",
-        "--model",
-        parser=place,
-        metavar="FILE",
-        help="Model file, or its URI; if not given, the built-in boats model.",
-    ),
-]
 
 
 @dataclass(frozen=True)
@@ -116,9 +106,9 @@ def classify(
     images: Annotated[
         list[Path], typer.Argument(parser=local, metavar="IMAGE...", help="Image files.")
     ],
-    model: ModelOption = None,
+    model: ModelFile = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to print.")] = 5,
-    device: Annotated[Device, typer.Option(help="Where to run the network.")] = Device.AUTO,
+    device: OnDevice = Device.AUTO,
 ) -> None:
     """Print the likeliest classes of single images."""
     from boatinfer.models.model import open_model
@@ -181,7 +171,6 @@ def results(
     ] = False,
 ) -> None:
     """Print what a results folder holds."""
-    from boatinfer.results.damage import damage
     from boatinfer.results.folder import find_results
     from boatinfer.results.holdings import holdings
 
@@ -191,19 +180,34 @@ def results(
         summary = finish_shards(out)
         _print_summary(summary)
         _print_files(out, summary, (out / "report.html").exists())
+        if verify:
+            _refuse_damage(find_results(out))
+            typer.echo(_verified(complete=True))
         _exit(summary, out)
     folder = find_results(out)
-    damaged = list(damage(folder)) if verify else []
-    if damaged:
-        for sentence in damaged:
-            typer.echo(f"boatinfer: {sentence}", err=True)
-        raise typer.Exit(OutputError.exit_code)
+    if verify:
+        _refuse_damage(folder)
     held = holdings(folder)
     for name, value in held.items():
         typer.echo(f"{name:<11} {value}")
     if verify:
-        whole = "; the last complete run has all its rows, and the tables are as it wrote them"
-        typer.echo(f"verified: every part is whole{whole if 'found' in held else ''}")
+        typer.echo(_verified(complete="found" in held))
+
+
+def _refuse_damage(folder: Results) -> None:
+    """Reads everything; names what is damaged, and ends, if anything is."""
+    from boatinfer.results.damage import damage
+
+    damaged = list(damage(folder))
+    for sentence in damaged:
+        typer.echo(f"boatinfer: {sentence}", err=True)
+    if damaged:
+        raise typer.Exit(OutputError.exit_code)
+
+
+def _verified(complete: bool) -> str:
+    whole = "; the last complete run has all its rows, and the tables are as it wrote them"
+    return f"verified: every part is whole{whole if complete else ''}"
 
 
 @without_pandas

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from boatinfer.options import Device
+from boatinfer.options import Device, OnDevice
 from boatinfer.storage.place import Place, place
 from boatinfer.text import counted
 
@@ -30,7 +30,7 @@ _NAMED = 30
 
 def check(
     file: ModelFile = None,
-    device: Annotated[Device, typer.Option(help="Where to run the network.")] = Device.AUTO,
+    device: OnDevice = Device.AUTO,
 ) -> None:
     """Test a model file on this machine, as every run does before it starts."""
     from boatinfer.models.model import open_model

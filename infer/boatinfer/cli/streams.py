@@ -35,8 +35,10 @@ def _guarded(stream: TextIO | None, number: int) -> Any:
     if stream is None:  # it was closed
         return None
     buffer = io.BufferedWriter(_Guard(number, "wb", closefd=False))
+    # What the encoding has no characters for must not end a command that is done.
+    errors = "backslashreplace" if stream.errors == "strict" else stream.errors
     return io.TextIOWrapper(
-        buffer, stream.encoding, stream.errors, line_buffering=number == 2 or stream.isatty()
+        buffer, stream.encoding, errors, line_buffering=number == 2 or stream.isatty()
     )
 
 

@@ -18,7 +18,7 @@ import hashlib
 from boatinfer.errors import ModelError
 from boatinfer.storage.place import Place
 
-__all__ = ["ONNX", "PICKLE", "SEAL_KEY", "is_sealed", "seal", "sealed_digest"]
+__all__ = ["ONNX", "PICKLE", "is_sealed", "seal", "sealed_digest"]
 
 SEAL_KEY = "boatinfer.seal"
 

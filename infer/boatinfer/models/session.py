@@ -11,6 +11,7 @@ from typing import Any
 from boatinfer.errors import DeviceError, ModelError, UsageError, first_line, how_to_bring
 from boatinfer.options import Device
 from boatinfer.quiet import native_chatter_hidden
+from boatinfer.scan import to_text
 from boatinfer.storage.place import Place
 
 __all__ = ["open_session"]
@@ -58,7 +59,7 @@ def open_session(
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Weights of other files are looked for below the model file: nowhere.
-    options.add_session_config_entry(_WEIGHTS_FOLDER, str(path))
+    options.add_session_config_entry(_WEIGHTS_FOLDER, to_text(str(path)))
     providers = ["CUDAExecutionProvider", "CPUExecutionProvider"][0 if gpus else 1 :]
     try:
         # Where CUDA's libraries are missing, it prints advice that ours replaces.

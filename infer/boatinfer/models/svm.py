@@ -3,7 +3,7 @@
 The file is one dict: the scikit-learn pipeline, its classes, the model and dimension that
 its features come from, the sigmoids that make probabilities of its scores, and the versions.
 A joblib file is a pickle, and a pickle can run code; here it is loaded through an allow-list
-of exactly the classes that `save` writes. It ends in a seal (`boatinfer.seal`), which joblib
+of exactly the classes that `save` writes. It ends in a seal (`boatinfer.models.seal`), which joblib
 itself does not look at.
 """
 

@@ -19,10 +19,10 @@ from boatinfer.results.parts import Row
 from boatinfer.scan import Found, from_text
 from boatinfer.storage.place import Place
 
-__all__ = ["Classifier", "Fetched", "Loaded"]
+__all__ = ["Classifier", "Loaded"]
 
 #: A row and the content of its file, or why it could not be read.
-Fetched = tuple[Row, bytes | ImageError]
+_Fetched = tuple[Row, bytes | ImageError]
 
 
 class Loaded(NamedTuple):
@@ -69,11 +69,11 @@ class Classifier:
         """Reads, hashes and decodes the files."""
         return self.decode(map(self.fetch, batch))
 
-    def classify(self, fetched: Iterable[Fetched]) -> list[Row]:
+    def classify(self, fetched: Iterable[_Fetched]) -> list[Row]:
         """Makes exactly one row of each file that has been read."""
         return self.infer(self.decode(fetched))
 
-    def fetch(self, found: Found) -> Fetched:
+    def fetch(self, found: Found) -> _Fetched:
         """Reads a file."""
         row = Row(*found)
         try:
@@ -86,7 +86,7 @@ class Classifier:
         row.bytes, row.mtime_ns = status.st_size, status.st_mtime_ns
         return row, data
 
-    def decode(self, fetched: Iterable[Fetched]) -> Loaded:
+    def decode(self, fetched: Iterable[_Fetched]) -> Loaded:
         """Hashes and decodes files that have been read, at most ``size`` of them."""
         spec = self.model.card.image
         pixels = np.zeros((self.size, spec.height, spec.width, 3), np.uint8)

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from boatinfer.errors import UsageError
-from boatinfer.options import Device, check_target, default_out
+from boatinfer.options import Device, ModelFile, OnDevice, check_target, default_out
 from boatinfer.results.shards import Shard
 from boatinfer.scan import to_text
 from boatinfer.storage.place import Place, local, place
@@ -53,16 +53,7 @@ class RunOptions:
             help="Results folder, or its URI; if not given, boatinfer-out/ and the name of DIR.",
         ),
     ] = None
-    model: Annotated[
-        Place | None,
-        typer.Option(
-            "-m",
-            "--model",
-            parser=place,
-            metavar="FILE",
-            help="Model file, or its URI; if not given, the built-in boats model.",
-        ),
-    ] = None
+    model: ModelFile = None
     features: Annotated[
         bool, typer.Option("--features", help="Keep each image's feature vector.")
     ] = False
@@ -100,7 +91,7 @@ class RunOptions:
             help="What 'boatinfer evaluate --json' printed, for --target-accuracy.",
         ),
     ] = None
-    device: Annotated[Device, typer.Option(help="Where to run the network.")] = Device.AUTO
+    device: OnDevice = Device.AUTO
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Images in a batch; if not given, by the image size.")
     ] = None
@@ -208,6 +199,7 @@ class RunOptions:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, Path(value))
+        _check_patterns(self)
         object.__setattr__(self, "exclude", [pattern.rstrip("/") for pattern in self.exclude])
         for name, least, most in _BOUNDS:
             value = getattr(self, name)
@@ -231,6 +223,14 @@ class RunOptions:
             raise UsageError(
                 "--evaluation is read for a --target-accuracy; give one, such as 0.99."
             )
+
+
+def _check_patterns(options: RunOptions) -> None:
+    """Refuses text, whose letters would each be a pattern."""
+    for name in ("include", "exclude"):
+        value = getattr(options, name)
+        if isinstance(value, str):
+            raise UsageError(f"{name} must be a list of patterns: {name}=[{value!r}].")
 
 
 def _check_engine(options: RunOptions) -> None:

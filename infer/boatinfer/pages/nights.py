@@ -15,10 +15,10 @@ from boatinfer.results.drift import BINS, Drift, Mix, Shares, drift, jensen_shan
 from boatinfer.results.summary import Summary
 from boatinfer.text import counted, printable
 
-__all__ = ["LAST", "Nights"]
+__all__ = ["Nights"]
 
 #: Nights that are usual: the last ones with this model that classified anything.
-LAST = 14
+_LAST = 14
 #: Classes that a sentence names at most, each way.
 _NAMED = 3
 #: A class is named if its share is off by so much.
@@ -54,7 +54,7 @@ class Nights:
             for night in history
             if night.complete and night.model == summary.model and night.new and night.new.images
         )
-        return cls(summary, list(itertools.islice(alike, LAST)))
+        return cls(summary, list(itertools.islice(alike, _LAST)))
 
     @property
     def now(self) -> Mix:

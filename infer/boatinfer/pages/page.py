@@ -72,8 +72,6 @@ def require_html(file: Path) -> None:
     if file.suffix.lower() not in {".html", ".htm"}:
         raise UsageError(f"the page {file} must end in .html; give it that ending.")
     require_folder(file)
-    if file.is_dir():
-        raise UsageError(f"{file} is a folder; give the page another name.")
 
 
 def address(path: str, folder: str) -> str:

@@ -13,7 +13,7 @@ from boatinfer.results.summary import Summary
 from boatinfer.storage.files import writing
 from boatinfer.storage.place import Place
 
-__all__ = ["aside", "damage", "damaged_parts", "is_whole", "set_aside"]
+__all__ = ["aside", "damage", "is_whole", "set_aside"]
 
 #: What ends the name of a damaged part that a run has set aside.
 _ASIDE = ".damaged"

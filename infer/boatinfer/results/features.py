@@ -18,10 +18,10 @@ from boatinfer.results.spreadsheet import csv_safe
 from boatinfer.storage.files import replacing, require_writable
 from boatinfer.storage.place import Place
 
-__all__ = ["FORMATS", "export"]
+__all__ = ["export"]
 
 #: Endings of the files that `export` writes.
-FORMATS = (".npz", ".npy", ".csv", ".parquet")
+_FORMATS = (".npz", ".npy", ".csv", ".parquet")
 
 
 def export(out: Place, output: Path, force: bool = False) -> int:
@@ -43,8 +43,8 @@ def export(out: Place, output: Path, force: bool = False) -> int:
         UsageError: unknown ending, no such folder, the file is there, or there are no features.
         OutputError: the file could not be written.
     """
-    if output.suffix not in FORMATS:
-        raise UsageError(f"{output}: the ending must be one of {', '.join(FORMATS)}.")
+    if output.suffix not in _FORMATS:
+        raise UsageError(f"{output}: the ending must be one of {', '.join(_FORMATS)}.")
     results = find_results(out)
     require_writable(output, *results.parts.files(), force=force)
     table = _table(results)

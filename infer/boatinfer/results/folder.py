@@ -86,10 +86,10 @@ class Results:
 
     def exists(self) -> bool:
         """Whether a run has been here."""
-        folder = self.parts.folder
-        if isinstance(folder, BucketPath):
-            return folder.is_dir()
-        return os.path.isdir(str(folder))  # noqa: PTH112 (never raises)
+        folders = (self.parts.folder, self.out / "runs")  # anybody's folder may have a parts/
+        if isinstance(self.out, BucketPath):
+            return all(folder.is_dir() for folder in folders)
+        return all(os.path.isdir(str(folder)) for folder in folders)  # noqa: PTH112 (never raises)
 
     def require(self) -> None:
         """Refuses a folder that no run has been in.
@@ -143,8 +143,7 @@ class Results:
 
     def notes(self) -> list[Place]:
         """What shards have left since the last `finish`: a summary and a table each."""
-        kinds = {".json", ".parquet"}
-        return sorted(note for note in self.shards.glob("[1-9]*-of-*.*") if note.suffix in kinds)
+        return sorted(note for note in self.shards.glob("[1-9]*-of-*.*") if _is_note(note))
 
     def clean(self) -> None:
         """Removes what killed runs left half-written, and nothing else; to be held meanwhile.
@@ -321,12 +320,12 @@ class Results:
             OutputError: a summary is damaged.
         """
         last, complete = self.last_run(), self.last_complete()
-        if last is None and self.notes():
+        if last is None and complete is None and self.notes():
             raise UsageError(
                 f"shards have run into {self.out}; put them together with 'boatinfer results "
                 f"{self.out} --finish'."
             )
-        if last is None:
+        if last is None and complete is None:
             raise UsageError(
                 f"{self.out} is no results folder; give the folder that 'boatinfer run' wrote to."
             )
@@ -334,7 +333,7 @@ class Results:
             raise UsageError(
                 f"{self.out} holds the results of no complete run; run it again first."
             )
-        if not (last.complete or complete.run == last.run or self._told):
+        if last and not (last.complete or complete.run == last.run or self._told):
             self._told = True
             why = last.error or ("it goes on" if self.held_by() else "it was killed")
             typer.echo(
@@ -357,6 +356,15 @@ class Results:
         return self.out / "runs" / f"{run}.json"
 
 
+def _is_note(file: Place) -> bool:
+    """Whether a file has the name of what a shard leaves, and not one of somebody's own."""
+    try:
+        named = Shard.parse(file.stem).name == file.stem
+    except UsageError:
+        return False
+    return named and file.suffix in {".json", ".parquet"}
+
+
 def find_results(place: Place) -> Results:
     """The results in a folder, or those that a run over that folder wrote by default.
 
@@ -374,7 +382,7 @@ def find_results(place: Place) -> Results:
         )
     default = Results(default_out(place))
     last = default.last_run() if default.exists() else None
-    if last is None or last.folder != str(resolved(place)):
+    if last is None or last.folder != to_text(str(resolved(place))):
         raise UsageError(
             f"{place} holds no results; run 'boatinfer run {place}' first, or give the folder that "
             "its -o named."

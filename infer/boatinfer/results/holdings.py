@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from boatinfer.results.damage import aside
 from boatinfer.results.folder import Results
 from boatinfer.results.locks import held_by
-from boatinfer.results.parts import OK
+from boatinfer.results.parts import OK, reading
 from boatinfer.results.shards import Shard
 from boatinfer.results.summary import Summary
 from boatinfer.text import counted, joined
@@ -23,11 +23,12 @@ def holdings(results: Results) -> dict[str, str]:
 
     Raises:
         UsageError: no run has been in it.
-        OutputError: a part or a summary is damaged.
+        OutputError: a part or a summary is damaged, or a part has gone meanwhile.
     """
     results.require()
     holder = results.held_by()  # asked first, lest a run end between the questions
-    last, complete = results.last_run(), results.last_complete()
+    complete = results.last_complete()
+    last = results.last_run() or complete
     files, index = results.parts.files(), results.parts.index()
     sound = index.filter(pc.equal(index["status"], OK))
     said = {"images from": last.folder} if last else {}
@@ -45,7 +46,7 @@ def holdings(results: Results) -> dict[str, str]:
         said["shards"] = _shards(results)
     if damaged := aside(results.parts):
         said["damaged"] = f"{joined([part.name for part in damaged])}: set aside, not needed"
-    size = sum(file.stat().st_size for file in files)
+    size = sum(reading(file, file.stat).st_size for file in files)
     return said | {
         "runs": f"{len(list((results.out / 'runs').glob('*.json'))):,}",
         "parts": f"{counted(len(files), 'file')}, {size:,} bytes",

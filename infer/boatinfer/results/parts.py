@@ -74,8 +74,9 @@ class Row:
 
     Attributes:
         path: text of the path relative to the scanned folder.
-        bytes: size when it was read; -1 if it could not be read.
-        mtime_ns: last change when it was read, nanoseconds since 1970; -1 likewise.
+        bytes: size when it was read; of a file that could not be read, when it was listed, or -1
+            if even that could not be told.
+        mtime_ns: last change, nanoseconds since 1970; likewise.
         content: xxh3-128 of the file, hex; None if it could not be read.
         status: ``ok`` or a failure reason.
         error: what went wrong, or the decoder's warning; None if nothing did.

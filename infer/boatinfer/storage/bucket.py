@@ -34,7 +34,7 @@ from boatinfer.errors import (
 )
 from boatinfer.storage.store import connection, reason_of
 
-__all__ = ["SCHEMES", "BucketPath", "Listed", "Status"]
+__all__ = ["SCHEMES", "BucketPath", "Status"]
 
 #: What the URI of a bucket may begin with.
 SCHEMES = ("s3", "gs")
@@ -175,8 +175,9 @@ class BucketPath:
         """What the store says of the object, now or when it was listed."""
         if self.known is not None:
             return self.known
-        with self._told() as store:
-            if _is_refused(self.key):
+        is_odd = _is_refused(self.key)
+        with self._told(is_odd) as store:
+            if is_odd:
                 odd = self._client().head_object(Bucket=self.bucket, Key=self.key)
                 return Status.of(odd["ContentLength"], odd["LastModified"], odd["ETag"])
             return _status(store.head(self.key))
@@ -204,7 +205,7 @@ class BucketPath:
 
     def _load_odd(self, most: int | None) -> tuple[bytes, Status]:
         """`load` of a key that obstore refuses."""
-        with self._told():
+        with self._told(odd=True):
             found = self._client().get_object(Bucket=self.bucket, Key=self.key)
             status = Status.of(found["ContentLength"], found["LastModified"], found["ETag"])
             too_large = most is not None and status.st_size > most
@@ -291,19 +292,19 @@ class BucketPath:
         from obstore.exceptions import InvalidPathError
 
         last = ""
-        try:
-            with self._told() as store:
+        with self._told() as store:
+            try:
                 for page in store.list(self.key or None, chunk_size=_PAGE):
                     for meta in page:
                         last = meta["path"]
                         yield Listed(last, _status(meta))
-        except InvalidPathError:
-            yield from self._odd_objects(last)
+            except InvalidPathError:
+                yield from self._odd_objects(last)
 
     def _odd_objects(self, after: str) -> Iterator[Listed]:
         """The rest of `objects` where a page has a key that obstore refuses."""
         client = self._client()
-        with self._told():
+        with self._told(odd=True):
             pages = client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=self.prefix, StartAfter=after
             )
@@ -332,28 +333,49 @@ class BucketPath:
         return client
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[Any]:
-        """Gives the obstore store; what a store refuses becomes an `OSError`."""
+    def _told(self, odd: bool = False) -> Iterator[Any]:
+        """Gives the obstore store; what a store refuses becomes an `OSError`.
+
+        Args:
+            odd: whether botocore is asked instead, which takes any key.
+
+        Raises:
+            UsageError: obstore would refuse the key, or write to another.
+        """
+        if not odd and _is_refused(self.key):
+            raise self._odd()
         store = connection(self.scheme, self.bucket)[0]
         from botocore.exceptions import BotoCoreError, ClientError
         from obstore import exceptions as refused
 
         try:
             yield store
+        except StoreError:  # it is told already
+            raise
         except FileNotFoundError as error:
-            what = "bucket" if "NoSuchBucket" in str(error) else "object"
-            reason = f"there is no such {what}"
-            raise StoreMissingError(errno.ENOENT, reason, str(self)) from error
+            raise self._missing(error) from error
         except (refused.AlreadyExistsError, refused.PreconditionError) as error:
             raise StoreExistsError(errno.EEXIST, "it has been written", str(self)) from error
-        except refused.InvalidPathError:
-            raise
+        except refused.InvalidPathError as error:  # of another key in the folder
+            raise self._odd() from error
         except (refused.BaseError, BotoCoreError, ClientError) as error:
+            if isinstance(error, ClientError) and _http_status(error) == 404:
+                raise self._missing(error) from error
             reason = reason_of(error)
             if re.search(r"status code: 40[13]|\((403|AccessDenied)\)", str(error)):
                 reason = f"the store denies access ({reason})"
                 raise StoreDeniedError(errno.EACCES, reason, str(self)) from error
             raise StoreError(errno.EIO, reason, str(self)) from error
+
+    def _odd(self) -> UsageError:
+        return UsageError(
+            f"{self}: results cannot be where a name between two slashes is empty, . or .., or has "
+            "control characters; choose another folder."
+        )
+
+    def _missing(self, error: Exception) -> StoreMissingError:
+        what = "bucket" if "NoSuchBucket" in str(error) else "object"
+        return StoreMissingError(errno.ENOENT, f"there is no such {what}", str(self))
 
 
 class _Reader(io.RawIOBase):
@@ -377,6 +399,12 @@ class _Reader(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         with self._path._told():
             return bytes(self._reader.read(None if size < 0 else size))
+
+
+def _http_status(error: Any) -> int | None:
+    """The HTTP status in what botocore raises."""
+    status: int | None = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status
 
 
 def _status(meta: Any) -> Status:

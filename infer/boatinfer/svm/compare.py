@@ -204,17 +204,11 @@ def draw(compared: Compared, path: Path) -> None:
     """Draws accuracy, macro-F1 and the times, as PNG or SVG.
 
     Raises:
-        UsageError: matplotlib is not installed.
         OutputError: the picture could not be written.
     """
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.ticker import NullFormatter
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            "a picture needs matplotlib, which is not installed; bring it with: pip install "
-            "matplotlib"
-        ) from error
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
+
     rows = compared.rows[::-1]
     names, places = [row.name for row in rows], np.arange(len(rows))
     figure = Figure(figsize=(11, 1.6 + 0.7 * len(rows)), layout="constrained")

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from boatinfer.errors import UsageError
-from boatinfer.options import Force, Kernel
+from boatinfer.options import Force, Kernel, Labels
 from boatinfer.storage.place import Place, local, place
 
 __all__ = ["FitOptions", "SVMCompareOptions"]
@@ -47,15 +47,7 @@ class FitOptions:
     probability: Annotated[
         bool, typer.Option("--probability", help="Give probabilities as scores: calibrate them.")
     ] = False
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            parser=local,
-            metavar="FILE",
-            help="CSV file with the columns path and label; if not given, the folder that an "
-            "image lies in is its class.",
-        ),
-    ] = None
+    labels: Labels = None
     force: Force = False
 
     def __post_init__(self) -> None:
@@ -70,7 +62,10 @@ class FitOptions:
 class SVMCompareOptions:
     """Options of `boatinfer.svm.compare.compare`; each field's help says what it does."""
 
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Results folder made with --features.")]
+    out: Annotated[
+        Place,
+        typer.Argument(parser=place, metavar="OUT", help="Results folder made with --features."),
+    ]
     test: Annotated[
         Place | None,
         typer.Option(

@@ -11,6 +11,7 @@ import typer
 
 from boatinfer.analysis.options import CompareOptions, EvaluateOptions, SimilarOptions
 from boatinfer.cli.pandas import without_pandas
+from boatinfer.storage.place import local
 from boatinfer.svm.options import SVMCompareOptions
 
 __all__ = [
@@ -27,7 +28,9 @@ __all__ = [
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
 Html = Annotated[
     Path | None,
-    typer.Option("--html", metavar="FILE", help="Write a page with pictures as well."),
+    typer.Option(
+        "--html", parser=local, metavar="FILE", help="Write a page with pictures as well."
+    ),
 ]
 
 
