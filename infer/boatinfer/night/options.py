@@ -141,7 +141,8 @@ class RunOptions:
         typer.Option(
             parser=place,
             metavar="LIST",
-            help="Take the paths in this file (- is standard input), not all.",
+            help="Take the paths in this file (- is standard input), not all; relative to DIR, "
+            "or absolute.",
         ),
     ] = None
     sniff: Annotated[
