@@ -274,3 +274,19 @@ def test_a_mistyped_name_is_told_before_a_file_that_is_in_the_way(
     assert done.code in {2, 4}
     assert "mistyped" in done.err
     assert "exists already" not in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["export", "s3://boats/m.keras"],
+        ["model", "quantize", "s3://boats/m.onnx"],
+        ["svm", "export", "svm.joblib", "-o", "x.onnx", "-m", "s3://boats/m.onnx"],
+    ],
+)
+def test_what_lies_in_a_bucket_must_be_brought_here(
+    boatinfer: Command, arguments: list[str]
+) -> None:
+    done = boatinfer(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert "this must be a file or folder of this machine; copy it here" in done.err

@@ -119,7 +119,7 @@ class Selection:
 
     def _existing(self, files: Iterator[Found]) -> Iterator[Found]:
         """The files of a list, unless none of them is there: then it is of another folder."""
-        missing = []
+        missing: list[Found] = []
         for file in files:
             if file.bytes >= 0:
                 yield from (*missing, file)

@@ -11,7 +11,7 @@ import typer
 
 from boatinfer.errors import UsageError
 from boatinfer.options import Force, Kernel
-from boatinfer.storage.place import Place, local, place
+from boatinfer.storage.place import Place, place
 
 __all__ = ["FitOptions", "SVMCompareOptions"]
 
@@ -26,7 +26,7 @@ class FitOptions:
     ]
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", parser=local, metavar="FILE", help="SVM file to write."),
+        typer.Option("-o", "--output", metavar="FILE", help="SVM file to write."),
     ] = Path("svm.joblib")
     kernel: Annotated[Kernel, typer.Option(help="Kernel of the SVM.")] = "rbf"
     penalty: Annotated[
@@ -50,7 +50,6 @@ class FitOptions:
     labels: Annotated[
         Path | None,
         typer.Option(
-            parser=local,
             metavar="FILE",
             help="CSV file with the columns path and label; if not given, the folder that an "
             "image lies in is its class.",
@@ -89,7 +88,6 @@ class SVMCompareOptions:
     labels: Annotated[
         Path | None,
         typer.Option(
-            parser=local,
             metavar="FILE",
             help="CSV file with the columns path and label, of OUT; if not given, the folder that "
             "an image lies in is its class.",
@@ -97,8 +95,6 @@ class SVMCompareOptions:
     ] = None
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o", "--output", parser=local, metavar="FILE", help="Picture to draw, .png or .svg."
-        ),
+        typer.Option("-o", "--output", metavar="FILE", help="Picture to draw, .png or .svg."),
     ] = None
     force: Force = False
