@@ -133,6 +133,7 @@ def test_the_command_prints_the_table_and_show_repeats_it(
     assert "layers that stay in float32: none" in done.out
     assert f"{output} ({output.stat().st_size:,} bytes)" in done.out
     shown = boatinfer("model", "show", output).out
+    assert f"{open_model(network).card.name}-int8\n" in shown
     assert "before the conversion 100.00%" in shown
     assert "of 96 images" in shown
     assert boatinfer("model", "check", output).code == 0

@@ -76,6 +76,9 @@ def test_an_interrupt_is_one_sentence(
 
 
 def test_the_public_names_are_there() -> None:
+    command = [sys.executable, "-c", "import boatinfer; print(*dir(boatinfer))"]
+    named = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert set(package.__all__) <= set(named)
     assert all(getattr(package, name) is not None for name in package.__all__)
     with pytest.raises(AttributeError):
         _ = package.nothing_of_the_kind

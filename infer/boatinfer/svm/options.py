@@ -38,7 +38,8 @@ class FitOptions:
         typer.Option("--search", help="Try values of C, and of RBF's gamma; take the best."),
     ] = False
     folds: Annotated[
-        int, typer.Option(min=0, max=100, help="Folds of the cross-validation; 0 for none.")
+        int,
+        typer.Option(min=0, max=100, help="Folds of the cross-validation, 2 or more; 0 for none."),
     ] = 5
     class_weights: Annotated[
         Literal["none", "balanced"],
@@ -61,8 +62,8 @@ class FitOptions:
         """Refuses what is no number of its kind."""
         if not 0 < self.penalty < math.inf:
             raise UsageError(f"--C {self.penalty}: it must be a number above 0.")
-        if not 0 <= self.folds <= 100:
-            raise UsageError(f"--folds {self.folds}: it must be from 0 to 100.")
+        if self.folds == 1 or not 0 <= self.folds <= 100:
+            raise UsageError(f"--folds {self.folds}: give 0 for none, or from 2 to 100.")
 
 
 @dataclass(frozen=True)
