@@ -57,7 +57,10 @@ def test_the_card_holds_what_both_models_really_do(network: Path, pictures: Path
     before, after = open_model(network), open_model(network.with_suffix(".int8.onnx"))
     assert after.card.conversion == conversion
     assert after.card == msgspec.structs.replace(
-        before.card, precision="int8", conversion=conversion
+        before.card,
+        name=f"{before.card.name}-int8",
+        precision="int8",
+        conversion=conversion,
     )
     assert after.golden == before.golden  # what the original gave
     assert (conversion.source, conversion.images) == (before.digest, 120 - 24)

@@ -228,17 +228,6 @@ def test_classify_goes_on_after_a_broken_picture(
     assert done.out.startswith(f"{good}\n")
 
 
-def test_a_name_does_nothing_to_the_terminal(
-    boatinfer: Command, pictures: Path, model_file: Path
-) -> None:
-    good = (pictures / "red" / "000.jpg").rename(pictures / "\x1b[31mred.jpg")
-    bad = pictures / "\x1b[2J.jpg"
-    bad.write_text("hello")
-    done = boatinfer("classify", good, bad, "-m", model_file)
-    assert done.out.startswith(f"{pictures}/\\x1b[31mred.jpg\n")
-    assert done.err == f"boatinfer: {pictures}/\\x1b[2J.jpg: no known image format\n"
-
-
 def test_features_and_svm_from_the_command_line(
     boatinfer: Command, pictures: Path, model_file: Path, tmp_path: Path
 ) -> None:

@@ -132,7 +132,7 @@ def classify(
         except ImageError as error:
             broken += 1
             hint = "; for a folder there is 'boatinfer run'" if os.path.isdir(image) else ""  # noqa: PTH112
-            typer.echo(f"boatinfer: {printable(str(error))}{hint}", err=True)
+            typer.echo(f"boatinfer: {printable(to_text(str(error)))}{hint}", err=True)
     if broken:
         raise typer.Exit(TOO_MANY_FAILURES)
 

@@ -175,7 +175,7 @@ def _sentence(text: str) -> str:
     """Words of people and programs, whose options (``--max-failures``) no line's end breaks."""
     from markupsafe import Markup, escape
 
-    return Markup(_OPTION.sub(r'<span class="option">\1</span>', escape(printable(text))))
+    return Markup(_OPTION.sub(r'<span class="option">\1</span>', str(escape(printable(text)))))
 
 
 def _moment(moment: str | None, form: str = "%A %d %B %Y, %H:%M %Z") -> str:
