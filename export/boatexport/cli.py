@@ -10,6 +10,7 @@ import typer
 from boatexport.options import DescribeOptions, ExportOptions, FuseOptions, QuantizeOptions
 from boatinfer.cli.fields import from_fields
 from boatinfer.models.card import Conversion
+from boatinfer.text import printable
 
 __all__ = ["app", "describe", "quantize", "svm"]
 
@@ -42,7 +43,7 @@ def _describe(options: DescribeOptions) -> None:
     for path, label, confidence in zip(
         described.golden, described.labels, described.confidences, strict=True
     ):
-        typer.echo(f"{confidence:>10.1%}  {label:<24}  {path}")
+        typer.echo(f"{confidence:>10.1%}  {printable(label):<24}  {printable(str(path))}")
     if described.right is not None:
         right, count = described.right
         typer.echo(f"{right} of {count} golden images get the name of their folder")

@@ -84,7 +84,8 @@ def export_model(
         written = load(temporary.read_bytes(), output, "cpu")
         difference = verify(written, reference, tolerance_of(reference))
         if planned is not None:
-            content = convert_precision(content, written, planned, say, show).content
+            made = convert_precision(content, written, planned, say, show, name=options.name)
+            content = made.content
             temporary.write_bytes(content)
             load(temporary.read_bytes(), output, planned.device)
     return Exported(output, len(golden.images), BATCH_SIZES, difference)
@@ -102,12 +103,10 @@ def _plan(options: ExportOptions, card: Card) -> Plan | None:
 
 
 def _require_names(options: ExportOptions) -> None:
-    known = options.is_imagenet or options.model.suffix == ".keras"
-    if not known or options.onnx_file.suffix != ".onnx":
-        raise UsageError(
-            f"{options.model} and {options.onnx_file}: the model must end in .keras, or be "
-            f"{RESNET50}, and the file to write must end in .onnx."
-        )
+    if not options.is_imagenet and options.model.suffix != ".keras":
+        raise UsageError(f"{options.model}: the model must end in .keras, or be {RESNET50}.")
+    if options.onnx_file.suffix != ".onnx":
+        raise UsageError(f"{options.onnx_file}: the file to write must end in .onnx.")
     if options.weights != IMAGENET and not options.is_imagenet:
         raise UsageError(
             f"--weights is for {RESNET50}; {options.model} holds its own, so leave it out."

@@ -105,9 +105,8 @@ def fuse(options: FuseOptions) -> Fused:
     graph = _fused(onnx.load_model_from_string(content), model, svm)
     outputs = msgspec.structs.replace(model.card.outputs, svm=SCORES)
     described = FusedSVM(svm.classes, svm.kernel, model.digest)
-    card = msgspec.structs.replace(
-        model.card, name=options.name or model.card.name, outputs=outputs, svm=described
-    )
+    name = options.name or f"{model.card.name}-svm"
+    card = msgspec.structs.replace(model.card, name=name, outputs=outputs, svm=described)
     agreement = _compare(svm)
     with replacing(output) as temporary:
         temporary.write_bytes(describe(graph, card, _golden(model, svm)))

@@ -83,7 +83,11 @@ class ExportOptions:
     max_drop: MaxDrop = 0.5
 
     name: Annotated[
-        str | None, typer.Option(help="Name, for the card; if not given, as in the training.")
+        str | None,
+        typer.Option(
+            help="Name, for the card; if not given, as in the training, with the precision behind "
+            "it unless that is float32."
+        ),
     ] = None
     licence: Annotated[str, typer.Option(help="Licence, for the card.")] = ""
     notes: Annotated[str, typer.Option(help="What people should know, for the card.")] = ""
@@ -198,7 +202,8 @@ class FuseOptions:
         ),
     ] = None
     name: Annotated[
-        str | None, typer.Option(help="Name, for the card; if not given, that of the model.")
+        str | None,
+        typer.Option(help="Name, for the card; if not given, that of the model and -svm."),
     ] = None
     force: Force = False
 
@@ -222,6 +227,10 @@ class QuantizeOptions:
     precision: Annotated[
         Literal["int8", "float16"], typer.Option(help="int8 is for CPUs, float16 for GPUs.")
     ] = "int8"
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name, for the card; if not given, FILE's with the precision behind it."),
+    ] = None
     force: Force = False
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,7 +20,7 @@ from boatexport.plan import Plan, plan
 from boatexport.tidying import tidy
 from boatinfer import images
 from boatinfer.errors import BoatinferError, ModelError, UsageError, first_line
-from boatinfer.models.card import Conversion, ImageSpec
+from boatinfer.models.card import Card, Conversion, Golden, ImageSpec
 from boatinfer.models.model import Model, load, read_model
 from boatinfer.models.network import tensors
 from boatinfer.models.session import open_session
@@ -72,14 +72,14 @@ def quantize(options: QuantizeOptions, say: Say, show: Show) -> Converted:
         options.precision, options.calibrate, options.labelled, options.max_drop, model.card
     )
     with replacing(output) as temporary:
-        converted = convert_precision(content, model, planned, say, show)
+        converted = convert_precision(content, model, planned, say, show, name=options.name)
         temporary.write_bytes(converted.content)
         load(temporary.read_bytes(), output, planned.device)
     return converted
 
 
 def convert_precision(
-    content: bytes, model: Model, planned: Plan, say: Say, show: Show
+    content: bytes, model: Model, planned: Plan, say: Say, show: Show, *, name: str | None
 ) -> Converted:
     """Makes a model file of lower precision and compares it with the original.
 
@@ -89,6 +89,7 @@ def convert_precision(
         planned: what to make, and with which images.
         say: is told what is done and found on the way.
         show: is given the comparison, before the gate decides.
+        name: of the new model; None for the original's with the precision behind it.
 
     Returns:
         The new file's content; its golden images keep the original's probabilities.
@@ -134,7 +135,10 @@ def convert_precision(
         calibration=calibration,
         kept=kept,
     )
-    result = _described(graph, model, planned.precision, conversion)
+    card = msgspec.structs.replace(
+        card, name=name or f"{card.name}-{planned.precision}", precision=planned.precision
+    )
+    result = _described(graph, card, model.golden, conversion)
     show(result.conversion)
     _require(result.conversion, planned)
     return result
@@ -210,18 +214,15 @@ def _golden_difference(converted: Runner, model: Model) -> float:
 
 
 def _described(
-    graph: onnx.ModelProto,
-    model: Model,
-    precision: Literal["float16", "int8"],
-    conversion: Conversion,
+    graph: onnx.ModelProto, card: Card, golden: Golden, conversion: Conversion
 ) -> Converted:
     """Writes the card, in which the size of the file stands, whose size it changes."""
     content = b""
     while conversion.converted.bytes != len(content) or not content:
         figures = msgspec.structs.replace(conversion.converted, bytes=len(content))
         conversion = msgspec.structs.replace(conversion, converted=figures)
-        card = msgspec.structs.replace(model.card, precision=precision, conversion=conversion)
-        content = describe(graph, card, model.golden)
+        card = msgspec.structs.replace(card, conversion=conversion)
+        content = describe(graph, card, golden)
     return Converted(content, conversion)
 
 

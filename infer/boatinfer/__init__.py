@@ -41,6 +41,11 @@ _HOME = {
 }
 
 
+def __dir__() -> list[str]:
+    """Names what is loaded on first use as well."""
+    return sorted({*globals(), *_HOME})
+
+
 def __getattr__(name: str) -> Any:
     """Loads a name from its module on first use, so that importing this package is cheap."""
     if name not in _HOME:

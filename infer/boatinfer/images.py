@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 import stat
 import warnings
 from collections.abc import Iterator
@@ -39,6 +40,9 @@ MAX_BYTES = 2**30
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 _JPEG = b"\xff\xd8\xff"
+#: The brands that begin a HEIC file (ISO/IEC 23008-12, annex B.4); ``mif1`` may hold other codecs.
+_HEIC = re.compile(rb".{4}ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)
+_HEIC_SAYS = "HEIC cannot be read here; convert it to JPEG"
 _ORIENTATION_TAG = 0x0112
 _SHIFT_16_TO_8 = 8
 
@@ -291,7 +295,8 @@ def _read_any(data: bytes, spec: ImageSpec) -> Pixels:
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except UnidentifiedImageError as error:
-        raise ImageError(Failure.NOT_AN_IMAGE, "no known image format") from error
+        message = _HEIC_SAYS if _HEIC.match(data) else "no known image format"
+        raise ImageError(Failure.NOT_AN_IMAGE, message) from error
     except Image.DecompressionBombError as error:
         raise ImageError(Failure.TOO_LARGE, f"more than {MAX_PIXELS:,} pixels") from error
     except Exception as error:

@@ -205,13 +205,14 @@ def test_what_cannot_be_exported_is_one_sentence_and_writes_nothing(
         ([tmp_path / "none.keras"], 4, "does not exist"),
         ([lonely], 4, "is without lonely.card.json"),
         ([damaged], 4, "cannot be loaded as a Keras model"),
-        ([tmp_path / "README.md"], 2, "must end in .keras"),
+        ([tmp_path / "README.md"], 2, "README.md: the model must end in .keras"),
+        ([model, "-o", tmp_path / "x.h5"], 2, "x.h5: the file to write must end in .onnx"),
         ([model, "--golden", tmp_path / "empty"], 2, "holds no image files"),
         ([model, "--golden", tmp_path / "none"], 2, "does not exist"),
         ([model, "--golden", tmp_path / "text"], 2, "x.jpg cannot be read: no known image format"),
     ]
     for arguments, code, said in calls:
-        done = boatinfer("export", *arguments, "-o", output)
+        done = boatinfer("export", "-o", output, *arguments)
         assert (done.code, done.out) == (code, "")
         assert said in done.err
         assert done.err.count("\n") == 1
@@ -274,3 +275,19 @@ def test_a_mistyped_name_is_told_before_a_file_that_is_in_the_way(
     assert done.code in {2, 4}
     assert "mistyped" in done.err
     assert "exists already" not in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["export", "s3://boats/m.keras"],
+        ["model", "quantize", "s3://boats/m.onnx"],
+        ["svm", "export", "svm.joblib", "-o", "x.onnx", "-m", "s3://boats/m.onnx"],
+    ],
+)
+def test_what_lies_in_a_bucket_must_be_brought_here(
+    boatinfer: Command, arguments: list[str]
+) -> None:
+    done = boatinfer(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert "this must be a file or folder of this machine; copy it here" in done.err

@@ -161,7 +161,10 @@ def test_an_svm_inside_a_foreign_network(
 
 def test_the_golden_images_test_the_svm(model: Path, pictures: Path, tmp_path: Path) -> None:
     both = tmp_path / "both.onnx"
-    fuse(FuseOptions(fitted(model, pictures), both, model, name="with an SVM"))
+    svm = fitted(model, pictures)
+    fuse(FuseOptions(svm, both, model))
+    assert open_model(both).card.name == f"{open_model(model).card.name}-svm"
+    fuse(FuseOptions(svm, both, model, name="with an SVM", force=True))
     opened = open_model(both)
     assert opened.card.name == "with an SVM"
     assert all(len(test.svm or []) == 3 for test in opened.golden.images)

@@ -57,7 +57,10 @@ def test_the_card_holds_what_both_models_really_do(network: Path, pictures: Path
     before, after = open_model(network), open_model(network.with_suffix(".int8.onnx"))
     assert after.card.conversion == conversion
     assert after.card == msgspec.structs.replace(
-        before.card, precision="int8", conversion=conversion
+        before.card,
+        name=f"{before.card.name}-int8",
+        precision="int8",
+        conversion=conversion,
     )
     assert after.golden == before.golden  # what the original gave
     assert (conversion.source, conversion.images) == (before.digest, 120 - 24)
@@ -133,6 +136,7 @@ def test_the_command_prints_the_table_and_show_repeats_it(
     assert "layers that stay in float32: none" in done.out
     assert f"{output} ({output.stat().st_size:,} bytes)" in done.out
     shown = boatinfer("model", "show", output).out
+    assert f"{open_model(network).card.name}-int8\n" in shown
     assert "before the conversion 100.00%" in shown
     assert "of 96 images" in shown
     assert boatinfer("model", "check", output).code == 0

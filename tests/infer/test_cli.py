@@ -76,6 +76,9 @@ def test_an_interrupt_is_one_sentence(
 
 
 def test_the_public_names_are_there() -> None:
+    command = [sys.executable, "-c", "import boatinfer; print(*dir(boatinfer))"]
+    named = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert set(package.__all__) <= set(named)
     assert all(getattr(package, name) is not None for name in package.__all__)
     with pytest.raises(AttributeError):
         _ = package.nothing_of_the_kind
@@ -253,7 +256,9 @@ def test_model_show_prints_the_card(boatinfer: Command, tmp_path: Path) -> None:
         "0.5000",
     ]:
         assert said in done.out
-    assert decode_card(boatinfer("model", "show", file, "--json").out, "here") == card
+    printed = boatinfer("model", "show", file, "--json").out
+    assert decode_card(printed, "here") == card
+    assert printed.startswith('{\n  "')
 
 
 def test_model_show_tells_of_the_svm_and_cuts_long_lists(

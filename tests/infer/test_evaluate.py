@@ -65,6 +65,11 @@ def test_figures_are_those_of_scikit_learn(out: Path, model_file: Path, pictures
 def test_the_text_tells_what_it_is_of(out: Path, boatinfer: Command) -> None:
     done = boatinfer("evaluate", out)
     assert done.code == 0
+    first = done.out.splitlines()
+    assert first[0].endswith("images of known class: 12")
+    assert first[3].startswith("  accuracy           0.8333  0.")
+    assert first[4].startswith("  macro-F1")
+    assert done.out.count("macro-F1") == 1
     for heading in ["Prediction distribution", "Ground-truth distribution", "Confusion matrix"]:
         assert f"\n{heading}" in done.out
     assert "red taken for green  1  red/wrong.jpg" in done.out

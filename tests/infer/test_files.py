@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -44,6 +45,21 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
         raise RuntimeError
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "; make room or choose another place."),
+        (errno.EROFS, f"{os.strerror(errno.EROFS)}; choose another place."),
+    ],
+)
+def test_what_the_disk_refuses_comes_with_what_helps(
+    tmp_path: Path, number: int, advice: str
+) -> None:
+    with pytest.raises(OutputError) as raised, replacing(tmp_path / "x.txt"):
+        raise OSError(number, os.strerror(number))
+    assert str(raised.value).endswith(advice)
 
 
 def test_what_may_not_be_written_is_refused_before_any_work(tmp_path: Path) -> None:

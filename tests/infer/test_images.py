@@ -211,6 +211,12 @@ def test_what_is_no_image(data: bytes) -> None:
     assert raised.value.reason is Failure.NOT_AN_IMAGE
 
 
+def test_a_picture_of_a_telephone_is_told_from_what_is_no_image() -> None:
+    with pytest.raises(ImageError, match="HEIC cannot be read here; convert it to JPEG") as raised:
+        images.read(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 100, SPEC)
+    assert raised.value.reason is Failure.NOT_AN_IMAGE
+
+
 def test_what_has_no_size() -> None:
     with pytest.raises(ImageError, match="its header cannot be read") as raised:
         images.size(b"no image")

@@ -182,6 +182,24 @@ def test_it_names_what_kept_the_run_from_the_whole_folder(
     assert "whole folder" not in page.text
 
 
+def test_it_says_its_time_zone_and_keeps_options_whole(
+    night: Night, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "XYZ-1")
+    time.tzset()
+    try:
+        (pictures / "bad.jpg").write_text("hello")
+        night(max_failures="0", include=["<b>--exclude*", "*.jpg"])
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    text = (tmp_path / "out/report.html").read_text()
+    assert re.search(r"\d\d:\d\d XYZ<", text)
+    assert 'more than <span class="option">--max-failures</span> 0 allows' in text
+    assert "<b>--" not in text
+    assert "&lt;b&gt;" in text
+
+
 def test_without_a_new_image_there_is_no_rate(night: Night, pictures: Path, tmp_path: Path) -> None:
     night()
     assert "new images a second" in Page(tmp_path / "out/report.html").text

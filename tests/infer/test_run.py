@@ -244,6 +244,27 @@ def test_choices_of_what_to_classify(
         night(recursive=False)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (
+            "list",
+            b"pictures/red/000.jpg\npictures/red/001.jpg\n",
+            r"the first of 2 is pictures/red",
+        ),
+        ("list", b"\n", "names no files; it must have one path on each line"),
+        ("photo.jpg", b"\xff\xd8\xff", "is an image and no list of paths"),
+    ],
+)
+def test_a_list_of_nothing_is_refused_before_a_folder_is_made(
+    night: Callable[..., Summary], tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError, match=said):
+        night(from_file=tmp_path / name)
+    assert not (tmp_path / "out").exists()
+
+
 def test_whatever_one_image_does_to_the_reader_is_its_own_trouble(
     night: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch
 ) -> None:

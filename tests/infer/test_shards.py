@@ -218,7 +218,7 @@ def has_another_part(out: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "error", "said"),
     [
-        (lacks_a_shard, UsageError, "lacks the shard 2/3; run it"),
+        (lacks_a_shard, UsageError, "lacks the shard 2/3; run it with --shard 2/3."),
         (lacks_a_part, OutputError, "has gone"),
         (lacks_a_note, OutputError, "2-of-3.parquet is damaged or missing; run the shard 2/3"),
         (has_a_damaged_part, OutputError, "is damaged"),
@@ -267,7 +267,9 @@ def test_shards_that_do_not_fit_together_are_not_finished(
     with pytest.raises(UsageError, match=r"holds the results of .*pictures, not of .*copy"):
         night(shard="2/2", folder=tmp_path / "copy")
     night(shard="1/3")
-    with pytest.raises(UsageError, match="lacks the shards 2/3 and 3/3; run them"):
+    with pytest.raises(
+        UsageError, match="lacks the shards 2/3 and 3/3; run each with --shard 2/3 and so on"
+    ):
         finish(out)
 
 

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,13 +60,25 @@ def test_the_nearest_are_those_of_the_model(
         assert found.found["label"].to_pylist()[:4] == ["red"] * 4
 
 
+def _all(image: Path, out: Path, model: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = nearest(image, out, model=model).found.to_pylist()
+    return found
+
+
 def test_an_image_from_elsewhere_needs_the_model(
     out: Path, pictures: Path, model_file: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copy(pictures / "blue/001.jpg", tmp_path / "copy.jpg"))
-    found = nearest(copy, out, 1, model=model_file).found.to_pylist()
-    assert found == [{"path": "blue/001.jpg", "label": "blue", "distance": pytest.approx(0)}]
-    with pytest.raises(ModelError, match="not the model of these results, colours"):
+    found = nearest(copy, out, 1).found.to_pylist()  # known by its content, with no model
+    assert found == [{"path": "blue/001.jpg", "label": "blue", "distance": 0}]
+    copy.write_bytes(colours.picture("blue", seed=77))
+    expected = open_model(model_file).predict([pictures / "blue/001.jpg", copy]).features
+    assert expected is not None
+    row = next(r for r in _all(copy, out, model_file) if r["path"] == "blue/001.jpg")
+    assert row["distance"] == pytest.approx(np.linalg.norm(expected[0] - expected[1]), abs=1e-6)
+    with pytest.raises(
+        ModelError, match=r"the built-in model is not the model of these results, colours \("
+    ):
         nearest(copy, out)
     copy.write_text("hello")
     with pytest.raises(UsageError, match=r"copy\.jpg"):

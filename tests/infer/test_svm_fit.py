@@ -169,6 +169,8 @@ def test_rare_classes_are_cross_validated_as_far_as_they_go(tmp_path: Path) -> N
     one = write_blobs(tmp_path / "one", 3, seed=0)
     _, report = fit(FitOptions(one, tmp_path / "t.joblib"))
     assert (report.folds, report.accuracy) == (0, None)
+    with pytest.raises(UsageError, match="--folds 1: give 0 for none, or from 2 to 100"):
+        FitOptions(blobs, folds=1)
     with pytest.raises(UsageError, match="--folds 2"):
         fit(FitOptions(blobs, tmp_path / "u.joblib", search=True, folds=0))
 

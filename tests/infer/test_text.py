@@ -1,10 +1,13 @@
-"""Counts and lists of names in words."""
+"""Counts and lists of names in words, and names that do nothing to a terminal."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
 from boatinfer.text import counted, joined
+from support import Command
 
 
 @pytest.mark.parametrize(
@@ -24,3 +27,14 @@ def test_a_count_has_the_right_ending(number: int, noun: str, said: str) -> None
 )
 def test_names_are_joined(names: str, said: str) -> None:
     assert joined(list(names)) == said
+
+
+def test_a_name_does_nothing_to_the_terminal(
+    boatinfer: Command, pictures: Path, model_file: Path
+) -> None:
+    good = (pictures / "red" / "000.jpg").rename(pictures / "\x1b[31mred.jpg")
+    bad = pictures / "\x1b[2J.jpg"
+    bad.write_text("hello")
+    done = boatinfer("classify", good, bad, "-m", model_file)
+    assert done.out.startswith(f"{pictures}/\\x1b[31mred.jpg\n")
+    assert done.err == f"boatinfer: {pictures}/\\x1b[2J.jpg: no known image format\n"

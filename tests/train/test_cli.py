@@ -178,3 +178,19 @@ def test_data_is_a_group(boatinfer: Command) -> None:
     assert "data " in boatinfer("--help").out
     shown = boatinfer("data", "--help").out
     assert all(f" {name} " in shown for name in ("check", "download", "show", "split"))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["data", "check", "s3://boats/data"],
+        ["data", "show", "data", "-o", "s3://boats/batch.png"],
+        ["train", "cnn", "s3://boats/data"],
+    ],
+)
+def test_what_lies_in_a_bucket_must_be_brought_here(
+    boatinfer: Command, arguments: list[str]
+) -> None:
+    done = boatinfer(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert "this must be a file or folder of this machine; copy it here" in done.err

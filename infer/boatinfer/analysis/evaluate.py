@@ -115,13 +115,14 @@ class Evaluated:
 
     def text(self) -> str:
         """All figures, for a terminal."""
-        blocks = []
-        if self.network:
-            folder, count = printable(self.run.folder), len(self.network.truth)
-            heading = f"{self.run.model_name} on {folder}, images of known class: {count:,}"
-            blocks += [heading, self.network.text()]
+        known = self.network or self.svm
+        assert known is not None  # else `evaluate` has nothing to say
+        heading = (
+            f"{self.run.model_name} on {printable(self.run.folder)}, images of known class: "
+            f"{len(known.truth):,}"
+        )
+        blocks = [heading, known.text("" if self.network else " (SVM)")]
         if self.svm:
-            blocks += [self.svm.text(" (SVM)")] if not self.network else []
             both = [("network", self.network), ("SVM", self.svm)]
             rows = side_by_side((name, one) for name, one in both if one)
             blocks.append("\n".join(["Network and SVM, with 95 % intervals", *rows]))

@@ -210,11 +210,12 @@ class Evaluation:
         Args:
             what: of which images, for the headings.
         """
-        blocks = [self._figures(), self._class_table(), self.matrix()]
+        blocks = [self._class_table(), self.matrix()]
         pairs = self.pairs()
         blocks += [["Most confused", *pairs]] if pairs else []
         blocks += self._confidence_tables(self.sure) if self.sure else []
-        return "\n\n".join([self.summary(what), *("\n".join(block) for block in blocks)])
+        rest = ("\n".join(block) for block in blocks)
+        return "\n\n".join(["\n".join(self._figures(what)), self.summary(what), *rest])
 
     def summary(self, what: str = "") -> str:
         """The counts of predictions and of the truth, and scikit-learn's report; as `text`."""
@@ -238,7 +239,7 @@ class Evaluation:
         )
         return report.rstrip()
 
-    def _figures(self) -> list[str]:
+    def _figures(self, what: str) -> list[str]:
         rows = [
             ("accuracy", f"{self.accuracy:.4f}", _interval(self.intervals.accuracy)),
             ("macro-F1", f"{self.macro_f1:.4f}", _interval(self.intervals.macro_f1)),
@@ -247,7 +248,7 @@ class Evaluation:
             rows += [(f"top-{k}", f"{v:.4f}", "") for k, v in self._top(self.sure).items()][1:]
             error = metrics.calibration(self.right, self.sure.confidence).error
             rows.append(("calibration error", f"{error:.4f}", ""))
-        return ["Figures, with 95 % intervals", *table(rows)]
+        return [f"Figures{what}, with 95 % intervals", *table(rows)]
 
     def _class_table(self) -> list[str]:
         rows: list[Sequence[object]] = [

@@ -11,7 +11,7 @@ import typer
 
 from boatinfer.errors import UsageError
 from boatinfer.options import Labels, check_target
-from boatinfer.storage.place import Place, local, place
+from boatinfer.storage.place import Place, place
 
 __all__ = ["CompareOptions", "EvaluateOptions", "Metric", "SimilarOptions"]
 
@@ -60,7 +60,6 @@ class CompareOptions:
     labels: Annotated[
         Path | None,
         typer.Option(
-            parser=local,
             metavar="FILE",
             help="CSV file with the columns path and label; if not given, the folder that an "
             "image lies in is its class, if a model knows it.",

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 
 from boatinfer.analysis import neighbours
 from boatinfer.analysis.options import Metric, SimilarOptions
 from boatinfer.errors import ImageError, ModelError, UsageError
+from boatinfer.images import load
 from boatinfer.models.network import Floats
 from boatinfer.results.folder import find_results
 from boatinfer.results.parts import matrix
@@ -288,7 +290,7 @@ class _Folder:
 
     def vectors(self, images: Sequence[Place], model: Place | None) -> Floats:
         """Features of images, float32 [N, D]: recorded ones, or else computed by the model."""
-        places = [self.place(image) for image in images]
+        places = [self.place(image) or self._copy(image) for image in images]
         recorded = pa.array([place for place in places if place is not None], pa.string())
         rows = self.images.filter(pc.is_in(self.images["path"], value_set=recorded))
         found = dict(
@@ -298,14 +300,27 @@ class _Folder:
         computed: Iterator[Floats] = iter(self._computed(new, model) if new else ())
         return np.stack([next(computed) if place is None else found[place] for place in places])
 
+    def _copy(self, image: Place) -> str | None:
+        """The path of an image of the results that has the content of a file elsewhere."""
+        try:
+            content = xxhash.xxh3_128_hexdigest(load(str(image))[0])
+        except ImageError:  # computing its features will tell
+            return None
+        for part in self._results.parts.read(self.images, ["path", "content"]):
+            row = pc.index(part["content"], content).as_py()
+            if row >= 0:
+                return str(part["path"][row])
+        return None
+
     def _computed(self, images: Sequence[Place], path: Place | None) -> Floats:
         from boatinfer.models.model import open_model
 
         model, run = open_model(path), self._run
         if model.digest != run.model:
+            which = "the built-in model" if path is None else str(path)
             raise ModelError(
-                f"{images[0]} is not in {self._results.out}, and {model.path} is not the model of "
-                f"these results, {run.model_name} ({run.model[:12]}); give that one with -m."
+                f"{images[0]} is not in {self._results.out}, and {which} is not the model of "
+                f"these results, {run.model_name} ({run.model[:12]}); give it with -m."
             )
         try:
             features = model.predict([Path(str(image)) for image in images]).features

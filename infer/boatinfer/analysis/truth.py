@@ -57,11 +57,13 @@ def from_table(file: Path, paths: pa.Array, folder: str) -> pa.Array:
     absolute = pc.starts_with(named, inside)
     named = pc.if_else(absolute, pc.utf8_slice_codeunits(named, len(inside)), named)
     said = pa.table({"path": named, "label": csv_plain(table["label"])})
-    said = (
-        said.filter(pc.invert(pc.is_in(said["label"], pa.array(_NOTHING))))
-        .group_by(["path", "label"])
-        .aggregate([])
-    )
+    said = said.filter(pc.invert(pc.is_in(said["label"], pa.array(_NOTHING))))
+    if len(named) and not said.num_rows:
+        raise UsageError(
+            f"{file} labels nothing yet: the labels of all its rows are empty or {UNSURE!r}; write "
+            "the true classes in their place."
+        )
+    said = said.group_by(["path", "label"]).aggregate([])
     _refuse_twice(said, file)
     places = pc.index_in(paths, value_set=said["path"].combine_chunks())
     if places.null_count == len(places):
@@ -90,9 +92,21 @@ def _read(file: Path) -> pa.Table:
         raise UsageError(f"{file} cannot be read: {error.strerror}; check its name.") from error
     except (ValueError, KeyError, pa.ArrowException) as error:
         raise UsageError(
-            f"{file} is no table of labels ({str(error).splitlines()[0]}); it must be a CSV file "
-            "in UTF-8 with the columns path and label."
+            f"{file} is no table of labels: {_why(error)}; it must be a CSV file in UTF-8 with the "
+            "columns path and label."
         ) from error
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with a table, by what its reader stumbled over."""
+    said = str(error)
+    if isinstance(error, UnicodeDecodeError) or "UTF8" in said:
+        return "it is not UTF-8"
+    if isinstance(error, KeyError):
+        return "a column is missing"
+    if "Empty CSV" in said:
+        return "it is empty"
+    return "its lines are not all of the same columns"
 
 
 def _refuse_twice(said: pa.Table, file: Path) -> None:

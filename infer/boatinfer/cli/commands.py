@@ -14,9 +14,10 @@ from boatinfer.cli.progress import shown
 from boatinfer.errors import TOO_MANY_FAILURES, ImageError, OutputError
 from boatinfer.night.options import RunOptions
 from boatinfer.options import Device, Force, ModelFile, OnDevice
+from boatinfer.scan import to_text
 from boatinfer.storage.place import Place, local, place
 from boatinfer.svm.options import FitOptions
-from boatinfer.text import counted
+from boatinfer.text import counted, printable
 
 if TYPE_CHECKING:
     from boatinfer.models.model import Model
@@ -73,13 +74,13 @@ def _print_summary(summary: Summary) -> None:
         f"in {summary.seconds:.1f} s with {summary.model_name} on {summary.device}{rate}"
     )
     if summary.restrictions:
-        typer.echo(f"not of the whole folder: {' '.join(summary.restrictions)}")
+        typer.echo(f"not of the whole folder: {printable(' '.join(summary.restrictions))}")
     for remark in summary.remarks:
         typer.echo(remark)
     unsure = summary.min_confidence is not None
     for label, count in _largest_first(summary.labels):
         if not (unsure and label == UNSURE):
-            typer.echo(f"{count:>9,}  {label}")
+            typer.echo(f"{count:>9,}  {printable(label)}")
     if unsure:
         typer.echo(f"{summary.unsure:>9,}  unsure: confidence below {summary.min_confidence:.4g}")
     for reason, count in summary.failures.items():
@@ -87,7 +88,7 @@ def _print_summary(summary: Summary) -> None:
     if summary.svm_labels:
         typer.echo("the SVM says:")
     for label, count in _largest_first(summary.svm_labels):
-        typer.echo(f"{count:>9,}  {label}")
+        typer.echo(f"{count:>9,}  {printable(label)}")
 
 
 def _print_files(out: Place, summary: Summary, report: bool) -> None:
@@ -121,16 +122,16 @@ def classify(
         except ImageError as error:
             broken += 1
             hint = "; for a folder there is 'boatinfer run'" if os.path.isdir(image) else ""  # noqa: PTH112
-            typer.echo(f"boatinfer: {error}{hint}", err=True)
+            typer.echo(f"boatinfer: {printable(to_text(str(error)))}{hint}", err=True)
     if broken:
         raise typer.Exit(TOO_MANY_FAILURES)
 
 
 def _print_classes(model: Model, image: Path, top: int) -> None:
     probabilities = model.predict([image]).probabilities[0]
-    typer.echo(f"{image}")
+    typer.echo(printable(to_text(str(image))))
     for index in (-probabilities).argsort(kind="stable")[:top]:
-        typer.echo(f"  {probabilities[index]:7.2%}  {model.card.classes[index]}")
+        typer.echo(f"  {probabilities[index]:7.2%}  {printable(model.card.classes[index])}")
 
 
 @without_pandas
@@ -189,7 +190,7 @@ def results(
         _refuse_damage(folder)
     held = holdings(folder)
     for name, value in held.items():
-        typer.echo(f"{name:<11} {value}")
+        typer.echo(f"{name:<11} {printable(value)}")
     if verify:
         typer.echo(_verified(complete="found" in held))
 

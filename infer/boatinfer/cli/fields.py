@@ -6,11 +6,15 @@ written ``name: Annotated[type, typer.Option(...)] = default``.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 import typing
 from collections.abc import Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from boatinfer.storage.place import local
 
 __all__ = ["from_fields"]
 
@@ -25,7 +29,8 @@ def from_fields(kind: type[Options], call: Callable[[Options], None]) -> Callabl
         call: what to do with the options; its docstring is the command's help.
 
     Returns:
-        A function with one parameter a field, in the order of the fields.
+        A function with one parameter a field, in the order of the fields. One that is a `Path`,
+        and no `boatinfer.storage.place.Place`, refuses the URI of something in a bucket.
     """
     hints = typing.get_type_hints(kind, include_extras=True)
 
@@ -37,7 +42,7 @@ def from_fields(kind: type[Options], call: Callable[[Options], None]) -> Callabl
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=_default(field),
-            annotation=hints[field.name],
+            annotation=_refusing_uris(hints[field.name]),
         )
         for field in dataclasses.fields(kind)  # type: ignore[arg-type]
     ]
@@ -45,6 +50,16 @@ def from_fields(kind: type[Options], call: Callable[[Options], None]) -> Callabl
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     command.__doc__ = call.__doc__
     return command
+
+
+def _refusing_uris(hint: Any) -> Any:
+    """Has a parameter that is a path, and is not parsed otherwise, parsed by `local`."""
+    kind, parameter = typing.get_args(hint)[:2]
+    if kind not in (Path, Path | None) or parameter.parser is not None:
+        return hint
+    parameter = copy.copy(parameter)
+    parameter.parser, parameter.metavar = local, parameter.metavar or "PATH"
+    return Annotated[kind, parameter]
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

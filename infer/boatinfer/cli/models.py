@@ -9,7 +9,7 @@ import typer
 
 from boatinfer.options import Device, OnDevice
 from boatinfer.storage.place import Place, place
-from boatinfer.text import counted
+from boatinfer.text import counted, printable
 
 if TYPE_CHECKING:
     from boatinfer.models.card import Card, Conversion, InputSpec, Training
@@ -47,15 +47,17 @@ def show(
     ] = False,
 ) -> None:
     """Print what a model file says about itself."""
+    import msgspec
+
     from boatinfer.models.card import encode
     from boatinfer.models.model import open_model
 
     model = open_model(file, Device.CPU)
     if json:
-        typer.echo(encode(model.card))
+        typer.echo(msgspec.json.format(encode(model.card), indent=2))
         return
     for key, value in _lines(model):
-        typer.echo(f"{key:<12}{value}")
+        typer.echo(f"{key:<12}{printable(value)}")
 
 
 def _lines(model: Model) -> Iterator[tuple[str, str]]:

@@ -78,9 +78,10 @@ def _shards(results: Results) -> list[Shard]:
     every = [Shard(count, number) for number in range(1, count + 1)]
     missing = [shard for shard in every if shard not in there]
     if missing:
-        which, them = ("shard", "it") if len(missing) == 1 else ("shards", "them")
+        which, them = ("shard", "it") if len(missing) == 1 else ("shards", "each")
         raise UsageError(
-            f"{results.out} lacks the {which} {joined(missing)}; run {them} with --shard."
+            f"{results.out} lacks the {which} {joined(missing)}; run {them} with --shard "
+            f"{missing[0]}{'' if len(missing) == 1 else ' and so on'}."
         )
     return every
 

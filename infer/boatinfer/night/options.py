@@ -15,7 +15,7 @@ from boatinfer.errors import UsageError
 from boatinfer.options import Device, ModelFile, OnDevice, check_target, default_out
 from boatinfer.results.shards import Shard
 from boatinfer.scan import to_text
-from boatinfer.storage.place import Place, local, place
+from boatinfer.storage.place import Place, place
 
 __all__ = ["Engine", "RunOptions"]
 
@@ -59,9 +59,7 @@ class RunOptions:
     ] = False
     svm: Annotated[
         Path | None,
-        typer.Option(
-            parser=local, metavar="FILE", help="Add the labels of this SVM, a file of 'svm fit'."
-        ),
+        typer.Option(metavar="FILE", help="Add the labels of this SVM, a file of 'svm fit'."),
     ] = None
     top: Annotated[
         int, typer.Option(min=1, max=10, help="How many classes to name for each image.")
@@ -86,7 +84,6 @@ class RunOptions:
     evaluation: Annotated[
         Path | None,
         typer.Option(
-            parser=local,
             metavar="FILE",
             help="What 'boatinfer evaluate --json' printed, for --target-accuracy.",
         ),
@@ -132,7 +129,8 @@ class RunOptions:
         typer.Option(
             parser=place,
             metavar="LIST",
-            help="Take the paths in this file (- is standard input), not all.",
+            help="Take the paths in this file (- is standard input), not all; relative to DIR, "
+            "or absolute.",
         ),
     ] = None
     sniff: Annotated[

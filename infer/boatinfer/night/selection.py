@@ -14,10 +14,11 @@ from boatinfer.night.interrupt import Stop
 from boatinfer.night.options import RunOptions
 from boatinfer.night.plan import first
 from boatinfer.results.shards import Shard
-from boatinfer.scan import Choice, Found, listed, scan
+from boatinfer.scan import Choice, Found, has_image_ending, listed, scan
 from boatinfer.scan_bucket import listed_objects, scan_objects
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.place import Place
+from boatinfer.text import printable
 
 __all__ = ["Listing", "Selection"]
 
@@ -73,13 +74,22 @@ class Selection:
     def nothing_found(self) -> UsageError:
         """What to say if there are no files."""
         options = self._options
-        source = f"the list {options.from_file}" if options.from_file else f"{options.folder}"
         choosy = options.include or options.exclude
         disk = "" if isinstance(self._folder, BucketPath) else ", and that the disk is there"
         chosen = " that --include and --exclude choose" if choosy else ""
+        if options.from_file is not None:
+            return UsageError(
+                f"{self._list} names no files{chosen}; it must have one path on each line."
+            )
         return UsageError(
-            f"{source} holds no image files{chosen}; check the name{disk}.{self._hint()}"
+            f"{options.folder} holds no image files{chosen}; check the name{disk}.{self._hint()}"
         )
+
+    @property
+    def _list(self) -> str:
+        """What the list of files is called."""
+        source = str(self._options.from_file)
+        return f"--from-file: {'the standard input' if source == '-' else source}"
 
     def _hint(self) -> str:
         """What was meant by a pattern that is the name of a folder."""
@@ -94,13 +104,34 @@ class Selection:
         choice = Choice(
             options.recursive, tuple(options.include), tuple(options.exclude), options.sniff
         )
-        if isinstance(folder, BucketPath):
-            if options.from_file is None:
-                return scan_objects(folder, self._out, choice)
-            return listed_objects(folder, options.from_file, choice)
         if options.from_file is None:
+            if isinstance(folder, BucketPath):
+                return scan_objects(folder, self._out, choice)
             return scan(Path(str(folder)), self._out, choice)
-        return listed(Path(str(options.folder)), options.from_file, choice)
+        if has_image_ending(options.from_file.name):
+            raise UsageError(
+                f"{self._list} is an image and no list of paths; for single images use "
+                "'boatinfer classify'."
+            )
+        if isinstance(folder, BucketPath):
+            return self._existing(listed_objects(folder, options.from_file, choice))
+        return self._existing(listed(Path(str(options.folder)), options.from_file, choice))
+
+    def _existing(self, files: Iterator[Found]) -> Iterator[Found]:
+        """The files of a list, unless none of them is there: then it is of another folder."""
+        missing: list[Found] = []
+        for file in files:
+            if file.bytes >= 0:
+                yield from (*missing, file)
+                yield from files
+                return
+            missing.append(file)
+        if missing:
+            raise UsageError(
+                f"{self._list} names no file that is there (the first of {len(missing):,} is "
+                f"{printable(missing[0].path)}); paths must be absolute, or relative to "
+                f"{self._options.folder}."
+            )
 
     def _sharded(self, files: Iterator[Found], shard: Shard) -> Iterator[Found]:
         for file in files:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -32,6 +33,9 @@ __all__ = [
     "within",
     "write",
 ]
+
+#: An option of the command line.
+_OPTION = re.compile(r"(--[a-z][a-z-]*)")
 
 
 def write(file: Place, template: str, **values: Any) -> None:
@@ -136,6 +140,7 @@ def _environment() -> Environment:
         "percent": percent,
         "counted": counted,
         "shown": printable,
+        "sentence": _sentence,
         "moment": _moment,
         "duration": duration,
     }
@@ -164,6 +169,13 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
 
 
-def _moment(moment: str | None, form: str = "%A %d %B %Y, %H:%M") -> str:
+def _sentence(text: str) -> str:
+    """Words of people and programs, whose options (``--max-failures``) no line's end breaks."""
+    from markupsafe import Markup, escape
+
+    return Markup(_OPTION.sub(r'<span class="option">\1</span>', str(escape(printable(text)))))
+
+
+def _moment(moment: str | None, form: str = "%A %d %B %Y, %H:%M %Z") -> str:
     """A moment as the clock on the wall shows it."""
     return "" if moment is None else datetime.fromisoformat(moment).astimezone().strftime(form)

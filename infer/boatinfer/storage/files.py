@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -98,8 +99,10 @@ def writing(path: Place) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
+        full = error.errno in {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+        room = "make room or " if full else ""
         raise OutputError(
-            f"{path} could not be written: {reason}; make room or choose another place."
+            f"{path} could not be written: {reason}; {room}choose another place."
         ) from error
 
 

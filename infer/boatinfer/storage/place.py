@@ -96,7 +96,7 @@ def place(text: str | Place) -> Place:
 
 
 def local(text: str) -> Path:
-    """Makes a path of what a user wrote, where only a file of this machine will do.
+    """Makes a path of what a user wrote, where only a file or folder of this machine will do.
 
     Raises:
         UsageError: it is the URI of something in a bucket.
@@ -104,7 +104,9 @@ def local(text: str) -> Path:
     where = place(text)
     if isinstance(where, Path):
         return where
-    raise UsageError(f"{text}: this must be a file of this machine; copy it here or give a path.")
+    raise UsageError(
+        f"{text}: this must be a file or folder of this machine; copy it here, or give a path."
+    )
 
 
 def _local(uri: str) -> Path:

@@ -11,7 +11,7 @@ import typer
 
 from boatinfer.errors import UsageError
 from boatinfer.options import Force, Kernel, Labels
-from boatinfer.storage.place import Place, local, place
+from boatinfer.storage.place import Place, place
 
 __all__ = ["FitOptions", "SVMCompareOptions"]
 
@@ -26,7 +26,7 @@ class FitOptions:
     ]
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", parser=local, metavar="FILE", help="SVM file to write."),
+        typer.Option("-o", "--output", metavar="FILE", help="SVM file to write."),
     ] = Path("svm.joblib")
     kernel: Annotated[Kernel, typer.Option(help="Kernel of the SVM.")] = "rbf"
     penalty: Annotated[
@@ -38,7 +38,8 @@ class FitOptions:
         typer.Option("--search", help="Try values of C, and of RBF's gamma; take the best."),
     ] = False
     folds: Annotated[
-        int, typer.Option(min=0, max=100, help="Folds of the cross-validation; 0 for none.")
+        int,
+        typer.Option(min=0, max=100, help="Folds of the cross-validation, 2 or more; 0 for none."),
     ] = 5
     class_weights: Annotated[
         Literal["none", "balanced"],
@@ -54,8 +55,8 @@ class FitOptions:
         """Refuses what is no number of its kind."""
         if not 0 < self.penalty < math.inf:
             raise UsageError(f"--C {self.penalty}: it must be a number above 0.")
-        if not 0 <= self.folds <= 100:
-            raise UsageError(f"--folds {self.folds}: it must be from 0 to 100.")
+        if self.folds == 1 or not 0 <= self.folds <= 100:
+            raise UsageError(f"--folds {self.folds}: give 0 for none, or from 2 to 100.")
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,6 @@ class SVMCompareOptions:
     labels: Annotated[
         Path | None,
         typer.Option(
-            parser=local,
             metavar="FILE",
             help="CSV file with the columns path and label, of OUT; if not given, the folder that "
             "an image lies in is its class.",
@@ -92,8 +92,6 @@ class SVMCompareOptions:
     ] = None
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o", "--output", parser=local, metavar="FILE", help="Picture to draw, .png or .svg."
-        ),
+        typer.Option("-o", "--output", metavar="FILE", help="Picture to draw, .png or .svg."),
     ] = None
     force: Force = False
