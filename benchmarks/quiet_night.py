@@ -20,7 +20,8 @@ from measure import Process, measure
 
 from boatinfer.models.model import open_model
 from boatinfer.results.compaction import FULL_PART
-from boatinfer.results.parts import Parts, Row
+from boatinfer.results.parts import Parts
+from boatinfer.results.rows import Row
 
 PER_FOLDER = 1000
 

@@ -41,7 +41,9 @@ def make_results(out: Path, count: int) -> None:
 
     from boatinfer.models.model import open_model
     from boatinfer.results.compaction import FULL_PART
-    from boatinfer.results.parts import WRITING, Parts, Row, _table
+    from boatinfer.results.parts import WRITING, Parts
+    from boatinfer.results.rows import Row
+    from boatinfer.results.rows import table as table_of
 
     model = open_model()
     classes = model.card.classes
@@ -49,7 +51,7 @@ def make_results(out: Path, count: int) -> None:
     parts.folder.mkdir(parents=True)
     vectors = np.random.default_rng(0).dirichlet(np.ones(len(classes)), FULL_PART)
     rows = [Row("", 0, 0, probabilities=vector) for vector in vectors.astype(np.float32)]
-    whole = _table(rows, classes, model.digest, "20261101T020000.000000Z")
+    whole = table_of(rows, classes, model.digest, "20261101T020000.000000Z")
     for start in range(0, count, FULL_PART):
         numbers = range(start, min(start + FULL_PART, count))
         columns = {

@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 
 from boatinfer.results.folder import Results
-from boatinfer.results.parts import Row
+from boatinfer.results.rows import Row
 from boatinfer.results.summary import Summary
 from boatinfer.storage.place import Place
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from boatinfer.results.parts import Parts, Row
+from boatinfer.results.parts import Parts
+from boatinfer.results.rows import Row
 
 CLASSES = ["a", "b", "c"]
 

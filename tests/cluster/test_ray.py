@@ -147,9 +147,9 @@ def test_an_interrupted_run_goes_on(far: Night) -> None:
 
 
 def test_images_that_have_gone_are_rows_too(far: Night, tmp_path: Path) -> None:
-    (tmp_path / "list").write_text("gone.jpg\nlost.jpg\n")
+    (tmp_path / "list").write_text("a-gone.jpg\nblue/000.jpg\nz-gone.jpg\n")
     summary = far(from_file=tmp_path / "list", max_failures="100%")
-    assert counts(summary) == (2, 0, 0, 2)
+    assert counts(summary) == (3, 1, 0, 2)
     assert summary.failures == {"vanished": 2}
 
 

@@ -24,7 +24,7 @@ from boatinfer.results.shards import Shard
 from boatinfer.results.summary import Summary
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.place import place
-from boatinfer.storage.store import reason_of
+from boatinfer.storage.refusals import reason_of
 from s3 import Server
 from support import Command, counts, rows
 

@@ -27,7 +27,8 @@ from boatinfer.night.batch import Classifier
 from boatinfer.night.options import RunOptions
 from boatinfer.night.run import Progress, run
 from boatinfer.results.folder import Results
-from boatinfer.results.parts import Parts, Row
+from boatinfer.results.parts import Parts
+from boatinfer.results.rows import Row
 from boatinfer.results.summary import Summary
 from support import counts, rows
 

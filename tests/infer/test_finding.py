@@ -62,7 +62,7 @@ def test_svms_are_compared_on_results_in_a_bucket(boatinfer: Command, bucket: st
     write_blobs(place(out), 60, seed=0)
     assert f"60 images of {out}" in boatinfer("svm", "compare", out).out
     done = boatinfer("evaluate", out, "--html", f"s3://{bucket}/e.html")
-    assert "must be a file of this machine" in done.err
+    assert "must be a file or folder of this machine" in done.err
 
 
 def test_a_place_that_the_system_refuses_is_one_sentence(

@@ -15,7 +15,8 @@ from boatinfer.errors import BoatinferError, ModelError, OutputError
 from boatinfer.night.finish import finish
 from boatinfer.results.damage import damage
 from boatinfer.results.folder import Results
-from boatinfer.results.parts import Parts, Row, number_of
+from boatinfer.results.parts import Parts, number_of
+from boatinfer.results.rows import Row
 from boatinfer.results.shards import Shard
 from boatinfer.results.summary import Summary
 from boatinfer.svm.fit import fit

@@ -26,7 +26,7 @@ from boatinfer.results import compaction, proof, spreadsheet
 from boatinfer.results.damage import damage
 from boatinfer.results.folder import Results
 from boatinfer.results.holdings import holdings
-from boatinfer.results.parts import Row
+from boatinfer.results.rows import Row
 from boatinfer.results.summary import Summary
 from boatinfer.storage.place import place
 from s3 import Server

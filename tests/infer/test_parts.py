@@ -12,7 +12,8 @@ from boatinfer.results.compaction import compact
 from boatinfer.results.contents import Contents
 from boatinfer.results.damage import damaged_parts
 from boatinfer.results.ledger import Ledger
-from boatinfer.results.parts import Parts, Row, matrix, number_of
+from boatinfer.results.parts import Parts, number_of
+from boatinfer.results.rows import Row, matrix
 from letters import CLASSES, everything, row
 
 

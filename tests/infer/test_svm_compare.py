@@ -79,7 +79,7 @@ def test_what_cannot_be_compared_is_said(train: Path, tmp_path: Path) -> None:
         (SVMCompareOptions(train, other), "made by two models"),
         (SVMCompareOptions(single), "one image of each class"),
         (SVMCompareOptions(tmp_path / "nowhere"), "there is no folder"),
-        (SVMCompareOptions(train, tmp_path), "holds no results"),
+        (SVMCompareOptions(train, tmp_path), "holds folders of results; give one"),
         (SVMCompareOptions(train, output=tmp_path / "x.txt"), r"\.png, \.svg"),
         (SVMCompareOptions(train, output=tmp_path / "no/x.png"), "does not exist"),
     ]:

@@ -18,7 +18,8 @@ from boatinfer.night.run import run
 from boatinfer.results import compaction, lease, proof
 from boatinfer.results.folder import Results
 from boatinfer.results.lease import Lease
-from boatinfer.results.parts import Parts, Row
+from boatinfer.results.parts import Parts
+from boatinfer.results.rows import Row
 from boatinfer.results.summary import Summary
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.place import place

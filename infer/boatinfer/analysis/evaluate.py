@@ -18,7 +18,7 @@ from boatinfer.analysis.options import EvaluateOptions
 from boatinfer.analysis.truth import true_labels
 from boatinfer.errors import OutputError, UsageError
 from boatinfer.results.folder import Results, find_results
-from boatinfer.results.parts import matrix
+from boatinfer.results.rows import matrix
 from boatinfer.results.spreadsheet import csv_plain
 from boatinfer.results.summary import Summary
 from boatinfer.storage.place import opened

@@ -20,7 +20,7 @@ from boatinfer.errors import ImageError, ModelError, UsageError
 from boatinfer.images import load
 from boatinfer.models.network import Floats
 from boatinfer.results.folder import find_results
-from boatinfer.results.parts import matrix
+from boatinfer.results.rows import matrix
 from boatinfer.scan import from_text, to_text
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.place import Place

@@ -25,6 +25,7 @@ from boatinfer.cli.streams import guard_standard_files
 from boatinfer.errors import BoatinferError, StoreError, UsageError, how_to_bring
 from boatinfer.scan import to_text
 from boatinfer.svm.options import FitOptions
+from boatinfer.text import printable
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint, EntryPoints
@@ -178,7 +179,7 @@ def main() -> None:
         finally:
             print(end="", flush=True)  # noqa: T201 (what is left, while it can still be told)
     except (BoatinferError, StoreError) as error:
-        typer.echo(f"boatinfer: {error}", err=True)
+        typer.echo(f"boatinfer: {printable(str(error))}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:
         if not isinstance(error.filename, str | bytes):

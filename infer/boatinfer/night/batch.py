@@ -15,7 +15,7 @@ from boatinfer.images import Pixels
 from boatinfer.models.model import Model
 from boatinfer.night.stages import Stages
 from boatinfer.results.contents import Contents
-from boatinfer.results.parts import Row
+from boatinfer.results.rows import Row
 from boatinfer.scan import Found, from_text
 from boatinfer.storage.place import Place
 

@@ -24,8 +24,9 @@ from boatinfer.results import compaction, predictions, proof
 from boatinfer.results.folder import Results
 from boatinfer.results.ledger import Ledger
 from boatinfer.results.locks import held
-from boatinfer.results.parts import OK, Parts
+from boatinfer.results.parts import Parts
 from boatinfer.results.records import keys
+from boatinfer.results.rows import OK
 from boatinfer.results.shards import Shard
 from boatinfer.results.summary import Summary
 from boatinfer.scan import from_text

@@ -20,7 +20,7 @@ from boatinfer.pages import report
 from boatinfer.results import predictions
 from boatinfer.results.contents import Contents
 from boatinfer.results.folder import Results
-from boatinfer.results.parts import Row
+from boatinfer.results.rows import Row
 from boatinfer.results.summary import Summary
 from boatinfer.scan import to_text
 from boatinfer.storage.place import Place

@@ -66,6 +66,8 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
     Raises:
         BoatinferError: of the kind that says what ended the run; what was done is kept.
     """
+    if not isinstance(options, RunOptions):  # as Python users without types may write it
+        raise UsageError("run takes RunOptions; write run(RunOptions('photos')).")
     proof.allowance(options.max_failures)  # refuses what is none
     shard = Shard.parse(options.shard) if options.shard else None
     folder, results = resolved(options.folder), Results(options.results_folder, shard)

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from boatinfer.results.parts import VECTORS, Marks, Parts, Row, matrix
+from boatinfer.results.parts import Marks, Parts
 from boatinfer.results.records import KEY, Lookup, Records, key, keys
+from boatinfer.results.rows import VECTORS, Row, matrix
 
 __all__ = ["Contents"]
 

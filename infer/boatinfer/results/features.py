@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from boatinfer.errors import UsageError
 from boatinfer.models.network import Floats
 from boatinfer.results.folder import Results, find_results
-from boatinfer.results.parts import matrix
+from boatinfer.results.rows import matrix
 from boatinfer.results.spreadsheet import csv_safe
 from boatinfer.storage.files import replacing, require_writable
 from boatinfer.storage.place import Place

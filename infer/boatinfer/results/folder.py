@@ -29,7 +29,8 @@ import typer
 from boatinfer.errors import OutputError, UsageError
 from boatinfer.options import default_out
 from boatinfer.results.locks import SHARDS, held, held_by
-from boatinfer.results.parts import OK, Parts, number_of
+from boatinfer.results.parts import Parts, number_of
+from boatinfer.results.rows import OK
 from boatinfer.results.shards import Shard
 from boatinfer.results.sorting import batches
 from boatinfer.results.summary import Summary, read_summary
@@ -37,6 +38,7 @@ from boatinfer.scan import to_text
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.files import TEMPORARY, replacing, writing
 from boatinfer.storage.place import Place, opened, resolved
+from boatinfer.text import joined
 
 __all__ = ["Results", "find_results"]
 
@@ -383,6 +385,9 @@ def find_results(place: Place) -> Results:
     default = Results(default_out(place))
     last = default.last_run() if default.exists() else None
     if last is None or last.folder != to_text(str(resolved(place))):
+        inside = [str(folder) for folder in sorted(place.iterdir()) if Results(folder).exists()]
+        if inside:
+            raise UsageError(f"{place} holds folders of results; give one: {joined(inside)}.")
         raise UsageError(
             f"{place} holds no results; run 'boatinfer run {place}' first, or give the folder that "
             "its -o named."

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from boatinfer.results.damage import aside
 from boatinfer.results.folder import Results
 from boatinfer.results.locks import held_by
-from boatinfer.results.parts import OK, reading
+from boatinfer.results.parts import reading
+from boatinfer.results.rows import OK
 from boatinfer.results.shards import Shard
 from boatinfer.results.summary import Summary
 from boatinfer.text import counted, joined

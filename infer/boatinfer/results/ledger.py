@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from boatinfer.results.parts import OK, Marks, Parts, number_of
+from boatinfer.results.parts import Marks, Parts, number_of
 from boatinfer.results.records import KEY, Array, Records, keys, repeated
+from boatinfer.results.rows import OK
 from boatinfer.storage.place import concurrently
 
 __all__ = ["Ledger"]

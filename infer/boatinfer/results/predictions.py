@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from boatinfer.models.card import Card
 from boatinfer.models.svm import SVM, best
 from boatinfer.results.folder import Results
-from boatinfer.results.parts import OK, matrix
+from boatinfer.results.rows import OK, matrix
 from boatinfer.results.sorting import Sorter, batches
 from boatinfer.results.spreadsheet import read_csv, write_csv
 from boatinfer.results.summary import Summary

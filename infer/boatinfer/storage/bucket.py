@@ -10,7 +10,6 @@ characters), so that these are not left out. `boatinfer.storage.store` opens bot
 from __future__ import annotations
 
 import contextlib
-import errno
 import fnmatch
 import io
 import os
@@ -26,13 +25,10 @@ import xxhash
 
 from boatinfer.errors import (
     BoatinferError,
-    StoreDeniedError,
-    StoreError,
-    StoreExistsError,
-    StoreMissingError,
     UsageError,
 )
-from boatinfer.storage.store import connection, reason_of
+from boatinfer.storage.refusals import refusals, refused_key
+from boatinfer.storage.store import connection
 
 __all__ = ["SCHEMES", "BucketPath", "Status"]
 
@@ -343,39 +339,10 @@ class BucketPath:
             UsageError: obstore would refuse the key, or write to another.
         """
         if not odd and _is_refused(self.key):
-            raise self._odd()
+            raise refused_key(str(self))
         store = connection(self.scheme, self.bucket)[0]
-        from botocore.exceptions import BotoCoreError, ClientError
-        from obstore import exceptions as refused
-
-        try:
+        with refusals(str(self)):
             yield store
-        except StoreError:  # it is told already
-            raise
-        except FileNotFoundError as error:
-            raise self._missing(error) from error
-        except (refused.AlreadyExistsError, refused.PreconditionError) as error:
-            raise StoreExistsError(errno.EEXIST, "it has been written", str(self)) from error
-        except refused.InvalidPathError as error:  # of another key in the folder
-            raise self._odd() from error
-        except (refused.BaseError, BotoCoreError, ClientError) as error:
-            if isinstance(error, ClientError) and _http_status(error) == 404:
-                raise self._missing(error) from error
-            reason = reason_of(error)
-            if re.search(r"status code: 40[13]|\((403|AccessDenied)\)", str(error)):
-                reason = f"the store denies access ({reason})"
-                raise StoreDeniedError(errno.EACCES, reason, str(self)) from error
-            raise StoreError(errno.EIO, reason, str(self)) from error
-
-    def _odd(self) -> UsageError:
-        return UsageError(
-            f"{self}: results cannot be where a name between two slashes is empty, . or .., or has "
-            "control characters; choose another folder."
-        )
-
-    def _missing(self, error: Exception) -> StoreMissingError:
-        what = "bucket" if "NoSuchBucket" in str(error) else "object"
-        return StoreMissingError(errno.ENOENT, f"there is no such {what}", str(self))
 
 
 class _Reader(io.RawIOBase):
@@ -399,12 +366,6 @@ class _Reader(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         with self._path._told():
             return bytes(self._reader.read(None if size < 0 else size))
-
-
-def _http_status(error: Any) -> int | None:
-    """The HTTP status in what botocore raises."""
-    status: int | None = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    return status
 
 
 def _status(meta: Any) -> Status:

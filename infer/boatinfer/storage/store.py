@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from boatinfer.errors import UsageError, first_line, how_to_bring
+from boatinfer.errors import UsageError, how_to_bring
+from boatinfer.storage.refusals import reason_of
 
-__all__ = ["connection", "reason_of", "served_by"]
+__all__ = ["connection", "served_by"]
 
 #: Names of Amazon's own servers, for which obstore knows the address of each bucket.
 _AMAZON = ".amazonaws.com"
@@ -22,21 +22,6 @@ _ENDPOINT = "AWS_ENDPOINT_URL_S3"
 
 #: How long credentials are used before botocore is asked whether they are still good.
 _CREDENTIALS_FOR = timedelta(minutes=5)
-
-
-def reason_of(error: Exception) -> str:
-    """What a store says in its answer, or what kept it from answering."""
-    text = str(error)
-    if "token request" in text:  # to Google's metadata server, after all else
-        return (
-            "no credentials were found; set GOOGLE_APPLICATION_CREDENTIALS to a key file, or log "
-            "in with gcloud"
-        )
-    code = re.search(r"<Code>(\w+)</Code>", text)
-    if code is None:
-        return first_line(error)
-    message = re.search(r"<Message>(.*?)</Message>", text, re.DOTALL)
-    return f"{code[1]}: {message[1].rstrip('.')}" if message else code[1]
 
 
 @contextlib.contextmanager

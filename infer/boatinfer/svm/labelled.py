@@ -12,7 +12,7 @@ from boatinfer.analysis.truth import true_labels
 from boatinfer.errors import UsageError
 from boatinfer.models.network import Floats
 from boatinfer.results.folder import Results
-from boatinfer.results.parts import matrix
+from boatinfer.results.rows import matrix
 from boatinfer.results.summary import Summary
 
 __all__ = ["Labelled", "labelled_features"]

@@ -14,7 +14,7 @@ from boatinfer.night.batch import Classifier
 from boatinfer.night.engines.pipeline import classified
 from boatinfer.night.night import Night, Progress
 from boatinfer.results.contents import Contents
-from boatinfer.results.parts import OK, Row
+from boatinfer.results.rows import OK, Row
 
 __all__ = ["PART_ROWS", "PART_SECONDS", "work"]
 

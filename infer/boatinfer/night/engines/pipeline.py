@@ -8,7 +8,7 @@ from typing import Any
 
 from boatinfer.night.batch import Classifier, Loaded
 from boatinfer.options import Device
-from boatinfer.results.parts import Row
+from boatinfer.results.rows import Row
 from boatinfer.scan import Found
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.threads import fetched, spread

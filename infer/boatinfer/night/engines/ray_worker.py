@@ -16,7 +16,8 @@ from boatinfer.night.batch import Classifier
 from boatinfer.night.engines.pipeline import classified
 from boatinfer.options import Device
 from boatinfer.results.contents import Contents
-from boatinfer.results.parts import OK, Parts
+from boatinfer.results.parts import Parts
+from boatinfer.results.rows import OK
 from boatinfer.scan import Found, from_text
 from boatinfer.storage.place import Place
 from boatinfer.storage.store import served_by
