@@ -49,7 +49,6 @@ def test_pyarrow_does_not_load_pandas(pictures: Path, model_file: Path, tmp_path
 
 
 def test_who_asks_for_pandas_still_gets_it() -> None:
-    pytest.importorskip("pandas")
     code = """
 from boatinfer.cli.pandas import without_pandas
 from pyarrow import array
