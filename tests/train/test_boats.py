@@ -41,16 +41,6 @@ def test_untrained_attention_is_the_mean_over_the_places(keras: ModuleType) -> N
     np.testing.assert_allclose(pooled, found.mean(axis=(1, 2)), rtol=1e-4, atol=1e-5)
 
 
-def test_the_network_at_another_size_has_the_same_weights(keras: ModuleType) -> None:
-    network = BOATS.build(SPEC, 3)
-    small = boats._at_size(network, (34, 34, 3))
-    before = small.predict_on_batch(PICTURES[:, ::2, ::2])
-    network.set_weights([weights * 0.5 for weights in network.get_weights()])
-    after = small.predict_on_batch(PICTURES[:, ::2, ::2])
-    assert small.count_params() == network.count_params()
-    assert not np.allclose(before, after)
-
-
 def test_calibration_sharpens_the_probabilities_and_keeps_their_order() -> None:
     network = BOATS.build(SPEC, 3)
     before = network.predict_on_batch(PICTURES)

@@ -16,7 +16,8 @@ from boattrain.backend import load_keras
 from boattrain.batches import Batches
 from boattrain.fitting import Part, Stage
 from boattrain.losses import compile_for_training
-from boattrain.networks import FEATURES, INPUT, PROBABILITIES, Network, whole
+from boattrain.networks import FEATURES, INPUT, PROBABILITIES, Network
+from boattrain.norms import fused
 from boattrain.options import BoatsOptions
 from boattrain.pixels import Data
 
@@ -34,7 +35,7 @@ def boats(spec: ImageSpec, classes: int) -> Any:
     """Builds a compact residual network of separable convolutions, untrained.
 
     The blocks are residual (He et al., "Deep Residual Learning for Image Recognition", 2016)
-    around two separable convolutions (Howard et al., "MobileNets", 2017). A boat covers a
+    around two separable convolutions (Chollet, "Xception", 2017). A boat covers a
     small part of its picture, so the features are no plain mean over the places: each
     channel weighs the places by an attention of its own, which starts as the mean.
 
@@ -75,9 +76,10 @@ def _residual(x: Any, channels: int, stride: int) -> Any:
 
 
 def _separable(x: Any, channels: int, stride: int) -> Any:
+    # With nothing between the two, as in Xception: it learns more here, and takes less time.
     layers = load_keras().layers
-    x = _normalised(layers.DepthwiseConv2D(3, stride, "same", use_bias=False)(x))
-    return _normalised(layers.Conv2D(channels, 1, use_bias=False)(layers.ReLU()(x)))
+    x = layers.DepthwiseConv2D(3, stride, "same", use_bias=False)(x)
+    return _normalised(layers.Conv2D(channels, 1, use_bias=False)(x))
 
 
 def _normalised(x: Any) -> Any:
@@ -130,24 +132,23 @@ class Halved:
 def _stages(model: Any, data: Data, options: BoatsOptions) -> Sequence[Stage]:
     """Trains at half the size, where an epoch takes a quarter, then at the whole."""
     if not options.half_epochs:
-        return whole(model, data, options)
+        return [_stage("whole", model, data, options)]
     half = dataclasses.replace(options, epochs=options.half_epochs)
+    rest = dataclasses.replace(options, learning_rate=options.learning_rate / 2)
+    return [_stage("half", model, data, half), _stage("whole", model, data, rest)]
+
+
+def _stage(name: str, model: Any, data: Data, options: BoatsOptions) -> Stage:
+    """Trains the network at the size that the stage's name says."""
+    train, valid = data.train.pixels, data.valid.pixels
+    inputs = (Halved(train), Halved(valid)) if name == "half" else (train, valid)
 
     def prepare(_: Callable[[], None]) -> Part:
-        train, valid = Halved(data.train.pixels), Halved(data.valid.pixels)
-        small = _at_size(model, train.shape[1:])
-        compile_for_training(small, half, data.train.labels)
-        return Part(small, Batches.of(train, data, half), valid)
+        fast = fused(model, inputs[0].shape[1:])
+        compile_for_training(fast, options, data.train.labels)
+        return Part(fast, Batches.of(inputs[0], data, options), inputs[1])
 
-    rest = dataclasses.replace(options, learning_rate=options.learning_rate / 2)
-    return [Stage("half", half, prepare), *whole(model, data, rest)]
-
-
-def _at_size(model: Any, shape: tuple[int, ...]) -> Any:
-    """Makes a model of the same layers that takes images of another size."""
-    keras = load_keras()
-    image = keras.Input(shape, dtype="uint8", name=INPUT)
-    return keras.models.clone_model(model, input_tensors=image, clone_function=lambda layer: layer)
+    return Stage(name, options, prepare)
 
 
 def _calibrated(model: Any, data: Data) -> Any:
