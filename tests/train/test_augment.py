@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from boatinfer.images import Pixels
 from boattrain.augment import Augmentation, augment, mixup
 
-ALL = Augmentation(flip=True, shift=0.2, zoom=0.3, rotate=20, brightness=0.2, contrast=0.3)
+ALL = Augmentation(
+    flip=True,
+    shift=0.2,
+    zoom=0.3,
+    rotate=20,
+    brightness=0.2,
+    contrast=0.3,
+    saturation=0.4,
+    tint=0.1,
+    erase=0.5,
+)
 
 
 def noise(count: int = 8, height: int = 12, width: int = 24) -> Pixels:
@@ -124,6 +134,42 @@ def test_contrast_stretches_about_the_mean_and_never_wraps_around() -> None:
     assert np.abs(stretched.mean(axis=(1, 2, 3)) - pixels.mean(axis=(1, 2, 3))).max() < 3
     darkest = pixels == pixels.min()
     assert stretched[darkest].max() < 100
+
+
+def test_saturation_fades_and_strengthens_colours_and_leaves_grey_grey() -> None:
+    grey = noise(50)[..., :1].repeat(3, axis=-1)
+    np.testing.assert_array_equal(changed(grey, Augmentation(saturation=0.5)), grey)
+    pixels = noise(50) // 4 + 96
+    faded = changed(pixels, Augmentation(saturation=0.5)).astype(float)
+    assert np.abs(faded.mean(axis=-1) - pixels.mean(axis=-1)).max() < 1
+    spread = faded.std(axis=-1).mean(axis=(1, 2)) / pixels.std(axis=-1).mean(axis=(1, 2))
+    assert 0.48 < spread.min() < 0.6
+    assert 1.4 < spread.max() < 1.52
+
+
+def test_tint_multiplies_each_colour_by_an_amount_of_its_own() -> None:
+    pixels = np.full((200, 2, 2, 3), (50, 100, 200), np.uint8)
+    factors = changed(pixels, Augmentation(tint=0.2))[:, 0, 0] / np.array([50, 100, 200])
+    assert factors.min() == pytest.approx(0.8, abs=0.02)
+    assert factors.max() == pytest.approx(1.2, abs=0.02)
+    assert np.abs(np.corrcoef(factors.T)[np.triu_indices(3, 1)]).max() < 0.3
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 1000))
+def test_erasing_hides_one_rectangle_in_the_wanted_part_of_the_images(
+    height: int, width: int, seed: int
+) -> None:
+    pixels = noise(200, height, width)
+    erased = changed(pixels, Augmentation(erase=0.5), seed)
+    hidden = (erased != pixels).any(axis=-1)
+    assert hidden.any(axis=(1, 2)).mean() < 0.65
+    for image, places in zip(erased, hidden, strict=True):
+        rows, columns = np.nonzero(places.any(axis=1))[0], np.nonzero(places.any(axis=0))[0]
+        if rows.size:
+            window = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            assert max(window.shape[:2]) <= max(1, round(0.5 * min(height, width)))
+            assert (window == window[0, 0]).all()
+    assert min(height, width) < 20 or hidden.any(axis=(1, 2)).mean() > 0.35
 
 
 def test_an_option_changes_nothing_but_its_own_effect() -> None:

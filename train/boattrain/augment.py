@@ -20,6 +20,9 @@ __all__ = ["AUGMENTATION", "Augmentation", "augment", "mixup"]
 
 Reals = npt.NDArray[np.float64]
 
+#: How long the sides of what is erased are, least and most.
+_ERASED = (0.1, 0.5)
+
 
 AUGMENTATION = "Augmentation of training images"
 
@@ -74,6 +77,33 @@ Contrast = Annotated[
         rich_help_panel=AUGMENTATION,
     ),
 ]
+Saturation = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Strengthen or fade the colours by up to this part.",
+        rich_help_panel=AUGMENTATION,
+    ),
+]
+Tint = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Raise or lower red, green and blue, each by up to this part.",
+        rich_help_panel=AUGMENTATION,
+    ),
+]
+Erase = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Hide a rectangle of this part of the images.",
+        rich_help_panel=AUGMENTATION,
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -86,6 +116,9 @@ class Augmentation:
     rotate: Rotate = 0.0
     brightness: Brightness = 0.0
     contrast: Contrast = 0.0
+    saturation: Saturation = 0.0
+    tint: Tint = 0.0
+    erase: Erase = 0.0
 
     @property
     def moves(self) -> bool:
@@ -95,19 +128,22 @@ class Augmentation:
     @property
     def shades(self) -> bool:
         """Whether the pixels change values."""
-        return bool(self.brightness or self.contrast)
+        return bool(self.brightness or self.contrast or self.saturation or self.tint)
 
     @property
     def augments(self) -> bool:
         """Whether anything changes at all."""
-        return bool(self.flip or self.moves or self.shades)
+        return bool(self.flip or self.moves or self.shades or self.erase)
 
 
 def augment(pixels: Pixels, options: Augmentation, generator: np.random.Generator) -> Pixels:
     """Changes each image by amounts of its own, drawn evenly from the options' ranges.
 
     What comes into view from outside an image is the image mirrored at its edge. A value
-    ``p`` becomes ``(p - m) * (1 + contrast) + m + brightness``, ``m`` being the image's mean.
+    ``p`` becomes ``(p - m) * (1 + contrast) + m + brightness``, ``m`` being the image's mean,
+    after its distance to the mean of its pixel's three values was changed by the saturation,
+    and each colour by the tint. What is erased last (Zhong et al., "Random Erasing Data
+    Augmentation", 2020) is a rectangle of one random colour.
 
     Args:
         pixels: uint8 [N, H, W, 3], RGB; stays as it is.
@@ -129,8 +165,17 @@ def augment(pixels: Pixels, options: Augmentation, generator: np.random.Generato
     elif options.flip:
         pixels = pixels.copy()
         pixels[flips] = pixels[flips, :, ::-1]
+    saturation, *tint = generator.uniform(-1, 1, (4, count))
     if options.shades:
-        pixels = _shade(pixels, brightness * options.brightness * 255, contrast * options.contrast)
+        pixels = _shade(
+            pixels,
+            brightness * options.brightness * 255,
+            1 + contrast * options.contrast,
+            1 + saturation * options.saturation,
+            1 + np.stack(tint, axis=1) * options.tint,
+        )
+    if options.erase:
+        pixels = _erase(pixels, options.erase, generator)
     return pixels
 
 
@@ -188,9 +233,39 @@ def _move(pixels: Pixels, sign: Reals, shift: Reals, zoom: Reals, angle: Reals) 
     return moved
 
 
-def _shade(pixels: Pixels, brightness: Reals, contrast: Reals) -> Pixels:
-    """Looks every value up in a table of its image."""
+def _shade(
+    pixels: Pixels, brightness: Reals, contrast: Reals, saturation: Reals, tint: Reals
+) -> Pixels:
+    """Puts every pixel through a linear map of its image.
+
+    Args:
+        pixels: uint8 [N, H, W, 3].
+        brightness: [N], is added.
+        contrast: [N], multiplies the distance to the image's mean.
+        saturation: [N], multiplies the distance to the pixel's mean.
+        tint: [N, 3], multiplies red, green and blue.
+    """
+    grey = np.full((3, 3), 1 / 3)
+    mixing = saturation[:, None, None] * (np.eye(3) - grey) + grey
     means = pixels.mean(axis=(1, 2, 3))
-    values = (np.arange(256) - means[:, None]) * (1 + contrast[:, None])
-    tables = np.rint((values + (means + brightness)[:, None]).clip(0, 255)).astype(np.uint8)
-    return np.stack([table[image] for table, image in zip(tables, pixels, strict=True)])
+    matrices = contrast[:, None, None] * tint[:, :, None] * mixing
+    offsets = means * (1 - contrast) + brightness
+    maps = np.concatenate([matrices, np.repeat(offsets[:, None, None], 3, axis=1)], axis=2)
+    shaded = np.empty_like(pixels)
+    for row, values in enumerate(maps.reshape(-1, 12).tolist()):
+        shaded[row] = np.asarray(Image.fromarray(pixels[row]).convert("RGB", tuple(values)))
+    return shaded
+
+
+def _erase(pixels: Pixels, share: float, generator: np.random.Generator) -> Pixels:
+    """Covers a rectangle in some images; its sides are parts of the image's shorter one."""
+    count, height, width, _ = pixels.shape
+    chosen = np.flatnonzero(generator.random(count) < share)
+    sides = np.rint(generator.uniform(*_ERASED, (count, 2)) * min(height, width)).astype(int)
+    corners = (generator.random((count, 2)) * ([height + 1, width + 1] - sides)).astype(int)
+    colours = generator.integers(0, 256, (count, 3), np.uint8)
+    erased = pixels.copy()
+    for row in chosen:
+        (top, left), (down, across) = corners[row], sides[row]
+        erased[row, top : top + down, left : left + across] = colours[row]
+    return erased

@@ -17,9 +17,12 @@ from boattrain.augment import (
     Augmentation,
     Brightness,
     Contrast,
+    Erase,
     Flip,
     Rotate,
+    Saturation,
     Shift,
+    Tint,
     Zoom,
 )
 
@@ -209,10 +212,10 @@ class BoatsOptions(TrainOptions):
 
     output: Output = Path("boats.keras")
     size: Size = "120x400"
-    epochs: Epochs = 24
+    epochs: Epochs = 40
     half_epochs: Annotated[
         int, typer.Option(min=0, help="Passes at half the size before, which take a quarter.")
-    ] = 30
+    ] = 40
     optimizer: Optimizer = "adamw"
     learning_rate: Rate = 3e-3
     schedule: Schedule = "cosine"
@@ -228,6 +231,9 @@ class BoatsOptions(TrainOptions):
     rotate: Rotate = 4.0
     brightness: Brightness = 0.12
     contrast: Contrast = 0.35
+    saturation: Saturation = 0.7
+    tint: Tint = 0.12
+    erase: Erase = 0.4
 
 
 @dataclass(frozen=True)
