@@ -155,27 +155,69 @@ def test_tint_multiplies_each_colour_by_an_amount_of_its_own() -> None:
     assert np.abs(np.corrcoef(factors.T)[np.triu_indices(3, 1)]).max() < 0.3
 
 
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 1000))
-def test_erasing_hides_one_rectangle_in_the_wanted_part_of_the_images(
-    height: int, width: int, seed: int
-) -> None:
-    pixels = noise(200, height, width)
-    erased = changed(pixels, Augmentation(erase=0.5), seed)
-    hidden = (erased != pixels).any(axis=-1)
-    assert hidden.any(axis=(1, 2)).mean() < 0.65
-    for image, places in zip(erased, hidden, strict=True):
-        rows, columns = np.nonzero(places.any(axis=1))[0], np.nonzero(places.any(axis=0))[0]
+def test_the_shades_together_are_the_documented_map() -> None:
+    pixels = noise(40)
+    options = Augmentation(brightness=0.1, contrast=0.4, saturation=0.7, tint=0.2)
+    generator = np.random.default_rng(0)
+    generator.random(40)
+    draws = generator.uniform(-1, 1, (10, 40))[4:, :, None, None, None]
+    brightness, contrast, saturation = draws[:3] * np.array([0.1 * 255, 0.4, 0.7])[:, *[None] * 4]
+    tint = np.moveaxis(draws[3:, ..., 0], 0, -1) * 0.2
+
+    grey, mean = pixels.mean(axis=-1, keepdims=True), pixels.mean(axis=(1, 2, 3), keepdims=True)
+    q = ((pixels - grey) * (1 + saturation) + grey) * (1 + tint)
+    wanted = ((q - mean) * (1 + contrast) + mean + brightness).clip(0, 255)
+
+    assert np.abs(changed(pixels, options) - wanted).max() < 0.51
+
+
+def erased(height: int, width: int, **options: Any) -> list[tuple[int, int, int, int, bytes]]:
+    """Top, left, bottom, right and colour of what is erased in each of 400 white images."""
+    pixels = np.full((400, height, width, 3), 255, np.uint8)
+    found = []
+    for image in changed(pixels, Augmentation(erase=0.5, **options)):
+        hidden = (image != 255).any(axis=-1)
+        rows, columns = np.nonzero(hidden.any(axis=1))[0], np.nonzero(hidden.any(axis=0))[0]
         if rows.size:
-            window = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            assert max(window.shape[:2]) <= max(1, round(0.5 * min(height, width)))
-            assert (window == window[0, 0]).all()
-    assert min(height, width) < 20 or hidden.any(axis=(1, 2)).mean() > 0.35
+            top, left, bottom, right = rows[0], columns[0], rows[-1] + 1, columns[-1] + 1
+            assert (image[top:bottom, left:right] == image[top, left]).all()
+            found.append((top, left, bottom, right, image[top, left].tobytes()))
+    return found
+
+
+@given(st.integers(1, 9), st.integers(1, 9))
+def test_erasing_hides_one_rectangle_in_a_share_of_the_images(height: int, width: int) -> None:
+    assert 150 < len(erased(height, width)) < 250
+
+
+def test_what_is_erased_varies_in_place_shape_and_colour() -> None:
+    top, left, bottom, right, colour = map(np.array, zip(*erased(40, 50), strict=True))
+    assert (top.min(), left.min(), bottom.max(), right.max()) == (0, 0, 40, 50)
+    for sides in (bottom - top, right - left):
+        assert (sides.min(), sides.max()) == (4, 20)
+    assert abs(np.corrcoef(bottom - top, right - left)[0, 1]) < 0.2
+    assert len(set(colour.tolist())) > 0.9 * len(colour)
+
+
+def test_what_is_erased_is_the_last_change() -> None:
+    pixels = noise(64, 20, 30)
+    shaded: dict[str, Any] = {"flip": True, "shift": 0.1, "brightness": 0.3, "tint": 0.2}
+    before, after = (
+        changed(pixels, Augmentation(**shaded)),
+        changed(pixels, Augmentation(**shaded, erase=1)),
+    )
+    alone = changed(pixels, Augmentation(erase=1))
+    hidden = (before != after).any(axis=-1)
+    assert hidden.any(axis=(1, 2)).all()
+    np.testing.assert_array_equal(after[hidden], alone[hidden])
 
 
 def test_an_option_changes_nothing_but_its_own_effect() -> None:
     flipped = changed(noise(32), Augmentation(flip=True))
-    both = changed(noise(32), Augmentation(flip=True, brightness=0.02))
-    assert np.abs(both.astype(int) - flipped).max() <= 6
+    for name in ("brightness", "contrast", "saturation", "tint"):
+        little: dict[str, Any] = {name: 0.02}
+        both = changed(noise(32), Augmentation(flip=True, **little))
+        assert 0 < np.abs(both.astype(int) - flipped).max() <= 6
 
 
 def test_mixup_blends_targets_as_it_blends_images() -> None:

@@ -1,20 +1,26 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from boatinfer.errors import UsageError
 from boatinfer.models.card import ImageSpec
+from boatinfer.night.interrupt import Stop
 from boattrain import boats
 from boattrain.boats import BOATS, Halved
+from boattrain.checkpoint import Checkpoint, State
 from boattrain.networks import FEATURES
 from boattrain.options import BoatsOptions
-from boattrain.training import train_boats
+from boattrain.pixels import Data, Split
+from boattrain.training import fit, train_boats
 
 SPEC = ImageSpec(height=68, width=68)
 PICTURES = np.random.default_rng(0).integers(0, 256, (3, 68, 68, 3), np.uint8)
@@ -48,6 +54,57 @@ def test_calibration_sharpens_the_probabilities_and_keeps_their_order() -> None:
     logits = np.log(before) / boats._TEMPERATURE
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(after, expected, rtol=1e-4)
+
+
+def test_it_is_trained_at_half_the_size_and_then_at_the_whole_at_half_the_rate(
+    keras: ModuleType,
+) -> None:
+    network, labels = BOATS.build(SPEC, 3), np.arange(3)
+    split = Split(PICTURES, labels, [], {}, {})
+    data = Data(["a", "b", "c"], SPEC, split, split)
+    options = BoatsOptions(Path("data"), size="68x68", epochs=5, half_epochs=7, batch_size=2)
+    half, whole = BOATS.stages(network, data, options)
+    assert (half.options.epochs, whole.options.epochs) == (7, 5)
+    assert half.options.learning_rate == 2 * whole.options.learning_rate
+    for stage, side in ((half, 34), (whole, 68)):
+        model, train, valid = stage.prepare(lambda: None)
+        assert model.input_shape[1:3] == (side, side)
+        assert train[0].inputs.shape == (2, side, side, 3)
+        assert np.asarray(valid[:]).shape == (3, side, side, 3)
+        names = [type(layer).__name__ for layer in model.layers]
+        assert "FusedNorm" in names
+        assert "BatchNormalization" not in names
+        variables = {id(variable) for variable in network.trainable_variables}
+        assert {id(variable) for variable in model.trainable_variables} == variables
+    (alone,) = BOATS.stages(network, data, dataclasses.replace(options, half_epochs=0))
+    assert alone.options.learning_rate == half.options.learning_rate
+
+
+def test_too_little_memory_is_told_before_the_first_stage(keras: ModuleType) -> None:
+    split = Split(PICTURES, np.arange(3), [], {}, {})
+    options = BoatsOptions(Path("data"), size="68x68", batch_size=10**8)
+    with pytest.raises(UsageError, match="smaller --batch-size or --size"):
+        BOATS.stages(BOATS.build(SPEC, 3), Data(["a", "b", "c"], SPEC, split, split), options)
+
+
+@pytest.mark.usefixtures("uncompiled")
+def test_a_training_resumed_at_the_whole_size_equals_an_undisturbed_one(tmp_path: Path) -> None:
+    split = Split(PICTURES, np.arange(3), [], {}, {})
+    data = Data(["a", "b", "c"], SPEC, split, split)
+
+    def run(folder: str, epochs: int, resume: bool = False) -> Any:
+        options = BoatsOptions(
+            Path("data"), size="68x68", half_epochs=1, epochs=epochs, schedule="constant"
+        )
+        checkpoint = Checkpoint(tmp_path / folder, {})
+        state = checkpoint.load() if resume else State()
+        return fit(options, BOATS, data, checkpoint, Stop(), state=state)
+
+    undisturbed, first = run("undisturbed", epochs=2)
+    run("resumed", epochs=1)
+    resumed, second = run("resumed", epochs=2, resume=True)
+    assert second.history == first.history
+    assert all(map(np.array_equal, resumed.get_weights(), undisturbed.get_weights()))
 
 
 @pytest.mark.usefixtures("uncompiled")

@@ -83,7 +83,9 @@ def test_augmented_images_are_the_same_images_changed(data: Path, picture: Path)
 def test_the_documents_say_what_moderate_is() -> None:
     documented = (Path(__file__).parents[2] / "docs/data.md").read_text()
     amounts = {
-        name: value for name, value in dataclasses.asdict(MODERATE).items() if name != "flip"
+        name: value
+        for name, value in dataclasses.asdict(MODERATE).items()
+        if name != "flip" and value
     }
     options = " ".join(f"--{name} {value:g}" for name, value in amounts.items())
     assert f"`--flip {options}`" in documented

@@ -20,7 +20,7 @@ __all__ = ["AUGMENTATION", "Augmentation", "augment", "mixup"]
 
 Reals = npt.NDArray[np.float64]
 
-#: How long the sides of what is erased are, least and most.
+#: Least and greatest side of what is erased, as parts of the image's shorter side.
 _ERASED = (0.1, 0.5)
 
 
@@ -100,7 +100,7 @@ Erase = Annotated[
     typer.Option(
         min=0,
         max=1,
-        help="Hide a rectangle of this part of the images.",
+        help="In this part of the images, hide a rectangle.",
         rich_help_panel=AUGMENTATION,
     ),
 ]
@@ -139,11 +139,13 @@ class Augmentation:
 def augment(pixels: Pixels, options: Augmentation, generator: np.random.Generator) -> Pixels:
     """Changes each image by amounts of its own, drawn evenly from the options' ranges.
 
-    What comes into view from outside an image is the image mirrored at its edge. A value
-    ``p`` becomes ``(p - m) * (1 + contrast) + m + brightness``, ``m`` being the image's mean,
-    after its distance to the mean of its pixel's three values was changed by the saturation,
-    and each colour by the tint. What is erased last (Zhong et al., "Random Erasing Data
-    Augmentation", 2020) is a rectangle of one random colour.
+    1. It is flipped, moved, resized and turned. What comes into view from outside of it is
+       the image mirrored at its edge.
+    2. Each value ``p`` of a pixel becomes ``(q - m) * (1 + contrast) + m + brightness``, cut
+       to 0..255, where ``q = ((p - g) * (1 + saturation) + g) * (1 + tint)``, ``g`` is the mean
+       of the pixel's three values, the tint that of its colour, and ``m`` the mean of all ``p``.
+    3. Some images lose a rectangle to a random colour (Zhong et al., "Random Erasing Data
+       Augmentation", 2020).
 
     Args:
         pixels: uint8 [N, H, W, 3], RGB; stays as it is.
@@ -154,9 +156,11 @@ def augment(pixels: Pixels, options: Augmentation, generator: np.random.Generato
         uint8 [N, H, W, 3].
     """
     count = len(pixels)
-    # Always the same draws, so that an option changes nothing but its own effect.
+    # All amounts are drawn always, so that an option changes nothing but its own effect.
     flips = generator.random(count) < 0.5
-    right, down, zoom, turn, brightness, contrast = generator.uniform(-1, 1, (6, count))
+    right, down, zoom, turn, brightness, contrast, saturation, *tint = generator.uniform(
+        -1, 1, (10, count)
+    )
     if options.moves:
         sign = np.where(options.flip & flips, -1, 1)
         shift = np.stack([right, down]) * options.shift
@@ -165,7 +169,6 @@ def augment(pixels: Pixels, options: Augmentation, generator: np.random.Generato
     elif options.flip:
         pixels = pixels.copy()
         pixels[flips] = pixels[flips, :, ::-1]
-    saturation, *tint = generator.uniform(-1, 1, (4, count))
     if options.shades:
         pixels = _shade(
             pixels,
@@ -258,10 +261,12 @@ def _shade(
 
 
 def _erase(pixels: Pixels, share: float, generator: np.random.Generator) -> Pixels:
-    """Covers a rectangle in some images; its sides are parts of the image's shorter one."""
+    """Covers a rectangle in a share of the images, with one colour."""
     count, height, width, _ = pixels.shape
     chosen = np.flatnonzero(generator.random(count) < share)
-    sides = np.rint(generator.uniform(*_ERASED, (count, 2)) * min(height, width)).astype(int)
+    sides = (
+        np.rint(generator.uniform(*_ERASED, (count, 2)) * min(height, width)).clip(1).astype(int)
+    )
     corners = (generator.random((count, 2)) * ([height + 1, width + 1] - sides)).astype(int)
     colours = generator.integers(0, 256, (count, 3), np.uint8)
     erased = pixels.copy()

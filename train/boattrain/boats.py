@@ -13,9 +13,10 @@ import numpy.typing as npt
 from boatinfer.images import Pixels
 from boatinfer.models.card import ImageSpec
 from boattrain.backend import load_keras
-from boattrain.batches import Batches
+from boattrain.batches import Batches, Rows
 from boattrain.fitting import Part, Stage
 from boattrain.losses import compile_for_training
+from boattrain.memory import require_memory
 from boattrain.networks import FEATURES, INPUT, PROBABILITIES, Network
 from boattrain.norms import fused
 from boattrain.options import BoatsOptions
@@ -76,7 +77,7 @@ def _residual(x: Any, channels: int, stride: int) -> Any:
 
 
 def _separable(x: Any, channels: int, stride: int) -> Any:
-    # With nothing between the two, as in Xception: it learns more here, and takes less time.
+    # Nothing between the two, as in Xception: without that norm it learns faster and better.
     layers = load_keras().layers
     x = layers.DepthwiseConv2D(3, stride, "same", use_bias=False)(x)
     return _normalised(layers.Conv2D(channels, 1, use_bias=False)(x))
@@ -131,22 +132,28 @@ class Halved:
 
 def _stages(model: Any, data: Data, options: BoatsOptions) -> Sequence[Stage]:
     """Trains at half the size, where an epoch takes a quarter, then at the whole."""
+    train, valid = data.train.pixels, data.valid.pixels
     if not options.half_epochs:
-        return [_stage("whole", model, data, options)]
+        return [_stage("whole", model, data, options, (train, valid))]
+    require_memory(model, options.batch_size)  # before it has been trained at half the size
     half = dataclasses.replace(options, epochs=options.half_epochs)
     rest = dataclasses.replace(options, learning_rate=options.learning_rate / 2)
-    return [_stage("half", model, data, half), _stage("whole", model, data, rest)]
+    return [
+        _stage("half", model, data, half, (Halved(train), Halved(valid))),
+        _stage("whole", model, data, rest, (train, valid)),
+    ]
 
 
-def _stage(name: str, model: Any, data: Data, options: BoatsOptions) -> Stage:
-    """Trains the network at the size that the stage's name says."""
-    train, valid = data.train.pixels, data.valid.pixels
-    inputs = (Halved(train), Halved(valid)) if name == "half" else (train, valid)
+def _stage(
+    name: str, model: Any, data: Data, options: BoatsOptions, pixels: tuple[Rows, Rows]
+) -> Stage:
+    """Trains the network on pixels of train and valid, at the size that they have."""
+    train, valid = pixels
 
     def prepare(_: Callable[[], None]) -> Part:
-        fast = fused(model, inputs[0].shape[1:])
+        fast = fused(model, train.shape[1:])
         compile_for_training(fast, options, data.train.labels)
-        return Part(fast, Batches.of(inputs[0], data, options), inputs[1])
+        return Part(fast, Batches.of(train, data, options), valid)
 
     return Stage(name, options, prepare)
 

@@ -19,7 +19,8 @@ def training_bytes(model: Any, batch_size: int) -> int:
     their gradients, and three times the weights that are trained.
 
     Args:
-        model: a functional or sequential Keras model.
+        model: a functional or sequential Keras model; a layer of it that is another model's
+            too counts at the size of the model that it was first in.
         batch_size: images in a step.
     """
     from keras import tree
