@@ -209,7 +209,7 @@ def test_weights_that_do_not_fit_are_one_sentence(
         (
             ["resnet50-imagenet", "--weights", truncated],
             2,
-            "do not fit ResNet50 with its 1,000 classes",
+            "are damaged or no HDF5 file; give ResNet50 with its 1,000 classes another",
         ),
         (
             ["resnet50-imagenet", "--weights", other],

@@ -53,7 +53,7 @@ def make_a_file(data: Path) -> None:
         (remove("train/red", "train/green"), "{data}/train holds only one class, blue"),
         (empty("train/green"), "{data}/train has no images of the class green"),
         (empty("valid/green"), "{data}/valid has no images of the class green"),
-        (remove("valid/red", "valid/blue"), "{data}/valid has no images of the class blue, red"),
+        (remove("valid/red", "valid/blue"), "{data}/valid has no images of the classes blue, red"),
         (remove("train/red"), "{data}/valid has the class red, which {data}/train lacks"),
         (break_images("train/red"), "{data}/train has no readable images of the class red"),
         (break_images("valid/red"), "{data}/valid has no readable images of the class red"),

@@ -19,7 +19,7 @@ def parse(*arguments: object) -> CnnCommand:
     parsed: list[CnnCommand] = []
     app = typer.Typer(pretty_exceptions_enable=False)
     app.command()(from_fields(CnnCommand, parsed.append))
-    app(list(map(str, arguments)), standalone_mode=False)
+    app(list(map(str, arguments)), standalone_mode=False, prog_name="cnn")
     return parsed[0]
 
 
@@ -61,6 +61,12 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     values = {name: getattr(again, name) for name in CnnOptions.__dataclass_fields__}
     assert values == {**options.__dict__, "resume": False}
     assert "config" not in tomllib.loads(text)
+
+
+def test_the_file_of_another_training_is_refused(tmp_path: Path) -> None:
+    config = write(tmp_path, to_toml(CnnOptions(Path("boats")), "train boats"))
+    with pytest.raises(UsageError, match=r"is of 'boatinfer train boats', not of 'train cnn'"):
+        parse("--config", config)
 
 
 @pytest.mark.parametrize(

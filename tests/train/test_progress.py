@@ -32,6 +32,14 @@ def test_elsewhere_each_epoch_is_one_plain_line() -> None:
     ]
 
 
+def test_where_no_epoch_is_chosen_none_is_the_best() -> None:
+    file = io.StringIO()
+    with TrainingProgress({"whole": 1}, Console(file=file, width=160)) as shown:
+        shown.begin("whole", 0, 1)
+        shown.end_epoch(Epoch(1, "whole", 0.1, 1.25, 0.5, 1.5, 0.25, 0.125), None)
+    assert "macro-F1 0.125\n" in file.getvalue()
+
+
 def test_several_stages_are_named_and_counted_each() -> None:
     lines = shown({"head": 2, "whole": 1}, terminal=False).splitlines()
     assert [line.split("  ")[0] for line in lines] == [

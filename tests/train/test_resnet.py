@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 from types import ModuleType
@@ -203,9 +204,21 @@ def test_weights_come_from_a_file_or_from_where_keras_keeps_them(
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     NO_TOP.path.parent.mkdir()
     NO_TOP.path.write_bytes(b"not HDF5")
-    with pytest.raises(UsageError, match="do not fit ResNet50 without its top"):
+    with pytest.raises(UsageError, match="damaged or no HDF5 file; give ResNet50 without its top"):
         run(tmp_path, weights="imagenet")
     assert "is not the file that Keras publishes; it is taken as it is" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("small")
+def test_weights_of_another_network_are_one_sentence(tmp_path: Path, keras: ModuleType) -> None:
+    other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    other.save(tmp_path / "other.keras")
+    with pytest.raises(UsageError, match="do not fit ResNet50 without its top") as raised:
+        run(tmp_path, weights=str(tmp_path / "other.keras"))  # and no warning, which would be one
+    assert re.search(r"[^:.,( ]\); give a file", str(raised.value))
+    (tmp_path / "other.keras").rename(tmp_path / "other.txt")
+    with pytest.raises(UsageError, match=r"must end in \.h5, \.weights\.h5 or \.keras"):
+        run(tmp_path, weights=str(tmp_path / "other.txt"))
 
 
 @pytest.mark.usefixtures("small")

@@ -138,7 +138,7 @@ def test_saved_model_is_the_best_epoch(trained: Trained, card: Card, history: li
     best = best_of(history)
 
     assert len(history) == 3
-    assert f"Best epoch {best.epoch} of 3: " in trained.stdout
+    assert f"Epoch {best.epoch} of 3 is kept: " in trained.stdout
     assert card.training is not None
     assert card.training.metrics["accuracy"] == pytest.approx(best.val_accuracy)
     assert card.training.metrics["loss"] == pytest.approx(best.val_loss)
@@ -180,7 +180,7 @@ def test_the_report_is_the_printed_one_as_json(trained: Trained, card: Card) -> 
     assert card.training is not None
     valid = report["valid"]
     assert {key: valid[key] for key in card.training.metrics} == card.training.metrics
-    assert f"Best epoch {report['best_epoch']} of {report['epochs']}: " in trained.stdout
+    assert f"Epoch {report['best_epoch']} of {report['epochs']} is kept: " in trained.stdout
     assert not report["interrupted"]
     assert report["data"]["data"] == card.training.data
 
@@ -277,7 +277,7 @@ def test_ctrl_c_keeps_the_best_epoch_and_resume_goes_on(
     assert output.with_suffix(".checkpoint").is_dir()
 
     anew = boatinfer(*command)
-    assert (anew.code, "exists already" in anew.err) == (2, True)
+    assert (anew.code, "--resume continues it" in anew.err) == (2, True)
     resumed = boatinfer(*command, "--resume")
 
     assert resumed.code == 0, resumed.err

@@ -51,8 +51,7 @@ class BoatsCommand(Configured, BoatsOptions):
 def _boats(options: BoatsCommand) -> None:
     """Train the network of the built-in model, by its recipe.
 
-    It learns at half the size first, then at the whole. DATA and what is written are as
-    those of the other trainings.
+    It learns at half the size first, then at the whole, and its last epoch is kept.
     """
     from boattrain.training import train_boats
 
@@ -79,7 +78,7 @@ def _tell(result: TrainingResult) -> None:
     fitted, evaluation = result.fitted, result.evaluation
     typer.echo(evaluation.summary(" (valid)"))
     typer.echo(
-        f"\nBest epoch {fitted.best.epoch} of {len(fitted.history)}: accuracy "
+        f"\nEpoch {fitted.best.epoch} of {len(fitted.history)} is kept: accuracy "
         f"{evaluation.accuracy:.4f}, macro-F1 {evaluation.macro_f1:.4f} on valid"
     )
     for path in result.files:

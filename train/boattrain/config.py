@@ -22,12 +22,16 @@ __all__ = ["Configured", "to_toml"]
 #: Flags that say how this one run is done, not what is trained.
 _PASSING = {"config", "force", "help", "resume"}
 
+#: The key that says what a file is for; a file without it is for all trainings.
+_COMMAND = "command"
+
 
 def _take_values(context: typer.Context, path: Path | None) -> Path | None:
     """Lets the file's values stand where no flag does."""
     if path is not None:
         known = {p.name for p in context.command.params if p.name} - _PASSING
-        context.default_map = {**(context.default_map or {}), **_read(path, known)}
+        values = _read(path, known, f"train {context.info_name}")
+        context.default_map = {**(context.default_map or {}), **values}
     return path
 
 
@@ -51,7 +55,7 @@ def to_toml(options: TrainOptions, command: str) -> str:
 
     Args:
         options: of one training.
-        command: its command, for the comment at the head.
+        command: its command, which alone takes the file.
     """
     import tomli_w
 
@@ -61,16 +65,19 @@ def to_toml(options: TrainOptions, command: str) -> str:
         if (value := getattr(options, field.name)) is not None and field.name not in _PASSING
     }
     head = f"# boatinfer {command} --force --config THIS_FILE repeats this training.\n"
-    return head + tomli_w.dumps(values)
+    return head + tomli_w.dumps({_COMMAND: command, **values})
 
 
-def _read(path: Path, known: set[str]) -> dict[str, Any]:
+def _read(path: Path, known: set[str], wanted: str) -> dict[str, Any]:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"--config {path} cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"--config {path} is no TOML: {error}.") from error
+    command = values.pop(_COMMAND, wanted)
+    if command != wanted:
+        raise UsageError(f"--config {path} is of 'boatinfer {command}', not of '{wanted}'.")
     found = {key.replace("-", "_"): value for key, value in values.items()}
     flags = sorted(key.replace("_", "-") for key in known)
     for key in sorted(key.replace("_", "-") for key in found.keys() - known):

@@ -135,8 +135,9 @@ def require_every_class(
     """
     without = [classes[label] for label in sorted(set(range(len(classes))).difference(labels))]
     if without:
+        classes_are = "class" if len(without) == 1 else "classes"
         raise UsageError(
-            f"{folder} has no {which}images of the class {', '.join(without)}; every class "
+            f"{folder} has no {which}images of the {classes_are} {', '.join(without)}; every class "
             f"needs some in {TRAIN} and in {VALID}."
         )
 

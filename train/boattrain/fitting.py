@@ -253,7 +253,8 @@ class _Loop:
         state.optimizer = _values(self._part.model.optimizer.variables)
         state.average = self._average.state
         self._save(best)
-        self._progress.end_epoch(state.history[-1], best)
+        chosen = None if self._fitting.best_by == "last" else best
+        self._progress.end_epoch(state.history[-1], chosen)
         figures = state.history[-1]._asdict()
         logs |= {name: figures[name] for name in figures if name.startswith("val_")}
         if is_over(self._stage, state.history, self._fitting.best_by):

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import sys
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,18 +111,26 @@ def _load_weights(model: Any, path: Path, what: str) -> None:
 
     Args:
         model: a Keras model.
-        path: an HDF5 file, as ``save_weights`` writes or Keras publishes.
+        path: an HDF5 file, as ``save_weights`` writes or Keras publishes, or a model's file.
         what: names the model in the error.
 
     Raises:
         UsageError: the file is damaged or of another network.
     """
+    if path.suffix not in {".h5", ".keras"}:
+        raise UsageError(f"the file of weights {path} must end in .h5, .weights.h5 or .keras.")
     try:
-        model.load_weights(path)
-    except Exception as error:  # h5py and Keras raise whatever they stumble over
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a hundred lines, of which the error is the sum
+            model.load_weights(path)
+    except OSError as error:
         raise UsageError(
-            f"the weights {path} do not fit {what} ({first_line(error)}); give a file that "
-            "was saved from the same layers."
+            f"the weights {path} are damaged or no HDF5 file; give {what} another file."
+        ) from error
+    except Exception as error:  # Keras raises whatever it stumbles over
+        raise UsageError(
+            f"the weights {path} do not fit {what} ({first_line(error).rstrip(' :.')}); give a "
+            "file that was saved from the same layers."
         ) from error
 
 

@@ -212,9 +212,9 @@ class BoatsOptions(TrainOptions):
 
     output: Output = Path("boats.keras")
     size: Size = "120x400"
-    epochs: Epochs = 40
+    epochs: Annotated[int, typer.Option(min=1, help="Passes at the whole size.")] = 40
     half_epochs: Annotated[
-        int, typer.Option(min=0, help="Passes at half the size before, which take a quarter.")
+        int, typer.Option(min=0, help="Passes at half the size before these, which take a quarter.")
     ] = 40
     optimizer: Optimizer = "adamw"
     learning_rate: Rate = 3e-3

@@ -41,7 +41,7 @@ def draw_curves(history: Sequence[Epoch], best: Epoch, path: Path) -> None:
         if name == "accuracy":
             macro = [epoch.val_macro_f1 for epoch in history]
             axes.plot(epochs, macro, ".-", label="valid, macro-F1")
-        axes.axvline(best.epoch, color="grey", linestyle="--", label=f"best epoch ({best.epoch})")
+        axes.axvline(best.epoch, color="grey", linestyle="--", label=f"kept epoch ({best.epoch})")
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)

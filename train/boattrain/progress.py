@@ -64,8 +64,8 @@ class TrainingProgress:
         figures = f"loss {loss:.3f}  accuracy {accuracy:.3f}"
         self._bar.update(self._task, advance=1, description=f"{self._where()}  {figures}")
 
-    def end_epoch(self, epoch: Epoch, best: Epoch) -> None:
-        """Takes the figures of an epoch that is done, and of the best so far."""
+    def end_epoch(self, epoch: Epoch, best: Epoch | None) -> None:
+        """Takes the figures of an epoch that is done, and of the best so far, if one is chosen."""
         line = (
             f"{self._where()}  loss {epoch.loss:.3f}  accuracy {epoch.accuracy:.3f}"
             f"  valid: loss {epoch.val_loss:.3f}  accuracy {epoch.val_accuracy:.3f}"

@@ -42,10 +42,15 @@ class Resnet:
         options: weights, pooling, and how much is trained end to end.
 
     Raises:
-        UsageError: ``--unfreeze`` is no number of layers.
+        UsageError: ``--unfreeze`` is no number of layers, or there is no file of weights.
     """
 
     def __init__(self, options: ResnetOptions) -> None:
+        weights = options.weights
+        if weights not in {"imagenet", "none"} and not Path(weights).is_file():
+            raise UsageError(
+                f"--weights {weights}: there is no such file; give imagenet, none or a file."
+            )
         self._options = options
         self._unfrozen = _number_of_layers(options.unfreeze)
 
@@ -158,10 +163,6 @@ class Resnet:
             return None
         if weights == "imagenet":
             return fetch(NO_TOP, ", or give --weights FILE or --weights none")
-        if not Path(weights).is_file():
-            raise UsageError(
-                f"--weights {weights}: there is no such file; give imagenet, none or a file."
-            )
         return Path(weights)
 
 

@@ -82,7 +82,9 @@ def show(options: ShowOptions) -> Batch:
 def _spec(size: str) -> ImageSpec:
     numbers = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", size)
     if not numbers:
-        raise UsageError(f"--size {size} is not HEIGHTxWIDTH in pixels; write it like 120x400.")
+        raise UsageError(
+            f"--size {size} is not HEIGHTxWIDTH in pixels, from 1 to 9999; write it like 120x400."
+        )
     return ImageSpec(height=int(numbers[1]), width=int(numbers[2]))
 
 

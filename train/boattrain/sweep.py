@@ -118,7 +118,7 @@ def sweep(options: SweepOptions) -> Sweep:
         OutputError: the folder cannot be written.
         RunInterruptedError: a signal came; what was done is kept.
     """
-    specs = [image_spec(size, CNN.smallest) for size in options.each_size]
+    specs = [image_spec(size, CNN.smallest, "--sizes") for size in options.each_size]
     found = find_images(options.data, parse_share(options.valid, "--valid"))
     folder = _Folder(options)
     import boattrain.pictures  # noqa: F401 (what is missing shall not cost a training)

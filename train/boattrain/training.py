@@ -101,9 +101,10 @@ def train(options: TrainOptions, network: Network, command: str) -> TrainingResu
     """
     spec = image_spec(options.size, network.smallest)
     class_folders(options.data)  # a mistyped name is told before a file that is in the way
+    _refuse_to_forget(options)
     files = model_files(options.output, options.force or options.resume)
     if options.resume:
-        Checkpoint(_checkpoint_folder(files), {}).require()
+        Checkpoint(_checkpoint_folder(files.model), {}).require()
     found = find_images(options.data, parse_share(options.valid, "--valid"))
     _load_libraries(options)
     with stop_on_signals() as stop:
@@ -174,19 +175,24 @@ def evaluate(
     return evaluation, {**scores(valid.labels, probabilities)._asdict(), "loss": loss}
 
 
-def image_spec(size: str, smallest: int) -> ImageSpec:
+def image_spec(size: str, smallest: int, option: str = "--size") -> ImageSpec:
     """Reads a size such as ``30x100``.
+
+    Args:
+        size: HEIGHTxWIDTH, pixels.
+        smallest: the least of both.
+        option: where it was given, for the error.
 
     Raises:
         UsageError: it is none, or too small for the network.
     """
     numbers = re.fullmatch(r"(\d+)x(\d+)", size)
     if not numbers:
-        raise UsageError(f"--size {size} is not HEIGHTxWIDTH in pixels; write it like 30x100.")
+        raise UsageError(f"{option} {size} is not HEIGHTxWIDTH in pixels; write it like 30x100.")
     height, width = map(int, numbers.groups())
     if min(height, width) < smallest:
         raise UsageError(
-            f"--size {size} is too small for the network; it needs at least {smallest} pixels "
+            f"{option} {size} is too small for the network; it needs at least {smallest} pixels "
             "in each direction."
         )
     return ImageSpec(height=height, width=width)
@@ -247,7 +253,7 @@ def _load_libraries(options: TrainOptions) -> None:
 def _checkpoint(files: ModelFiles, options: TrainOptions, data: Data) -> Checkpoint:
     settings = {k: v for k, v in dataclasses.asdict(options).items() if k not in _FREE}
     settings["data"] = fingerprint(data.train, data.valid)
-    checkpoint = Checkpoint(_checkpoint_folder(files), settings)
+    checkpoint = Checkpoint(_checkpoint_folder(files.model), settings)
     if checkpoint.exists and not options.resume:
         typer.echo(
             f"{checkpoint.folder} holds an interrupted training, which --resume would continue; "
@@ -257,8 +263,18 @@ def _checkpoint(files: ModelFiles, options: TrainOptions, data: Data) -> Checkpo
     return checkpoint
 
 
-def _checkpoint_folder(files: ModelFiles) -> Path:
-    return files.model.with_suffix(".checkpoint")
+def _refuse_to_forget(options: TrainOptions) -> None:
+    """Says that what is in the way is of an interrupted training, which may go on."""
+    checkpoint = Checkpoint(_checkpoint_folder(options.output), {})
+    if checkpoint.exists and options.output.exists() and not (options.force or options.resume):
+        raise UsageError(
+            f"{options.output} is of an interrupted training; --resume continues it, and --force "
+            "begins anew."
+        )
+
+
+def _checkpoint_folder(model: Path) -> Path:
+    return model.with_suffix(".checkpoint")
 
 
 def _golden_images(valid: Split, spec: ImageSpec) -> list[bytes]:
