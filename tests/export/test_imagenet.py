@@ -131,7 +131,9 @@ def test_the_run_keeps_the_pooled_features(
     expected = np.asarray(pooled(_prepared(keras, pixels), training=False))
     found = np.load(tmp_path / "features.npy")
     assert found.shape == (3, 2048)
-    assert np.allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+    # Fifty layers round by 1e-4 of the largest, by more or less on other processors; other
+    # pixels or weights would be hundreds of times that.
+    assert np.allclose(found, expected, atol=5e-4 * np.abs(expected).max())
 
 
 def test_rounding_is_allowed_for_by_depth(made: Made, keras: ModuleType) -> None:
