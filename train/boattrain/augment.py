@@ -7,7 +7,7 @@ depends on the generator's seed alone, whatever thread makes it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +26,11 @@ _ERASED = (0.1, 0.5)
 
 AUGMENTATION = "Augmentation of training images"
 
+
+def _amount(most: float, text: str) -> Any:
+    return typer.Option(min=0, max=most, help=text, rich_help_panel=AUGMENTATION)
+
+
 # Named, so that a network may give one another default.
 Flip = Annotated[
     bool,
@@ -35,75 +40,14 @@ Flip = Annotated[
         rich_help_panel=AUGMENTATION,
     ),
 ]
-Shift = Annotated[
-    float,
-    typer.Option(
-        min=0,
-        max=0.5,
-        help="Move by up to this part of height and width.",
-        rich_help_panel=AUGMENTATION,
-    ),
-]
-Zoom = Annotated[
-    float,
-    typer.Option(
-        min=0, max=0.9, help="Enlarge or shrink by up to this part.", rich_help_panel=AUGMENTATION
-    ),
-]
-Rotate = Annotated[
-    float,
-    typer.Option(
-        min=0,
-        max=180,
-        help="Turn by up to this many degrees, either way.",
-        rich_help_panel=AUGMENTATION,
-    ),
-]
-Brightness = Annotated[
-    float,
-    typer.Option(
-        min=0,
-        max=1,
-        help="Lighten or darken by up to this part of the range.",
-        rich_help_panel=AUGMENTATION,
-    ),
-]
-Contrast = Annotated[
-    float,
-    typer.Option(
-        min=0,
-        max=1,
-        help="Raise or lower the contrast by up to this part.",
-        rich_help_panel=AUGMENTATION,
-    ),
-]
-Saturation = Annotated[
-    float,
-    typer.Option(
-        min=0,
-        max=1,
-        help="Strengthen or fade the colours by up to this part.",
-        rich_help_panel=AUGMENTATION,
-    ),
-]
-Tint = Annotated[
-    float,
-    typer.Option(
-        min=0,
-        max=1,
-        help="Raise or lower red, green and blue, each by up to this part.",
-        rich_help_panel=AUGMENTATION,
-    ),
-]
-Erase = Annotated[
-    float,
-    typer.Option(
-        min=0,
-        max=1,
-        help="In this part of the images, hide a rectangle.",
-        rich_help_panel=AUGMENTATION,
-    ),
-]
+Shift = Annotated[float, _amount(0.5, "Move by up to this part of height and width.")]
+Zoom = Annotated[float, _amount(0.9, "Enlarge or shrink by up to this part.")]
+Rotate = Annotated[float, _amount(180, "Turn by up to this many degrees, either way.")]
+Brightness = Annotated[float, _amount(1, "Lighten or darken by up to this part of the range.")]
+Contrast = Annotated[float, _amount(1, "Raise or lower the contrast by up to this part.")]
+Saturation = Annotated[float, _amount(1, "Strengthen or fade the colours by up to this part.")]
+Tint = Annotated[float, _amount(1, "Raise or lower red, green and blue, each by up to this part.")]
+Erase = Annotated[float, _amount(1, "In this part of the images, hide a rectangle.")]
 
 
 @dataclass(frozen=True)

@@ -101,10 +101,8 @@ def train(options: TrainOptions, network: Network, command: str) -> TrainingResu
     """
     spec = image_spec(options.size, network.smallest)
     class_folders(options.data)  # a mistyped name is told before a file that is in the way
-    _refuse_to_forget(options)
+    _require_choice(options)
     files = model_files(options.output, options.force or options.resume)
-    if options.resume:
-        Checkpoint(_checkpoint_folder(files.model), {}).require()
     found = find_images(options.data, parse_share(options.valid, "--valid"))
     _load_libraries(options)
     with stop_on_signals() as stop:
@@ -263,10 +261,12 @@ def _checkpoint(files: ModelFiles, options: TrainOptions, data: Data) -> Checkpo
     return checkpoint
 
 
-def _refuse_to_forget(options: TrainOptions) -> None:
-    """Says that what is in the way is of an interrupted training, which may go on."""
+def _require_choice(options: TrainOptions) -> None:
+    """Refuses to resume what is not there, and to pass over what could be resumed."""
     checkpoint = Checkpoint(_checkpoint_folder(options.output), {})
-    if checkpoint.exists and options.output.exists() and not (options.force or options.resume):
+    if options.resume:
+        checkpoint.require()
+    elif checkpoint.exists and options.output.exists() and not options.force:
         raise UsageError(
             f"{options.output} is of an interrupted training; --resume continues it, and --force "
             "begins anew."
