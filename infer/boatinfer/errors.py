@@ -137,9 +137,12 @@ class Failure(enum.StrEnum):
 
     NOT_AN_IMAGE = "not_an_image"
     CORRUPT = "corrupt"
+    UNSUPPORTED = "unsupported"
     TOO_LARGE = "too_large"
     UNREADABLE = "unreadable"
     VANISHED = "vanished"
+    CRASHED = "crashed"
+    TIMED_OUT = "timed_out"
     INFERENCE_FAILED = "inference_failed"
 
 

@@ -31,7 +31,7 @@ def test_unchanged_pictures_are_not_opened_again(
         opened.append(str(Path(path).relative_to(pictures)))
         return load(path)
 
-    monkeypatch.setattr(images, "load", note)
+    monkeypatch.setattr("boatinfer.images.files.load", note)
     assert counts(night(report=False)) == (13, 2, 11, 0)
     assert sorted(opened) == ["blue/000.jpg", "red/new.jpg"]
 

@@ -146,7 +146,7 @@ def test_each_trouble_has_its_reason_and_the_night_goes_on(
     (pictures / "dangling.jpg").symlink_to("nowhere.jpg")
     os.mkfifo(pictures / "pipe.jpg")
     (pictures / "huge.jpg").write_bytes(colours.picture("red") + bytes(5000))
-    monkeypatch.setattr(images, "MAX_BYTES", 5000)
+    monkeypatch.setattr("boatinfer.images.files.MAX_BYTES", 5000)
     (pictures / "secret.jpg").write_bytes(colours.picture("red"))
     opening = os.open
 
@@ -155,7 +155,7 @@ def test_each_trouble_has_its_reason_and_the_night_goes_on(
             raise PermissionError(13, "Permission denied")
         return opening(path, *flags)
 
-    monkeypatch.setattr("boatinfer.images.os.open", refuse)
+    monkeypatch.setattr("boatinfer.images.files.os.open", refuse)
     summary = night(max_failures="7")
     assert {row["path"]: row["reason"] for row in rows(tmp_path / "out", "failures.csv")} == {
         "cut.jpg": "corrupt",

@@ -170,7 +170,7 @@ def test_an_image_written_while_it_is_read_is_done_again(
         return loaded
 
     with monkeypatch.context() as writing:
-        writing.setattr(images, "load", write_on)
+        writing.setattr("boatinfer.images.files.load", write_on)
         assert run(RunOptions(pictures, tmp_path / "out", model_file)).complete
     summary = run(RunOptions(pictures, tmp_path / "out", model_file))
     assert (summary.classified, summary.reused) == (1, 11)

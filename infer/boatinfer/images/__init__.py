@@ -1,0 +1,12 @@
+"""The only image reader of the project.
+
+Training, export, inference and tests all call `read`, so the same bytes give the same
+pixels everywhere.
+"""
+
+from boatinfer.images.files import MAX_BYTES, load, load_in
+from boatinfer.images.formats import size
+from boatinfer.images.geometry import MAX_PIXELS, Pixels, fit
+from boatinfer.images.reader import read
+
+__all__ = ["MAX_BYTES", "MAX_PIXELS", "Pixels", "fit", "load", "load_in", "read", "size"]
