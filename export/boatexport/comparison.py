@@ -13,8 +13,8 @@ import numpy.typing as npt
 from boatinfer.analysis.metrics import scores
 from boatinfer.images import Pixels
 from boatinfer.models.card import Card, Figures
+from boatinfer.models.device import Device
 from boatinfer.models.network import Floats, infer
-from boatinfer.options import Device
 from boatinfer.threads import spread, usable_cpus
 
 __all__ = ["Comparison", "Runner", "compare", "divergence"]

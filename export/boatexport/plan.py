@@ -9,7 +9,7 @@ from typing import Literal
 from boatexport import labelled
 from boatinfer.errors import UsageError
 from boatinfer.models.card import Card
-from boatinfer.options import Device
+from boatinfer.models.device import Device
 from boattrain.data import Files
 
 __all__ = ["CALIBRATION_IMAGES", "Plan", "plan"]

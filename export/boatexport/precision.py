@@ -21,10 +21,10 @@ from boatexport.tidying import tidy
 from boatinfer import images
 from boatinfer.errors import BoatinferError, ModelError, UsageError, first_line
 from boatinfer.models.card import Card, Conversion, Golden, ImageSpec
+from boatinfer.models.device import Device
 from boatinfer.models.model import Model, load, read_model
 from boatinfer.models.network import tensors
 from boatinfer.models.session import open_session
-from boatinfer.options import Device
 from boatinfer.storage.files import replacing, require_writable
 
 __all__ = ["Converted", "convert_precision", "quantize"]

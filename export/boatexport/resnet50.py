@@ -9,8 +9,8 @@ from typing import Any
 from boatexport.options import IMAGENET, RESNET50
 from boatinfer.errors import UsageError
 from boatinfer.models.card import Card, Features, ImageSpec, InputSpec, Outputs
+from boatinfer.models.device import Device
 from boatinfer.models.model import open_model
-from boatinfer.options import Device
 from boattrain.backend import load_keras
 from boattrain.imagenet import TOP, class_names, fetch, resnet50
 

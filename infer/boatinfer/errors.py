@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import enum
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from boatinfer.storage.place import Place
@@ -97,6 +97,9 @@ class PartError(OutputError):
         super().__init__(message)
         self.part = part
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.part)
+
 
 class StoreError(OSError):
     """What a bucket's store refused, where a disk would raise an `OSError`."""
@@ -131,6 +134,9 @@ class RunInterruptedError(BoatinferError):
         super().__init__(message)
         self.exit_code = 128 + signal_number
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (str(self), self.exit_code - 128)
+
 
 class Failure(enum.StrEnum):
     """Why an image has no label: the closed set of reasons."""
@@ -157,6 +163,9 @@ class ImageError(Exception):
     def __init__(self, reason: Failure, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.reason, str(self))
 
 
 #: What onnxruntime puts before what it has to say: a code, and where in its source it stands.

@@ -5,13 +5,13 @@ Every option is declared once, for Python and the command line.
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from boatinfer.errors import UsageError
+from boatinfer.models.device import Device
 from boatinfer.storage.place import Place, local, place, resolved
 
 __all__ = [
@@ -27,14 +27,6 @@ __all__ = [
 
 #: For every command that writes one file.
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is there already.")]
-
-
-class Device(enum.StrEnum):
-    """Where to run: ``auto`` takes the GPU if there is one that works."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
 
 
 #: For every command that runs a model.

@@ -89,15 +89,18 @@ def spread(
 
 @contextlib.contextmanager
 def fetched(
-    fetch: Callable[[Item], Result], batches: Iterable[list[Item]], size: int, requests: int
-) -> Iterator[Iterator[list[Result]]]:
+    fetch: Callable[[Item], Result],
+    batches: Iterable[tuple[int, list[Item]]],
+    size: int,
+    requests: int,
+) -> Iterator[Iterator[tuple[int, list[Result]]]]:
     """Calls ``fetch`` on every item of every batch, on many at a time, as `spread` does.
 
     What is fetched waits in a bounded queue: for about three times ``requests`` items.
 
     Args:
         fetch: waits for something far away, and needs little of the processor.
-        batches: taken as there is room.
+        batches: numbers and items, taken as there is room.
         size: the most items that a batch has.
         requests: how many items to fetch at the same time.
 
@@ -107,7 +110,7 @@ def fetched(
     together = max(2, math.ceil(1.5 * requests / size))  # the slowest of a batch holds none up
     with (
         ThreadPoolExecutor(requests, thread_name_prefix="boatinfer-fetch") as pool,
-        spread(lambda batch: list(pool.map(fetch, batch)), batches, together, ahead=1) as done,
+        spread(lambda b: (b[0], list(pool.map(fetch, b[1]))), batches, together, ahead=1) as done,
     ):
         yield done
 

@@ -38,7 +38,12 @@ def night(model_file: Path, pictures: Path, tmp_path: Path) -> Callable[..., Sum
     """Runs over the pictures into tmp_path/out; options may be changed by name."""
 
     def call(**changes: Any) -> Summary:
-        defaults = {"folder": pictures, "out": tmp_path / "out", "model": model_file}
+        defaults: dict[str, Any] = {
+            "folder": pictures,
+            "out": tmp_path / "out",
+            "model": model_file,
+            "isolate": False,  # so that tests can look into the work, and change it
+        }
         return run(RunOptions(**(defaults | changes)))
 
     return call

@@ -18,12 +18,12 @@ from boatinfer import images
 from boatinfer.errors import (
     UsageError,
 )
+from boatinfer.models.device import Device
 from boatinfer.models.model import Model, open_model
 from boatinfer.models.session import open_session
 from boatinfer.night.batch import Classifier, Loaded
 from boatinfer.night.options import RunOptions
 from boatinfer.night.run import Progress, run
-from boatinfer.options import Device
 from boatinfer.results.summary import Summary
 from boatinfer.scan import Found
 from support import counts, rows

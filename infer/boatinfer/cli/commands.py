@@ -12,7 +12,8 @@ import typer
 from boatinfer.cli.pandas import without_pandas
 from boatinfer.cli.progress import shown
 from boatinfer.errors import TOO_MANY_FAILURES, ImageError, OutputError
-from boatinfer.night.options import RunOptions
+from boatinfer.isolation.process import prepare
+from boatinfer.night.options import Engine, RunOptions
 from boatinfer.options import Device, Force, ModelFile, OnDevice
 from boatinfer.scan import to_text
 from boatinfer.storage.place import Place, local, place
@@ -40,6 +41,8 @@ class RunCommand(RunOptions):
 @without_pandas
 def run(command: RunCommand) -> None:
     """Classify a folder of images; what was done before is not done again."""
+    if command.isolate and command.engine is Engine.LOCAL:
+        prepare("boatinfer.night.worker", "onnxruntime")  # while this process loads its own
     from boatinfer.night.run import run as run_night
 
     with shown(not command.quiet) as progress:

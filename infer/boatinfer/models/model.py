@@ -16,15 +16,16 @@ from boatinfer import images
 from boatinfer.errors import Failure, ImageError, ModelError, UsageError, first_line
 from boatinfer.images import Pixels
 from boatinfer.models.card import TOLERANCE, Card, Golden, from_metadata
+from boatinfer.models.device import Device
 from boatinfer.models.network import ONNX_TYPES, Floats, Inferred, images_at_a_time, infer
 from boatinfer.models.seal import is_sealed, sealed_digest
 from boatinfer.models.session import open_session
-from boatinfer.options import Device
 from boatinfer.storage.place import Place, place
 
 __all__ = [
     "BUILT_IN",
     "Model",
+    "ModelInfo",
     "Predictions",
     "load",
     "open_model",
@@ -56,16 +57,14 @@ class Predictions:
 
 
 @dataclass(frozen=True)
-class Model:
-    """A classifier ready to run; made by `open_model`.
+class ModelInfo:
+    """What is known of an open model, whichever process it is open in.
 
     Attributes:
         path: the file.
         digest: SHA-256 of the file, hex.
         card: what the file says about itself.
-        golden: its own test.
         device: what the session really uses, ``cpu`` or ``cuda``.
-        session: the onnxruntime session; may be used from several threads at once.
         batch_size: images in a batch. On a GPU the graph sees no other number, so that only one
             shape is ever compiled: the last batch, and the self-test's, are filled up.
     """
@@ -73,10 +72,26 @@ class Model:
     path: Place
     digest: str
     card: Card
-    golden: Golden
     device: Device
-    session: Any
     batch_size: int
+
+    @property
+    def info(self) -> ModelInfo:
+        """Just this, without what only the process has that opened the model."""
+        return ModelInfo(self.path, self.digest, self.card, self.device, self.batch_size)
+
+
+@dataclass(frozen=True)
+class Model(ModelInfo):
+    """A classifier ready to run; made by `open_model`.
+
+    Attributes:
+        golden: its own test.
+        session: the onnxruntime session; may be used from several threads at once.
+    """
+
+    golden: Golden
+    session: Any
 
     def infer(self, batch: Pixels) -> Inferred:
         """Runs the network.
@@ -257,7 +272,7 @@ def load(
         )
     _check_tensors(session, card, path)
     by_size = min(_MOST_IN_BATCH, max(1, _BATCH_PIXELS // (card.image.height * card.image.width)))
-    model = Model(path, digest, card, golden, used, session, batch_size or by_size)
+    model = Model(path, digest, card, used, batch_size or by_size, golden, session)
     model.self_test()
     return model
 

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from boatinfer.errors import DeviceError, ModelError, UsageError, first_line, how_to_bring
-from boatinfer.options import Device
+from boatinfer.models.device import Device
 from boatinfer.quiet import native_chatter_hidden
 from boatinfer.scan import to_text
 from boatinfer.storage.place import Place

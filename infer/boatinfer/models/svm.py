@@ -27,7 +27,7 @@ from boatinfer.options import Kernel
 from boatinfer.storage.files import replacing
 
 if TYPE_CHECKING:
-    from boatinfer.models.model import Model
+    from boatinfer.models.model import ModelInfo
 
 __all__ = ["SVM", "best", "load", "load_for", "save"]
 
@@ -189,7 +189,7 @@ def load(path: Path) -> SVM:
         ) from error
 
 
-def load_for(model: Model, path: Path | None) -> SVM | None:
+def load_for(model: ModelInfo, path: Path | None) -> SVM | None:
     """Reads the SVM that is to label what a model makes; None if there is none.
 
     Raises:

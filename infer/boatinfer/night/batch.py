@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import xxhash
@@ -12,12 +12,15 @@ import xxhash
 from boatinfer import images
 from boatinfer.errors import BoatinferError, Failure, ImageError, first_line
 from boatinfer.images import Pixels
+from boatinfer.isolation.journal import WHOLE_BATCH, in_hand
 from boatinfer.models.model import Model
 from boatinfer.night.stages import Stages
-from boatinfer.results.contents import Contents
 from boatinfer.results.rows import Row
 from boatinfer.scan import Found, from_text
 from boatinfer.storage.place import Place
+
+if TYPE_CHECKING:
+    from boatinfer.results.contents import Contents
 
 __all__ = ["Classifier", "Loaded"]
 
@@ -92,7 +95,7 @@ class Classifier:
         pixels = np.zeros((self.size, spec.height, spec.width, 3), np.uint8)
         rows: list[Row] = []
         readable: list[Row] = []
-        for row, data in fetched:
+        for row, data in _one_in_hand(fetched):
             rows.append(row)
             try:
                 if isinstance(data, ImageError):
@@ -156,3 +159,12 @@ class Classifier:
             return
         for i, row in enumerate(rows):
             self._infer([row], pixels[i : i + 1])
+
+
+def _one_in_hand(fetched: Iterable[_Fetched]) -> Iterator[_Fetched]:
+    """Notes in the journal which file of a batch is being read, hashed and decoded."""
+    in_hand(0)
+    for index, one in enumerate(fetched, 1):
+        yield one
+        in_hand(index)
+    in_hand(WHOLE_BATCH)

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from boatinfer.errors import BoatinferError
-from boatinfer.models.model import Model
+from boatinfer.isolation.supervisor import Supervisor
+from boatinfer.models.model import ModelInfo
 from boatinfer.models.svm import SVM
 from boatinfer.night.interrupt import Stop
 from boatinfer.night.options import RunOptions
@@ -22,7 +23,7 @@ from boatinfer.results.contents import Contents
 from boatinfer.results.folder import Results
 from boatinfer.results.rows import Row
 from boatinfer.results.summary import Summary
-from boatinfer.scan import to_text
+from boatinfer.scan import Found, to_text
 from boatinfer.storage.place import Place
 
 __all__ = ["Night", "Progress"]
@@ -56,7 +57,9 @@ class Night:
         started: seconds of the monotonic clock.
         stages: counts the seconds of each.
         selection: which images, once the listing has begun.
-        model: the open model, until all is classified.
+        model: the open model.
+        worker: supervises the process in which it is open; None where this process does the
+            work itself, or a cluster.
         svm: the SVM beside it; None where there is none.
     """
 
@@ -69,7 +72,8 @@ class Night:
     started: float = field(default_factory=time.monotonic)
     stages: Stages = field(default_factory=Stages)
     selection: Selection = field(init=False)
-    model: Model = field(init=False)
+    model: ModelInfo = field(init=False)
+    worker: Supervisor[Found, Row] | None = None
     svm: SVM | None = field(init=False)
 
     @property

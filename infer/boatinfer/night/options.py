@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import shlex
 import sys
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from typing import Annotated
 import typer
 
 from boatinfer.errors import UsageError
+from boatinfer.isolation.supervisor import IMAGE_TIMEOUT
 from boatinfer.options import Device, ModelFile, OnDevice, check_target, default_out
 from boatinfer.results.shards import Shard
 from boatinfer.scan import to_text
@@ -96,6 +98,20 @@ class RunOptions:
         int | None,
         typer.Option(min=1, help="Worker threads; if not given, one for each usable CPU."),
     ] = None
+    image_timeout: Annotated[
+        float,
+        typer.Option(
+            min=1, metavar="SECONDS", help="Time limit for one image; it then counts as failed."
+        ),
+    ] = IMAGE_TIMEOUT
+    isolate: Annotated[
+        bool,
+        typer.Option(
+            "--isolate/--no-isolate",
+            help="Whether to decode and classify in a worker process, so that an image that "
+            "crashes it fails alone.",
+        ),
+    ] = True
     max_failures: Annotated[
         str, typer.Option(help="Failed images that still end in exit code 0: 5% or a number.")
     ] = "5%"
@@ -203,6 +219,8 @@ class RunOptions:
             value = getattr(self, name)
             if value is not None and not least <= value <= most:
                 raise UsageError(f"{name} must be from {least} to {most:,}, not {value}.")
+        if not 1 <= self.image_timeout < math.inf:  # NaN neither
+            raise UsageError(f"--image-timeout {self.image_timeout}: give seconds, 1 at least.")
         if self.shard is not None:
             Shard.parse(self.shard)
         _check_engine(self)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 
+from boatinfer.errors import Failure
 from boatinfer.results.ledger import Ledger
 from boatinfer.results.parts import Marks
 from boatinfer.results.proof import Files
@@ -16,7 +17,7 @@ from boatinfer.results.records import KEY, Array, Lookup, Records, joined, keys,
 from boatinfer.scan import Found
 from boatinfer.storage.place import Place
 
-__all__ = ["Agenda", "chunks", "current", "first", "reusable", "table", "waves"]
+__all__ = ["Agenda", "chunks", "current", "dangerous", "first", "reusable", "table", "waves"]
 
 #: A chunk of a listing ends at this many files, or after this many seconds: so the first
 #: image is classified long before a slow disk has listed the last.
@@ -78,20 +79,36 @@ def reusable(
     return known, ledger.marks(marked)
 
 
+def dangerous(ledger: Ledger) -> frozenset[str]:
+    """The paths of images that have ended a worker process, with any model."""
+    ends = {Failure.CRASHED.value, Failure.TIMED_OUT.value}
+    codes = [code for code, status in enumerate(ledger.statuses) if status in ends]
+    if not codes:
+        return frozenset()
+    marked = ledger.blank()
+    for rows in ledger.last():
+        marked[rows["place"][np.isin(rows["status"], codes)]] = True
+    tables = ledger.parts.read_marked(ledger.marks(marked), ["path"])
+    return frozenset(path for table in tables for path in table["path"].to_pylist())
+
+
 class Agenda:
     """What a run has found so far, and what of it is due.
 
     Args:
         known: ``bytes`` and ``mtime_ns`` of the files that need no work, by their paths.
         beside: a folder on the disk that is to hold what is found, if it is much.
+        dangerous: paths of images that have ended a worker process, to be tried alone.
 
     Attributes:
         found: for each of the files found whether it was ``due``, by its path.
         total: how many files are due; None until all have been found.
     """
 
-    def __init__(self, known: Lookup, beside: Place) -> None:
-        self._known = known
+    def __init__(
+        self, known: Lookup, beside: Place, dangerous: frozenset[str] = frozenset()
+    ) -> None:
+        self._known, self.dangerous = known, dangerous
         self.found = Records(_NOTED, beside)
         self.total: int | None = None
 

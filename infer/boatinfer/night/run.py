@@ -18,15 +18,17 @@ from boatinfer.errors import (
     RunInterruptedError,
     UsageError,
 )
+from boatinfer.isolation.supervisor import Supervisor
 from boatinfer.models import svm as svms
-from boatinfer.models.model import open_model
+from boatinfer.models.device import Device
+from boatinfer.models.model import BUILT_IN, open_model
 from boatinfer.night import handover, plan
 from boatinfer.night.engines import local
 from boatinfer.night.interrupt import stop_on_signals
 from boatinfer.night.night import Night, Progress
 from boatinfer.night.options import Engine, RunOptions
 from boatinfer.night.selection import Selection
-from boatinfer.options import Device
+from boatinfer.night.worker import Classification, lost
 from boatinfer.results import predictions, proof
 from boatinfer.results.compaction import compact
 from boatinfer.results.contents import Contents
@@ -34,9 +36,10 @@ from boatinfer.results.damage import set_aside
 from boatinfer.results.folder import Results
 from boatinfer.results.ledger import Ledger
 from boatinfer.results.records import Records
+from boatinfer.results.rows import Row
 from boatinfer.results.shards import Shard
 from boatinfer.results.summary import Summary, Trained
-from boatinfer.scan import to_text
+from boatinfer.scan import Found, to_text
 from boatinfer.storage.place import Place, resolved
 from boatinfer.storage.store import served_by
 from boatinfer.text import counted
@@ -97,17 +100,14 @@ def _start(night: Night, stack: contextlib.ExitStack) -> Iterator[pa.Table]:
         The images found, chunk by chunk, while the listing goes on: tables of `plan.table`.
     """
     shard = night.results.shard
+    if _isolated(night.options):
+        night.worker = _start_worker(night.options)
+        stack.callback(night.worker.close)
     night.selection = Selection(night.options, night.folder, night.results.out, shard, night.stop)
     listing = night.stages.taking("list", plan.chunks(night.selection.files()))
     found = stack.enter_context(spread(plan.table, listing, 1))
     with night.stages.working("start"):
-        device = night.options.device
-        if night.options.engine is Engine.RAY:
-            from boatinfer.night.engines import ray_cluster
-
-            stack.enter_context(ray_cluster.cluster(night.options.ray_address))
-            device = Device.CPU  # here; the workers' machines may have others
-        night.model = open_model(night.options.model, device, 1, night.options.batch_size)
+        _open_model(night, stack)
         night.svm = svms.load_for(night.model, night.options.svm)
     if night.options.features and night.model.card.features is None:
         raise UsageError(f"{night.model.path} has no feature output, so --features cannot work.")
@@ -133,6 +133,31 @@ def _start(night: Night, stack: contextlib.ExitStack) -> Iterator[pa.Table]:
     return found if first is None else itertools.chain([first], found)
 
 
+def _isolated(options: RunOptions) -> bool:
+    return options.isolate and options.engine is Engine.LOCAL
+
+
+def _start_worker(options: RunOptions) -> Supervisor[Found, Row]:
+    """Starts the process that opens the model and works on the images."""
+    model = BUILT_IN if options.model is None else options.model
+    task = Classification(model, Device(options.device), options.batch_size, options.endpoint)
+    return Supervisor(task, lost, options.image_timeout)
+
+
+def _open_model(night: Night, stack: contextlib.ExitStack) -> None:
+    """Opens the model where the work is done: in the worker process, or here."""
+    if night.worker is not None:
+        night.model = night.worker.opened()
+        return
+    device = night.options.device
+    if night.options.engine is Engine.RAY:
+        from boatinfer.night.engines import ray_cluster
+
+        stack.enter_context(ray_cluster.cluster(night.options.ray_address))
+        device = Device.CPU  # here; the workers' machines may have others
+    night.model = open_model(night.options.model, device, 1, night.options.batch_size)
+
+
 def _work(night: Night, found: Iterator[pa.Table], stack: contextlib.ExitStack) -> None:
     """Classifies, proves and summarises; starts over without a part that is damaged.
 
@@ -156,6 +181,8 @@ def _work(night: Night, found: Iterator[pa.Table], stack: contextlib.ExitStack) 
                     f"the part {error.part} was damaged and is set aside; run again, for the "
                     "list on the standard input cannot be read twice."
                 ) from error
+            if night.worker is not None:
+                night.worker.close()
             found = _start(night, stack)
         else:
             return
@@ -169,7 +196,8 @@ def _work_once(night: Night, found: Iterator[pa.Table]) -> None:
     last_part = ledger.last_part
     noted = _classify(night, found, ledger)
     card = night.model.card
-    del night.model  # what follows needs its memory more
+    if night.worker is not None:
+        night.worker.close()  # what follows needs its memory more
     ledger.read()
     proved = proof.prove(summary, plan.current(noted, ledger), ledger, last_part)
     del noted
@@ -236,7 +264,8 @@ def _classify(night: Night, found: Iterator[pa.Table], ledger: Ledger) -> Record
     """
     options, parts = night.options, night.results.parts
     known, marks = plan.reusable(ledger, night.wants_features, options.lenient, options.fresh)
-    agenda, contents = plan.Agenda(known, parts.folder), Contents(parts, marks)
+    agenda = plan.Agenda(known, parts.folder, plan.dangerous(ledger))
+    contents = Contents(parts, marks)
     started = time.monotonic()
     # What is due is found in a thread that is ahead of the work, so that its end can be told.
     with spread(lambda files: files, agenda.due(found), 1, ahead=LISTED_AHEAD) as due:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from boatinfer.models.network import Floats
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from boatinfer.models.network import Floats
 
 __all__ = ["OK", "VECTORS", "Row", "matrix", "table"]
 
@@ -72,6 +74,8 @@ def table(rows: Sequence[Row], classes: Sequence[str], model: str, run: str) -> 
         model: SHA-256 of the model file, hex.
         run: of the rows that name none.
     """
+    import pyarrow as pa  # worker processes have rows, and no tables
+
     failed = np.array([row.probabilities is None for row in rows])
     probabilities = _stacked([row.probabilities for row in rows], len(classes))
     best = pa.array(probabilities.argmax(axis=1), mask=failed)
@@ -103,5 +107,7 @@ def _stacked(vectors: Sequence[Floats | None], dimension: int) -> Floats:
 
 
 def _vectors(matrix: Floats, missing: npt.NDArray[np.bool_]) -> pa.Array:
+    import pyarrow as pa
+
     flat = pa.array(matrix.ravel())
     return pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1], mask=pa.array(missing))

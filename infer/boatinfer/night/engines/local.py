@@ -1,4 +1,4 @@
-"""The work of a run in the threads of this process."""
+"""The work of a run on this machine: in a worker process, or in this one."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from boatinfer.isolation.worker import Batch
+from boatinfer.models.model import Model
 from boatinfer.night import plan
-from boatinfer.night.batch import Classifier
-from boatinfer.night.engines.pipeline import classified
+from boatinfer.night.engines.pipeline import batches_ahead
 from boatinfer.night.night import Night, Progress
+from boatinfer.night.worker import Classifying, Work
 from boatinfer.results.contents import Contents
 from boatinfer.results.rows import OK, Row
+from boatinfer.scan import Found
 
 __all__ = ["PART_ROWS", "PART_SECONDS", "work"]
 
@@ -30,7 +33,7 @@ def work(night: Night, due: Iterator[pa.Table], agenda: plan.Agenda, contents: C
     done = failed = 0
     pending: list[Row] = []
     try:
-        with _spread(night, due, contents) as rows_done:
+        with _spread(night, due, agenda, contents) as rows_done:
             night.begun()
             for rows in rows_done:
                 pending += rows
@@ -49,19 +52,31 @@ def work(night: Night, due: Iterator[pa.Table], agenda: plan.Agenda, contents: C
 
 @contextlib.contextmanager
 def _spread(
-    night: Night, due: Iterator[pa.Table], contents: Contents
+    night: Night, due: Iterator[pa.Table], agenda: plan.Agenda, contents: Contents
 ) -> Iterator[Iterator[list[Row]]]:
-    """Gives the rows of what is due, in lists, as they are done in other threads."""
-    size = night.model.batch_size
+    """Gives the rows of what is due, in lists, as they are done elsewhere."""
+    size, threads = night.model.batch_size, night.summary.threads or 1
     batches = itertools.takewhile(lambda _: not night.stop.signal_number, plan.batches(due, size))
-    classifier = Classifier(
-        night.model,
-        night.folder,
-        size,
-        features=night.wants_features,
-        lenient=night.options.lenient,
-        contents=contents,
-        stages=night.stages,
-    )
-    with classified(classifier, batches, night.summary.threads or 1) as rows:
+    work = Work(night.folder, threads, night.wants_features, night.options.lenient, contents)
+    if night.worker is None:
+        with _here(night, work, batches) as rows:
+            yield rows
+        return
+    ahead = batches_ahead(night.model.device, night.folder, size, threads)
+    night.worker.begin(work)
+    rows = night.worker.results(batches, ahead, lambda found: found.path in agenda.dangerous)
+    with contextlib.closing(rows):
         yield rows
+    for stage, seconds in night.worker.seconds.items():
+        night.stages.add(stage, seconds)
+
+
+@contextlib.contextmanager
+def _here(
+    night: Night, work: Work, batches: Iterator[list[Found]]
+) -> Iterator[Iterator[list[Row]]]:
+    """As `_spread`, in the threads of this process."""
+    assert isinstance(night.model, Model)
+    service = Classifying(night.model, night.stages)
+    with service.work(work, map(Batch, itertools.count(1), batches)) as done:
+        yield (results for _, results, _ in done)

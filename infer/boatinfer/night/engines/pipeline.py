@@ -6,14 +6,15 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from boatinfer.night.batch import Classifier, Loaded
-from boatinfer.options import Device
-from boatinfer.results.rows import Row
-from boatinfer.scan import Found
+from boatinfer.isolation.journal import working
+from boatinfer.isolation.worker import Batch, Done
+from boatinfer.models.device import Device
+from boatinfer.night.batch import Classifier
 from boatinfer.storage.bucket import BucketPath
+from boatinfer.storage.place import Place
 from boatinfer.threads import fetched, spread
 
-__all__ = ["classified"]
+__all__ = ["batches_ahead", "classified"]
 
 #: Images that are fetched from a bucket at the same time, for each thread that decodes, and
 #: in all.
@@ -23,9 +24,9 @@ MOST_REQUESTS = 512
 
 @contextlib.contextmanager
 def classified(
-    work: Classifier, batches: Iterator[list[Found]], threads: int
-) -> Iterator[Iterator[list[Row]]]:
-    """Gives the rows of batches, in lists, as they are done in other threads.
+    work: Classifier, batches: Iterator[Batch], threads: int
+) -> Iterator[Iterator[Done]]:
+    """Gives the rows of batches of files as they are done in other threads.
 
     Args:
         work: what to do with them.
@@ -33,17 +34,44 @@ def classified(
         threads: how many read, and on the CPU infer.
     """
     with contextlib.ExitStack() as stages:
-        source: Iterator[Any] = batches
-        read: Callable[[Any], Loaded] = work.read
-        classify: Callable[[Any], list[Row]] = work
+        source: Iterator[tuple[int, Any]] = batches
+        read: Callable[[Any], Any] = work.read
+        classify: Callable[[Any], Any] = work
         if isinstance(work.folder, BucketPath):  # many requests at a time hide their latency
-            requests = min(MOST_REQUESTS, REQUESTS * threads)
-            fetching = fetched(work.fetch, batches, work.size, requests)
+            fetching = fetched(work.fetch, batches, work.size, _requests(threads))
             source = stages.enter_context(fetching)
             read, classify = work.decode, work.classify
         if work.model.device is not Device.CUDA:
-            rows = spread(classify, source, threads)
+            rows = spread(_numbered(classify), source, threads)
         else:
-            loaded = stages.enter_context(spread(read, source, threads, ahead=1))
-            rows = spread(work.infer, loaded, 1)
-        yield stages.enter_context(rows)
+            loaded = stages.enter_context(spread(_numbered(read), source, threads, ahead=1))
+            rows = spread(_numbered(work.infer), loaded, 1)
+        done = stages.enter_context(rows)
+        yield (Done(number, rows, dict(work.stages.seconds)) for number, rows in done)
+
+
+def batches_ahead(device: Device, folder: Place, size: int, threads: int) -> int:
+    """How many batches keep all stages of `classified` busy."""
+    working = 2 * threads + 2
+    if device is Device.CUDA:  # those that are decoded wait for the GPU
+        working += 2 * threads
+    if isinstance(folder, BucketPath):
+        working += 3 * _requests(threads) // size
+    return working
+
+
+def _requests(threads: int) -> int:
+    return min(MOST_REQUESTS, REQUESTS * threads)
+
+
+def _numbered(
+    work: Callable[[Any], Any],
+) -> Callable[[tuple[int, Any]], tuple[int, Any]]:
+    """The same work on a batch with its number, which the journal has in hand meanwhile."""
+
+    def call(batch: tuple[int, Any]) -> tuple[int, Any]:
+        number, items = batch
+        with working(number):
+            return number, work(items)
+
+    return call

@@ -24,14 +24,14 @@ import numpy as np
 import pyarrow as pa
 
 from boatinfer.errors import BoatinferError, DeviceError, UsageError, first_line
-from boatinfer.models.model import read_model
+from boatinfer.models.device import Device
+from boatinfer.models.model import Model, read_model
 from boatinfer.night import plan
 from boatinfer.night.engines.local import PART_ROWS, PART_SECONDS
 from boatinfer.night.engines.ray_cluster import device_of, threads_of
 from boatinfer.night.engines.ray_worker import Sight, Task, Worker
 from boatinfer.night.interrupt import Stop
 from boatinfer.night.night import Night, Progress
-from boatinfer.options import Device
 from boatinfer.results.contents import Contents
 from boatinfer.storage.files import replacing
 from boatinfer.versions import versions
@@ -63,14 +63,14 @@ def work(night: Night, due: Iterator[pa.Table], agenda: plan.Agenda, contents: C
     for wave in plan.waves(due, WAVE_FILES):
         if night.stop.signal_number:
             break
-        task = _task(night, wave, contents)
+        task = _task(night, wave, agenda, contents)
         night.summary.device, night.summary.threads = _distribute(
             task, wave, night.options.workers, night.stop, count
         )
     return done
 
 
-def _task(night: Night, due: pa.Table, contents: Contents) -> Task:
+def _task(night: Night, due: pa.Table, agenda: plan.Agenda, contents: Contents) -> Task:
     """What the workers of a Ray cluster need to know."""
     options, device = night.options, device_of(night.options.device)
     ends = tuple(due["path"].take([0, due.num_rows - 1]).to_pylist())
@@ -87,6 +87,8 @@ def _task(night: Night, due: pa.Table, contents: Contents) -> Task:
         features=night.wants_features,
         lenient=options.lenient,
         contents=contents,
+        dangerous=agenda.dangerous,
+        image_timeout=options.image_timeout,
         block_rows=PART_ROWS if device is Device.CUDA else _part_rows(night),
     )
 
@@ -96,6 +98,7 @@ def _part_rows(night: Night) -> int:
     image, size = night.model.card.image, night.model.batch_size
     batch = np.zeros((size, image.height, image.width, 3), np.uint8)
     started = time.perf_counter()
+    assert isinstance(night.model, Model)
     night.model.infer(batch)
     rate = size / (time.perf_counter() - started)
     return min(PART_ROWS, max(size, int(rate * PART_SECONDS)))

@@ -10,8 +10,8 @@ import socket
 from collections.abc import Iterator
 
 from boatinfer.errors import DeviceError, UsageError, first_line, how_to_bring
+from boatinfer.models.device import Device
 from boatinfer.night.interrupt import keeping_handlers
-from boatinfer.options import Device
 from boatinfer.threads import usable_cpus
 
 __all__ = ["cluster", "device_of", "threads_of"]

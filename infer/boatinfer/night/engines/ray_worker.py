@@ -11,10 +11,11 @@ from typing import Any
 import pyarrow as pa
 
 from boatinfer.errors import BoatinferError, UsageError, first_line
-from boatinfer.models.model import load
-from boatinfer.night.batch import Classifier
-from boatinfer.night.engines.pipeline import classified
-from boatinfer.options import Device
+from boatinfer.isolation.supervisor import Supervisor
+from boatinfer.models.device import Device
+from boatinfer.models.model import ModelInfo
+from boatinfer.night.engines.pipeline import batches_ahead
+from boatinfer.night.worker import Classification, Work, lost
 from boatinfer.results.contents import Contents
 from boatinfer.results.parts import Parts
 from boatinfer.results.rows import OK
@@ -101,6 +102,8 @@ class Task:
         features: whether rows keep their feature vectors.
         lenient: whether a damaged JPEG is classified by what can be decoded of it.
         contents: rows that are known already.
+        dangerous: paths of images that have ended a process, to be tried alone.
+        image_timeout: time limit for one image, in seconds.
         block_rows: the most images of a block.
     """
 
@@ -115,6 +118,8 @@ class Task:
     features: bool
     lenient: bool
     contents: Contents
+    dangerous: frozenset[str]
+    image_timeout: float
     block_rows: int
 
 
@@ -142,18 +147,20 @@ class Worker:
             lacking = task.sight.lacking()  # the machine may have joined the cluster just now
             if lacking:
                 raise UsageError(f"a machine of the Ray cluster, {platform.node()}, {lacking}")
-            model = load(task.content, task.path, task.device, 1, task.size)
+            self._open()
         except BoatinferError as error:
             self._error = error
-            return
-        self._work = Classifier(
-            model,
-            task.sight.folder,
-            task.size,
-            features=task.features,
-            lenient=task.lenient,
-            contents=task.contents,
+
+    def _open(self) -> None:
+        """Opens the model in a process of its own, and tells it what there is to do."""
+        task = self._task
+        opens = Classification(
+            task.path, task.device, task.size, task.sight.endpoint, content=task.content
         )
+        self._process = Supervisor(opens, lost, task.image_timeout)
+        self._model: ModelInfo = self._process.opened()
+        folder, features = task.sight.folder, task.features
+        self._process.begin(Work(folder, task.threads, features, task.lenient, task.contents))
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Classifies a block, unless Ray repeats it; gives a row of counts."""
@@ -173,20 +180,20 @@ class Worker:
         return there or self._classify(block, number)
 
     def _classify(self, block: pa.Table, number: int) -> list[str]:
-        task, work = self._task, self._work
+        task, model = self._task, self._model
         files = [Found(**row) for row in block.select(Found._fields).to_pylist()]
         batches = (files[i : i + task.size] for i in range(0, len(files), task.size))
-        with classified(work, batches, task.threads) as done:
-            rows = [row for batch in done for row in batch]
+        ahead = batches_ahead(model.device, task.sight.folder, task.size, task.threads)
+        done = self._process.results(batches, ahead, lambda file: file.path in task.dangerous)
+        rows = [row for some in done for row in some]
         rows.sort(key=lambda row: row.path)  # a block done twice makes the same part
         task.contents.fill(rows, task.features)
-        model = work.model
         task.parts.append(rows, model.card.classes, model.digest, task.run, number)
         return [row.status for row in rows]
 
     def _count(self, number: int, statuses: list[str]) -> pa.Table:
         failed = sum(status != OK for status in statuses)
-        device = self._work.model.device.value
+        device = self._model.device.value
         return _counted(number, done=len(statuses), failed=failed, device=device)
 
     def _check(self) -> None:

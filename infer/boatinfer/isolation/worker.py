@@ -1,0 +1,221 @@
+"""The worker process: receives a task, then batches; sends back what became of them.
+
+The protocol, each message a pickle. To the worker: a `Task`, the settings of its service, and
+any number of `Batch`; it ends with its standard input. From the worker: `Ready` or `Raised`,
+then for each batch `Done`, or `Raised` at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import itertools
+import os
+import pickle
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, BinaryIO, Generic, NamedTuple, Protocol, TypeVar
+
+from boatinfer.isolation.journal import in_hand, open_journal, working
+from boatinfer.threads import spread
+
+__all__ = ["Batch", "Done", "EachItem", "Raised", "Ready", "Service", "Task", "main"]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+#: So the kernel, short of memory, ends the worker before the process that keeps the results.
+_OOM_SCORE = "500"
+
+
+class Batch(NamedTuple):
+    """Items to work on together, and the number by which the answer names them."""
+
+    number: int
+    items: list[Any]
+
+
+class Done(NamedTuple):
+    """What became of a batch.
+
+    Attributes:
+        number: the batch's.
+        results: one for each of its items, in their order.
+        seconds: of each stage of work, by name, since the process began.
+    """
+
+    number: int
+    results: list[Any]
+    seconds: dict[str, float]
+
+
+class Ready(NamedTuple):
+    """The task is open; ``info`` is what its service says of itself."""
+
+    info: Any
+
+
+class Raised(NamedTuple):
+    """An exception of the worker, with its traceback as a note."""
+
+    error: BaseException
+
+
+class Service(Protocol):
+    """An open task."""
+
+    @property
+    def info(self) -> Any:
+        """Sent to the supervisor; anything that can be pickled."""
+
+    def work(
+        self, settings: Any, batches: Iterator[Batch]
+    ) -> contextlib.AbstractContextManager[Iterator[Done]]:
+        """Works on batches in threads, each under `boatinfer.isolation.journal.working`."""
+
+
+class Task(Protocol):
+    """What a worker process is to do; can be pickled."""
+
+    def open(self) -> Service:
+        """Prepares the work, in the worker process."""
+
+
+@dataclass(frozen=True)
+class EachItem(Generic[Item, Result]):
+    """The task of calling a function on every item, in threads.
+
+    Attributes:
+        work_on: can be pickled; returns what can be pickled.
+        threads: how many.
+        info: for `Service`.
+    """
+
+    work_on: Callable[[Item], Result]
+    threads: int
+    info: Any = None
+
+    def open(self) -> EachItem[Item, Result]:
+        """Nothing to prepare."""
+        return self
+
+    def _done(self, batch: Batch) -> Done:
+        results = []
+        with working(batch.number):
+            for index, item in enumerate(batch.items):
+                in_hand(index)
+                results.append(self.work_on(item))
+        return Done(batch.number, results, {})
+
+    def work(
+        self, settings: Any, batches: Iterator[Batch]
+    ) -> contextlib.AbstractContextManager[Iterator[Done]]:
+        """Works on batches."""
+        return spread(self._done, batches, self.threads)
+
+
+def main() -> None:
+    """Runs the worker process.
+
+    The arguments of the command line are the name of the journal, whether to end with the
+    parent process, and the modules to load while the task is awaited.
+    """
+    journal, tied, *modules = sys.argv[1:]
+    requests, replies = _channel()
+    _limit_harm(tied == "tied")
+    open_journal(journal)
+    for module in modules:
+        importlib.import_module(module)
+    received = _received(requests)
+    try:
+        service = received.get().open()
+        _send(replies, Ready(service.info))
+        settings = received.get()
+        batches = (received.get() for _ in itertools.count())
+        with service.work(settings, batches) as results:
+            for done in results:
+                _send(replies, done)
+    except BaseException as error:
+        _send(replies, Raised(_portable(error)))
+    os._exit(0)  # no thread that hangs can hold it up
+
+
+def _portable(error: BaseException) -> BaseException:
+    """The exception as it can be sent, with its traceback."""
+    trace = "".join(traceback.format_exception(error))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # it holds what cannot be sent, or is not made of its arguments
+        error = RuntimeError(str(error))
+    error.add_note(trace)
+    return error
+
+
+def _channel() -> tuple[BinaryIO, BinaryIO]:
+    """Takes standard input and output for messages, so that no library can write into them."""
+    requests = os.fdopen(os.dup(0), "rb")
+    replies = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    return requests, replies
+
+
+def _limit_harm(tied: bool) -> None:
+    """Keeps the worker from outliving its supervisor, and from leaving core dumps."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # its supervisor decides when it ends
+    if sys.platform == "win32":
+        return
+    import resource
+
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    if sys.platform == "linux":
+        if tied:
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
+            file.write(_OOM_SCORE)
+
+
+def _received(requests: BinaryIO) -> SimpleQueue[Any]:
+    """Reads messages in a thread; where they end early, so does the process."""
+    received: SimpleQueue[Any] = SimpleQueue()
+
+    def read() -> None:
+        try:
+            while True:
+                received.put(pickle.load(requests))
+        except (EOFError, OSError):  # the supervisor is gone
+            os._exit(1)
+        except BaseException as error:  # a module that cannot be loaded here
+            received.put(_Broken(error))
+
+    threading.Thread(target=read, name="boatinfer-requests", daemon=True).start()
+    return received
+
+
+@dataclass(frozen=True)
+class _Broken:
+    """Stands for a task that could not be read."""
+
+    error: BaseException
+
+    def open(self) -> Service:
+        raise self.error
+
+
+def _send(replies: BinaryIO, message: Any) -> None:
+    try:
+        pickle.dump(message, replies, pickle.HIGHEST_PROTOCOL)
+        replies.flush()
+    except (BrokenPipeError, OSError):  # the supervisor is gone
+        os._exit(1)

@@ -1,0 +1,108 @@
+"""What the worker process of a run does: it opens the model and makes rows of files."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from boatinfer.errors import Failure
+from boatinfer.isolation.worker import Batch, Done
+from boatinfer.models.device import Device
+from boatinfer.models.model import Model, load, read_model
+from boatinfer.night.batch import Classifier
+from boatinfer.night.engines.pipeline import classified
+from boatinfer.night.stages import Stages
+from boatinfer.results.rows import Row
+from boatinfer.scan import Found
+from boatinfer.storage.place import Place
+from boatinfer.storage.store import served_by
+
+if TYPE_CHECKING:
+    from boatinfer.results.contents import Contents
+
+__all__ = ["Classification", "Classifying", "Work", "lost"]
+
+
+def lost(found: Found, reason: Failure, message: str) -> Row:
+    """The row of an image that ended the worker process."""
+    return Row(*found, status=reason.value, error=message)
+
+
+class Work(NamedTuple):
+    """What is known when the first images are.
+
+    Attributes:
+        folder: the folder that the paths are relative to.
+        threads: how many read, and on the CPU infer.
+        features: whether rows keep their feature vectors.
+        lenient: whether a damaged JPEG is classified by what can be decoded of it.
+        contents: rows of images that are known already, to be found by their content.
+    """
+
+    folder: Place
+    threads: int
+    features: bool
+    lenient: bool
+    contents: Contents | None
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The task of a run's worker process.
+
+    Attributes:
+        model: the model file.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        batch_size: images in a batch; None chooses by the image size.
+        endpoint: the S3 server of ``s3://`` URIs, if it is not Amazon's.
+        content: of the model file, where the process cannot read it.
+    """
+
+    model: Place
+    device: Device
+    batch_size: int | None
+    endpoint: str | None
+    content: bytes | None = None
+
+    def open(self) -> Classifying:
+        """Opens the model, whose self-test passes.
+
+        Raises:
+            ModelError: as `boatinfer.models.model.open_model`.
+            DeviceError: likewise.
+        """
+        served_by(self.endpoint).__enter__()  # for as long as the process lives
+        content = read_model(self.model) if self.content is None else self.content
+        return Classifying(load(content, self.model, self.device, 1, self.batch_size))
+
+
+class Classifying:
+    """An open model that makes rows of files.
+
+    Args:
+        model: the model.
+        stages: counts the seconds of each stage of work.
+
+    Attributes:
+        info: of the model, for the supervisor.
+    """
+
+    def __init__(self, model: Model, stages: Stages | None = None) -> None:
+        self._model, self.info, self._stages = model, model.info, stages or Stages()
+
+    def work(
+        self, settings: Work, batches: Iterator[Batch]
+    ) -> contextlib.AbstractContextManager[Iterator[Done]]:
+        """Makes rows of files."""
+        classifier = Classifier(
+            self._model,
+            settings.folder,
+            self._model.batch_size,
+            features=settings.features,
+            lenient=settings.lenient,
+            contents=settings.contents,
+            stages=self._stages,
+        )
+        return classified(classifier, batches, settings.threads)

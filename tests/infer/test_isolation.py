@@ -1,0 +1,189 @@
+"""Images that end or hold up the process that decodes them cost their own rows, and no more."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import colours
+import killers
+from boatinfer.errors import BoatinferError, Failure
+from boatinfer.isolation.supervisor import Supervisor, isolated
+from boatinfer.results.summary import Summary
+from support import counts, rows
+
+Run = Callable[..., Summary]
+
+
+@pytest.fixture
+def run(night: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs in a worker process whose reader does what killers say."""
+    monkeypatch.setattr("boatinfer.night.run.Classification", killers.Classification)
+
+    def call(**changes: Any) -> Summary:
+        return night(**({"isolate": True, "max_failures": "100%", "threads": 2} | changes))
+
+    return call
+
+
+def statuses(out: Path) -> dict[str, str]:
+    return {row["path"]: row["status"] for row in rows(out)}
+
+
+def reasons(out: Path) -> dict[str, str]:
+    return {row["path"]: row["message"] for row in rows(out, "failures.csv")}
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("segfault", "was ended by signal 11 (segmentation fault)"),
+        ("abort", "was ended by signal 6 (aborted)"),
+        ("overflow", "was ended by signal 11 (segmentation fault)"),
+        ("killed", "was ended by signal 9 (killed, most often for want of memory)"),
+        ("exit", "ended with exit code 5"),
+    ],
+)
+def test_an_image_that_crashes_the_process_costs_its_own_row(
+    run: Run, pictures: Path, tmp_path: Path, kind: str, said: str
+) -> None:
+    names = ["a-first.jpg", "green/zz-middle.jpg", "zz-last.jpg"]
+    for name in names:
+        killers.write_killer(pictures / name, kind)
+    summary = run()
+    assert counts(summary) == (15, 12, 0, 3)
+    assert summary.exit_code == 0
+    assert {path for path, status in statuses(tmp_path / "out").items() if status != "ok"} == {
+        *names
+    }
+    assert summary.failures == {"crashed": 3}
+    assert all(said in message for message in reasons(tmp_path / "out").values())
+
+
+@pytest.mark.parametrize("kind", ["spin", "sleep"])
+def test_an_image_that_hangs_times_out(run: Run, pictures: Path, tmp_path: Path, kind: str) -> None:
+    killers.write_killer(pictures / "blue" / "hang.jpg", kind)
+    summary = run(image_timeout=5)
+    assert counts(summary) == (13, 12, 0, 1)
+    assert statuses(tmp_path / "out")["blue/hang.jpg"] == "timed_out"
+    assert "5 seconds (--image-timeout)" in reasons(tmp_path / "out")["blue/hang.jpg"]
+
+
+def test_what_wants_too_much_memory_is_too_large(run: Run, pictures: Path, tmp_path: Path) -> None:
+    killers.write_killer(pictures / "blue" / "large.jpg", "memory")
+    assert counts(run()) == (13, 12, 0, 1)
+    assert statuses(tmp_path / "out")["blue/large.jpg"] == "corrupt"
+
+
+def test_a_folder_of_nothing_but_killers(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "killers"
+    folder.mkdir()
+    for number, kind in zip(range(6), itertools.cycle(["segfault", "abort"]), strict=False):
+        killers.write_killer(folder / f"{number}.jpg", kind)
+    summary = run(folder=folder, out=tmp_path / "all")
+    assert counts(summary) == (6, 0, 0, 6)
+    assert summary.exit_code == 0
+    assert summary.failures == {"crashed": 6}
+
+
+def test_one_killer_alone_in_the_folder(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    killers.write_killer(tmp_path / "one" / "only.jpg", "segfault")
+    summary = run(folder=tmp_path / "one", out=tmp_path / "alone", max_failures="0")
+    assert (counts(summary), summary.exit_code) == ((1, 0, 0, 1), 3)
+
+
+def test_killers_of_earlier_nights_are_tried_alone_and_at_the_end(
+    run: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killers.write_killer(pictures / "a-killer.jpg", "segfault")
+    run()
+    for number, colour in enumerate(colours.CLASSES):
+        (pictures / f"new{number}.jpg").write_bytes(colours.picture(colour, 100 + number))
+    replaced: list[None] = []
+    replace = Supervisor._replace
+
+    def note(self: Supervisor[Any, Any]) -> None:
+        replaced.append(None)
+        replace(self)
+
+    monkeypatch.setattr(Supervisor, "_replace", note)
+    summary = run()
+    assert counts(summary) == (16, 3, 12, 1)
+    assert len(replaced) == 1  # nothing else was in flight when it died
+    (pictures / "a-killer.jpg").write_bytes(colours.picture("red", 99))
+    assert counts(run()) == (16, 1, 15, 0)
+
+
+def test_a_run_in_a_worker_process_is_as_one_in_this(
+    night: Run, pictures: Path, tmp_path: Path
+) -> None:
+    (pictures / "broken.jpg").write_bytes(colours.picture("red")[:300])
+    for isolate, out in ((False, "here"), (True, "there")):
+        night(out=tmp_path / out, isolate=isolate, features=True, max_failures="1")
+    here, there = ((tmp_path / out / "predictions.csv").read_bytes() for out in ("here", "there"))
+    assert here == there
+
+
+def test_a_model_that_cannot_be_opened_is_said_as_ever(night: Run, tmp_path: Path) -> None:
+    (tmp_path / "none.onnx").write_bytes(b"no model")
+    with pytest.raises(BoatinferError, match="no ONNX file") as raised:
+        night(model=tmp_path / "none.onnx", isolate=True)
+    assert raised.value.exit_code == 4
+
+
+def _square(number: int) -> int:
+    if number == 13:
+        os.abort()
+    return number * number
+
+
+def _lost(number: int, reason: Failure, message: str) -> int:
+    assert reason is Failure.CRASHED
+    return -number
+
+
+def test_any_work_on_items_can_be_isolated() -> None:
+    batches = [list(range(start, start + 5)) for start in range(0, 50, 5)]
+    found = [n for some in isolated(_square, batches, _lost, threads=3) for n in some]
+    assert sorted(found) == sorted(-13 if n == 13 else n * n for n in range(50))
+
+
+_PARENT = """
+import os, sys
+from boatinfer.isolation.supervisor import Supervisor
+from boatinfer.isolation.worker import EachItem
+supervisor = Supervisor(EachItem(__import__("time").sleep, threads=1), None, timeout=60)
+supervisor.opened()
+supervisor.begin(None)
+print(supervisor._process._process.pid, flush=True)
+next(supervisor.results([[10**6]], ahead=1))
+"""
+
+
+def test_a_worker_process_ends_with_its_supervisor() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", _PARENT], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    worker = int(parent.stdout.readline())
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    for _ in range(600):
+        try:
+            os.kill(worker, 0)
+        except ProcessLookupError:
+            return
+        if Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            return
+        time.sleep(0.1)
+    os.kill(worker, signal.SIGKILL)
+    pytest.fail("the worker process is still there after a minute")

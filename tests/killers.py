@@ -1,0 +1,79 @@
+"""A run's task whose reader dies, hangs or grows on images that say so; for worker processes."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import colours
+from boatinfer import images
+from boatinfer.night import worker
+
+__all__ = ["KILLERS", "Classification", "killer", "write_killer"]
+
+_SAYS = re.compile(rb"killer:(\w+)")
+
+
+def _overflow() -> None:
+    """Overflows the C stack: the hash of a tuple calls itself for what it holds."""
+    nested: tuple[Any, ...] = ()
+    for _ in range(1_000_000):
+        nested = (nested,)
+    hash(nested)
+
+
+def _out_of_memory() -> None:
+    """Takes more than the machine has, of which the kernel allows this process little."""
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (2**33, 2**33))
+    np.ones(2**34, np.uint8)
+
+
+#: What a decoder can do, by name.
+KILLERS = {
+    "segfault": lambda: ctypes.string_at(0),
+    "abort": os.abort,
+    "overflow": _overflow,
+    "killed": lambda: os.kill(os.getpid(), 9),
+    "exit": lambda: os._exit(5),
+    "spin": lambda: re.match(r"(a+)+$", "a" * 60 + "b"),  # holds the GIL for years
+    "sleep": lambda: time.sleep(10**6),
+    "memory": _out_of_memory,
+}
+
+
+def killer(kind: str) -> bytes:
+    """A JPEG at which `Classification` does what ``kind`` says."""
+    picture = colours.picture("red")
+    comment = f"killer:{kind}".encode()
+    return picture[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2) + comment + picture[2:]
+
+
+def write_killer(path: Path, kind: str) -> None:
+    """Writes a `killer`; no two have the same content."""
+    path.write_bytes(killer(kind) + str(path).encode())
+
+
+class Classification(worker.Classification):
+    """As a run's, with a reader that is not safe."""
+
+    def open(self) -> worker.Classifying:
+        """Opens the model, and puts the reader in its place."""
+        read = images.read
+
+        def dangerous(data: bytes, *arguments: Any, **options: Any) -> images.Pixels:
+            says = _SAYS.search(data)
+            if says:
+                KILLERS[says[1].decode()]()
+            return read(data, *arguments, **options)
+
+        opened = super().open()
+        images.read = dangerous
+        return opened
