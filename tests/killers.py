@@ -28,6 +28,12 @@ def _overflow() -> None:
     hash(nested)
 
 
+def _later() -> None:
+    """Crashes when other threads have had time to take images in hand."""
+    time.sleep(1)
+    ctypes.string_at(0)
+
+
 def _out_of_memory() -> None:
     """Takes more than the machine has, of which the kernel allows this process little."""
     import resource
@@ -40,6 +46,7 @@ def _out_of_memory() -> None:
 KILLERS = {
     "segfault": lambda: ctypes.string_at(0),
     "abort": os.abort,
+    "later": _later,
     "overflow": _overflow,
     "killed": lambda: os.kill(os.getpid(), 9),
     "exit": lambda: os._exit(5),

@@ -10,6 +10,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -107,6 +108,6 @@ def _run_slowly(options: RunOptions) -> None:
 
     Classifier.__call__ = pause  # type: ignore[method-assign]
     try:
-        run(options)
+        run(replace(options, isolate=False))
     except BoatinferError as error:
         sys.exit(error.exit_code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import signal
@@ -18,7 +19,9 @@ import pytest
 from ray.cluster_utils import Cluster
 
 import colours
+import killers
 from boatinfer.errors import BoatinferError, DeviceError, RunInterruptedError
+from boatinfer.night.engines import ray_worker
 from boatinfer.night.engines.ray_worker import Worker
 from boatinfer.night.finish import finish
 from boatinfer.night.run import Progress
@@ -103,7 +106,25 @@ def test_a_lost_worker_and_a_lost_machine_cost_what_they_had_not_written(
     assert same_tables(tmp_path / "far", tmp_path / "near")
 
 
-def test_an_image_that_kills_every_worker_ends_the_night(
+def test_an_image_that_crashes_its_process_costs_its_own_row(
+    far: Night, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tests = str(Path(__file__).parents[1])
+
+    class Unsafe(Worker):
+        def _open(self) -> None:
+            sys.path.append(tests)
+            unsafe = importlib.import_module("killers").Classification
+            ray_worker.Classification = unsafe  # type: ignore[misc]
+            super()._open()
+
+    killers.write_killer(pictures / "green" / "killer.jpg", "segfault")
+    monkeypatch.setattr("boatinfer.night.engines.ray.Worker", Unsafe)
+    summary = far()
+    assert (counts(summary), summary.failures) == ((61, 60, 0, 1), {"crashed": 1})
+
+
+def test_a_block_that_kills_every_worker_ends_the_night(
     far: Night, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Deadly(Worker):

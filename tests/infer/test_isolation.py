@@ -18,6 +18,7 @@ import colours
 import killers
 from boatinfer.errors import BoatinferError, Failure
 from boatinfer.isolation.supervisor import Supervisor, isolated
+from boatinfer.night.finish import finish
 from boatinfer.results.summary import Summary
 from support import counts, rows
 
@@ -93,6 +94,21 @@ def test_a_folder_of_nothing_but_killers(run: Run, tmp_path: Path) -> None:
     assert counts(summary) == (6, 0, 0, 6)
     assert summary.exit_code == 0
     assert summary.failures == {"crashed": 6}
+
+
+def test_two_killers_at_once_in_two_threads(run: Run, pictures: Path, tmp_path: Path) -> None:
+    for number in range(2):
+        killers.write_killer(pictures / "blue" / f"killer{number}.jpg", "later")
+    assert counts(run(batch_size=1)) == (14, 12, 0, 2)
+    assert [s for s in statuses(tmp_path / "out").values() if s != "ok"] == ["crashed"] * 2
+
+
+def test_killers_in_a_shard(run: Run, pictures: Path, tmp_path: Path) -> None:
+    killers.write_killer(pictures / "killer.jpg", "segfault")
+    for shard in ("1/2", "2/2"):
+        run(shard=shard)
+    summary = finish(tmp_path / "out")
+    assert (counts(summary), summary.failures) == ((13, 12, 0, 1), {"crashed": 1})
 
 
 def test_one_killer_alone_in_the_folder(run: Run, tmp_path: Path) -> None:

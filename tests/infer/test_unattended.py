@@ -171,8 +171,8 @@ def test_an_image_written_while_it_is_read_is_done_again(
 
     with monkeypatch.context() as writing:
         writing.setattr("boatinfer.images.files.load", write_on)
-        assert run(RunOptions(pictures, tmp_path / "out", model_file)).complete
-    summary = run(RunOptions(pictures, tmp_path / "out", model_file))
+        assert run(RunOptions(pictures, tmp_path / "out", model_file, isolate=False)).complete
+    summary = run(RunOptions(pictures, tmp_path / "out", model_file, isolate=False))
     assert (summary.classified, summary.reused) == (1, 11)
     assert {r["path"]: r["label"] for r in rows(tmp_path / "out")}["red/000.jpg"] == "blue"
 
@@ -235,7 +235,7 @@ def test_images_are_classified_while_the_folder_is_still_listed(
 
     monkeypatch.setattr(images, "read", note)
     monkeypatch.setattr(plan, "chunks", slow_disk)
-    assert run(RunOptions(pictures, tmp_path / "out", model_file)).classified == 12
+    assert run(RunOptions(pictures, tmp_path / "out", model_file, isolate=False)).classified == 12
 
 
 def test_how_much_there_is_to_do_is_known_long_before_the_end(
@@ -249,6 +249,9 @@ def test_how_much_there_is_to_do_is_known_long_before_the_end(
 
     monkeypatch.setattr(Classifier, "__call__", slow)
     seen: list[Progress] = []
-    run(RunOptions(pictures, tmp_path / "out", model_file, batch_size=1, threads=1), seen.append)
+    run(
+        RunOptions(pictures, tmp_path / "out", model_file, batch_size=1, threads=1, isolate=False),
+        seen.append,
+    )
     assert seen[0] == (None, 0, 0)
     assert [now.total for now in seen[2:]] == [12] * 11
