@@ -15,7 +15,7 @@ from boatinfer.isolation.journal import WHOLE_BATCH
 from boatinfer.isolation.process import Died, WorkerProcess, start
 from boatinfer.isolation.worker import Batch, Done, EachItem, Raised, Ready, Task
 
-__all__ = ["IMAGE_TIMEOUT", "Supervisor", "isolated"]
+__all__ = ["IMAGE_TIMEOUT", "Supervisor", "WorkerDiedError", "isolated"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,6 +32,10 @@ _MYSTERIES = 2
 _GRACE = 10.0
 #: The number of a batch of one item that is tried alone.
 _ALONE = -1
+
+
+class WorkerDiedError(BoatinferError):
+    """A worker process died, and no item is to blame."""
 
 
 class _Fed(NamedTuple):
@@ -62,6 +66,7 @@ class Supervisor(Generic[Item, Result]):
         self._changing = threading.Lock()  # what is in flight, or the process
         self._hung_at: float | None = None  # when the process was killed for taking too long
         self._next_look = 0.0
+        self._fed: _Fed | None = None
         self._settings: Any = None
         self._numbers = itertools.count(1)
         self._before: dict[str, float] = {}
@@ -76,13 +81,14 @@ class Supervisor(Generic[Item, Result]):
         """Waits until the task is open; gives what its service says of itself.
 
         Raises:
-            BoatinferError: of the task, or that the process died or took too long.
+            WorkerDiedError: the process died, or took too long.
+            BoatinferError: of the task.
         """
         ready = self._wait_until_ready()
         if isinstance(ready, Ready):
             return ready.info
         words = self._process.last_words()
-        raise BoatinferError(
+        raise WorkerDiedError(
             f"the worker process {self._process.ending()} before the first image"
             f"{f' ({words})' if words else ''}; run again, and report it if it stays so."
         )
@@ -97,6 +103,7 @@ class Supervisor(Generic[Item, Result]):
         batches: Iterable[list[Item]],
         ahead: int,
         alone: Callable[[Item], bool] = lambda _: False,
+        stopped: Callable[[], object] = lambda: False,
     ) -> Generator[list[Result]]:
         """Works on batches; to be called after `begin`.
 
@@ -104,14 +111,16 @@ class Supervisor(Generic[Item, Result]):
             batches: taken in a thread, as there is room.
             ahead: how many batches the process may have waiting or in work.
             alone: tells the items that are to be tried at the end, each alone.
+            stopped: tells that no more of these are wanted.
 
         Yields:
             The results of some items, as they are done, in any order.
 
         Raises:
-            BoatinferError: of the worker's, or the process cannot be kept running.
+            BoatinferError: of the worker's.
+            WorkerDiedError: the process cannot be kept running.
         """
-        room, stop = threading.Semaphore(ahead), threading.Event()
+        room, stop, self._fed = threading.Semaphore(ahead), threading.Event(), None
         later: list[Item] = []
         feeder = threading.Thread(
             target=self._feed, args=(batches, room, stop, alone, later), daemon=True
@@ -119,7 +128,7 @@ class Supervisor(Generic[Item, Result]):
         feeder.start()
         try:
             yield from self._collect(room)
-            for item in later:
+            for item in itertools.takewhile(lambda _: not stopped(), later):
                 yield [self._alone(item)]
         finally:
             stop.set()
@@ -155,8 +164,8 @@ class Supervisor(Generic[Item, Result]):
 
     def _collect(self, room: threading.Semaphore) -> Iterator[list[Result]]:
         """Gives results until all batches are handed over and done."""
-        fed, mysteries = False, 0
-        while not (fed and not self._in_flight):
+        mysteries = 0
+        while self._fed is None or self._in_flight:
             event = self._next_event()
             if isinstance(event, Done):
                 mysteries = 0
@@ -168,29 +177,31 @@ class Supervisor(Generic[Item, Result]):
                 suspects = self._suspects()
                 mysteries = 0 if suspects else mysteries + 1
                 yield from self._recover(suspects, mysteries, room)
-            elif isinstance(event, _Fed):
-                fed = True
-                if event.error is not None:
-                    raise event.error
 
     def _note_seconds(self, done: Done) -> None:
-        self.seconds = {
+        self.seconds = self._before | {
             stage: self._before.get(stage, 0.0) + seconds for stage, seconds in done.seconds.items()
         }
 
     def _next_event(self) -> Any:
         """The next message of the present process, or None for now; kills one that hangs."""
-        try:
-            process, event = self._events.get(timeout=_LOOK_EVERY)
-        except Empty:
-            process, event = None, None
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + _LOOK_EVERY
             if self._hangs():
                 return Died()
-        if isinstance(event, Raised) and process is self._process:
+        try:
+            process, event = self._events.get(timeout=_LOOK_EVERY)
+        except Empty:
+            return None
+        if isinstance(event, _Fed):
+            self._fed = event
+            if event.error is not None:
+                raise event.error
+        if process is not self._process:
+            return None
+        if isinstance(event, Raised):
             raise event.error
-        return event if process in {None, self._process} else None
+        return event
 
     def _hangs(self) -> bool:
         """Kills the process if it takes too long; whether even that did not end it."""
@@ -300,9 +311,9 @@ class Supervisor(Generic[Item, Result]):
             for other in others:
                 self._events.put(other)
 
-    def _unstartable(self) -> BoatinferError:
+    def _unstartable(self) -> WorkerDiedError:
         words = self._process.last_words()
-        return BoatinferError(
+        return WorkerDiedError(
             f"the worker process {self._process.ending()} again and again"
             f"{f' ({words})' if words else ''}, and no image is to blame; is there enough memory? "
             "What was done is kept, and the next run continues from there."

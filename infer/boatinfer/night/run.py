@@ -13,12 +13,13 @@ import pyarrow as pa
 from boatinfer.analysis import abstention
 from boatinfer.errors import (
     BoatinferError,
+    ModelError,
     OutputError,
     PartError,
     RunInterruptedError,
     UsageError,
 )
-from boatinfer.isolation.supervisor import Supervisor
+from boatinfer.isolation.supervisor import Supervisor, WorkerDiedError
 from boatinfer.models import svm as svms
 from boatinfer.models.device import Device
 from boatinfer.models.model import BUILT_IN, open_model
@@ -147,7 +148,12 @@ def _start_worker(options: RunOptions) -> Supervisor[Found, Row]:
 def _open_model(night: Night, stack: contextlib.ExitStack) -> None:
     """Opens the model where the work is done: in the worker process, or here."""
     if night.worker is not None:
-        night.model = night.worker.opened()
+        try:
+            night.model = night.worker.opened()
+        except WorkerDiedError as error:
+            raise ModelError(
+                f"opening the model {night.options.model or 'boats'} failed: {error}"
+            ) from error
         return
     device = night.options.device
     if night.options.engine is Engine.RAY:

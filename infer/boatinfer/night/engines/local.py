@@ -64,7 +64,12 @@ def _spread(
         return
     ahead = batches_ahead(night.model.device, night.folder, size, threads)
     night.worker.begin(work)
-    rows = night.worker.results(batches, ahead, lambda found: found.path in agenda.dangerous)
+    rows = night.worker.results(
+        batches,
+        ahead,
+        alone=lambda found: found.path in agenda.dangerous,
+        stopped=lambda: night.stop.signal_number,
+    )
     with contextlib.closing(rows):
         yield rows
     for stage, seconds in night.worker.seconds.items():
