@@ -79,7 +79,8 @@ def read(
 
     def load(path: Path) -> Pixels | str:
         try:
-            return images.read(images.load(path)[0], spec)
+            with images.Turn():
+                return images.read(images.load(path)[0], spec)
         except ImageError as error:
             return f"{path}: {error}"
 

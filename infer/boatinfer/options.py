@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from boatinfer.errors import UsageError
+from boatinfer.memory import parse_size
 from boatinfer.models.device import Device
 from boatinfer.storage.place import Place, local, place, resolved
 
@@ -19,6 +20,7 @@ __all__ = [
     "Force",
     "Kernel",
     "Labels",
+    "Memory",
     "ModelFile",
     "OnDevice",
     "check_target",
@@ -41,6 +43,17 @@ ModelFile = Annotated[
     ),
 ]
 OnDevice = Annotated[Device, typer.Option(help="Where to run the network.")]
+
+#: For every command that reads many images.
+Memory = Annotated[
+    int | None,
+    typer.Option(
+        parser=parse_size,
+        metavar="SIZE",
+        help="Memory to use at most, such as 4G; larger images fail, and large ones wait for "
+        "each other. If not given, three quarters of what there is.",
+    ),
+]
 
 #: For every command that needs to know the true classes.
 Labels = Annotated[

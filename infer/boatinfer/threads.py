@@ -12,6 +12,8 @@ from pathlib import Path
 from queue import Queue
 from typing import Any, TypeVar
 
+from boatinfer.cgroups import MEMBER, MOUNTED, groups
+
 __all__ = ["fetched", "spread", "usable_cpus"]
 
 Batch = TypeVar("Batch")
@@ -118,13 +120,11 @@ def fetched(
 def usable_cpus() -> int:
     """CPUs this process may use: its affinity, and the quotas of its control groups.
 
-    A quota is ``cpu.max`` of cgroup v2 or ``cpu.cfs_quota_us`` of v1; it is shared with all groups
-    below, and ``/proc/self/cgroup`` says which group the process is in (Linux kernel
-    documentation, admin-guide/cgroup-v2 and cgroup-v1).
+    A quota is ``cpu.max`` of cgroup v2 or ``cpu.cfs_quota_us`` of v1.
     """
     affinity = getattr(os, "sched_getaffinity", None)
     cpus = len(affinity(0)) if affinity else os.cpu_count() or 1
-    quota = _quota(Path("/sys/fs/cgroup"), Path("/proc/self/cgroup"))
+    quota = _quota(MOUNTED, MEMBER)
     return cpus if quota is None else max(1, min(cpus, round(quota)))
 
 
@@ -138,18 +138,7 @@ def _quota(mounted: Path, member: Path) -> float | None:
     Returns:
         None where there is no quota.
     """
-    try:
-        lines = member.read_text(errors="surrogateescape").splitlines()
-    except OSError:  # this system has none
-        return None
-    quotas = []
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
-        if "cpu" in (controllers or "cpu").split(","):  # v2 names none
-            top = mounted / "cpu" if controllers else mounted
-            inner = top / group.lstrip("/")
-            # In a container the group may be named as its host names it, and only the top be there.
-            quotas += [_quota_of(at) for at in (inner, *inner.parents) if at.is_relative_to(top)]
+    quotas = [_quota_of(group) for group in groups("cpu", mounted, member)]
     return min((quota for quota in quotas if quota is not None), default=None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from boatinfer.errors import TOO_MANY_FAILURES
+from boatinfer.images import limited
 from boattrain.data_options import CheckOptions
 from boattrain.inventory import take_inventory
 from boattrain.rules import RULES, Case, Severity
@@ -56,7 +57,8 @@ def check(options: CheckOptions) -> Report:
     Raises:
         UsageError: there is no such folder, or it holds no images in class folders.
     """
-    inventory = take_inventory(options.data, parse_share(options.valid, "--valid"))
+    with limited(options.memory, None):
+        inventory = take_inventory(options.data, parse_share(options.valid, "--valid"))
     findings = [
         Finding(rule.kind, rule.severity, rule.message, cases)
         for rule in RULES

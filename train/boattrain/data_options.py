@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from boatinfer.options import Force
+from boatinfer.options import Force, Memory
 from boattrain.augment import Augmentation
 
 __all__ = ["CheckOptions", "DownloadOptions", "ShowOptions", "SplitOptions"]
@@ -32,6 +32,7 @@ class CheckOptions:
 
     data: DataArgument
     valid: ValidOption = "10%"
+    memory: Memory = None
 
 
 @dataclass(frozen=True)

@@ -159,13 +159,11 @@ def _name(data: Path, folder: Path | str, file: str) -> str:
 def _read(data: Path, files: list[Facts]) -> list[Facts]:
     def read(facts: Facts) -> Facts:
         try:
-            content, _ = images.load(data / from_text(facts.name))
-        except ImageError as error:
-            return facts._replace(failure=f"{error.reason}: {error}")
-        facts = facts._replace(digest=xxhash.xxh3_128_hexdigest(content))
-        try:
-            pixels = images.read(content, _SMALL)
-            height, width = images.size(content)
+            with images.Turn():
+                content, _ = images.load(data / from_text(facts.name))
+                facts = facts._replace(digest=xxhash.xxh3_128_hexdigest(content))
+                pixels = images.read(content, _SMALL)
+                height, width = images.size(content)
         except ImageError as error:
             return facts._replace(failure=f"{error.reason}: {error}")
         grey = int(np.ptp(pixels, axis=2).max()) <= _GREY

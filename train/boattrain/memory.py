@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from boatinfer.errors import UsageError
+from boatinfer.memory import free_memory
 
 __all__ = ["enough_memory", "require_memory", "training_bytes"]
 
@@ -42,9 +43,7 @@ def require_memory(model: Any, batch_size: int) -> None:
     import tensorflow as tf
 
     if not tf.config.list_physical_devices("GPU"):
-        import psutil
-
-        free = psutil.virtual_memory().available
+        free = free_memory()
         if training_bytes(model, batch_size) > free:
             raise _too_little(model, batch_size, f"{free / 1e9:,.1f} GB are free")
 

@@ -173,11 +173,12 @@ def _read(
 
     def load(place: int, path: Path) -> str:
         try:
-            content, _ = images.load(path)
-            pixels[place] = images.read(content, spec)
+            with images.Turn():
+                content, _ = images.load(path)
+                pixels[place] = images.read(content, spec)
+                return xxhash.xxh3_128_hexdigest(content)
         except ImageError as error:
             return f"{error.reason}: {error}"
-        return xxhash.xxh3_128_hexdigest(content)
 
     with ThreadPoolExecutor() as threads:  # decoding happens outside Python's lock
         for start in range(0, len(files.paths), len(pixels)):

@@ -238,7 +238,7 @@ def _load(name: str, files: Files, options: TrainOptions, spec: ImageSpec, stop:
 
 def _load_libraries(options: TrainOptions) -> None:
     """Loads what only the end needs too, so that a missing library costs nobody a training."""
-    for library in ("matplotlib.figure", "platformdirs", "psutil", "tomli_w"):
+    for library in ("matplotlib.figure", "platformdirs", "tomli_w"):
         importlib.import_module(library)
     load_keras()
     if options.tensorboard is not None and importlib.util.find_spec("tensorboard") is None:

@@ -14,7 +14,7 @@ from boatinfer.cli.progress import shown
 from boatinfer.errors import TOO_MANY_FAILURES, ImageError, OutputError
 from boatinfer.isolation.process import prepare
 from boatinfer.night.options import Engine, RunOptions
-from boatinfer.options import Device, Force, ModelFile, OnDevice
+from boatinfer.options import Device, Force, Memory, ModelFile, OnDevice
 from boatinfer.scan import to_text
 from boatinfer.storage.place import Place, local, place
 from boatinfer.svm.options import FitOptions
@@ -217,11 +217,14 @@ def _verified(complete: bool) -> str:
 @without_pandas
 def report(
     out: Annotated[Place, typer.Argument(parser=place, metavar="OUT", help="Results folder.")],
+    memory: Memory = None,
 ) -> None:
     """Make the page of the last run anew, from what is in its results folder."""
+    from boatinfer.images import limited
     from boatinfer.pages.make import report as make_anew
 
-    typer.echo(f"report: {make_anew(out)}")
+    with limited(memory, None):
+        typer.echo(f"report: {make_anew(out)}")
 
 
 @without_pandas

@@ -4,9 +4,23 @@ Training, export, inference and tests all call `read`, so the same bytes give th
 pixels everywhere.
 """
 
+from boatinfer.images.admission import Gate, Turn, limited, limits
 from boatinfer.images.files import MAX_BYTES, load, load_in
 from boatinfer.images.formats import size
 from boatinfer.images.geometry import MAX_PIXELS, Pixels, fit
 from boatinfer.images.reader import read
 
-__all__ = ["MAX_BYTES", "MAX_PIXELS", "Pixels", "fit", "load", "load_in", "read", "size"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PIXELS",
+    "Gate",
+    "Pixels",
+    "Turn",
+    "fit",
+    "limited",
+    "limits",
+    "load",
+    "load_in",
+    "read",
+    "size",
+]

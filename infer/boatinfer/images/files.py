@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from boatinfer.errors import Failure, ImageError
+from boatinfer.images.admission import loading
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.bucket import Status as BucketStatus
 from boatinfer.storage.place import Place, Status
@@ -38,6 +39,7 @@ def load(path: Path | str) -> tuple[bytes, os.stat_result]:
                 raise ImageError(Failure.UNREADABLE, f"it is {kind}")
             if status.st_size > MAX_BYTES:
                 raise ImageError(Failure.TOO_LARGE, f"the file has {status.st_size:,} bytes")
+            loading(status.st_size)
             return _content(handle, status.st_size), status
         finally:
             os.close(handle)
@@ -60,17 +62,19 @@ def _content(handle: int, size: int) -> bytes:
     return content
 
 
-def load_in(folder: Place, path: str) -> tuple[bytes, Status]:
+def load_in(folder: Place, path: str, size: int = 0) -> tuple[bytes, Status]:
     """Reads an image of a folder, wherever that is.
 
     Args:
         folder: on this machine or in a bucket.
         path: relative to it; on this machine it may be absolute.
+        size: bytes, if the listing told; a disk tells itself.
 
     Raises:
         ImageError: ``vanished``, ``unreadable`` or ``too_large``.
     """
     if isinstance(folder, BucketPath):
+        loading(min(size, MAX_BYTES))
         return _load_object(folder / path)
     return load(os.path.join(str(folder), path))  # noqa: PTH118
 

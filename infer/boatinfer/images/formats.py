@@ -14,7 +14,7 @@ from boatinfer.images.exif import orientation_of
 from boatinfer.images.geometry import MAX_PIXELS, Pixels, fit_image, refuse_bomb, turn
 from boatinfer.models.card import ImageSpec
 
-__all__ = ["read_any", "size"]
+__all__ = ["FORMATS", "read_any", "size"]
 
 # Pillow warns from half of `MAX_PIXELS` on; that limit is the one that counts here.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -25,7 +25,7 @@ _HEIC_SAYS = "HEIC cannot be read here; convert it to JPEG"
 _SHIFT_16_TO_8 = 8
 
 #: What Pillow may try. Left out above all is EPS, for which it would start Ghostscript.
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "TGA")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "TGA")
 
 
 def size(data: bytes) -> tuple[int, int]:
@@ -35,7 +35,7 @@ def size(data: bytes) -> tuple[int, int]:
         ImageError: ``corrupt``; what `read` would say may be more exact.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             # A TIFF says how it will be once Pillow has turned it.
             lies = image.format != "TIFF" and orientation_of(image) > 4
             return (image.width, image.height) if lies else (image.height, image.width)
@@ -47,7 +47,7 @@ def size(data: bytes) -> tuple[int, int]:
 def read_any(data: bytes, spec: ImageSpec) -> Pixels:
     """Reads what Pillow reads: first frame, alpha over white, 16 bits to 8."""
     try:
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
         message = _HEIC_SAYS if _HEIC.match(data) else "no known image format"
         raise ImageError(Failure.NOT_AN_IMAGE, message) from error

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Classifier", "Loaded"]
 
-#: A row and the content of its file, or why it could not be read.
-_Fetched = tuple[Row, bytes | ImageError]
+#: A row and the content of its file, or why it could not be read; None if that is still to come.
+_Fetched = tuple[Row, bytes | ImageError | None]
 
 
 class Loaded(NamedTuple):
@@ -70,27 +70,39 @@ class Classifier:
 
     def read(self, batch: list[Found]) -> Loaded:
         """Reads, hashes and decodes the files."""
-        return self.decode(map(self.fetch, batch))
+        return self.decode((Row(*found), None) for found in batch)
 
     def classify(self, fetched: Iterable[_Fetched]) -> list[Row]:
         """Makes exactly one row of each file that has been read."""
         return self.infer(self.decode(fetched))
 
     def fetch(self, found: Found) -> _Fetched:
-        """Reads a file."""
+        """Reads a file ahead of the work, if it is not too large for that."""
         row = Row(*found)
         try:
-            with self.stages.working("read"):
-                data, status = images.load_in(self.folder, from_text(row.path))
+            return row, self._load(row) if row.bytes <= self.ahead else None
         except ImageError as error:
             return row, error
+
+    @property
+    def ahead(self) -> float:
+        """Bytes of the largest file that is read ahead of the work."""
+        return images.limits().ahead / self.size
+
+    def _load(self, row: Row) -> bytes:
+        try:
+            with self.stages.working("read"):
+                data, status = images.load_in(self.folder, from_text(row.path), row.bytes)
+        except ImageError:
+            raise
         except Exception as error:  # whatever it is, it is this file's trouble alone
-            return row, ImageError(Failure.CORRUPT, f"{type(error).__name__}: {error}")
+            message = f"{type(error).__name__}: {error}"
+            raise ImageError(Failure.CORRUPT, message) from error
         row.bytes, row.mtime_ns = status.st_size, status.st_mtime_ns
-        return row, data
+        return data
 
     def decode(self, fetched: Iterable[_Fetched]) -> Loaded:
-        """Hashes and decodes files that have been read, at most ``size`` of them."""
+        """Hashes and decodes files, at most ``size``; reads those that have not been."""
         spec = self.model.card.image
         pixels = np.zeros((self.size, spec.height, spec.width, 3), np.uint8)
         rows: list[Row] = []
@@ -98,15 +110,9 @@ class Classifier:
         for row, data in _one_in_hand(fetched):
             rows.append(row)
             try:
-                if isinstance(data, ImageError):
-                    raise data
-                with self.stages.working("read"):
-                    known = self._is_known(row, data)
-                if known:
-                    continue
-                with self.stages.working("decode"):
-                    pixels[len(readable)] = self._decode(row, data)
-                readable.append(row)
+                with images.Turn():
+                    if self._decode(row, data, pixels[len(readable)]):
+                        readable.append(row)
             except ImageError as error:
                 row.status, row.error = error.reason.value, str(error)
             except BoatinferError:  # a part with known contents cannot be read
@@ -128,11 +134,20 @@ class Classifier:
             row.known = self.contents.find(row.content)
         return row.known is not None
 
-    def _decode(self, row: Row, data: bytes) -> Pixels:
+    def _decode(self, row: Row, data: bytes | ImageError | None, pixels: Pixels) -> bool:
+        """Gives an image's pixels, unless it is known."""
+        if isinstance(data, ImageError):
+            raise data
+        if data is None:
+            data = self._load(row)
+        with self.stages.working("read"):
+            if self._is_known(row, data):
+                return False
         damage: list[str] | None = [] if self.lenient else None
-        pixels = images.read(data, self.model.card.image, damage)
+        with self.stages.working("decode"):
+            pixels[:] = images.read(data, self.model.card.image, damage)
         row.error = "; ".join(damage) if damage else None
-        return pixels
+        return True
 
     def _infer(self, rows: list[Row], pixels: Pixels) -> None:
         """Fills in what the network says; ``pixels`` may be longer than ``rows``."""

@@ -14,7 +14,8 @@ import typer
 
 from boatinfer.errors import UsageError
 from boatinfer.isolation.supervisor import IMAGE_TIMEOUT
-from boatinfer.options import Device, ModelFile, OnDevice, check_target, default_out
+from boatinfer.memory import parse_size
+from boatinfer.options import Device, Memory, ModelFile, OnDevice, check_target, default_out
 from boatinfer.results.shards import Shard
 from boatinfer.scan import to_text
 from boatinfer.storage.place import Place, place
@@ -98,6 +99,7 @@ class RunOptions:
         int | None,
         typer.Option(min=1, help="Worker threads; if not given, one for each usable CPU."),
     ] = None
+    memory: Memory = None
     image_timeout: Annotated[
         float,
         typer.Option(
@@ -213,6 +215,8 @@ class RunOptions:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, Path(value))
+        if self.memory is not None:
+            object.__setattr__(self, "memory", parse_size(self.memory))
         _check_patterns(self)
         object.__setattr__(self, "exclude", [pattern.rstrip("/") for pattern in self.exclude])
         for name, least, most in _BOUNDS:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
+from boatinfer import images
 from boatinfer.analysis import abstention
 from boatinfer.errors import (
     BoatinferError,
@@ -76,7 +77,12 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
     shard = Shard.parse(options.shard) if options.shard else None
     folder, results = resolved(options.folder), Results(options.results_folder, shard)
     summary = _begin(options, folder, shard)
-    with stop_on_signals() as stop, served_by(options.endpoint), contextlib.ExitStack() as stack:
+    with (
+        stop_on_signals() as stop,
+        served_by(options.endpoint),
+        images.limited(options.memory, options.threads),
+        contextlib.ExitStack() as stack,
+    ):
         night = Night(options, folder, results, summary, stop, progress)
         there = results.exists()
         if there:  # then a second run ends at once

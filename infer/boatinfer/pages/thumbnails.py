@@ -58,7 +58,7 @@ class Album:
         """Makes a picture of each row's ``path``; fewer where the page has no room for more."""
         chosen = list(rows)
         found = []
-        with ThreadPoolExecutor(8) as pool:
+        with ThreadPoolExecutor(images.limits().threads) as pool:
             for row, (source, missing) in zip(
                 chosen, pool.map(self._source, [row["path"] for row in chosen]), strict=True
             ):
@@ -71,7 +71,8 @@ class Album:
 
     def _source(self, path: str) -> tuple[str | None, str]:
         try:
-            encoded = thumbnail(images.load_in(self._folder, from_text(path))[0])
+            with images.Turn():
+                encoded = thumbnail(images.load_in(self._folder, from_text(path))[0])
         except ImageError as error:
             return None, str(error)
         except Exception as error:  # whatever it is, a page does without the picture
