@@ -24,6 +24,7 @@ from boatinfer.errors import Failure, ImageError, UsageError
 from boatinfer.images import admission
 from boatinfer.images.memory import needed
 from boatinfer.models.card import ImageSpec
+from boatinfer.night.engines import local
 from boatinfer.night.options import RunOptions
 from boatinfer.pages.thumbnails import Album
 
@@ -123,7 +124,7 @@ def test_a_limited_process_is_refused_memory_beyond_the_limit() -> None:
     said = _in_a_process(
         "from boatinfer import memory; memory.limit_process(2**28)\n"
         "bytearray(2**27)\n"
-        "try: bytearray(2**30)\n"
+        "try: bytearray(3 * 2**30)\n"
         "except MemoryError: print('refused')"
     )
     assert said == "refused\n"
@@ -206,10 +207,10 @@ def test_what_an_image_needs_is_estimated_from_above_but_not_far(large: Path) ->
         for name, estimate, peak in map(str.split, said.splitlines())
     }
     assert told.keys() == PICTURES.keys()
-    some = 3 * MIB
+    some = 6 * MIB
     too_little = {name: told[name] for name in told if told[name][0] + some < told[name][1]}
     assert not too_little
-    too_much = {name: told[name] for name in told if told[name][0] > 1.6 * told[name][1] + 3 * some}
+    too_much = {name: told[name] for name in told if told[name][0] > 1.6 * told[name][1] + some}
     assert not too_much
 
 
@@ -289,7 +290,7 @@ def test_what_can_never_fit_is_too_large_and_the_sentence_names_the_option(large
     data = (large / "alpha.png").read_bytes()
     with images.limited(200 * MIB, 64):
         with pytest.raises(
-            ImageError, match=r"about 84 MiB.* of 200 MiB there are 62 MiB .*--memory"
+            ImageError, match=r"about 84 MiB .* 62 MiB are left .*--memory"
         ) as caught:
             images.read(data, SPEC)
         assert caught.value.reason is Failure.TOO_LARGE
@@ -313,16 +314,16 @@ def test_a_large_file_waits_for_its_turn_before_it_is_read(tmp_path: Path) -> No
     with images.limited(300 * MIB, 64) as limits:
         with images.Turn():
             images.load(tmp_path / "large")
-            assert limits.turn.locked()
+            assert limits.turn.held
             assert limits.gate.held == 20 * MIB
-        assert not limits.turn.locked()
+        assert not limits.turn.held
         assert limits.gate.held == 0
         images.load(tmp_path / "large")  # whoever reads just one needs no turn
         assert limits.gate.held == 0
     with images.limited(64 * MIB, 64) as limits:
         with images.Turn(), pytest.raises(ImageError, match="--memory"):
             images.load(tmp_path / "large")
-        assert not limits.turn.locked()
+        assert not limits.turn.held
 
 
 def test_a_file_in_its_turn_is_decoded_before_those_that_wait() -> None:
@@ -363,7 +364,7 @@ def test_thumbnails_are_made_by_as_many_threads_as_a_run_has(
 
 
 _RUN = """
-import pathlib, re
+import resource
 from boatinfer import memory
 from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
@@ -371,8 +372,9 @@ bound = {bound}
 memory.limit_process(bound)
 here = dict(folder={folder!r}, out={out!r}, model={model!r})
 summary = run(RunOptions(**here, memory=bound, threads=4, batch_size=2))
-peak = re.search(r"VmHWM:\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1]
-print(summary.exit_code, 1024 * int(peak), summary.failures)
+both = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+peaks = [1024 * resource.getrusage(who).ru_maxrss for who in both]
+print(summary.exit_code, *peaks, summary.failures)
 """
 
 
@@ -380,7 +382,7 @@ print(summary.exit_code, 1024 * int(peak), summary.failures)
 def test_a_run_over_large_images_stays_within_its_memory(
     large: Path, model_file: Path, tmp_path: Path
 ) -> None:
-    bound = 400 * MIB
+    bound = 600 * MIB
     said = _in_a_process(
         _RUN.format(
             bound=bound,
@@ -389,9 +391,10 @@ def test_a_run_over_large_images_stays_within_its_memory(
             model=str(model_file),
         )
     )
-    code, peak, failures = said.split(" ", 2)
+    code, here, worker, failures = said.split(" ", 3)
     assert code == "0"
     assert failures == "{}\n"
-    assert int(peak) <= bound
+    assert int(here) <= bound  # the page is made when the worker has ended
+    assert int(worker) <= bound * (1 - local.PAGE_SHARE)
     page = (tmp_path / "out" / "report.html").read_text()
     assert re.search("data:image/jpeg;base64", page)

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from functools import cached_property
 
 from boatinfer.errors import Failure, ImageError
+from boatinfer.isolation.journal import still_in_hand
 from boatinfer.memory import in_use, size_text, trim, usable_memory
 from boatinfer.threads import usable_cpus
 
@@ -29,6 +30,9 @@ _SHARE = 1 / 16
 #: So little does not wait, whatever the bound.
 _ALWAYS = 8 * 2**20
 
+
+#: Seconds after which who waits says that the image does not hang.
+_LOOK_EVERY = 1.0
 
 _ENOUGH = contextlib.nullcontext()
 
@@ -57,7 +61,10 @@ class Gate:
         with self._changed:
             self._waiting.insert(0 if mine else len(self._waiting), me)
             try:
-                self._changed.wait_for(lambda: self._waiting[0] is me and self._fits(size, mine))
+                while not self._changed.wait_for(
+                    lambda: self._waiting[0] is me and self._fits(size, mine), _LOOK_EVERY
+                ):
+                    still_in_hand()
                 self.held += size
             finally:
                 self._waiting.remove(me)
@@ -101,9 +108,8 @@ class _Memory(Gate):
         if self.held == mine and size + mine > self.room:
             raise ImageError(
                 Failure.TOO_LARGE,
-                f"reading it takes about {size_text(size + mine)} of memory, and of "
-                f"{size_text(self._bound)} there are {size_text(int(self.room))} left for it; "
-                "allow more with --memory",
+                f"reading it takes about {size_text(size + mine)} of memory, and "
+                f"{size_text(int(self.room))} are left for it; allow more with --memory",
             )
         return super()._fits(size, mine)
 
@@ -114,16 +120,22 @@ class Limits:
     Args:
         memory: bytes; if None, most of what the system gives.
         threads: how many read images at the same time; if None, one for each usable CPU.
+        share: of the memory; the rest is another process's.
+
+    Attributes:
+        turn: the place of large files, see `Turn`.
     """
 
-    def __init__(self, memory: int | None = None, threads: int | None = None) -> None:
-        self._memory, self.threads = memory, threads or usable_cpus()
-        self.turn = threading.Lock()
+    def __init__(
+        self, memory: int | None = None, threads: int | None = None, share: float = 1.0
+    ) -> None:
+        self._memory, self.threads, self._share = memory, threads or usable_cpus(), share
+        self.turn = Gate(1)
 
     @cached_property
     def memory(self) -> int:
         """The bound, in bytes; the system is asked when somebody needs to know."""
-        return self._memory or int(usable_memory() * _MOST)
+        return int((self._memory or usable_memory() * _MOST) * self._share)
 
     @cached_property
     def gate(self) -> _Memory:
@@ -150,10 +162,10 @@ def limits() -> Limits:
 
 
 @contextlib.contextmanager
-def limited(memory: int | None, threads: int | None) -> Iterator[Limits]:
+def limited(memory: int | None, threads: int | None, share: float = 1.0) -> Iterator[Limits]:
     """Sets the limits of this process; the arguments are those of `Limits`."""
     global _limits  # noqa: PLW0603
-    before, _limits = _limits, Limits(memory, threads)
+    before, _limits = _limits, Limits(memory, threads, share)
     try:
         yield _limits
     finally:
@@ -194,17 +206,19 @@ class Turn:
         _held.turn = None
         if self.size:
             self._limits.gate.leave(self.size)
-            self._limits.turn.release()
+            self._limits.turn.leave(1)
 
     def take(self, size: int) -> None:
         """Waits for the place, if the file is large."""
         if self.size or size <= _ALWAYS or size <= limits().small:
             return
         self._limits = limits()
-        with contextlib.ExitStack() as place:
-            place.enter_context(self._limits.turn)
+        self._limits.turn.enter(1)
+        try:
             self._limits.gate.enter(size)
-            place.pop_all()
+        except BaseException:
+            self._limits.turn.leave(1)
+            raise
         self.size = size
 
 

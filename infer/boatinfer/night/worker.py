@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from boatinfer import images
 from boatinfer.errors import Failure
 from boatinfer.isolation.worker import Batch, Done
 from boatinfer.models.device import Device
@@ -39,6 +40,8 @@ class Work(NamedTuple):
         features: whether rows keep their feature vectors.
         lenient: whether a damaged JPEG is classified by what can be decoded of it.
         contents: rows of images that are known already, to be found by their content.
+        memory: bytes that images may take; None means most of what the system gives.
+        share: of the memory; the rest is another process's.
     """
 
     folder: Place
@@ -46,6 +49,8 @@ class Work(NamedTuple):
     features: bool
     lenient: bool
     contents: Contents | None
+    memory: int | None = None
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -92,9 +97,8 @@ class Classifying:
     def __init__(self, model: Model, stages: Stages | None = None) -> None:
         self._model, self.info, self._stages = model, model.info, stages or Stages()
 
-    def work(
-        self, settings: Work, batches: Iterator[Batch]
-    ) -> contextlib.AbstractContextManager[Iterator[Done]]:
+    @contextlib.contextmanager
+    def work(self, settings: Work, batches: Iterator[Batch]) -> Iterator[Iterator[Done]]:
         """Makes rows of files."""
         classifier = Classifier(
             self._model,
@@ -105,4 +109,8 @@ class Classifying:
             contents=settings.contents,
             stages=self._stages,
         )
-        return classified(classifier, batches, settings.threads)
+        with (
+            images.limited(settings.memory, settings.threads, settings.share),
+            classified(classifier, batches, settings.threads) as done,
+        ):
+            yield done

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
+from boatinfer import images
 from boatinfer.isolation.worker import Batch
 from boatinfer.models.model import Model
 from boatinfer.night import plan
@@ -25,6 +26,9 @@ __all__ = ["PART_ROWS", "PART_SECONDS", "work"]
 #: old: what a kill can cost.
 PART_ROWS = 1024
 PART_SECONDS = 30.0
+
+#: Of the memory, what this process may take for the page while a worker process reads images.
+PAGE_SHARE = 0.25
 
 
 def work(night: Night, due: Iterator[pa.Table], agenda: plan.Agenda, contents: Contents) -> int:
@@ -57,20 +61,23 @@ def _spread(
     """Gives the rows of what is due, in lists, as they are done elsewhere."""
     size, threads = night.model.batch_size, night.summary.threads or 1
     batches = itertools.takewhile(lambda _: not night.stop.signal_number, plan.batches(due, size))
-    work = Work(night.folder, threads, night.wants_features, night.options.lenient, contents)
+    options = night.options
+    work = Work(
+        night.folder, threads, night.wants_features, options.lenient, contents, options.memory
+    )
     if night.worker is None:
         with _here(night, work, batches) as rows:
             yield rows
         return
     ahead = batches_ahead(night.model.device, night.folder, size, threads)
-    night.worker.begin(work)
+    night.worker.begin(work._replace(share=1 - PAGE_SHARE))
     rows = night.worker.results(
         batches,
         ahead,
         alone=lambda found: found.path in agenda.dangerous,
         stopped=lambda: night.stop.signal_number,
     )
-    with contextlib.closing(rows):
+    with contextlib.closing(rows), images.limited(options.memory, options.threads, PAGE_SHARE):
         yield rows
     for stage, seconds in night.worker.seconds.items():
         night.stages.add(stage, seconds)

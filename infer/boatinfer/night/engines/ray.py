@@ -89,6 +89,7 @@ def _task(night: Night, due: pa.Table, agenda: plan.Agenda, contents: Contents) 
         contents=contents,
         dangerous=agenda.dangerous,
         image_timeout=options.image_timeout,
+        memory=options.memory,
         block_rows=PART_ROWS if device is Device.CUDA else _part_rows(night),
     )
 

@@ -22,6 +22,7 @@ from boatinfer.results.rows import OK
 from boatinfer.scan import Found, from_text
 from boatinfer.storage.place import Place
 from boatinfer.storage.store import served_by
+from boatinfer.threads import usable_cpus
 from boatinfer.versions import versions
 
 __all__ = ["Sight", "Task", "Worker"]
@@ -104,6 +105,7 @@ class Task:
         contents: rows that are known already.
         dangerous: paths of images that have ended a process, to be tried alone.
         image_timeout: time limit for one image, in seconds.
+        memory: of each worker, in bytes; None means its threads' share of the machine's.
         block_rows: the most images of a block.
     """
 
@@ -120,6 +122,7 @@ class Task:
     contents: Contents
     dangerous: frozenset[str]
     image_timeout: float
+    memory: int | None
     block_rows: int
 
 
@@ -159,8 +162,11 @@ class Worker:
         )
         self._process = Supervisor(opens, lost, task.image_timeout)
         self._model: ModelInfo = self._process.opened()
+        share = 1.0 if task.memory else min(1.0, task.threads / usable_cpus())
         folder, features = task.sight.folder, task.features
-        self._process.begin(Work(folder, task.threads, features, task.lenient, task.contents))
+        self._process.begin(
+            Work(folder, task.threads, features, task.lenient, task.contents, task.memory, share)
+        )
 
     def __call__(self, block: pa.Table) -> pa.Table:
         """Classifies a block, unless Ray repeats it; gives a row of counts."""
