@@ -31,6 +31,9 @@ _SHARE = 1 / 16
 _ALWAYS = 8 * 2**20
 
 
+#: Measurements of which the least counts: some see what is just being freed.
+_MEASURED = 8
+
 #: Seconds after which who waits says that the image does not hang.
 _LOOK_EVERY = 1.0
 
@@ -97,6 +100,7 @@ class _Memory(Gate):
     def __init__(self, bound: int) -> None:
         super().__init__(0)
         self._bound = bound
+        self._used: deque[int] = deque(maxlen=_MEASURED)
 
     def leave(self, size: int) -> None:
         super().leave(size)
@@ -104,7 +108,8 @@ class _Memory(Gate):
 
     def _fits(self, size: int, mine: int) -> bool:
         if not self.held:
-            self.room = max(0, int(self._bound * (1 - 3 * _SHARE)) - in_use())
+            self._used.append(in_use())
+            self.room = max(0, int(self._bound * (1 - 3 * _SHARE)) - min(self._used))
         if self.held == mine and size + mine > self.room:
             raise ImageError(
                 Failure.TOO_LARGE,

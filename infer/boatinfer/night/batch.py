@@ -80,14 +80,13 @@ class Classifier:
         """Reads a file ahead of the work, if it is not too large for that."""
         row = Row(*found)
         try:
-            return row, self._load(row) if row.bytes <= self.ahead else None
+            return row, self._load(row) if self.takes_ahead(row.bytes) else None
         except ImageError as error:
             return row, error
 
-    @property
-    def ahead(self) -> float:
-        """Bytes of the largest file that is read ahead of the work."""
-        return images.limits().ahead / self.size
+    def takes_ahead(self, size: int) -> bool:
+        """Whether a file of so many bytes is small enough to be read ahead of the work."""
+        return 0 <= size <= images.limits().ahead / self.size
 
     def _load(self, row: Row) -> bytes:
         try:
@@ -109,16 +108,9 @@ class Classifier:
         readable: list[Row] = []
         for row, data in _one_in_hand(fetched):
             rows.append(row)
-            try:
-                with images.Turn():
-                    if self._decode(row, data, pixels[len(readable)]):
-                        readable.append(row)
-            except ImageError as error:
-                row.status, row.error = error.reason.value, str(error)
-            except BoatinferError:  # a part with known contents cannot be read
-                raise
-            except Exception as error:  # whatever it is, it is this file's trouble alone
-                row.status, row.error = Failure.CORRUPT.value, f"{type(error).__name__}: {error}"
+            with images.Turn():
+                if self._row(row, data, pixels[len(readable)]):
+                    readable.append(row)
         return Loaded(rows, readable, pixels)
 
     def infer(self, loaded: Loaded) -> list[Row]:
@@ -133,6 +125,18 @@ class Classifier:
         if self.contents is not None:
             row.known = self.contents.find(row.content)
         return row.known is not None
+
+    def _row(self, row: Row, data: bytes | ImageError | None, pixels: Pixels) -> bool:
+        """Gives an image's pixels, or the row why there are none; whether there are any."""
+        try:
+            return self._decode(row, data, pixels)
+        except ImageError as error:
+            row.status, row.error = error.reason.value, str(error)
+        except BoatinferError:  # a part with known contents cannot be read
+            raise
+        except Exception as error:  # whatever it is, it is this file's trouble alone
+            row.status, row.error = Failure.CORRUPT.value, f"{type(error).__name__}: {error}"
+        return False
 
     def _decode(self, row: Row, data: bytes | ImageError | None, pixels: Pixels) -> bool:
         """Gives an image's pixels, unless it is known."""

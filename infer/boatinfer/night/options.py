@@ -6,9 +6,10 @@ import enum
 import math
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,6 +30,12 @@ class Engine(enum.StrEnum):
     LOCAL = "local"
     RAY = "ray"
 
+
+_KINDS: dict[str, Callable[[Any], object]] = {
+    **dict.fromkeys(("folder", "out", "model", "from_file"), place),
+    **dict.fromkeys(("svm", "evaluation"), Path),
+    "memory": parse_size,
+}
 
 _BOUNDS = [
     ("top", 1, 10),
@@ -206,17 +213,11 @@ class RunOptions:
         return said if self.limit is None else [*said, f"--limit {self.limit}"]
 
     def __post_init__(self) -> None:
-        """Takes text where a path is meant, as Python users write it."""
-        for name in ("folder", "out", "model", "from_file"):
+        """Takes text where a path or a size is meant, as Python users write it."""
+        for name, kind in _KINDS.items():
             value = getattr(self, name)
             if value is not None:
-                object.__setattr__(self, name, place(value))
-        for name in ("svm", "evaluation"):
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, Path(value))
-        if self.memory is not None:
-            object.__setattr__(self, "memory", parse_size(self.memory))
+                object.__setattr__(self, name, kind(value))
         _check_patterns(self)
         object.__setattr__(self, "exclude", [pattern.rstrip("/") for pattern in self.exclude])
         for name, least, most in _BOUNDS:

@@ -70,9 +70,12 @@ class Album:
         return found
 
     def _source(self, path: str) -> tuple[str | None, str]:
+        with images.Turn():
+            return self._made(path)
+
+    def _made(self, path: str) -> tuple[str | None, str]:
         try:
-            with images.Turn():
-                encoded = thumbnail(images.load_in(self._folder, from_text(path))[0])
+            encoded = thumbnail(images.load_in(self._folder, from_text(path))[0])
         except ImageError as error:
             return None, str(error)
         except Exception as error:  # whatever it is, a page does without the picture

@@ -6,10 +6,12 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from boatinfer import images
 from boatinfer.isolation.journal import working
 from boatinfer.isolation.worker import Batch, Done
 from boatinfer.models.device import Device
 from boatinfer.night.batch import Classifier
+from boatinfer.results.rows import Row
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.place import Place
 from boatinfer.threads import fetched, spread
@@ -37,8 +39,10 @@ def classified(
         source: Iterator[tuple[int, Any]] = batches
         read: Callable[[Any], Any] = work.read
         classify: Callable[[Any], Any] = work
+        ahead = _Ahead(work)
         if isinstance(work.folder, BucketPath):  # many requests at a time hide their latency
-            fetching = fetched(work.fetch, batches, work.size, _requests(threads))
+            taken = map(ahead.enter, batches)
+            fetching = fetched(work.fetch, taken, work.size, _requests(threads))
             source = stages.enter_context(fetching)
             read, classify = work.decode, work.classify
         if work.model.device is not Device.CUDA:
@@ -47,7 +51,39 @@ def classified(
             loaded = stages.enter_context(spread(_numbered(read), source, threads, ahead=1))
             rows = spread(_numbered(work.infer), loaded, 1)
         done = stages.enter_context(rows)
-        yield (Done(number, rows, dict(work.stages.seconds)) for number, rows in done)
+        stages.callback(ahead.open)  # at the end who waits for room can end too
+        yield (
+            Done(number, ahead.left(number, rows), dict(work.stages.seconds))
+            for number, rows in done
+        )
+
+
+class _Ahead:
+    """Room in memory for the files of batches that are read ahead of the work.
+
+    Args:
+        work: reads them.
+    """
+
+    def __init__(self, work: Classifier) -> None:
+        self._work, self._gate = work, images.Gate(images.limits().ahead)
+        self._sizes: dict[int, int] = {}
+
+    def enter(self, batch: Batch) -> Batch:
+        """Waits for room for a batch."""
+        size = sum(file.bytes for file in batch.items if self._work.takes_ahead(file.bytes))
+        self._gate.enter(size)
+        self._sizes[batch.number] = size
+        return batch
+
+    def left(self, number: int, rows: list[Row]) -> list[Row]:
+        """Gives back the room of a batch that is done."""
+        self._gate.leave(self._sizes.pop(number, 0))
+        return rows
+
+    def open(self) -> None:
+        """Lets all enter."""
+        self._gate.open()
 
 
 def batches_ahead(device: Device, folder: Place, size: int, threads: int) -> int:
