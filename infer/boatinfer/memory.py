@@ -88,7 +88,7 @@ def free_memory() -> int:
     """Bytes of memory that this process may still take."""
     import psutil
 
-    return min(psutil.virtual_memory().available, usable_memory() - in_use())
+    return min(int(psutil.virtual_memory().available), usable_memory() - in_use())
 
 
 def _of_groups(mounted: Path, member: Path) -> Iterator[int]:
