@@ -103,8 +103,8 @@ class _Memory(Gate):
         self._used: deque[int] = deque(maxlen=_MEASURED)
 
     def leave(self, size: int) -> None:
+        trim()  # before others are let in, who measure
         super().leave(size)
-        trim()
 
     def _fits(self, size: int, mine: int) -> bool:
         if not self.held:
