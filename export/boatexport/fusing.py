@@ -7,8 +7,8 @@ each pair of classes i < j, coefficients a and intercept b, libsvm decides for i
 Machines", 2011, sections 2.1 and 7). scikit-learn's scores are the votes, with the sum s of
 the decisions added as ``s / (3 (|s| + 1))`` to part those of equal votes (its documentation
 of ``SVC.decision_function``, shape ``ovr``); of two classes the scores are the decision and
-its negative. A `LinearSVM` has one weight a class and feature. Calibrated scores go through
-their sigmoids. All is computed in float64, as there.
+its negative. A `Linear` one has one weight a class and feature. Calibrated scores go through
+their sigmoids. All is computed in float64, as there and in `boatinfer.models.decision`.
 
 skl2onnx would write this graph too, with ai.onnx.ml operators in float32. Its nodes grow with the
 square of the classes (646 for 16 classes, 3,994 for 40, which take seconds to load; here 66 and
@@ -17,8 +17,6 @@ square of the classes (646 for 16 classes, 3,994 for 40, which take seconds to l
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +33,7 @@ from boatexport.options import FuseOptions
 from boatinfer import images
 from boatinfer.errors import ModelError, UsageError
 from boatinfer.models.card import FusedSVM, Golden
+from boatinfer.models.decision import Doubles, Linear, Pairwise, pairs
 from boatinfer.models.model import BUILT_IN, Model, load, read_model
 from boatinfer.models.network import Floats
 from boatinfer.models.session import open_session
@@ -104,7 +103,7 @@ def fuse(options: FuseOptions) -> Fused:
     svm.check(model.digest, None if features is None else features.dimension, options.svm)
     graph = _fused(onnx.load_model_from_string(content), model, svm)
     outputs = msgspec.structs.replace(model.card.outputs, svm=SCORES)
-    described = FusedSVM(svm.classes, svm.kernel, model.digest)
+    described = FusedSVM(svm.classes, svm.function.kernel, model.digest)
     name = options.name or f"{model.card.name}-svm"
     card = msgspec.structs.replace(model.card, name=name, outputs=outputs, svm=described)
     agreement = _compare(svm)
@@ -132,7 +131,7 @@ def _fused(graph: onnx.ModelProto, model: Model, svm: SVM) -> onnx.ModelProto:
 
 
 def _golden(model: Model, svm: SVM) -> Golden:
-    """The model's golden images, with the scores that scikit-learn gives."""
+    """The model's golden images, with the scores that a night gives."""
     tests = model.golden.images
     pixels = np.stack([images.read(test.image, model.card.image) for test in tests])
     features = model.infer(pixels).features
@@ -146,7 +145,7 @@ def _golden(model: Model, svm: SVM) -> Golden:
 
 
 def _compare(svm: SVM) -> tuple[int, float]:
-    """Compares the graph with scikit-learn on random feature vectors near the support vectors.
+    """Compares the graph with a night's SVM on random feature vectors near the support vectors.
 
     Returns:
         How many labels are equal, and the largest difference of a score.
@@ -159,19 +158,20 @@ def _compare(svm: SVM) -> tuple[int, float]:
     if agreeing < _AGREEMENT * _VECTORS or not difference <= tolerance:
         raise ModelError(
             f"the graph of the SVM labels {agreeing:,} of {_VECTORS:,} feature vectors as "
-            f"scikit-learn does, with scores off by up to {difference:.2g}, so no file was "
+            f"the SVM does, with scores off by up to {difference:.2g}, so no file was "
             "written; fit it again, and report it if it stays so."
         )
     return agreeing, difference
 
 
 def _random_features(svm: SVM) -> Floats:
-    scaler, classifier = (step for _, step in svm.pipeline.steps)
     random = np.random.default_rng(0)
-    near = getattr(classifier, "support_vectors_", np.zeros((1, svm.dimension)))
+    near = np.zeros((1, svm.dimension))
+    if isinstance(svm.function, Pairwise):
+        near = svm.function.vectors
     near = near[random.integers(len(near), size=_VECTORS)]
     scaled = near + random.normal(scale=0.5, size=near.shape)
-    return np.asarray(scaled * scaler.scale_ + scaler.mean_, np.float32)
+    return np.asarray(scaled * svm.scale + svm.mean, np.float32)
 
 
 def _alone(svm: SVM, features: Floats) -> Floats:
@@ -214,34 +214,30 @@ class _Graph:
 
 def _svm_graph(svm: SVM, features: str) -> tuple[list[onnx.NodeProto], list[TensorProto]]:
     """The SVM as nodes and weights, from the tensor of the features to `SCORES`."""
-    scaler, classifier = (step for _, step in svm.pipeline.steps)
     graph = _Graph()
     rows = graph.node("Reshape", features, graph.weight([-1, svm.dimension], np.int64))
-    for step, weight in [("Sub", scaler.mean_), ("Div", scaler.scale_)]:
+    for step, weight in [("Sub", svm.mean), ("Div", svm.scale)]:
         single = graph.cast(rows, TensorProto.FLOAT)  # as the scaler leaves float32 numbers
         rows = graph.node(step, graph.cast(single, TensorProto.DOUBLE), graph.weight(weight))
     scaled = graph.cast(graph.cast(rows, TensorProto.FLOAT), TensorProto.DOUBLE)
-    if hasattr(classifier, "support_vectors_"):
-        decisions = _decisions(graph, classifier, _kernel(graph, classifier, scaled))
+    if isinstance(svm.function, Pairwise):
+        decisions = _decisions(graph, svm.function, _kernel(graph, svm.function, scaled))
         scores = _scores(graph, len(svm.classes), decisions)
     else:
-        scores = _linear(graph, classifier, scaled)
+        scores = _linear(graph, svm.function, scaled)
     if svm.sigmoids is not None:
         scores = _probabilities(graph, svm.sigmoids, scores)
     graph.cast(scores, TensorProto.FLOAT, SCORES)
     return graph.nodes, graph.weights
 
 
-def _linear(graph: _Graph, classifier: Any, rows: str) -> str:
+def _linear(graph: _Graph, linear: Linear, rows: str) -> str:
     """Scores [N, K] of a linear SVM with weights of its own for each class."""
-    weights, offsets = classifier.coef_, classifier.intercept_
-    if len(weights) == 1:  # two classes
-        weights, offsets = np.concatenate([-weights, weights]), np.append(-offsets, offsets)
-    products = graph.node("MatMul", rows, graph.weight(weights.T))
-    return graph.node("Add", products, graph.weight(offsets))
+    products = graph.node("MatMul", rows, graph.weight(linear.weights.T))
+    return graph.node("Add", products, graph.weight(linear.offsets))
 
 
-def _probabilities(graph: _Graph, sigmoids: npt.NDArray[np.float64], scores: str) -> str:
+def _probabilities(graph: _Graph, sigmoids: Doubles, scores: str) -> str:
     """Probabilities [N, K] of scores [N, K]: sigmoids over their sum."""
     slopes, offsets = sigmoids
     steep = graph.node("Mul", scores, graph.weight(-slopes))
@@ -250,46 +246,40 @@ def _probabilities(graph: _Graph, sigmoids: npt.NDArray[np.float64], scores: str
     return graph.node("Div", single, total)
 
 
-def _kernel(graph: _Graph, svc: Any, rows: str) -> str:
+def _kernel(graph: _Graph, svc: Pairwise, rows: str) -> str:
     """k(x, v) [N, S] of rows [N, D]: the dot product, or exp(-gamma |x - v|^2)."""
-    vectors = svc.support_vectors_  # scaled features, so float32 holds them
+    vectors = svc.vectors  # scaled features, so float32 holds them
     single = graph.weight(vectors.T, np.float32)
     products = graph.node("MatMul", rows, graph.cast(single, TensorProto.DOUBLE))
-    if svc.kernel == "linear":
+    if svc.gamma is None:
         return products
     ones = graph.weight(np.ones((vectors.shape[1], 1)))
     squares = graph.node("MatMul", graph.node("Mul", rows, rows), ones)
     both = graph.node("Add", squares, graph.weight((vectors**2).sum(axis=1)))
     distances = graph.node("Sub", both, graph.node("Mul", products, graph.weight(2)))
-    return graph.node("Exp", graph.node("Mul", distances, graph.weight(-svc._gamma)))
+    return graph.node("Exp", graph.node("Mul", distances, graph.weight(-svc.gamma)))
 
 
-def _decisions(graph: _Graph, svc: Any, kernel: str) -> str:
-    """The decisions [N, K (K - 1) / 2] between each two classes; positive is for the first.
-
-    libsvm keeps the support vectors of a class together; row j - 1 of the coefficients
-    is theirs against a later class j, row i against an earlier class i.
-    """
-    ends = np.cumsum(svc._n_support)
+def _decisions(graph: _Graph, svc: Pairwise, kernel: str) -> str:
+    """The decisions [N, K (K - 1) / 2] between each two classes; positive is for the first."""
+    ends = np.cumsum(svc.counts)
     count = len(ends)
     sums = []
-    for start, end in zip(ends - svc._n_support, ends, strict=True):
+    for start, end in zip(ends - svc.counts, ends, strict=True):
         own = graph.node("Gather", kernel, graph.weight(range(start, end), np.int64), axis=1)
-        sums.append(graph.node("MatMul", own, graph.weight(svc._dual_coef_[:, start:end].T)))
+        sums.append(graph.node("MatMul", own, graph.weight(svc.coefficients[:, start:end].T)))
     joined = graph.node("Concat", *sums, axis=1)
-    firsts = [i * (count - 1) + j - 1 for i, j in _pairs(count)]
-    seconds = [j * (count - 1) + i for i, j in _pairs(count)]
-    first = graph.node("Gather", joined, graph.weight(firsts, np.int64), axis=1)
-    second = graph.node("Gather", joined, graph.weight(seconds, np.int64), axis=1)
+    i, j = pairs(count)
+    first = graph.node("Gather", joined, graph.weight(i * (count - 1) + j - 1, np.int64), axis=1)
+    second = graph.node("Gather", joined, graph.weight(j * (count - 1) + i, np.int64), axis=1)
     both = graph.node("Add", first, second)
-    return graph.node("Add", both, graph.weight(svc._intercept_))
+    return graph.node("Add", both, graph.weight(svc.intercepts))
 
 
 def _scores(graph: _Graph, count: int, decisions: str) -> str:
     """The scores [N, K] of the classes, from their decisions."""
-    signs = np.zeros((count * (count - 1) // 2, count))
-    for row, (first, second) in enumerate(_pairs(count)):
-        signs[row, first], signs[row, second] = 1, -1
+    firsts, seconds = pairs(count)
+    signs = np.eye(count)[firsts] - np.eye(count)[seconds]
     signed = graph.weight(signs)
     sums = graph.node("MatMul", decisions, signed)
     if count == 2:
@@ -300,7 +290,3 @@ def _scores(graph: _Graph, count: int, decisions: str) -> str:
     larger = graph.node("Add", graph.node("Abs", sums), graph.weight(1))
     confidence = graph.node("Div", sums, graph.node("Mul", larger, graph.weight(3)))
     return graph.node("Add", votes, confidence)
-
-
-def _pairs(count: int) -> Sequence[tuple[int, int]]:
-    return list(itertools.combinations(range(count), 2))

@@ -23,7 +23,7 @@ from boatinfer import images
 from boatinfer.errors import BoatinferError, ModelError
 from boatinfer.models.card import Outputs
 from boatinfer.models.model import open_model
-from boatinfer.models.svm import SVM, load
+from boatinfer.models.svm import SVM, load, packed, read
 from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
 from boatinfer.svm.fit import Setting, fit, pipeline
@@ -51,6 +51,11 @@ def fitted(model: Path, pictures: Path, kernel: Any = "rbf") -> Path:
     return file
 
 
+def svm_of(pipeline: Any, names: list[str], sigmoids: Any = None) -> SVM:
+    """What a fitted pipeline's file holds."""
+    return read(packed(pipeline, names, "f00d", 9, sigmoids), Path("svm.joblib"))
+
+
 @pytest.mark.parametrize("kernel", ["rbf", "linear"])
 @pytest.mark.parametrize("count", [2, 3, 7])
 @pytest.mark.parametrize("penalty", [0.1, 30.0])
@@ -62,10 +67,10 @@ def test_the_graph_scores_as_scikit_learn_does(kernel: Any, count: int, penalty:
     features[:, 4] = 5  # a feature that never changes
     names = np.array([f"class {index}" for index in range(count)])
     pipeline = make_pipeline(StandardScaler(), SVC(kernel=kernel, C=penalty, break_ties=True))
-    svm = SVM(pipeline.fit(features, names[truth]), names.tolist(), "f00d", 9)
+    svm = svm_of(pipeline.fit(features, truth), names.tolist())
     new = random.normal(size=(400, 9)).astype(np.float32) * 2
     found, expected = fusing._alone(svm, new), svm.scores(new)
-    assert np.array_equal(names[found.argmax(axis=1)], pipeline.predict(new))
+    assert np.array_equal(found.argmax(axis=1), pipeline.predict(new))
     assert np.abs(found - expected).max() < 1e-5
 
 
@@ -85,7 +90,7 @@ def test_the_graph_gives_the_probabilities_of_scikit_learn(
     names = [f"class {index}" for index in range(count)]
     sigmoids = np.stack([-random.random(count) - 0.1, random.normal(size=count)])
     new = random.normal(size=(400, 9)).astype(np.float32) * 2
-    for svm in (SVM(fitted, names, "f00d", 9), SVM(fitted, names, "f00d", 9, sigmoids)):
+    for svm in (svm_of(fitted, names), svm_of(fitted, names, sigmoids)):
         found, expected = fusing._alone(svm, new), svm.scores(new)
         assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
     assert np.allclose(found.sum(axis=1), 1, atol=1e-6)
@@ -216,9 +221,7 @@ def test_a_graph_that_scores_otherwise_gets_no_name(
     model: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     svm = fitted(model, pictures)
-    monkeypatch.setattr(
-        SVC, "decision_function", lambda _, x: np.tile([3.0, 1.0, 0.0], (len(x), 1))
-    )
+    monkeypatch.setattr(SVM, "scores", lambda _, x: np.tile([3.0, 1.0, 0.0], (len(x), 1)))
     with pytest.raises(ModelError, match="so no file was written"):
         fuse(FuseOptions(svm, tmp_path / "both.onnx", model))
     assert not (tmp_path / "both.onnx").exists()

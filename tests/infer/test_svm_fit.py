@@ -70,7 +70,7 @@ def test_a_search_takes_the_best_and_tells_how_far_it_is(
     report = json.loads((tmp_path / "s.report.json").read_text())
     best = max(tried["accuracy"] for tried in report["searched"])
     assert report["accuracy"] == best
-    svc = load(tmp_path / "s.joblib").pipeline[-1]
+    svc = joblib.load(tmp_path / "s.joblib")["pipeline"][-1]
     assert (svc.C, svc.gamma) == (report["penalty"], report["gamma"])
     assert f"accuracy {best:.4f} (95 % interval" in done.out
 
@@ -102,7 +102,7 @@ def test_many_images_get_a_linear_svm_that_is_solved_in_blocks(
     assert report.accuracy is not None
     read = load(tmp_path / "s.joblib")
     features, _ = known(blobs)
-    assert read.kernel == "linear"
+    assert read.function.kernel == "linear"
     assert np.array_equal(read.scores(features), svm.scores(features))
     agreeing = (read.scores(features).argmax(1) == exact.scores(features).argmax(1)).mean()
     assert agreeing > 0.85

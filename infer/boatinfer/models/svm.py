@@ -2,45 +2,49 @@
 
 The file is one dict: the scikit-learn pipeline, its classes, the model and dimension that
 its features come from, the sigmoids that make probabilities of its scores, and the versions.
-A joblib file is a pickle, and a pickle can run code; here it is loaded through an allow-list
-of exactly the classes that `save` writes. It ends in a seal (`boatinfer.models.seal`), which joblib
-itself does not look at.
+A joblib file is a pickle, and a pickle can run code, and make objects of which compiled code
+trusts what it must not. So `load` reads it as data (`boatinfer.models.pickles`), takes the few
+arrays that the scores need, checks them, and computes in numpy: neither scikit-learn nor joblib
+is loaded. The file ends in a seal (`boatinfer.models.seal`), which joblib itself does not look at.
 """
 
 from __future__ import annotations
 
 import io
-import pickle
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from boatinfer.errors import ModelError, UsageError
+from boatinfer.models import pickles
+from boatinfer.models.decision import Doubles, Linear, Pairwise, probabilities
 from boatinfer.models.network import Floats
+from boatinfer.models.pickles import Record, RefusedError
 from boatinfer.models.seal import PICKLE, is_sealed, seal, sealed_digest
-from boatinfer.options import Kernel
 from boatinfer.storage.files import replacing
 
 if TYPE_CHECKING:
     from boatinfer.models.model import ModelInfo
 
-__all__ = ["SVM", "best", "load", "load_for", "save"]
+__all__ = ["SVM", "best", "load", "load_for", "packed", "read", "save"]
 
 Score = TypeVar("Score", bound=np.generic)
 
 FORMAT = 2
 _KEYS = {"format", "pipeline", "classes", "model", "dimension", "sigmoids", "versions"}
-_ALLOWED = {
-    ("sklearn.pipeline", "Pipeline"),
-    ("sklearn.preprocessing._data", "StandardScaler"),
-    ("sklearn.svm._classes", "SVC"),
-    ("boatinfer.svm.linear", "LinearSVM"),
-}
+_PIPELINE, _SCALER = "sklearn.pipeline.Pipeline", "sklearn.preprocessing._data.StandardScaler"
+_SVC, _LINEAR = "sklearn.svm._classes.SVC", "boatinfer.svm.linear.LinearSVM"
+
+#: No number may be larger, and no scale smaller than one over it: then no score overflows.
+_LARGEST = 1e30
+_SINGLE = np.finfo(np.float32).max
+
+#: How far scores may be from scikit-learn's when a file is written, as a share of the largest.
+_TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -48,29 +52,28 @@ class SVM:
     """A fitted SVM and what its features must come from.
 
     Attributes:
-        pipeline: the scikit-learn pipeline, scaler included.
+        mean: float64 [D], taken from the features before anything else.
+        scale: float64 [D], by which they are then divided; both are rounded to float32, as
+            scikit-learn's scaler does.
+        function: gives the scores of scaled features.
         classes: class names, sorted.
         model: SHA-256 of the ONNX file that the features come from, hex.
         dimension: D, the length of a feature vector.
-        sigmoids: float64 [2, K], slope a and offset b of each class: the probability of a score s
-            is 1 / (1 + exp(a s + b)), over the sum of all (Platt, "Probabilistic outputs for
-            support vector machines", 1999). None where scores are no probabilities.
-        digest: SHA-256 of the file that it was loaded from, hex; empty if from none.
+        sigmoids: float64 [2, K], see `boatinfer.models.decision.probabilities`; None where scores
+            are no probabilities.
+        digest: SHA-256 of the file that it was read from, hex.
     """
 
-    pipeline: Any
+    mean: Doubles
+    scale: Doubles
+    function: Linear | Pairwise
     classes: list[str]
     model: str
     dimension: int
-    sigmoids: npt.NDArray[np.float64] | None = None
-    digest: str = ""
+    sigmoids: Doubles | None
+    digest: str
 
-    @property
-    def kernel(self) -> Kernel:
-        """The kernel's name."""
-        return self.pipeline.steps[-1][1].kernel  # type: ignore[no-any-return]
-
-    def classify(self, features: Floats) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.float64]]:
+    def classify(self, features: Floats) -> tuple[npt.NDArray[np.str_], Doubles]:
         """Classifies feature vectors.
 
         Args:
@@ -81,28 +84,25 @@ class SVM:
         """
         return best(self.scores(features), self.classes)
 
-    def scores(self, features: Floats) -> npt.NDArray[np.float64]:
+    def scores(self, features: Floats) -> Doubles:
         """Scores each class: the decision function's value, larger is surer, or a probability.
 
         Args:
-            features: float32 [N, D].
+            features: float32 [N, D], all finite.
 
         Returns:
             float64 [N, K], in the order of the classes.
         """
         if len(features) == 0:
             return np.empty((0, len(self.classes)))
-        # The pipeline's classes are numbers, and its labels are not asked for.
-        scores = np.asarray(self.pipeline.decision_function(features), np.float64)
-        if scores.ndim == 1:  # two classes
-            scores = np.stack([-scores, scores], axis=1)
-        if self.sigmoids is None:
-            return scores
-        from scipy.special import expit
+        scores = self.function.scores(self._scaled(features))
+        return scores if self.sigmoids is None else probabilities(scores, self.sigmoids)
 
-        slopes, offsets = self.sigmoids
-        single = expit(-(slopes * scores + offsets))
-        return np.asarray(single / single.sum(axis=1, keepdims=True))
+    def _scaled(self, features: Floats) -> Doubles:
+        """The features as scikit-learn's scaler leaves them: rounded to float32 after each step."""
+        rows = features.astype(np.float64) - self.mean
+        rows = _single(rows) / self.scale
+        return _single(rows)
 
     def check(self, model: str, dimension: int | None, where: Path) -> None:
         """Refuses features of another model.
@@ -126,45 +126,89 @@ def best(
     return np.array(classes, np.str_)[highest], scores[np.arange(len(highest)), highest]
 
 
-def save(svm: SVM, path: Path) -> None:
-    """Writes an SVM with joblib, whole or not at all.
+def _single(values: Doubles) -> Doubles:
+    """Rounds to what float32 can hold."""
+    return values.clip(-_SINGLE, _SINGLE).astype(np.float32).astype(np.float64)
 
-    Raises:
-        OutputError: the file could not be written.
+
+def packed(
+    pipeline: Any, classes: list[str], model: str, dimension: int, sigmoids: Doubles | None = None
+) -> bytes:
+    """The content of an SVM's file.
+
+    Args:
+        pipeline: a fitted scikit-learn pipeline of a scaler and an SVM, whose classes are numbers.
+        classes: their names, sorted.
+        model: SHA-256 of the ONNX file that the features come from, hex.
+        dimension: D, the length of a feature vector.
+        sigmoids: float64 [2, K], as of `SVM`.
     """
     import joblib
     import sklearn
 
     document = {
         "format": FORMAT,
-        "pipeline": svm.pipeline,
-        "classes": svm.classes,
-        "model": svm.model,
-        "dimension": svm.dimension,
-        "sigmoids": svm.sigmoids,
+        "pipeline": pipeline,
+        "classes": classes,
+        "model": model,
+        "dimension": dimension,
+        "sigmoids": sigmoids,
         "versions": {"scikit-learn": sklearn.__version__, "numpy": np.__version__},
     }
     pickled = io.BytesIO()
     joblib.dump(document, pickled)
+    return seal(pickled.getvalue(), PICKLE)
+
+
+def save(path: Path, content: bytes, pipeline: Any, samples: Floats) -> SVM:
+    """Writes an SVM's file, whole or not at all, once it is known to score as scikit-learn does.
+
+    Args:
+        path: the file.
+        content: of `packed`.
+        pipeline: the fitted pipeline that it holds.
+        samples: float32 [N, D], feature vectors to compare scores on.
+
+    Returns:
+        What `load` will give.
+
+    Raises:
+        ModelError: the scores differ.
+        OutputError: the file could not be written.
+    """
+    svm = read(content, path)
+    expected = np.asarray(pipeline.decision_function(samples), np.float64)
+    found = svm.function.scores(svm._scaled(samples))
+    found = found[:, 1] if expected.ndim == 1 else found
+    # A pairwise decision near zero may fall either way and move two scores by 1.
+    difference = float(np.median(np.abs(found - expected)))
+    if not difference <= _TOLERANCE * np.abs(expected).max(initial=1):
+        raise ModelError(
+            f"{path} would score otherwise than this scikit-learn does (by {difference:.2g}), so "
+            "no file was written; use another version of scikit-learn, and report it."
+        )
     with replacing(path) as temporary:
-        temporary.write_bytes(seal(pickled.getvalue(), PICKLE))
+        temporary.write_bytes(content)
+    return svm
 
 
 def load(path: Path) -> SVM:
-    """Loads an SVM through the allow-list; nothing else in the file is executed.
+    """Reads an SVM's file; nothing in it is executed.
 
     Raises:
-        ModelError: the file is missing, is no SVM of ours, was damaged, was written by
-            another scikit-learn version, or names a class that is not on the list.
+        ModelError: the file is missing, is no SVM of ours, was damaged, or holds something else.
     """
-    from sklearn.exceptions import InconsistentVersionWarning
-
     try:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(
             f"the SVM {path} cannot be read: {error.strerror}; check its name."
         ) from error
+    return read(content, path)
+
+
+def read(content: bytes, path: Path) -> SVM:
+    """Reads the content of an SVM's file; as `load`."""
     digest = sealed_digest(content, path, PICKLE)
     if not is_sealed(content, PICKLE):
         raise ModelError(
@@ -172,20 +216,11 @@ def load(path: Path) -> SVM:
             "with 'boatinfer svm fit'."
         )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", InconsistentVersionWarning)
-            svm = _checked(_restricted(path, io.BytesIO(content)).load())
-            return replace(svm, digest=digest)
-    except InconsistentVersionWarning as error:
+        return _checked(pickles.read(content, {_PIPELINE, _SCALER, _SVC, _LINEAR}), digest)
+    except RefusedError as error:
         raise ModelError(
-            f"{path} was written by scikit-learn {error.original_sklearn_version}, and this is "
-            f"{error.current_sklearn_version}; fit it again with 'boatinfer svm fit'."
-        ) from error
-    except _Refused as error:
-        raise ModelError(f"{path} is refused: {error}.") from error
-    except Exception as error:  # a damaged pickle raises whatever it stumbles over
-        raise ModelError(
-            f"{path} is not an SVM file of this boatinfer; make one with 'boatinfer svm fit'."
+            f"{path} is not an SVM file of this boatinfer, and is refused: {error}; make one with "
+            "'boatinfer svm fit'."
         ) from error
 
 
@@ -206,111 +241,112 @@ def load_for(model: ModelInfo, path: Path | None) -> SVM | None:
     return svm
 
 
-def _checked(document: dict[str, Any]) -> SVM:
-    """Refuses an SVM whose arrays do not fit together: compiled code would trust them."""
-    if set(document) != _KEYS or document["format"] != FORMAT:
-        raise _Refused("its keys are not those of an SVM file")
-    keys = ("pipeline", "classes", "model", "dimension", "sigmoids")
-    svm = SVM(*(document[key] for key in keys))
-    scaler, classifier = (step for _, step in svm.pipeline.steps)
-    count = len(svm.classes)
-    fits = (
-        (_fits_svc if hasattr(classifier, "support_") else _fits_linear)(classifier, svm)
-        and scaler.mean_.shape == scaler.scale_.shape == (svm.dimension,)
-        and classifier.classes_.tolist() == list(range(count))
-        and all(isinstance(name, str) for name in svm.classes)
-        and svm.classes == sorted(svm.classes)
-        and (svm.sigmoids is None or svm.sigmoids.shape == (2, count))
-        and isinstance(svm.model, str)
+def _checked(document: Any, digest: str) -> SVM:
+    """Takes what the scores need, and refuses all that does not fit together."""
+    if type(document) is not dict or set(document) != _KEYS:
+        raise RefusedError("its keys are not those of an SVM file")
+    if _one(document, "format", int) != FORMAT:
+        raise RefusedError("it has another format")
+    classes = _class_names(document)
+    dimension = _one(document, "dimension", int)
+    scaler, classifier = _steps(document["pipeline"])
+    state = _state(scaler, _SCALER)
+    scale = _numbers(state, "scale_", dimension)
+    if not (scale >= 1 / _LARGEST).all():
+        raise RefusedError("its scales are not positive")
+    sigmoids = document["sigmoids"]
+    return SVM(
+        mean=_single(_numbers(state, "mean_", dimension)),
+        scale=_single(scale),
+        function=_function(classifier, len(classes), dimension),
+        classes=classes,
+        model=_text(document["model"]),
+        dimension=dimension,
+        sigmoids=None if sigmoids is None else _numbers(document, "sigmoids", 2, len(classes)),
+        digest=digest,
+    )
+
+
+def _class_names(document: Mapping[str, Any]) -> list[str]:
+    names = [_text(name) for name in _one(document, "classes", list)]
+    if len(names) < 2 or names != sorted(set(names)):
+        raise RefusedError("its class names are not two or more, in order")
+    return names
+
+
+def _steps(pipeline: Any) -> list[Any]:
+    steps = [_exactly(step, tuple) for step in _one(_state(pipeline), "steps", list)]
+    if [len(step) for step in steps] != [2, 2]:
+        raise RefusedError("its pipeline has not two steps")
+    return [step[1] for step in steps]
+
+
+def _function(classifier: Any, count: int, dimension: int) -> Linear | Pairwise:
+    kind = getattr(classifier, "kind", None)
+    state = _state(classifier, _SVC if kind == _SVC else _LINEAR)
+    if _numbers(state, "classes_", count).tolist() != list(range(count)):
+        raise RefusedError("its classes are not numbered")
+    if kind == _LINEAR:
+        own = 1 if count == 2 else count
+        weights = _numbers(state, "coef_", own, dimension)
+        offsets = _numbers(state, "intercept_", own)
+        if own == 1:  # of the second class; the first is its mirror image
+            weights, offsets = np.concatenate([-weights, weights]), np.append(-offsets, offsets)
+        return Linear(weights, offsets)
+    vectors = _numbers(state, "support_vectors_", None, dimension)
+    counts = _numbers(state, "_n_support", count).astype(np.int64)
+    if (counts < 0).any() or counts.sum() != len(vectors):
+        raise RefusedError("its arrays do not fit together")
+    kernel = _one(state, "kernel", str)
+    gamma = float(_numbers(state, "_gamma"))
+    if kernel not in {"rbf", "linear"} or gamma < 0:
+        raise RefusedError(f"its kernel is {kernel[:20]}, gamma {gamma:g}")
+    return Pairwise(
+        vectors=vectors,
+        counts=counts,
+        coefficients=_numbers(state, "_dual_coef_", count - 1, len(vectors)),
+        intercepts=_numbers(state, "_intercept_", count * (count - 1) // 2),
+        gamma=gamma if kernel == "rbf" else None,
+    )
+
+
+def _state(record: Any, kind: str = _PIPELINE) -> Mapping[str, Any]:
+    if type(record) is not Record or record.kind != kind:
+        raise RefusedError(f"it lacks a {kind}")
+    return _exactly(record.state, dict)  # type: ignore[no-any-return]
+
+
+def _numbers(state: Mapping[str, Any], name: str, *shape: int | None) -> Doubles:
+    """An array of finite numbers of a shape, in which None is any length, or one number."""
+    value = state.get(name)
+    if not isinstance(value, np.ndarray | np.number | float):
+        raise RefusedError(f"its {name} is no array of numbers")
+    values = np.asarray(value, np.float64)
+    fits = values.ndim == len(shape) and all(
+        want in {None, length} for want, length in zip(shape, values.shape, strict=True)
     )
     if not fits:
-        raise _Refused("its arrays do not fit together")
-    svm.classify(np.zeros((1, svm.dimension), np.float32))
-    return svm
+        raise RefusedError("its arrays do not fit together")
+    if not (np.abs(values) <= _LARGEST).all():  # NaN neither
+        raise RefusedError(f"its {name} holds numbers that are too large, or none")
+    return np.asarray(values, order="C")
 
 
-def _fits_svc(svc: Any, svm: SVM) -> bool:
-    count, vectors = len(svm.classes), len(svc.support_)
-    shapes = {
-        "support_": (vectors,),
-        "support_vectors_": (vectors, svm.dimension),
-        "_n_support": (count,),
-        "_dual_coef_": (count - 1, vectors),
-        "_intercept_": (count * (count - 1) // 2,),
-        "_probA": (0,),
-        "_probB": (0,),
-    }
-    return (
-        all(getattr(svc, name).shape == shape for name, shape in shapes.items())
-        and bool((svc._n_support >= 0).all())
-        and svc._n_support.sum() == vectors
-        and svc.kernel in {"rbf", "linear"}
-    )
+def _one(state: Mapping[str, Any], name: str, kind: type) -> Any:
+    return _exactly(state.get(name), kind)
 
 
-def _fits_linear(linear: Any, svm: SVM) -> bool:
-    count = 1 if len(svm.classes) == 2 else len(svm.classes)
-    return bool(
-        linear.coef_.shape == (count, svm.dimension) and linear.intercept_.shape == (count,)
-    )
+def _text(value: Any) -> str:
+    text: str = _exactly(value, str)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise RefusedError("it holds text that is none") from None
+    return text
 
 
-class _Refused(pickle.UnpicklingError):
-    """The file holds something that `save` never writes."""
-
-
-def _restricted(path: Path, file: BinaryIO) -> Any:
-    """An unpickler that knows the allowed classes, and arrays of plain numbers and text."""
-    from joblib.numpy_pickle import NumpyArrayWrapper, NumpyUnpickler
-
-    def plain_dtype(name: str, *flags: bool) -> np.dtype[Any]:
-        dtype = np.dtype(name, *flags)
-        if dtype.kind not in "biufU":
-            raise _Refused(f"it holds an array of {dtype}")
-        return dtype
-
-    def plain_scalar(dtype: np.dtype[Any], content: bytes) -> Any:
-        return np.frombuffer(content, dtype, count=1)[0]
-
-    def is_plain(wrapped: Any) -> bool:
-        keys = {"subclass", "shape", "order", "dtype", "allow_mmap", "numpy_array_alignment_bytes"}
-        return (
-            type(wrapped) is dict
-            and set(wrapped) == keys
-            and isinstance(wrapped["dtype"], np.dtype)
-            and type(wrapped["shape"]) is tuple
-        )
-
-    known = {
-        ("joblib.numpy_pickle", "NumpyArrayWrapper"): NumpyArrayWrapper,
-        ("numpy", "dtype"): plain_dtype,
-        ("numpy", "ndarray"): None,  # only ever named, as what a wrapped array is
-        ("numpy._core.multiarray", "scalar"): plain_scalar,
-    }
-
-    class Restricted(NumpyUnpickler):  # type: ignore[misc]
-        dispatch = NumpyUnpickler.dispatch.copy()
-
-        def find_class(self, module: str, name: str) -> Any:
-            if (module, name) in known:
-                return known[module, name]
-            if (module, name) not in _ALLOWED:
-                raise _Refused(f"it wants to load {module}.{name}")
-            return super().find_class(module, name)
-
-        def load_build(self) -> None:
-            """A dtype's state may only be its own: another could pass bytes off as objects.
-
-            And an array's dtype must be one: for what only looks like one, joblib may load
-            a second pickle without asking `find_class`.
-            """
-            target, state = self.stack[-2:]
-            if isinstance(target, np.dtype) and state != target.__reduce__()[2]:
-                raise _Refused("it holds a dtype that is not plain")
-            if isinstance(target, NumpyArrayWrapper) and not is_plain(state):
-                raise _Refused("it holds an array that is not plain")
-            super().load_build()
-
-        dispatch[pickle.BUILD[0]] = load_build
-
-    return Restricted(str(path), file, True)
+def _exactly(value: Any, kind: type) -> Any:
+    """Refuses another type; nothing else is asked of a value before that."""
+    if type(value) is not kind:
+        raise RefusedError(f"it has something else where {kind.__name__} should be")
+    return value

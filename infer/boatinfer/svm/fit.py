@@ -14,7 +14,8 @@ import numpy.typing as npt
 from boatinfer.analysis import metrics
 from boatinfer.analysis.metrics import Labels
 from boatinfer.errors import UsageError
-from boatinfer.models.svm import SVM, save
+from boatinfer.models import svm as svms
+from boatinfer.models.svm import SVM
 from boatinfer.options import Kernel
 from boatinfer.results.folder import find_results
 from boatinfer.storage.files import replacing, require_writable
@@ -42,6 +43,8 @@ EXACT = 10_000
 _QUICK = 1_500_000
 #: Images that are timed, at most.
 _TIMED = 3000
+#: Images on which the file's scores are compared with scikit-learn's, at most.
+_COMPARED = 1000
 #: What a search tries: penalties and, for RBF, multiples of 1 / D.
 _PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
 _GAMMAS = (0.25, 1.0, 4.0)
@@ -114,6 +117,7 @@ def fit(options: FitOptions, say: Say = lambda _: None) -> tuple[SVM, Report]:
 
     Raises:
         UsageError: the folder holds no features, or no two classes.
+        ModelError: the scores of the file differ from scikit-learn's.
         OutputError: the file could not be written.
     """
     results, beside = find_results(options.out), options.output.with_suffix(".report.json")
@@ -131,9 +135,10 @@ def fit(options: FitOptions, say: Say = lambda _: None) -> tuple[SVM, Report]:
     fitted = pipeline(setting, len(known.truth)).fit(known.features, known.truth)
     seconds = time.perf_counter() - started
     sigmoids = _calibrated(setting, known, folds) if options.probability else None
-    svm = SVM(fitted, known.classes, known.run.model, known.features.shape[1], sigmoids)
+    content = svms.packed(fitted, known.classes, known.run.model, known.features.shape[1], sigmoids)
     report = _report(options, setting, known, folds=folds, scored=scored, seconds=seconds)
-    save(svm, options.output)
+    samples = known.features[:: 1 + len(known.truth) // _COMPARED]
+    svm = svms.save(options.output, content, fitted, samples)
     with replacing(beside) as temporary:
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     return svm, report
