@@ -22,7 +22,7 @@ from boatinfer.models.card import TOLERANCE, Card, Features, InputSpec, Outputs
 from boatinfer.models.golden import golden_folder, make_golden
 from boatinfer.models.model import Model, load
 from boatinfer.models.network import Floats, Inferred, images_at_a_time, infer
-from boatinfer.models.session import open_session
+from boatinfer.models.session import Limited, open_session
 from boatinfer.storage.files import replacing, require_writable
 
 __all__ = ["Described", "describe_model"]
@@ -218,7 +218,7 @@ def _with_features(
     if options.features is None:
         return foreign.graph, outputs, None
     graph, tensor = expose(foreign, options.features)
-    session = open_session(graph.SerializeToString(), foreign.path, "cpu")[0]
+    session = Limited(open_session(graph.SerializeToString(), foreign.path, "cpu")[0])
     shape = next(one.shape for one in session.get_outputs() if one.name == tensor)
     axes = shape[0 if images_at_a_time(session) == 0 else 1 :]
     if sum(axis != 1 for axis in axes) > 1:

@@ -21,6 +21,7 @@ import xxhash
 from filelock import FileLock, Timeout
 
 from boatinfer.errors import OutputError
+from boatinfer.storage.documents import DocumentError, read_document
 from boatinfer.storage.files import TEMPORARY, replacing, writing
 
 __all__ = ["FOLDER", "Array", "Maker", "cache_folder", "kept", "require_room"]
@@ -151,13 +152,13 @@ def _find(
 ) -> tuple[Array, list[str]] | None:
     """Returns None for an array that is not there, damaged, or made from something else."""
     try:
-        said = msgspec.json.decode(about.read_bytes(), type=_About)
+        said = read_document(about, _About)
         if (said.format, said.key) != (_FORMAT, key):
             return None
         if raw.stat().st_size != said.rows * np.dtype(dtype).itemsize * np.prod(shape):
             return None
         return _map(raw, dtype, (said.rows, *shape)), said.notes
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, DocumentError):
         return None
 
 

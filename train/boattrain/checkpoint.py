@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import shutil
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ import msgspec
 import numpy as np
 
 from boatinfer.errors import UsageError
+from boatinfer.storage.documents import decoded
 from boatinfer.storage.files import replacing, writing
 from boattrain.cache import Array
 from boattrain.history import Epoch
@@ -128,15 +128,15 @@ class Checkpoint:
         self.require()
         try:
             encoded, *arrays = _read(self._last)
-            meta = msgspec.json.decode(encoded.tobytes(), type=_Meta)
+            meta = decoded(encoded.tobytes(), _Meta)
             best_weights = _read(self._best(meta.best))
-        except (OSError, ValueError, zipfile.BadZipFile, msgspec.MsgspecError) as error:
+            rest = iter(arrays)
+            groups = {name: list(itertools.islice(rest, meta.counts[name])) for name in _GROUPS}
+        except Exception as error:  # a damaged archive raises whatever it stumbles over
             raise UsageError(
                 f"--resume: {self.folder} is damaged; leave --resume out to begin anew."
             ) from error
         self._require_same(meta.settings)
-        rest = iter(arrays)
-        groups = {name: list(itertools.islice(rest, meta.counts[name])) for name in _GROUPS}
         return State(meta.history, best_weights, **groups, replaces=meta.replaces)
 
     def clear(self) -> None:

@@ -73,7 +73,7 @@ def _read(path: Path, known: set[str], wanted: str) -> dict[str, Any]:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"--config {path} cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"--config {path} is no TOML: {error}.") from error
     command = values.pop(_COMMAND, wanted)
     if command != wanted:

@@ -23,6 +23,7 @@ from urllib3.exceptions import NameResolutionError
 
 import boatinfer
 from boatinfer.errors import OutputError, UsageError, first_line
+from boatinfer.storage.documents import DocumentError, read_document
 from boatinfer.storage.files import replacing
 from boattrain.bar import shown
 
@@ -212,8 +213,8 @@ def _validator(got: requests.Response) -> str:
 
 def _read_source(archive: Path) -> _Source:
     try:
-        return msgspec.json.decode(_note(archive).read_bytes(), type=_Source)
-    except (FileNotFoundError, msgspec.MsgspecError):
+        return read_document(_note(archive), _Source)
+    except (FileNotFoundError, DocumentError):
         return _Source("", "")
 
 

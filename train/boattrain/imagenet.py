@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import sys
 import warnings
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import typer
 
 from boatinfer.errors import UsageError, first_line
+from boatinfer.storage.documents import DocumentError, read_document
 from boattrain.backend import load_keras
 
 __all__ = ["CLASS_INDEX", "NO_TOP", "TOP", "Published", "class_names", "fetch", "resnet50"]
@@ -174,10 +174,10 @@ def class_names() -> list[str]:
     """
     path = fetch(CLASS_INDEX)
     try:
-        index = json.loads(path.read_bytes())
+        index = read_document(path, dict[str, tuple[str, str]])
         entries = [index[str(place)] for place in range(1000)]
         counts = Counter(name for _, name in entries)
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, DocumentError, KeyError) as error:
         raise UsageError(f"{path} is no list of ImageNet's classes; remove it.") from error
     return [name if counts[name] == 1 else f"{name} ({number})" for number, name in entries]
 

@@ -23,6 +23,7 @@ import typer
 
 from boatinfer.errors import RunInterruptedError, UsageError
 from boatinfer.night.interrupt import Stop, stop_on_signals
+from boatinfer.storage.documents import DocumentError, read_document
 from boatinfer.storage.files import replacing, require_new_folder, writing
 from boatinfer.text import counted
 from boattrain.backend import load_keras
@@ -220,8 +221,8 @@ class _Folder:
         if self.options.force:
             return None
         try:
-            return msgspec.json.decode(self._json.read_bytes(), type=_Memory)
-        except (OSError, msgspec.MsgspecError) as error:
+            return read_document(self._json, _Memory)
+        except (OSError, DocumentError) as error:
             raise UsageError(
                 f"{self._json} is damaged; give another folder, or --force to begin anew."
             ) from error

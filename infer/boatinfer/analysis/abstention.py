@@ -8,16 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
+from msgspec import Meta
 
 from boatinfer.analysis import metrics
 from boatinfer.analysis.metrics import RiskCoverage
 from boatinfer.errors import UsageError
 from boatinfer.results.predictions import UNSURE
+from boatinfer.storage.documents import DocumentError, read_document
 
 __all__ = ["Threshold", "advice", "find", "outcome", "required", "wanted"]
 
@@ -25,6 +26,29 @@ __all__ = ["Threshold", "advice", "find", "outcome", "required", "wanted"]
 LEVEL = 0.95
 #: Shares of the evaluated images that may be kept, largest first.
 _COVERAGES = np.arange(20, 0, -1) / 20
+
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class _Point(msgspec.Struct):
+    """A point of a `RiskCoverage`, field by field."""
+
+    threshold: Share
+    coverage: Share
+    accuracy: Share
+
+
+class _Network(msgspec.Struct):
+    images: Annotated[int, Meta(ge=1, le=2**53)]
+    risk_coverage: Annotated[list[_Point], Meta(min_length=1)]
+
+
+class _Evaluation(msgspec.Struct):
+    """What is needed of the file of ``boatinfer evaluate --json``."""
+
+    model: str
+    network: _Network
 
 
 class Threshold(NamedTuple):
@@ -160,22 +184,18 @@ def _too_few(images: int, target: float) -> str:
 def _read(file: Path, model: str) -> tuple[RiskCoverage, int]:
     """The risk-coverage curve of an evaluation, and how many images it is of."""
     try:
-        document = msgspec.json.decode(file.read_bytes())
-        network = document["network"]
-        points: npt.NDArray[np.float64] = np.array(
-            [[point[name] for name in RiskCoverage._fields] for point in network["risk_coverage"]],
-            np.float64,
-        )
-        curve, images, of = RiskCoverage(*points.T), int(network["images"]), document["model"]
-    except OSError as error:
+        found = read_document(file, _Evaluation)
+    except FileNotFoundError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}; check its name.") from error
-    except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+    except DocumentError as error:
         raise UsageError(
-            f"{file} is no evaluation of a network; make one with 'boatinfer evaluate OUT --json'."
+            f"{file} is no evaluation of a network ({error}); make one with 'boatinfer evaluate "
+            "OUT --json'."
         ) from error
-    if of != model:
+    if found.model != model:
         raise UsageError(
-            f"{file} is an evaluation of another model ({str(of)[:12]}, and this is {model[:12]}); "
-            "evaluate this one."
+            f"{file} is an evaluation of another model ({found.model[:12]}, and this is "
+            f"{model[:12]}); evaluate this one."
         )
-    return curve, images
+    points = np.array([msgspec.structs.astuple(point) for point in found.network.risk_coverage])
+    return RiskCoverage(*points.T), found.network.images

@@ -19,6 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from boatinfer.errors import ModelError
+from boatinfer.storage.documents import DocumentError, decoded
 
 __all__ = [
     "CARD_KEY",
@@ -333,14 +334,14 @@ def _svm_width(card: Card) -> int:
 
 def _decode(text: str | bytes, kind: type[Document], what: str, where: str) -> Document:
     try:
-        found = msgspec.json.decode(text, type=_Format).format
+        found = decoded(text, _Format).format
         if found != FORMAT:
             raise ModelError(
                 f"{where}: its {what} has format {found}, and this boatinfer reads format "
                 f"{FORMAT}; use the boatinfer version that wrote it, or a newer one."
             )
-        return msgspec.json.decode(text, type=kind)
-    except msgspec.MsgspecError as error:
+        return decoded(text, kind)
+    except DocumentError as error:
         raise ModelError(
             f"{where}: its {what} cannot be used ({error}); export the model again."
         ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from boatinfer.models.card import TOLERANCE, Card, Golden, from_metadata
 from boatinfer.models.device import Device
 from boatinfer.models.network import ONNX_TYPES, Floats, Inferred, images_at_a_time, infer
 from boatinfer.models.seal import is_sealed, sealed_digest
-from boatinfer.models.session import open_session
+from boatinfer.models.session import Limited, open_session
 from boatinfer.storage.place import Place, place
 
 __all__ = [
@@ -148,16 +148,18 @@ class Model(ModelInfo):
             The largest difference between a probability and the expected one.
 
         Raises:
-            ModelError: the difference is above the tolerance of the model's precision.
+            ModelError: the difference is above the tolerance of the model's precision, or the
+                network does not come to an end.
         """
         try:
             pixels = [images.read(golden.image, self.card.image) for golden in self.golden.images]
-        except ImageError as error:
+        except (ImageError, MemoryError) as error:
             raise ModelError(
-                f"{self.path}: a golden image cannot be read ({error}); export the model again."
+                f"{self.path}: a golden image cannot be read ({first_line(error)}); export the "
+                "model again."
             ) from error
         try:
-            found = self.infer(np.stack(pixels))
+            found = replace(self, session=Limited(self.session)).infer(np.stack(pixels))
         except Exception as error:  # onnxruntime has a dozen exception types
             raise ModelError(
                 f"{self.path} cannot be run on {self.device} ({first_line(error)}); export the "

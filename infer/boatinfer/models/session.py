@@ -9,12 +9,16 @@ import sys
 from typing import Any
 
 from boatinfer.errors import DeviceError, ModelError, UsageError, first_line, how_to_bring
+from boatinfer.models.deadline import within
 from boatinfer.models.device import Device
 from boatinfer.quiet import native_chatter_hidden
 from boatinfer.scan import to_text
 from boatinfer.storage.place import Place
 
-__all__ = ["open_session"]
+__all__ = ["Limited", "open_session"]
+
+#: Seconds that a graph may take to be loaded, and then to be run for the first time.
+TIME_LIMIT = 300.0
 
 _WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 
@@ -66,7 +70,9 @@ def open_session(
         with contextlib.redirect_stdout(io.StringIO()), native_chatter_hidden():
             if gpus and hasattr(ort, "preload_dlls"):
                 ort.preload_dlls(directory="")
-            session = ort.InferenceSession(content, options, providers=providers)
+            session = within(
+                TIME_LIMIT, lambda: ort.InferenceSession(content, options, providers=providers)
+            )
     except Exception as error:  # onnxruntime has a dozen exception types with no common base
         if "xternal data" in str(error):
             raise ModelError(
@@ -89,6 +95,30 @@ def open_session(
             f"{how_to_bring('cuda')}, or use --device cpu."
         )
     return session, used
+
+
+class Limited:
+    """A session, as another one is used, whose runs raise `OverdueError` after `TIME_LIMIT`.
+
+    Args:
+        session: an ``onnxruntime.InferenceSession``.
+    """
+
+    def __init__(self, session: Any) -> None:
+        import onnxruntime as ort
+
+        self._session, self._options = session, ort.RunOptions()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def run(self, names: list[str], feeds: dict[str, Any]) -> Any:
+        """Runs the graph; it is told to end, which it does between two of its nodes."""
+        return within(
+            TIME_LIMIT,
+            lambda: self._session.run(names, feeds, self._options),
+            cancel=lambda: setattr(self._options, "terminate", True),
+        )
 
 
 def _cuda_devices() -> int:

@@ -18,6 +18,7 @@ from boatinfer.results.folder import Results
 from boatinfer.results.parts import Marks
 from boatinfer.results.shards import Shard
 from boatinfer.scan import to_text
+from boatinfer.storage.documents import decoded
 from boatinfer.storage.files import replacing
 from boatinfer.storage.place import Place, opened
 
@@ -126,8 +127,8 @@ def read_handover(results: Results, shard: Shard) -> Handover:
     file = _file(results, shard)
     try:
         said = pq.read_schema(opened(file)).metadata[_KEY]
-        return msgspec.json.decode(said, type=Handover)
-    except (OSError, pa.ArrowException, msgspec.MsgspecError, KeyError, TypeError) as error:
+        return decoded(said, Handover)
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
         raise _unreadable(file, shard) from error
 
 
@@ -139,8 +140,8 @@ def read_rows(results: Results, shard: Shard) -> pa.Table:
     """
     file = _file(results, shard)
     try:
-        return pq.read_table(opened(file))
-    except (OSError, pa.ArrowException) as error:
+        return pq.read_table(opened(file)).cast(_ROWS)
+    except (OSError, pa.ArrowException, ValueError) as error:
         raise _unreadable(file, shard) from error
 
 

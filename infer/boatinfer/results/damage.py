@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 
 from boatinfer.errors import OutputError, StoreError
-from boatinfer.results.folder import Results
+from boatinfer.results.folder import ASIDE, Results
 from boatinfer.results.parts import Parts, digest
 from boatinfer.results.spreadsheet import csv_digest
 from boatinfer.results.summary import Summary
@@ -14,9 +14,6 @@ from boatinfer.storage.files import writing
 from boatinfer.storage.place import Place
 
 __all__ = ["aside", "damage", "is_whole", "set_aside"]
-
-#: What ends the name of a damaged part that a run has set aside.
-_ASIDE = ".damaged"
 
 
 def damage(results: Results) -> Iterator[str]:
@@ -26,7 +23,7 @@ def damage(results: Results) -> Iterator[str]:
         UsageError: no run has been in the folder.
     """
     results.require()
-    damaged = list(damaged_parts(results.parts))
+    damaged = [*damaged_parts(results.parts), *results.damaged_summaries()]
     yield from damaged
     if damaged:
         return
@@ -104,10 +101,10 @@ def set_aside(parts: Parts, part: Place) -> bool:
             return False
     parts.check()
     with writing(part):
-        part.rename(part.parent / f"{part.name}{_ASIDE}")
+        part.rename(part.parent / f"{part.name}{ASIDE}")
     return True
 
 
 def aside(parts: Parts) -> list[Place]:
     """The damaged parts that runs have set aside."""
-    return sorted(parts.folder.glob(f"*.parquet{_ASIDE}"))
+    return sorted(parts.folder.glob(f"*.parquet{ASIDE}"))

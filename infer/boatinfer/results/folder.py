@@ -20,7 +20,6 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -33,14 +32,17 @@ from boatinfer.results.parts import Parts, number_of
 from boatinfer.results.rows import OK
 from boatinfer.results.shards import Shard
 from boatinfer.results.sorting import batches
-from boatinfer.results.summary import Summary, read_summary
+from boatinfer.results.summary import Summary, parsed, read_summary
 from boatinfer.scan import to_text
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.files import TEMPORARY, replacing, writing
 from boatinfer.storage.place import Place, opened, resolved
 from boatinfer.text import joined
 
-__all__ = ["Results", "find_results"]
+__all__ = ["ASIDE", "Results", "find_results"]
+
+#: What ends the name of something damaged that a run has set aside.
+ASIDE = ".damaged"
 
 
 class _Note(NamedTuple):
@@ -84,7 +86,8 @@ class Results:
         self.review = out / "review.csv"
         self.report = out / "report.html"
         self.run_json = self.shards / f"{shard.name}.json" if shard else out / "run.json"
-        self._told = self._superseded = False
+        self._told = self._superseded = self._held = False
+        self._aside: list[str] = []
 
     def exists(self) -> bool:
         """Whether a run has been here."""
@@ -124,7 +127,9 @@ class Results:
             self.parts.renumber()
             if self.shard is None and not isinstance(self.out, BucketPath):
                 self.clean()
+            self._held = True
             yield
+            self._held = False
 
     def held_by(self) -> str | None:
         """Which process holds the folder, in words; None if none does."""
@@ -229,11 +234,34 @@ class Results:
         return last if last is not None and last.complete else None
 
     def history(self, before: Summary) -> Iterator[Summary]:
-        """Reads the summaries of the runs before one, latest first; a damaged one is left out."""
+        """Reads the summaries of the runs before one, latest first; a damaged one is left out.
+
+        Where the folder is held it is set aside as well, and `write_summary` remarks on it.
+        """
         for file in self._runs():
             if file.stem < before.run:
-                with contextlib.suppress(OSError, msgspec.MsgspecError):
-                    yield msgspec.json.decode(file.read_bytes(), type=Summary)
+                try:
+                    found = read_summary(file)
+                except OutputError:
+                    self._set_aside(file)
+                else:
+                    if found is not None:
+                        yield found
+
+    def _set_aside(self, file: Place) -> None:
+        if self._held:
+            with contextlib.suppress(OSError):  # the next run tries again
+                file.rename(file.parent / f"{file.name}{ASIDE}")
+                self._aside.append(file.name)
+
+    def damaged_summaries(self) -> Iterator[str]:
+        """Reads the summaries of all runs and tells, a sentence each, of those that are damaged."""
+        for file in [self.out / "run.json", *self.notes(), *self._runs()]:
+            try:
+                if file.suffix == ".json":
+                    read_summary(file)
+            except OutputError as error:
+                yield str(error)
 
     def night(self, summary: Summary) -> list[str]:
         """The runs whose new images are one night's: this one, and what it went on from.
@@ -253,6 +281,10 @@ class Results:
         What a shard has left stays until a run of it that can start has superseded it.
         """
         self.parts.check()
+        summary.remarks += [
+            f"The summary runs/{name} was damaged: it was set aside." for name in self._aside
+        ]
+        self._aside.clear()
         stays = self.shard is not None and not self._superseded
         for path in (self._summary_of(summary.run), *([] if stays else [self.run_json])):
             with replacing(path) as temporary:
@@ -284,7 +316,7 @@ class Results:
         try:
             found = pq.read_table(opened(self._current))
             said = found.schema.metadata
-            summary = msgspec.json.decode(said[b"boatinfer.summary"], type=Summary)
+            summary = parsed(said[b"boatinfer.summary"])
             return _Note(summary, int(said[b"boatinfer.part"]), found)
         except (OSError, TypeError, KeyError, ValueError, pa.ArrowException) as error:
             raise OutputError(

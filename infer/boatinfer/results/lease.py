@@ -19,11 +19,14 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from boatinfer.errors import BusyError
 from boatinfer.storage.bucket import BucketPath, Status
+from boatinfer.storage.documents import DocumentError, decoded
 from boatinfer.storage.files import writing
 
 __all__ = ["BEAT", "ENDS_AFTER", "Lease", "holder"]
@@ -40,7 +43,7 @@ class _Note(msgspec.Struct):
     holder: str
     key: str
     place: str
-    process: int
+    process: Annotated[int, Meta(ge=0, le=2**31 - 1)]
     beats: int = 0
 
 
@@ -183,8 +186,8 @@ def _read(path: BucketPath) -> tuple[_Note, Status]:
     except FileNotFoundError:
         return nobody, Status(0, time.time_ns(), "")
     try:
-        return msgspec.json.decode(content, type=_Note), status
-    except msgspec.MsgspecError:
+        return decoded(content, _Note), status
+    except DocumentError:
         return nobody, status
 
 

@@ -138,7 +138,7 @@ def _note(lock: Place) -> Place:
 
 def _said(lock: Place) -> str:
     try:
-        return _note(lock).read_text(encoding="utf-8")
+        return _note(lock).read_bytes()[:200].decode(errors="replace")
     except OSError:
         return "another process"
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -48,6 +49,10 @@ _INDEX = pa.schema(
         *[(name, pa.int32()) for name in ("part", "row")],
     ]
 )
+
+
+#: A part's name; numbers are kept in 32 bits.
+_NAME = re.compile(r"[0-9]{6,9}-.*\.parquet")
 
 
 class Parts:
@@ -249,7 +254,8 @@ class Parts:
         return self.shard.count if self.shard else 1
 
     def _all_files(self) -> list[Place]:
-        return sorted(self.folder.glob(f"{'[0-9]' * 6}*-*.parquet"), key=_order)
+        files = self.folder.glob(f"{'[0-9]' * 6}*-*.parquet")
+        return sorted(filter(lambda file: _NAME.fullmatch(file.name), files), key=_order)
 
     def _is_others(self, file: Place) -> bool:
         """Whether another shard of this split wrote the part."""

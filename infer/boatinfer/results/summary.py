@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
+from typing import Annotated
+
 import msgspec
+import xxhash
+from msgspec import Meta
 
 from boatinfer.errors import OutputError
 from boatinfer.models.card import Card
 from boatinfer.results.drift import Mix
+from boatinfer.storage.documents import DocumentError, content_of, decoded
 from boatinfer.storage.place import Place
 
-__all__ = ["Summary", "Trained", "read_summary"]
+__all__ = ["Summary", "Trained", "parsed", "read_summary"]
+
+Count = Annotated[int, Meta(ge=0, le=2**62)]
+#: An empty digest, which stands there while the digest is made, and a full one.
+_BLANK, _FULL = b'"digest": ""', re.compile(rb'"digest": "([0-9a-f]{32})"')
 
 
 class Trained(msgspec.Struct):
@@ -45,7 +56,7 @@ class Summary(msgspec.Struct, kw_only=True):
     the options that kept the run from looking at the whole folder, ``remarks`` sentences on what
     else a person should know, and ``tables`` the xxh3-128 of each table by its name. ``error``
     says why ``exit_code`` is not 0. ``shards`` are the runs that did the work, if it was done in
-    shards.
+    shards. ``digest`` is in the file alone: the xxh3-128 of the file with an empty digest, hex.
     """
 
     run: str
@@ -53,13 +64,13 @@ class Summary(msgspec.Struct, kw_only=True):
     started: str
     finished: str | None = None
     seconds: float | None = None
-    found: int = 0
-    classified: int = 0
-    reused: int = 0
-    failed: int = 0
+    found: Count = 0
+    classified: Count = 0
+    reused: Count = 0
+    failed: Count = 0
     failures: dict[str, int] = {}
-    unlisted: int = 0
-    unsure: int = 0
+    unlisted: Count = 0
+    unsure: Count = 0
     min_confidence: float | None = None
     target_accuracy: float | None = None
     labels: dict[str, int] = {}
@@ -81,10 +92,34 @@ class Summary(msgspec.Struct, kw_only=True):
     exit_code: int | None = None
     error: str | None = None
     shards: list[str] = []
+    digest: str = ""
 
     def text(self) -> str:
-        """The summary as JSON, for files and programs."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=2).decode() + "\n"
+        """The summary as JSON, for files and programs, with its digest."""
+        blank = msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+        head, _, tail = blank.rpartition(_BLANK)
+        digest = xxhash.xxh3_128_hexdigest(blank)
+        return f'{head.decode()}"digest": "{digest}"{tail.decode()}'
+
+
+def parsed(content: bytes) -> Summary:
+    """Reads what `Summary.text` has written; older files have no digest.
+
+    Raises:
+        DocumentError: it is damaged.
+    """
+    summary = decoded(content, Summary)
+    if summary.digest:
+        blank = _FULL.sub(_BLANK, content)
+        if xxhash.xxh3_128_hexdigest(blank) != summary.digest:
+            raise DocumentError("it is not as it was written")
+    summary.digest = ""
+    try:
+        for moment in filter(None, (summary.started, summary.finished)):
+            datetime.fromisoformat(moment)
+    except ValueError as error:
+        raise DocumentError(str(error)) from error
+    return summary
 
 
 def read_summary(file: Place) -> Summary | None:
@@ -94,8 +129,8 @@ def read_summary(file: Place) -> Summary | None:
         OutputError: it is damaged.
     """
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Summary)
-    except (FileNotFoundError, NotADirectoryError):
+        return parsed(content_of(file))
+    except FileNotFoundError:
         return None
-    except (OSError, msgspec.MsgspecError) as error:
-        raise OutputError(f"{file} cannot be read ({error}); delete it and run again.") from error
+    except DocumentError as error:
+        raise OutputError(f"{file} is damaged ({error}); delete it and run again.") from error
