@@ -6,7 +6,7 @@ import base64
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,21 @@ _Model = onnx.ModelProto
 
 def odd_graphs() -> Iterator[tuple[str, bytes]]:
     """Gives names and files."""
-    for name, change in [*_inputs(), *_outputs(), *_structures(), *_loops(), *_metadata()]:
+    return _made([*_inputs(), *_outputs(), *_structures(), *_metadata()])
+
+
+def endless_graphs() -> Iterator[tuple[str, bytes]]:
+    """Those that take for ever."""
+    return _made(_loops())
+
+
+def large_graphs() -> Iterator[tuple[str, bytes]]:
+    """Those that take more memory than there is."""
+    return _made(_giants())
+
+
+def _made(changes: Iterable[tuple[str, Callable[[_Model], Any]]]) -> Iterator[tuple[str, bytes]]:
+    for name, change in changes:
         model = colours.graph()
         documents = {CARD_KEY: encode(colours.card()), GOLDEN_KEY: encode(colours.golden())}
         helper.set_model_props(model, documents)
@@ -175,7 +189,7 @@ def _structures() -> Iterator[tuple[str, Callable[[_Model], Any]]]:
     yield "a custom operator", custom
     yield "an unknown operator", lambda m: setattr(m.graph.node[0], "op_type", "Sail")
     yield "a function of itself", _recursion
-    yield "branches a hundred deep", _branches
+    yield "branches eleven deep", _branches
 
 
 def _recursion(model: _Model) -> None:
@@ -190,13 +204,11 @@ def _branches(model: _Model) -> None:
     flag = helper.make_tensor("yes", TensorProto.BOOL, [], [True])
     value = helper.make_tensor("value", TensorProto.FLOAT, [], [1.0])
     inner = helper.make_node("Constant", [], ["deep0"], value=value)
-    for depth in range(1, 30):
+    for depth in range(1, 12):
         output = _info(f"deep{depth - 1}", TensorProto.FLOAT, None)
         graph = helper.make_graph([inner], f"branch{depth}", [], [output])
-        inner = (
-            helper.make_node("If", ["yes"], [f"deep{depth}"], then_branch=graph, else_branch=graph)
-            if depth < 12
-            else inner
+        inner = helper.make_node(
+            "If", ["yes"], [f"deep{depth}"], then_branch=graph, else_branch=graph
         )
     model.graph.initializer.append(flag)
     model.graph.node.append(inner)
@@ -231,6 +243,43 @@ def _loop(step: onnx.NodeProto, trips: int | None = None) -> Callable[[_Model], 
         model.graph.node.append(helper.make_node("Loop", fed, ["probabilities"], body=body))
 
     return change
+
+
+def _giants() -> Iterator[tuple[str, Callable[[_Model], Any]]]:
+    def constant(model: _Model) -> None:
+        _constants(model, shape=[2**34])
+        _added(model, [helper.make_node("ConstantOfShape", ["shape"], ["large"])])
+
+    def many(model: _Model) -> None:
+        """Of a shape that is known only when it runs, a thousand times."""
+        _constants(model, times=[2**24], size=[1])
+        nodes = [
+            helper.make_node("Shape", ["image"], ["shape"]),
+            helper.make_node("Mul", ["shape", "times"], ["shapes"]),
+            helper.make_node("ReduceMax", ["shapes"], ["most"], keepdims=1),
+            *(helper.make_node("ConstantOfShape", ["most"], [f"part{n}"]) for n in range(100)),
+            helper.make_node("Sum", [f"part{n}" for n in range(100)], ["large"]),
+        ]
+        _added(model, nodes)
+
+    yield "a constant of 64 GB", constant
+    yield "a hundred times 2.5 GB", many
+    yield (
+        "a loop that doubles",
+        _loop(helper.make_node("Concat", ["state", "state"], ["next"], axis=0)),
+    )
+
+
+def _added(model: _Model, nodes: list[onnx.NodeProto]) -> None:
+    """Adds the first number of the tensor ``large`` to the probabilities."""
+    softmax = next(n for n in model.graph.node if n.op_type == "Softmax")
+    softmax.output[0] = "softmax"
+    _constants(model, first=[0])
+    ends = [
+        helper.make_node("Gather", ["large", "first"], ["number"]),
+        helper.make_node("Add", ["softmax", "number"], ["probabilities"]),
+    ]
+    model.graph.node.extend([*nodes, *ends])
 
 
 def _metadata() -> Iterator[tuple[str, Callable[[_Model], Any]]]:

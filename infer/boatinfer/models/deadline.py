@@ -50,5 +50,5 @@ def within(
     if not done.done():
         cancel()
         thread.join(_GRACE)
-        raise OverdueError(f"it did not end within {seconds:.0f} s")
+        raise OverdueError(f"it did not end within {seconds:g} s")
     return done.result()

@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import typer
 
-from boatinfer.errors import OutputError, UsageError
+from boatinfer.errors import OutputError, UsageError, first_line
 from boatinfer.options import default_out
 from boatinfer.results.locks import SHARDS, held, held_by
 from boatinfer.results.parts import Parts, number_of
@@ -320,7 +320,8 @@ class Results:
             return _Note(summary, int(said[b"boatinfer.part"]), found)
         except (OSError, TypeError, KeyError, ValueError, pa.ArrowException) as error:
             raise OutputError(
-                f"{self._current} cannot be read ({error}); run again to have it written anew."
+                f"{self._current} cannot be read ({first_line(error)}); run again to have it "
+                "written anew."
             ) from error
 
     def current(self) -> pa.Table:

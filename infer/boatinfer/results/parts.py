@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from boatinfer.errors import PartError
+from boatinfer.errors import PartError, first_line
 from boatinfer.results.rows import Row, table
 from boatinfer.results.shards import Shard
 from boatinfer.storage.files import replacing, writing
@@ -319,8 +319,8 @@ def reading(part: Place, read: Callable[[], Any]) -> Any:
         raise _gone(part) from error
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise PartError(
-            f"the part {part} is damaged ({error}); delete it and run again: its images will be "
-            "classified anew.",
+            f"the part {part} is damaged ({first_line(error)}); delete it and run again: its "
+            "images will be classified anew.",
             part,
         ) from error
 
