@@ -283,3 +283,12 @@ def test_one_folder_around_everything_is_taken_off(
         path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()
     ]
     assert sorted(found) == sorted(wanted)
+
+
+def test_a_member_before_the_begin_of_the_archive_is_damage(
+    into: Callable[[bytes], dict[str, bytes]],
+) -> None:
+    packed = bytearray(zipped(FILES))
+    packed[-6:-2] = (int.from_bytes(packed[-6:-2], "little") + 100).to_bytes(4, "little")
+    with pytest.raises(UsageError, match="is no zip or tar archive, or damaged"):
+        into(bytes(packed))

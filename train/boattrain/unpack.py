@@ -7,6 +7,7 @@ in it that it points to. So no member can lead a later one astray.
 from __future__ import annotations
 
 import contextlib
+import errno
 import lzma
 import re
 import shutil
@@ -151,8 +152,9 @@ def _damage(name: str) -> Iterator[None]:
     try:
         yield
     except (*_DAMAGE, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # the disk's; gzip and bzip2 set no number
+        # Those of the disk have a number; that of a place before the file's begin is the archive's.
+        if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
+            raise
         raise UsageError(
             f"{name} is no zip or tar archive, or damaged ({first_line(error).rstrip(':.')}); "
             "check the address, and the file there."

@@ -86,8 +86,8 @@ class Results:
         self.review = out / "review.csv"
         self.report = out / "report.html"
         self.run_json = self.shards / f"{shard.name}.json" if shard else out / "run.json"
-        self._told = self._superseded = self._held = False
-        self._aside: list[str] = []
+        self._told = self._superseded = False
+        self._damaged: list[Place] = []
 
     def exists(self) -> bool:
         """Whether a run has been here."""
@@ -127,9 +127,7 @@ class Results:
             self.parts.renumber()
             if self.shard is None and not isinstance(self.out, BucketPath):
                 self.clean()
-            self._held = True
             yield
-            self._held = False
 
     def held_by(self) -> str | None:
         """Which process holds the folder, in words; None if none does."""
@@ -236,23 +234,17 @@ class Results:
     def history(self, before: Summary) -> Iterator[Summary]:
         """Reads the summaries of the runs before one, latest first; a damaged one is left out.
 
-        Where the folder is held it is set aside as well, and `write_summary` remarks on it.
+        A run sets it aside in the end, in `write_summary`.
         """
         for file in self._runs():
             if file.stem < before.run:
                 try:
                     found = read_summary(file)
                 except OutputError:
-                    self._set_aside(file)
+                    self._damaged.append(file)
                 else:
                     if found is not None:
                         yield found
-
-    def _set_aside(self, file: Place) -> None:
-        if self._held:
-            with contextlib.suppress(OSError):  # the next run tries again
-                file.rename(file.parent / f"{file.name}{ASIDE}")
-                self._aside.append(file.name)
 
     def damaged_summaries(self) -> Iterator[str]:
         """Reads the summaries of all runs and tells, a sentence each, of those that are damaged."""
@@ -281,10 +273,13 @@ class Results:
         What a shard has left stays until a run of it that can start has superseded it.
         """
         self.parts.check()
-        summary.remarks += [
-            f"The summary runs/{name} was damaged: it was set aside." for name in self._aside
-        ]
-        self._aside.clear()
+        for file in self._damaged:
+            with contextlib.suppress(OSError):  # the next run tries again
+                file.rename(file.parent / f"{file.name}{ASIDE}")
+                summary.remarks.append(
+                    f"The summary runs/{file.name} was damaged: it was set aside."
+                )
+        self._damaged.clear()
         stays = self.shard is not None and not self._superseded
         for path in (self._summary_of(summary.run), *([] if stays else [self.run_json])):
             with replacing(path) as temporary:
@@ -316,6 +311,7 @@ class Results:
         try:
             found = pq.read_table(opened(self._current))
             said = found.schema.metadata
+            found = found.cast(_CURRENT)
             summary = parsed(said[b"boatinfer.summary"])
             return _Note(summary, int(said[b"boatinfer.part"]), found)
         except (OSError, TypeError, KeyError, ValueError, pa.ArrowException) as error:
