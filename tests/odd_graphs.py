@@ -67,7 +67,7 @@ def _inputs() -> Iterator[tuple[str, Callable[[_Model], Any]]]:
         "nothing": onnx.TypeProto(),
     }
     for name, kind in kinds.items():
-        yield f"input that is a {name}", _set(lambda m, kind=kind: m.graph.input[0].type, kind)
+        yield f"input that is a {name}", _set(lambda model: model.graph.input[0].type, kind)
 
 
 def _fed(kind: int, shape: Any) -> Callable[[_Model], None]:
@@ -342,7 +342,8 @@ def _metadata() -> Iterator[tuple[str, Callable[[_Model], Any]]]:
 
 
 def _no_text(model: _Model) -> bytes:
-    return model.SerializeToString().replace(b"colours", b"col\xff\xfers")
+    content: bytes = model.SerializeToString()
+    return content.replace(b"colours", b"col\xff\xfers")
 
 
 def _said(key: str, text: str) -> Callable[[_Model], None]:

@@ -51,7 +51,7 @@ def _describe(options: DescribeOptions) -> None:
 
 
 def _fuse(options: FuseOptions) -> None:
-    """Put an SVM into its model file, so that a night needs neither scikit-learn nor a pickle."""
+    """Put an SVM into its model file, so that a night needs one file alone."""
     from boatexport.fusing import fuse
 
     fused = fuse(options)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import onnx
 import pytest
@@ -254,5 +255,5 @@ def test_every_valid_boat_gets_scikit_learns_label(
     assert len(paths) == 395
     assert np.array_equal(found.svm.argmax(axis=1), expected.argmax(axis=1))
     assert np.abs(found.svm - expected).max() < 3e-6
-    labels = load(svm).pipeline.predict(found.features)
+    labels = joblib.load(svm)["pipeline"].predict(found.features)
     assert found.svm.argmax(axis=1).tolist() == labels.tolist()

@@ -88,4 +88,4 @@ def test_a_call_that_is_late_is_left_behind() -> None:
         within(0.1, ended.wait, ended.set)
     assert within(5, lambda: 3) == 3
     with pytest.raises(KeyError):
-        within(5, lambda: {}["x"])
+        within(5, lambda: ODD["x"])

@@ -139,4 +139,4 @@ def probabilities(scores: Doubles, sigmoids: Doubles) -> Doubles:
     single = 1 / (1 + np.exp(np.minimum(slopes * scores + offsets, 700)))  # exp(710) overflows
     total = single.sum(axis=1, keepdims=True)
     equal = np.full_like(single, 1 / single.shape[1])
-    return np.divide(single, total, out=equal, where=total > 0)
+    return np.asarray(np.divide(single, total, out=equal, where=total > 0))

@@ -211,7 +211,7 @@ def _dtype(record: Any) -> np.dtype[Any]:
     order = record.state[1] if record.state else "="
     if type(order) is not str or order not in _BYTE_ORDERS:
         _refuse_array()
-    return np.dtype(record.code).newbyteorder(order)
+    return np.dtype(f"{'=' if order == '|' else order}{record.code}")
 
 
 def _refuse_array() -> NoReturn:

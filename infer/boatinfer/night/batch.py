@@ -160,7 +160,8 @@ class Classifier:
         except Exception as error:  # onnxruntime has a dozen exception types
             self._infer_singly(rows, pixels, first_line(error))
             return
-        numbers = np.all(np.isfinite(found.probabilities), axis=1)
+        given = [array for array in found if array is not None]
+        numbers = np.all([np.isfinite(array).all(axis=1) for array in given], axis=0)
         for i, row in enumerate(rows):
             if not numbers[i]:
                 row.status, row.error = Failure.INFERENCE_FAILED.value, "the result is not a number"
