@@ -214,3 +214,24 @@ def test_the_note_of_what_is_current_may_hold_anything(night: Night, tmp_path: P
         results.current()
     assert night().reused == 12
     results.current()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("failures.csv", b'"p th","reason","message"\n"bad.jpg","corrupt","cut"\n'),
+        ("failures.csv", b'"path","path","reason","message"\n"a","a","corrupt","cut"\n'),
+        ("failures.csv", b'"path","reason","message"\n,"corrupt","cut"\n'),
+        ("predictions.csv", b"path,label,confidence\na,b,0.5\n"),
+        ("predictions.csv", b"path,label,confidence,status\na,b,c,ok\n"),
+        ("predictions.csv", b"\xff"),
+    ],
+)
+def test_a_table_without_its_columns_is_refused(
+    boatinfer: Command, night: Night, tmp_path: Path, name: str, content: bytes
+) -> None:
+    night()
+    (tmp_path / "out" / name).write_bytes(content)
+    done = boatinfer("report", tmp_path / "out")
+    assert (done.code, done.err.count("\n")) == (7, 1)
+    assert f"{name} cannot be read" in done.err

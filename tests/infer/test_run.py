@@ -189,15 +189,16 @@ def test_one_picture_that_the_network_refuses_spoils_no_other(
     assert messages == {"no blue today"}
 
 
+@pytest.mark.parametrize("what", ["probabilities", "features"])
 def test_a_result_that_is_no_number_is_a_failure(
-    night: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch
+    night: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     infer = Model.infer
 
     def spoil(self: Model, batch: images.Pixels) -> Any:
         found = infer(self, batch)
         if len(batch) == 12:
-            found.probabilities[5] = np.nan
+            getattr(found, what)[5] = np.nan
         return found
 
     monkeypatch.setattr(Model, "infer", spoil)

@@ -16,7 +16,7 @@ from boatinfer.analysis import abstention
 from boatinfer.analysis.evaluation import Confidence, Evaluation, side_by_side
 from boatinfer.analysis.options import EvaluateOptions
 from boatinfer.analysis.truth import true_labels
-from boatinfer.errors import OutputError, UsageError
+from boatinfer.errors import OutputError, UsageError, first_line
 from boatinfer.results.folder import Results, find_results
 from boatinfer.results.rows import matrix
 from boatinfer.results.spreadsheet import csv_plain
@@ -233,9 +233,10 @@ def _svm_labels(results: Results) -> pa.Table | None:
                 column_types={"path": text, "svm_label": text},
             ),
         )
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise OutputError(
-            f"{results.predictions} cannot be read ({error}); run again to have it written anew."
+            f"{results.predictions} cannot be read ({first_line(error)}); run again to have it "
+            "written anew."
         ) from error
     if table["svm_label"].null_count:
         return None

@@ -167,9 +167,10 @@ def read_tables(results: Results) -> Tables:
     current = results.current()
     ours = pc.is_in(current["run"].cast(pa.string()), pa.array(results.night(last)))
     old = current.filter(pc.invert(ours))["path"].combine_chunks()
-    predictions = read_csv(results.predictions)
+    predictions = read_csv(results.predictions, ["path", "label", "confidence", "status"])
+    failures = read_csv(results.failures, ["path", "reason", "message"])
     new = pc.invert(pc.is_in(predictions["path"], value_set=old))
-    return Tables(predictions.append_column("new", new), read_csv(results.failures))
+    return Tables(predictions.append_column("new", new), failures)
 
 
 def _predictions(

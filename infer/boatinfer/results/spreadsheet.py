@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import xxhash
 
-from boatinfer.errors import OutputError
+from boatinfer.errors import OutputError, first_line
 from boatinfer.storage.place import Place, opened
 
 __all__ = ["csv_digest", "csv_plain", "csv_safe", "read_csv", "write_csv"]
@@ -84,8 +85,12 @@ def _safe(column: Any, before: str) -> Any:
     return pa.DictionaryArray.from_arrays(encoded.indices, values).cast(pa.string())
 
 
-def read_csv(path: Place) -> pa.Table:
+def read_csv(path: Place, needed: Collection[str]) -> pa.Table:
     """Reads a table as it was before `write_csv`: numbers where they are, all else text.
+
+    Args:
+        path: the file.
+        needed: columns that it must have; that of the paths must be full.
 
     Raises:
         OutputError: it is damaged or missing.
@@ -104,9 +109,13 @@ def read_csv(path: Place) -> pa.Table:
                 quoted_strings_can_be_null=False,
             ),
         )
+        if any(table.column_names.count(name) != 1 for name in needed):
+            raise ValueError("a column is missing, or there twice")
+        if table["path"].null_count:
+            raise ValueError("a path is missing")
     except (OSError, ValueError, pa.ArrowException) as error:
         raise OutputError(
-            f"{path} cannot be read ({error}); run again to have it written anew."
+            f"{path} cannot be read ({first_line(error)}); run again to have it written anew."
         ) from error
     for place, name in enumerate(table.column_names):
         if name == "path":
