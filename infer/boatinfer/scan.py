@@ -1,6 +1,7 @@
 r"""A folder to the list of image files in it, with nothing left out silently.
 
-Hidden files and folders are skipped, and so is the results folder. Links to files and
+Hidden files and folders are skipped, and so are the results folder and those in which systems
+keep thumbnails and deleted files. Links to files and
 folders are followed, and every folder is entered once, however many links lead to it. A
 folder that may not be listed becomes an entry of its own (its path ends in ``/``), which
 the run records as a failure.
@@ -14,6 +15,8 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import functools
+import importlib.util
 import os
 import re
 import stat
@@ -30,29 +33,63 @@ from boatinfer.storage.place import Place
 
 __all__ = [
     "IMAGE_EXTENSIONS",
+    "RAW_EXTENSIONS",
     "Choice",
     "Found",
+    "LeftOut",
+    "ending_of",
     "from_text",
     "has_image_ending",
+    "is_system_folder",
     "listed",
     "names",
+    "raw_is_read",
     "scan",
     "to_text",
 ]
 
-#: Endings that count as images, in lower case; HEIC too, which cannot be read, so that a
-#: folder of such files does not look empty.
+#: Endings that count as images, in lower case; those that need an extra too, so that a folder
+#: of such files does not look empty.
 IMAGE_EXTENSIONS = frozenset(
-    {".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe"}
-    | {".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
+    {".avif", ".avifs", ".bmp", ".dib", ".gif", ".heic", ".heics", ".heif", ".heifs", ".hif"}
+    | {".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl", ".mpo", ".pbm", ".pgm", ".png"}
+    | {".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
 )
 
-#: First bytes of the formats above, for files without such an ending.
+#: Endings of the raw files of cameras. They count only if the extra that reads them is
+#: installed: most have a JPEG of the same picture beside them.
+RAW_EXTENSIONS = frozenset(
+    {".arw", ".cr2", ".cr3", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"}
+)
+
+#: Endings of files that are not looked into: no images, or images that are still being written.
+_OTHER_EXTENSIONS = frozenset(
+    {".3gp", ".avi", ".bat", ".bz2", ".conf", ".crdownload", ".css", ".csv", ".db", ".doc"}
+    | {".docx", ".download", ".exe", ".filepart", ".gpx", ".gz", ".htm", ".html", ".ini", ".js"}
+    | {".json", ".log", ".m4a", ".m4v", ".md", ".mkv", ".mov", ".mp3", ".mp4", ".mpg", ".mts"}
+    | {".npy", ".npz", ".onnx", ".parquet", ".part", ".partial", ".pdf", ".py", ".rar", ".sh"}
+    | {".sqlite", ".tar", ".temp", ".thm", ".tmp", ".toml", ".tsv", ".txt", ".wav", ".xls"}
+    | {".xlsx", ".xml", ".xmp", ".yaml", ".yml", ".zip", ".zst"}
+)
+
+#: First bytes of the formats above, for files of other endings.
 _MAGIC = re.compile(
-    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM|II\*\0|MM\0\*|RIFF.{4}WEBP|.{4}ftyp(avi|hei)"
-    rb"|\0\0\0\x0cjP  |\xff\x4f\xff\x51|P[1-6]\s",
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM.{4}\0\0\0\0|II[*+]\0|MM\0[*+]"
+    rb"|RIFF.{4}WEBP|.{4}ftyp(avi|hei|hev|mif1|msf1)|\0\0\0\x0cjP  |\xff\x4f\xff\x51"
+    rb"|\0\0\0\x0cJXL |P[1-6]\s+[#\d]",
     re.DOTALL,
 )
+
+#: Folders in which storage devices and desktop systems keep thumbnails, deleted files and
+#: snapshots, in lower case: Synology, QNAP, Windows, Linux.
+_SYSTEM_FOLDERS = frozenset(
+    {"@eadir", "@tmp", "@sharebin", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"}
+    | {"$recycle.bin", "system volume information", "lost+found"}
+)
+
+#: Endings and names of folders that are counted one by one; the rest are counted together.
+_MOST_COUNTED = 40
+NO_ENDING, THE_REST = "(no ending)", "(others)"
 
 _Identity = tuple[int, int]
 
@@ -72,6 +109,36 @@ class Found(NamedTuple):
     mtime_ns: int
 
 
+@dataclass
+class LeftOut:
+    """What a listing has seen and not taken.
+
+    Attributes:
+        other_files: numbers of files that are no images, by their ending in lower case.
+        system_folders: numbers of folders of the system that were not entered, by their name.
+    """
+
+    other_files: dict[str, int] = field(default_factory=dict)
+    system_folders: dict[str, int] = field(default_factory=dict)
+    _last_folder: str = ""
+
+    def file(self, name: str) -> None:
+        """Counts a file that is no image."""
+        _count(self.other_files, ending_of(name) or NO_ENDING)
+
+    def folder(self, path: str) -> None:
+        """Counts a folder of the system, once for all its files that come one after the other."""
+        if path != self._last_folder:
+            self._last_folder = path
+            _count(self.system_folders, to_text(path.rsplit("/", maxsplit=1)[-1]))
+
+
+def _count(counts: dict[str, int], what: str) -> None:
+    if what not in counts and len(counts) >= _MOST_COUNTED:
+        what = THE_REST
+    counts[what] = counts.get(what, 0) + 1
+
+
 @dataclass(frozen=True)
 class Choice:
     """Which files of a folder count.
@@ -83,13 +150,16 @@ class Choice:
         recursive: whether sub-folders are entered.
         include: patterns of which a file must match one; none means all files.
         exclude: patterns of which neither a file nor a folder may match any.
-        sniff: whether files count by their first bytes, whatever their ending.
+        sniff: whether files of unknown endings count by their first bytes; None means where
+            that is cheap, which is on a disk.
+        system_folders: whether folders of the system are entered.
     """
 
     recursive: bool = True
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    sniff: bool = False
+    sniff: bool | None = None
+    system_folders: bool = False
 
     def takes(self, name: str, path: str) -> bool:
         """Whether the patterns take a file."""
@@ -103,18 +173,33 @@ class Choice:
         """Whether the patterns exclude a file or folder."""
         return bool(self.exclude) and _matches(self.exclude, name, path)
 
+    def passes_over(self, name: str) -> bool:
+        """Whether a folder is one of the system's, and such are not entered."""
+        return not self.system_folders and is_system_folder(name)
+
+
+def is_system_folder(name: str) -> bool:
+    """Whether a system keeps thumbnails, deleted files or snapshots in a folder of this name."""
+    return name.lower() in _SYSTEM_FOLDERS or name.startswith(".Trash")
+
 
 def _matches(patterns: Iterable[str], name: str, path: str) -> bool:
     return any(fnmatchcase(path if "/" in p else name, p) for p in patterns)
 
 
-def scan(folder: Path, skip: Place | None = None, choice: Choice | None = None) -> Iterator[Found]:
+def scan(
+    folder: Path,
+    skip: Place | None = None,
+    choice: Choice | None = None,
+    left_out: LeftOut | None = None,
+) -> Iterator[Found]:
     """Lists the image files of a folder, in no particular order.
 
     Args:
         folder: where to start.
         skip: a folder that is not entered: the results folder, should it lie inside.
         choice: which files count; None means all image files below the folder.
+        left_out: counts what is not taken.
 
     Yields:
         One `Found` per image file, or per folder that could not be listed.
@@ -135,7 +220,7 @@ def scan(folder: Path, skip: Place | None = None, choice: Choice | None = None) 
     skipped = {_identity(skip.stat())} if isinstance(skip, Path) and skip.exists() else set()
     if _identity(folder.stat()) in skipped:
         raise UsageError(f"the results cannot go into the scanned folder {folder} itself; give -o.")
-    return _Walk(choice or Choice(), skipped).files(str(folder))
+    return _Walk(choice or Choice(), skipped, left_out or LeftOut()).files(str(folder))
 
 
 def _identity(status: os.stat_result) -> _Identity:
@@ -148,6 +233,7 @@ class _Walk:
 
     choice: Choice
     entered: set[_Identity]
+    left_out: LeftOut
     folders: list[tuple[str, str]] = field(default_factory=list)
     links: list[tuple[str, str]] = field(default_factory=list)
 
@@ -174,25 +260,40 @@ class _Walk:
     def _listed(
         self, entries: Iterable[os.DirEntry[str]], folder: str, prefix: str
     ) -> Iterator[Found]:
-        choice = self.choice
-        choosy = bool(choice.include or choice.exclude or choice.sniff)
         for entry in entries:
             name = entry.name
-            if name.startswith("."):
+            if name.startswith(".") and not is_system_folder(name):
                 continue
             path = prefix + name
             if _is_folder(entry):
-                if choice.recursive and not choice.refuses(name, path):
-                    waiting = self.links if entry.is_symlink() else self.folders
-                    waiting.append((f"{folder}/{name}", path + "/"))
-            elif self._counts(name, folder, path) if choosy else has_image_ending(name):
-                yield _found(entry, path)
+                self._put_off(entry, folder, path)
+            elif name.startswith("."):
+                continue
+            elif self.choice.takes(name, path):
+                if has_image_ending(name) or self._looks_like_image(name, folder):
+                    yield _found(entry, path)
+                else:
+                    self.left_out.file(name)
 
-    def _counts(self, name: str, folder: str, path: str) -> bool:
-        if not self.choice.takes(name, path):
-            return False
-        return has_image_ending(name) or (
-            self.choice.sniff and _looks_like_image(f"{folder}/{name}")
+    def _put_off(self, entry: os.DirEntry[str], folder: str, path: str) -> None:
+        """Has a folder entered later, if it is to be."""
+        name, choice = entry.name, self.choice
+        if not choice.recursive or choice.refuses(name, path):
+            return
+        if choice.passes_over(name):
+            self.left_out.folder(path)
+            return
+        waiting = self.links if entry.is_symlink() else self.folders
+        waiting.append((f"{folder}/{name}", path + "/"))
+
+    def _looks_like_image(self, name: str, folder: str) -> bool:
+        """Whether a file of an unknown ending is an image by its first bytes."""
+        ending = ending_of(name)
+        return (
+            self.choice.sniff is not False
+            and ending not in _OTHER_EXTENSIONS
+            and ending not in RAW_EXTENSIONS
+            and _begins_as_image(f"{folder}/{name}")
         )
 
 
@@ -216,15 +317,31 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def ending_of(name: str) -> str:
+    """The ending of a file's name, with its dot, in lower case; empty where there is none."""
+    dot = name.rfind(".")
+    return to_text(name[dot:].lower()) if dot >= 0 else ""
+
+
 def has_image_ending(name: str) -> bool:
     """Whether a file counts as an image by its name."""
-    return name[name.rfind(".") :].lower() in IMAGE_EXTENSIONS
+    ending = name[name.rfind(".") :].lower()
+    return ending in IMAGE_EXTENSIONS or (ending in RAW_EXTENSIONS and raw_is_read())
 
 
-def _looks_like_image(path: str) -> bool:
+@functools.cache
+def raw_is_read() -> bool:
+    """Whether the extra is installed that reads the raw files of cameras."""
+    return importlib.util.find_spec("rawpy") is not None
+
+
+def _begins_as_image(path: str) -> bool:
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb", 0) as file:
-            return bool(_MAGIC.match(file.read(16) or b""))
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        try:
+            return bool(_MAGIC.match(os.read(handle, 16)))
+        finally:
+            os.close(handle)
     except OSError:
         return False
 

@@ -7,7 +7,15 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from boatinfer.errors import UsageError
-from boatinfer.scan import Choice, Found, has_image_ending, names, to_text
+from boatinfer.scan import (
+    Choice,
+    Found,
+    LeftOut,
+    has_image_ending,
+    is_system_folder,
+    names,
+    to_text,
+)
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.place import Place
 
@@ -17,13 +25,16 @@ __all__ = ["listed_objects", "scan_objects"]
 _REQUESTS = 64
 
 
-def scan_objects(folder: BucketPath, skip: Place | None, choice: Choice) -> Iterator[Found]:
+def scan_objects(
+    folder: BucketPath, skip: Place | None, choice: Choice, left_out: LeftOut
+) -> Iterator[Found]:
     """Lists the image objects of a folder, page by page as the store tells them.
 
     Args:
         folder: where to look.
         skip: a folder that is left out: the results folder, should it lie inside.
         choice: which objects count.
+        left_out: counts what is not taken.
 
     Yields:
         One `Found` per image object; an object whose key ends in ``/`` stands for a folder.
@@ -44,7 +55,7 @@ def scan_objects(folder: BucketPath, skip: Place | None, choice: Choice) -> Iter
         for key, status in folder.objects():
             path = key[len(folder.prefix) :]
             inside = bool(skipped) and path.startswith(skipped)
-            if not inside and _takes(choice, path):
+            if not inside and _takes(choice, path, left_out):
                 yield Found(to_text(path), status.st_size, status.st_mtime_ns)
     except OSError as error:
         raise UsageError(f"{folder} cannot be listed: {error.strerror}.") from error
@@ -54,20 +65,32 @@ def _lies_in(skip: Place | None, folder: BucketPath) -> bool:
     return isinstance(skip, BucketPath) and f"{skip}/".startswith(f"{folder}/")
 
 
-def _takes(choice: Choice, path: str) -> bool:
+def _takes(choice: Choice, path: str, left_out: LeftOut) -> bool:
     """What `boatinfer.scan` decides folder by folder, for the whole path."""
     *folders, name = path.split("/")
-    if not has_image_ending(name) or name.startswith("."):
+    if not name or name.startswith(".") or not _enters(choice, folders, left_out):
         return False
-    if folders:
-        if not choice.recursive or path.startswith(".") or "/." in path:
+    if not choice.takes(name, path):
+        return False
+    if has_image_ending(name):
+        return True
+    left_out.file(name)
+    return False
+
+
+def _enters(choice: Choice, folders: list[str], left_out: LeftOut) -> bool:
+    """Whether the folders that an object lies in are entered."""
+    if folders and not choice.recursive:
+        return False
+    for depth, folder in enumerate(folders):
+        if choice.passes_over(folder):
+            left_out.folder("/".join(folders[: depth + 1]))
             return False
-        if choice.exclude and any(
-            choice.refuses(folder, "/".join(folders[: depth + 1]))
-            for depth, folder in enumerate(folders)
-        ):
+        if folder.startswith(".") and not is_system_folder(folder):
             return False
-    return choice.takes(name, path)
+        if choice.refuses(folder, "/".join(folders[: depth + 1])):
+            return False
+    return True
 
 
 def listed_objects(folder: BucketPath, source: Place, choice: Choice) -> Iterator[Found]:

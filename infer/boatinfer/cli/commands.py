@@ -68,6 +68,7 @@ def _exit(summary: Summary, out: Place) -> None:
 
 
 def _print_summary(summary: Summary) -> None:
+    from boatinfer.results.left_out import left_out_in_words
     from boatinfer.results.predictions import UNSURE
 
     rate = f", {summary.images_per_second:,.0f} a second" if summary.classified >= 100 else ""
@@ -78,6 +79,8 @@ def _print_summary(summary: Summary) -> None:
     )
     if summary.restrictions:
         typer.echo(f"not of the whole folder: {printable(' '.join(summary.restrictions))}")
+    for sentence in left_out_in_words(summary):
+        typer.echo(f"not taken: {sentence}")
     for remark in summary.remarks:
         typer.echo(remark)
     unsure = summary.min_confidence is not None
@@ -173,11 +176,28 @@ def results(
         bool,
         typer.Option("--finish", help="End a run that was done in shards: proof, tables, page."),
     ] = False,
+    moved: Annotated[
+        Place | None,
+        typer.Option(
+            parser=place,
+            metavar="DIR",
+            help="The folder of images has been moved or renamed to this; later runs over it go "
+            "on with these results.",
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Take --moved DIR even if the images are not in it.")
+    ] = False,
 ) -> None:
     """Print what a results folder holds."""
     from boatinfer.results.folder import find_results
     from boatinfer.results.holdings import holdings
 
+    if moved is not None:
+        from boatinfer.results.moving import follow
+
+        typer.echo(printable(follow(find_results(out).out, moved, force)))
+        return
     if finish:
         from boatinfer.night.finish import finish as finish_shards
 

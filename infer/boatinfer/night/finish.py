@@ -155,6 +155,8 @@ def _summed(summaries: list[Summary]) -> Summary:
         reused=sum(summary.reused for summary in summaries),
         failed=sum(summary.failed for summary in summaries),
         failures=dict(sorted(failures.items())),
+        other_files=first.other_files,  # every shard lists the whole folder
+        system_folders=first.system_folders,
         images_per_second=round(sum(rates), 1) if rates else None,
         restrictions=first.restrictions,
         remarks=list(dict.fromkeys(said for summary in summaries for said in summary.remarks)),

@@ -41,7 +41,8 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     svm_digest: str | None
     features: bool
     lenient: bool
-    sniff: bool
+    sniff: bool | None
+    system_folders: bool
     max_failures: str
     report: bool
     restrictions: list[str]
@@ -61,6 +62,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
             features=options.features,
             lenient=options.lenient,
             sniff=options.sniff,
+            system_folders=options.system_folders,
             max_failures=options.max_failures,
             report=options.report,
             restrictions=options.restrictions,

@@ -159,7 +159,20 @@ class RunOptions:
         ),
     ] = None
     sniff: Annotated[
-        bool, typer.Option("--sniff", help="Know images by their content, not only their ending.")
+        bool | None,
+        typer.Option(
+            "--sniff/--no-sniff",
+            help="Whether to look into files of unknown endings, which may be images; if not "
+            "given, on disks but not in buckets.",
+        ),
+    ] = None
+    system_folders: Annotated[
+        bool,
+        typer.Option(
+            "--system-folders/--no-system-folders",
+            help="Whether to enter thumbnail and trash folders of NAS and desktop systems, such "
+            "as @eaDir and $RECYCLE.BIN.",
+        ),
     ] = False
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only the first images, in the order of paths.")

@@ -207,6 +207,9 @@ def _work_once(night: Night, found: Iterator[pa.Table]) -> None:
     ledger.read()
     last_part = ledger.last_part
     noted = _classify(night, found, ledger)
+    left_out = night.selection.left_out
+    summary.other_files = dict(sorted(left_out.other_files.items()))
+    summary.system_folders = dict(sorted(left_out.system_folders.items()))
     card = night.model.card
     if night.worker is not None:
         night.worker.close()  # what follows needs its memory more

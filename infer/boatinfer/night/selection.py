@@ -13,8 +13,9 @@ from boatinfer.errors import UsageError
 from boatinfer.night.interrupt import Stop
 from boatinfer.night.options import RunOptions
 from boatinfer.night.plan import first
+from boatinfer.results.left_out import left_out_in_words
 from boatinfer.results.shards import Shard
-from boatinfer.scan import Choice, Found, has_image_ending, listed, scan
+from boatinfer.scan import Choice, Found, LeftOut, has_image_ending, listed, scan
 from boatinfer.scan_bucket import listed_objects, scan_objects
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.place import Place
@@ -52,6 +53,7 @@ class Selection:
 
     Attributes:
         listing: what has been listed so far, if there is a shard.
+        left_out: what has been seen so far and not taken.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Selection:
         self._options, self._folder, self._out = options, folder, out
         self._shard, self._stop = shard, stop
         self.listing = Listing()
+        self.left_out = LeftOut()
 
     def files(self) -> Iterator[Found]:
         """Lists them, until a signal comes."""
@@ -81,8 +84,10 @@ class Selection:
             return UsageError(
                 f"{self._list} names no files{chosen}; it must have one path on each line."
             )
+        others = "".join(f" ({said})" for said in left_out_in_words(self.left_out))
         return UsageError(
-            f"{options.folder} holds no image files{chosen}; check the name{disk}.{self._hint()}"
+            f"{options.folder} holds no image files{chosen}{others}; check the name{disk}."
+            f"{self._hint()}"
         )
 
     @property
@@ -102,12 +107,16 @@ class Selection:
     def _chosen(self) -> Iterator[Found]:
         options, folder = self._options, self._folder
         choice = Choice(
-            options.recursive, tuple(options.include), tuple(options.exclude), options.sniff
+            options.recursive,
+            tuple(options.include),
+            tuple(options.exclude),
+            options.sniff,
+            options.system_folders,
         )
         if options.from_file is None:
             if isinstance(folder, BucketPath):
-                return scan_objects(folder, self._out, choice)
-            return scan(Path(str(folder)), self._out, choice)
+                return scan_objects(folder, self._out, choice, self.left_out)
+            return scan(Path(str(folder)), self._out, choice, self.left_out)
         if has_image_ending(options.from_file.name):
             raise UsageError(
                 f"{self._list} is an image and no list of paths; for single images use "

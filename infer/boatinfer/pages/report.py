@@ -15,6 +15,7 @@ from boatinfer.pages import page
 from boatinfer.pages.nights import Nights
 from boatinfer.pages.thumbnails import Album
 from boatinfer.results.folder import Results
+from boatinfer.results.left_out import left_out_in_words
 from boatinfer.results.predictions import Tables, counts, guesses
 from boatinfer.results.summary import Summary
 from boatinfer.storage.files import writing
@@ -101,6 +102,7 @@ def _morning(results: Results, summary: Summary, tables: Tables) -> dict[str, An
         picked.add(rows)
     return {
         "anew": anew,
+        "left_out": left_out_in_words(summary),
         "nights": nights,
         "classes": classes,
         "most": max((of[name] or 0 for of in classes for name in ("share", "usual")), default=0),

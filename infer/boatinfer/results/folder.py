@@ -307,6 +307,18 @@ class Results:
                 columns = [table["path"], pc.equal(table["status"], OK)]
                 writer.write_table(pa.table(columns, schema=schema))
 
+    def rewrite_current(self, summary: Summary) -> None:
+        """Has the note of what is current name another summary; the images stay.
+
+        Raises:
+            OutputError: the note is damaged, or the disk is full.
+        """
+        self.parts.check()
+        note = self._note()
+        said = {"boatinfer.summary": summary.text(), "boatinfer.part": str(note.part)}
+        with replacing(self._current) as temporary:
+            pq.write_table(note.found.replace_schema_metadata(said), temporary, compression="zstd")
+
     def _note(self) -> _Note:
         try:
             found = pq.read_table(opened(self._current))

@@ -51,6 +51,8 @@ class Summary(msgspec.Struct, kw_only=True):
     order of the probabilities, and ``training`` is what it says of its training. ``unsure``
     images are less confident than ``min_confidence``; they are among the classified and reused,
     and among the ``labels``. ``unlisted`` of the ``failed`` are folders that could not be listed.
+    ``other_files`` are those that are no images, counted by ending, and ``system_folders`` those
+    that were not entered, counted by name.
     ``new`` is of the images that this night classified: this run, and any before it that did not
     come to its end; ``stages`` are seconds of work, summed over ``threads``. ``restrictions`` are
     the options that kept the run from looking at the whole folder, ``remarks`` sentences on what
@@ -70,6 +72,8 @@ class Summary(msgspec.Struct, kw_only=True):
     failed: Count = 0
     failures: dict[str, int] = {}
     unlisted: Count = 0
+    other_files: dict[str, int] = {}
+    system_folders: dict[str, int] = {}
     unsure: Count = 0
     min_confidence: float | None = None
     target_accuracy: float | None = None
