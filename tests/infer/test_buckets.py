@@ -199,6 +199,12 @@ def test_choosing_objects(far: Night, boats: str, bucket: str, s3: Server, tmp_p
         return far(**options, out=tmp_path / str(len(s3.requests))).found
 
     s3.client.put_object(Bucket=bucket, Key="valid/top.jpg", Body=colours.picture("red", 99))
+    s3.client.put_object(Bucket=bucket, Key="valid/@eaDir/red/x.jpg", Body=b"")
+    s3.client.put_object(Bucket=bucket, Key="valid/@eaDir/red/y.jpg", Body=b"")
+    s3.client.put_object(Bucket=bucket, Key="valid/red/film.MOV", Body=b"")
+    summary = far(out=tmp_path / "left-out")
+    assert (summary.found, summary.other_files) == (13, {".mov": 1})
+    assert summary.system_folders == {"@eaDir": 1}
     assert found(recursive=False) == 1
     assert found(include=["red/*"]) == 4
     assert found(exclude=["red"]) == 9

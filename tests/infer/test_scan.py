@@ -137,8 +137,6 @@ def test_deep_trees_and_many_links_between_folders_are_no_trouble(tmp_path: Path
 
 def test_choices(tmp_path: Path) -> None:
     touch(tmp_path, "a.png", "b.jpg", "old/c.png", "old/d.jpg", "new/e.png", "new/f.gif")
-    (tmp_path / "really-a-jpeg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(20))
-    (tmp_path / "really-text").write_bytes(b"hello")
 
     def chosen(choice: Choice) -> list[str]:
         return sorted(found.path for found in scan(tmp_path, choice=choice))
@@ -150,8 +148,11 @@ def test_choices(tmp_path: Path) -> None:
     ]
     assert chosen(Choice(exclude=("old", "*.gif"))) == ["a.png", "b.jpg", "new/e.png"]
     assert chosen(Choice(include=("*.png",), exclude=("old/*",))) == ["a.png", "new/e.png"]
-    assert "really-a-jpeg" in chosen(Choice(sniff=True))
-    assert "really-text" not in chosen(Choice(sniff=True))
+    (tmp_path / "really-a-jpeg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(20))
+    (tmp_path / "really-text").write_bytes(b"hello")
+    assert "really-a-jpeg" in chosen(Choice())
+    assert "really-a-jpeg" not in chosen(Choice(sniff=False))
+    assert "really-text" not in chosen(Choice())
 
 
 def test_a_list_of_paths_may_be_lines_or_end_in_nul_bytes(tmp_path: Path) -> None:
