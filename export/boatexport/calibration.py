@@ -12,6 +12,8 @@ from typing import Any
 
 import onnx
 
+from boatinfer.storage.files import temporary_folder
+
 __all__ = ["quiet", "ranges"]
 
 #: Bins of the histograms, and of the candidates that the entropy method compares with them.
@@ -32,7 +34,7 @@ def ranges(
     from onnxruntime.quantization import CalibrationMethod
     from onnxruntime.quantization.calibrate import EntropyCalibrater, TensorsData
 
-    with tempfile.TemporaryDirectory() as folder, quiet():
+    with tempfile.TemporaryDirectory(dir=temporary_folder()) as folder, quiet():
         path = Path(folder) / "model.onnx"
         onnx.save(model, path)
         calibrater = EntropyCalibrater(

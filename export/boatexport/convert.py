@@ -14,6 +14,7 @@ from boatexport.tidying import tidy
 from boatinfer.errors import ModelError
 from boatinfer.models.card import CARD_KEY, GOLDEN_KEY, Card, Golden, encode
 from boatinfer.models.seal import seal
+from boatinfer.storage.files import temporary_folder
 
 __all__ = ["convert", "describe", "with_features"]
 
@@ -81,7 +82,7 @@ def convert(model: Any, card: Card) -> onnx.ModelProto:
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     shape = (None, card.image.height, card.image.width, 3)
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory(dir=temporary_folder()) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # keras probes numpy for old names
         path = Path(folder) / "model.onnx"
         model.export(

@@ -20,6 +20,7 @@ from onnx import helper
 from boatexport.calibration import quiet, ranges
 from boatexport.graphs import attributes, constants, consumers, set_constant, sort_nodes
 from boatexport.tidying import PIXELS, SCALE, SHIFT, ZERO_POINT, add_to_bias, drop_unused
+from boatinfer.storage.files import temporary_folder
 
 __all__ = ["GOOD", "Quantised", "quantise"]
 
@@ -140,7 +141,7 @@ def _prepare(model: onnx.ModelProto) -> onnx.ModelProto:
     copy.CopyFrom(model)
     del copy.metadata_props[:]
     _take_bytes(copy.graph)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=temporary_folder()) as folder:
         plain, fused = Path(folder) / "plain.onnx", Path(folder) / "fused.onnx"
         onnx.save(copy, plain)
         with quiet():

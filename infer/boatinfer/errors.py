@@ -7,7 +7,7 @@
     ├── BusyError             6    another run holds the results folder
     ├── OutputError           7    the results could not be written
     │   └── PartError         7    a part of the results is damaged, or has gone
-    └── RunInterruptedError      130 or 143, after writing what was done
+    └── RunInterruptedError      129, 130 or 143, after writing what was done
     StoreError                7    a bucket's store refused; also an OSError, as disks raise
     ImageError                one image's trouble: becomes a row, never an exit
 
@@ -127,7 +127,7 @@ class RunInterruptedError(BoatinferError):
 
     Args:
         message: the sentence for the user.
-        signal_number: 2 (SIGINT) or 15 (SIGTERM); the exit code is 128 more.
+        signal_number: 1 (SIGHUP), 2 (SIGINT) or 15 (SIGTERM); the exit code is 128 more.
     """
 
     def __init__(self, message: str, signal_number: int) -> None:
@@ -182,4 +182,4 @@ def first_line(error: BaseException) -> str:
 
 def how_to_bring(extra: str) -> str:
     """What to do about a missing extra, or several between commas, for an error's sentence."""
-    return f"run pip install '.[{extra}]' in the folder of boatinfer's sources"
+    return f"run pip install 'boatinfer[{extra}]'"

@@ -7,8 +7,19 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import IO
 
 __all__ = ["native_chatter_hidden"]
+
+
+def _unnamed_file() -> IO[bytes]:
+    """A file that needs no disk where the system has such; else a temporary one, or nothing."""
+    with contextlib.suppress(OSError, AttributeError):  # on Linux, since 3.17
+        return os.fdopen(os.memfd_create("boatinfer-chatter"), "w+b")
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:  # there is no place for one
+        return open(os.devnull, "w+b")  # noqa: PTH123
 
 
 @contextlib.contextmanager
@@ -25,7 +36,7 @@ def native_chatter_hidden() -> Iterator[None]:
         return
     if sys.stderr is not None:
         sys.stderr.flush()
-    with tempfile.TemporaryFile() as hidden:
+    with _unnamed_file() as hidden:
         os.dup2(hidden.fileno(), 2)
         try:
             yield

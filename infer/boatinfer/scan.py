@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import errno
 import functools
 import importlib.util
 import os
@@ -29,7 +30,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from boatinfer.errors import UsageError
-from boatinfer.storage.place import Place
+from boatinfer.storage.place import Place, Status
 
 __all__ = [
     "IMAGE_EXTENSIONS",
@@ -107,6 +108,19 @@ class Found(NamedTuple):
     path: str
     bytes: int
     mtime_ns: int
+
+    @classmethod
+    def of(cls, path: str, status: Status) -> Found:
+        """Makes one of what the system says of a file; everything recorded comes through here.
+
+        A table has 64 bits for each number. A time that they cannot hold, before 1677 or after
+        2262, is taken modulo 2**64, so that a change of it is still seen.
+        """
+        return cls(path, _int64(status.st_size), _int64(status.st_mtime_ns))
+
+
+def _int64(value: int) -> int:
+    return (value + 2**63) % 2**64 - 2**63
 
 
 @dataclass
@@ -313,8 +327,9 @@ def _opened(folder: str) -> Iterator[str | int]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link in a ring
-        return False
+    except OSError as error:
+        # A link in a ring is nothing; what else cannot be told is entered, and fails as a folder.
+        return error.errno != errno.ELOOP and not has_image_ending(entry.name)
 
 
 def ending_of(name: str) -> str:
@@ -351,7 +366,7 @@ def _found(entry: os.DirEntry[str], path: str) -> Found:
         status = entry.stat()
     except OSError:  # a dangling link, or gone since; reading it will tell
         return Found(to_text(path), -1, -1)
-    return Found(to_text(path), status.st_size, status.st_mtime_ns)
+    return Found.of(to_text(path), status)
 
 
 def listed(folder: Path, source: Place, choice: Choice | None = None) -> Iterator[Found]:
@@ -382,7 +397,7 @@ def listed(folder: Path, source: Place, choice: Choice | None = None) -> Iterato
             yield Found(to_text(path), -1, -1)
         else:
             if not (path in holders and stat.S_ISDIR(status.st_mode)):
-                yield Found(to_text(path), status.st_size, status.st_mtime_ns)
+                yield Found.of(to_text(path), status)
 
 
 def _holders(paths: Collection[str]) -> set[str]:

@@ -56,7 +56,7 @@ def scan_objects(
             path = key[len(folder.prefix) :]
             inside = bool(skipped) and path.startswith(skipped)
             if not inside and _takes(choice, path, left_out):
-                yield Found(to_text(path), status.st_size, status.st_mtime_ns)
+                yield Found.of(to_text(path), status)
     except OSError as error:
         raise UsageError(f"{folder} cannot be listed: {error.strerror}.") from error
 
@@ -139,4 +139,4 @@ def _found(folder: BucketPath, path: str) -> Found:
         status = (folder / path).stat()
     except OSError:  # reading it will tell
         return Found(to_text(path), -1, -1)
-    return Found(to_text(path), status.st_size, status.st_mtime_ns)
+    return Found.of(to_text(path), status)

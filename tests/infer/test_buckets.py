@@ -335,7 +335,7 @@ def test_a_missing_package(boats: str, boatinfer: Command, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "obstore.store", None)
     ended = boatinfer("run", f"{boats}/valid")
     assert ended.code == 2
-    assert "pip install '.[bucket]'" in ended.err
+    assert "pip install 'boatinfer[bucket]'" in ended.err
 
 
 def test_a_folder_that_may_not_be_listed(far: Night, s3: Server, tmp_path: Path) -> None:

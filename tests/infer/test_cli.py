@@ -305,7 +305,7 @@ def test_a_missing_extra_is_the_line_that_brings_it(
     done = boatinfer(*words)
     assert done.code == 2
     assert f"'boatinfer {' '.join(words)}' needs no_such_library" in done.err
-    assert "pip install '.[dreams]'" in done.err
+    assert "pip install 'boatinfer[dreams]'" in done.err
 
 
 def test_a_failed_import_of_ours_is_a_bug_and_not_an_extra(

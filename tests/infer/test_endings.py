@@ -23,6 +23,7 @@ from boatinfer.errors import (
 )
 from boatinfer.models.card import Outputs
 from boatinfer.models.model import Model, open_model
+from boatinfer.night import interrupt
 from boatinfer.night.batch import Classifier
 from boatinfer.night.options import RunOptions
 from boatinfer.night.run import Progress, run
@@ -239,22 +240,23 @@ def test_a_progress_display_that_breaks_costs_no_rows(
     assert run(options).reused >= 8
 
 
+@pytest.mark.parametrize("number", interrupt.SIGNALS)
 def test_a_signal_that_is_ignored_stays_ignored(
-    night: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch
+    night: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.signal(number, signal.SIG_IGN)  # as nohup does
     try:
         work = Classifier.__call__
 
-        def interrupt(self: Classifier, batch: Any) -> list[Row]:
-            os.kill(os.getpid(), signal.SIGINT)
+        def signalled(self: Classifier, batch: Any) -> list[Row]:
+            os.kill(os.getpid(), number)
             return work(self, batch)
 
-        monkeypatch.setattr(Classifier, "__call__", interrupt)
+        monkeypatch.setattr(Classifier, "__call__", signalled)
         assert night().classified == 12
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        assert signal.getsignal(number) is signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
 
 
 @pytest.mark.parametrize("changes", [{"top": 30}, {"limit": 0}, {"threads": -1}])
@@ -342,7 +344,7 @@ def test_names_of_folders_that_are_no_text(
         night(folder=odd, out=Path(os.fsdecode(os.fsencode(tmp_path) + b"/out\xff")))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", interrupt.SIGNALS)
 def test_a_signal_keeps_what_was_done(
     night: Callable[..., Summary],
     tmp_path: Path,

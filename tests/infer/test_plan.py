@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
+import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 from boatinfer.night import plan
 from boatinfer.results.ledger import Ledger
 from boatinfer.results.parts import Parts
-from boatinfer.scan import Found
+from boatinfer.scan import Found, to_text
 from letters import CLASSES, row
 
 sizes = st.integers(1, 5)
@@ -78,3 +81,34 @@ def test_what_is_known_as_it_is_now_is_not_worked_on(tmp_path: Path) -> None:
     assert due(parts, found, lenient=True) == always
     assert due(parts, found, wants_features=True) == set(names) - {"rich"}
     assert due(parts, found, fresh=True) == set(names)
+
+
+names = st.binary(min_size=1, max_size=255).filter(lambda name: not {0, 47} & set(name))
+numbers = st.integers(-(2**80), 2**80) | st.sampled_from([0, -1, -(2**63), 2**63 - 1, 2**63])
+
+
+class Status(NamedTuple):
+    """What a file system may say of a file."""
+
+    st_size: int
+    st_mtime_ns: int
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.dictionaries(names, st.tuples(numbers, numbers), min_size=1, max_size=5), numbers)
+def test_what_a_file_system_says_is_reused_the_next_night_whatever_it_is(
+    files: dict[bytes, tuple[int, int]], other: int
+) -> None:
+    listing = [Found.of(to_text(os.fsdecode(name)), Status(*its)) for name, its in files.items()]
+    with tempfile.TemporaryDirectory() as folder:
+        parts = Parts(Path(folder))
+        assert due(parts, listing) == {found.path for found in listing}
+        rows = [row(found.path, 0.5) for found in listing]
+        for its, found in zip(rows, listing, strict=True):
+            its.bytes, its.mtime_ns = found.bytes, found.mtime_ns
+        parts.append(rows, CLASSES, "m", "before")
+        assert due(parts, listing) == set()
+        name, (size, time) = next(iter(files.items()))
+        changed = Found.of(to_text(os.fsdecode(name)), Status(size, other))
+        same = (other - time) % 2**64 == 0
+        assert due(parts, [changed, *listing[1:]]) == (set() if same else {changed.path})

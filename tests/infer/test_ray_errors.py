@@ -29,7 +29,10 @@ def test_without_ray_the_line_that_brings_it_is_told(
     monkeypatch.setitem(sys.modules, "ray", None)
     ended = boatinfer("run", pictures, "-m", model_file, "--engine", "ray")
     assert (ended.code, ended.err.count("\n")) == (2, 1)
-    assert "--engine ray needs ray, which is not installed; run pip install '.[ray]'" in ended.err
+    assert (
+        "--engine ray needs ray, which is not installed; run pip install 'boatinfer[ray]'"
+        in ended.err
+    )
 
 
 @pytest.mark.parametrize(

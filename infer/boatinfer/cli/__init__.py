@@ -22,7 +22,7 @@ import boatinfer
 from boatinfer.cli import analysis, commands, models
 from boatinfer.cli.fields import from_fields
 from boatinfer.cli.streams import guard_standard_files
-from boatinfer.errors import BoatinferError, StoreError, UsageError, how_to_bring
+from boatinfer.errors import BoatinferError, StoreError, UsageError, first_line, how_to_bring
 from boatinfer.scan import to_text
 from boatinfer.svm.options import FitOptions
 from boatinfer.text import printable
@@ -182,9 +182,26 @@ def main() -> None:
         typer.echo(f"boatinfer: {printable(str(error))}", err=True)
         sys.exit(error.exit_code)
     except OSError as error:
-        if not isinstance(error.filename, str | bytes):
+        reason = error.strerror or first_line(error)
+        if isinstance(error.filename, str | bytes):
+            sys.exit(_unusable(error.filename, reason))
+        sys.exit(_refused(reason))
+    except MemoryError:
+        sys.exit(_refused("there is not enough memory"))
+    except RuntimeError as error:
+        if "can't start new thread" not in str(error):
             raise
-        sys.exit(_unusable(error.filename, error.strerror or str(error)))
+        sys.exit(_refused("no more threads or processes may be started"))
+
+
+def _refused(reason: str) -> int:
+    """Says what the system refused that has no name, and gives the exit code."""
+    typer.echo(
+        f"boatinfer: the system refused something: {printable(reason)}; check the machine and its "
+        "limits, and run again.",
+        err=True,
+    )
+    return BoatinferError.exit_code
 
 
 def _unusable(name: str | bytes, reason: str) -> int:

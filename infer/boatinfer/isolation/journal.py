@@ -152,7 +152,7 @@ def shared_memory() -> Iterator[tuple[Journal, str, tuple[int, ...]]]:
 
 def _anonymous_file() -> int:
     """A file without a name; on Linux it needs no place for temporary files."""
-    if hasattr(os, "memfd_create"):
+    with contextlib.suppress(OSError, AttributeError):  # on Linux, since 3.17
         return os.memfd_create("boatinfer-journal")
     import tempfile
 

@@ -97,7 +97,7 @@ class Classifier:
         except Exception as error:  # whatever it is, it is this file's trouble alone
             message = f"{type(error).__name__}: {error}"
             raise ImageError(Failure.CORRUPT, message) from error
-        row.bytes, row.mtime_ns = status.st_size, status.st_mtime_ns
+        _, row.bytes, row.mtime_ns = Found.of(row.path, status)
         return data
 
     def decode(self, fetched: Iterable[_Fetched]) -> Loaded:

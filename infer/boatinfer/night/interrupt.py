@@ -10,15 +10,19 @@ from collections.abc import Iterator
 
 from boatinfer.errors import RunInterruptedError
 
-__all__ = ["Stop", "keeping_handlers", "stop_on_signals"]
+__all__ = ["SIGNALS", "Stop", "keeping_handlers", "stop_on_signals"]
 
 
+#: Ctrl-C, a polite kill, and the end of the terminal or connection that started the run.
+SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 #: Seconds in which a signal is the same one again: some send it to a process and its group.
 _AGAIN = 1.0
 
 
 class Stop:
-    """Set by SIGINT or SIGTERM; the run then finishes its batches and writes them.
+    """Set by SIGINT, SIGTERM or SIGHUP; the run then finishes its batches and writes them.
 
     Attributes:
         signal_number: the signal that came; 0 while none has.
@@ -38,12 +42,12 @@ class Stop:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Lets the first SIGINT or SIGTERM set a `Stop`; a later one acts at once."""
+    """Lets the first SIGINT, SIGTERM or SIGHUP set a `Stop`; a later one acts at once."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread may set handlers; its owner decides
         return
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
     # What whoever started us wants ignored stays ignored.
     before = {n: h for n, h in handlers.items() if h not in {None, signal.SIG_IGN}}
 
@@ -68,8 +72,8 @@ def stop_on_signals() -> Iterator[Stop]:
 
 @contextlib.contextmanager
 def keeping_handlers() -> Iterator[None]:
-    """Sets back what a library does to the handlers of SIGINT and SIGTERM."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Sets back what a library does to the handlers of SIGINT, SIGTERM and SIGHUP."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         yield
     finally:

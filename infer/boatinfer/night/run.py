@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -73,6 +74,7 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
     """
     if not isinstance(options, RunOptions):  # as Python users without types may write it
         raise UsageError("run takes RunOptions; write run(RunOptions('photos')).")
+    _require_utf8()
     proof.allowance(options.max_failures)  # refuses what is none
     shard = Shard.parse(options.shard) if options.shard else None
     folder, results = resolved(options.folder), Results(options.results_folder, shard)
@@ -138,6 +140,16 @@ def _start(night: Night, stack: contextlib.ExitStack) -> Iterator[pa.Table]:
     summary.classes, summary.training = night.model.card.classes, Trained.of(night.model.card)
     summary.threads = night.options.threads or usable_cpus()
     return found if first is None else itertools.chain([first], found)
+
+
+def _require_utf8() -> None:
+    """Refuses a Python that would take file names for other text; the command line never is one."""
+    encoding = sys.getfilesystemencoding()
+    if encoding != "utf-8":
+        raise UsageError(
+            f"Python takes file names for {encoding} here, and libraries for UTF-8; set "
+            "PYTHONUTF8=1 before Python starts."
+        )
 
 
 def _isolated(options: RunOptions) -> bool:

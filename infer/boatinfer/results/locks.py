@@ -83,13 +83,18 @@ def _take(
             file.acquire()
         except Timeout:
             raise _busy(what, _said(lock)) from None
-        stack.callback(file.release)
+        stack.callback(_release, file)
         since = datetime.now(UTC).isoformat(timespec="seconds")
         note = _note(lock)
         stack.callback(_forget, note)
         who = f"process {os.getpid()} on {socket.gethostname()} since {since}"
         note.write_text(who, encoding="utf-8")
     return lambda: None
+
+
+def _release(lock: FileLock) -> None:
+    with contextlib.suppress(OSError):  # of a disk that has gone; it ends with the process
+        lock.release()
 
 
 def _take_lease(

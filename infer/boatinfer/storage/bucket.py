@@ -214,9 +214,9 @@ class BucketPath:
         size = self.stat().st_size
         if size <= _WHOLE:
             return pa.BufferReader(self.read_bytes())
-        from obstore import open_reader
-
         with self._told() as store:
+            from obstore import open_reader
+
             reader = open_reader(store, self.key, size=size)
         return pa.PythonFile(_Reader(reader, self), "r")
 
@@ -285,10 +285,10 @@ class BucketPath:
         if _is_refused(self.key):
             yield from self._odd_objects("")
             return
-        from obstore.exceptions import InvalidPathError
-
         last = ""
         with self._told() as store:
+            from obstore.exceptions import InvalidPathError
+
             try:
                 for page in store.list(self.key or None, chunk_size=_PAGE):
                     for meta in page:

@@ -21,6 +21,7 @@ __all__ = [
     "require_folder",
     "require_new_folder",
     "require_writable",
+    "temporary_folder",
     "writing",
 ]
 
@@ -45,7 +46,10 @@ def replacing(path: Place) -> Iterator[Path]:
         OutputError: the file could not be written or renamed.
     """
     if isinstance(path, BucketPath):
-        with tempfile.TemporaryDirectory(prefix="boatinfer-") as folder, writing(path):
+        with (
+            writing(path),
+            tempfile.TemporaryDirectory(prefix="boatinfer-", dir=temporary_folder()) as folder,
+        ):
             file = Path(folder) / path.name
             yield file
             path.upload(file)
@@ -62,6 +66,21 @@ def replacing(path: Place) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def temporary_folder() -> Path:
+    """The machine's folder for temporary files.
+
+    Raises:
+        OutputError: there is none that can be written to.
+    """
+    try:
+        return Path(tempfile.gettempdir())
+    except OSError as error:
+        raise OutputError(
+            "no folder for temporary files can be written to; make room in /tmp, or set TMPDIR to "
+            "a folder with room."
+        ) from error
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from boatinfer.storage.files import writing
+from boatinfer.storage.files import temporary_folder, writing
 from boatinfer.storage.place import Place
 
 __all__ = ["MANY", "mapped", "scratch"]
@@ -32,7 +32,7 @@ def scratch(beside: Place) -> Iterator[IO[bytes]]:
     Raises:
         OutputError: the disk is full, read-only, or gone.
     """
-    folder = beside if isinstance(beside, Path) else Path(tempfile.gettempdir())
+    folder = beside if isinstance(beside, Path) else temporary_folder()
     with writing(folder), tempfile.TemporaryFile(dir=folder) as file:
         yield file
 
