@@ -13,6 +13,9 @@ import pytest
 from boatinfer import cli
 from support import Command, Outcome, Trained, write_data
 
+#: Tests for an environment of their own, see tox.ini.
+collect_ignore = ["bare"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c() -> None:

@@ -13,8 +13,8 @@ def main() -> None:
     try:
         try:
             from boatinfer.cli import main as command
-        except OSError as error:
-            reason = error.strerror or error
+        except (OSError, ImportError) as error:
+            reason = getattr(error, "strerror", None) or error
             print(f"boatinfer: it cannot be loaded: {reason}; install it anew.", file=sys.stderr)  # noqa: T201
             sys.exit(1)
         command()

@@ -59,7 +59,7 @@ def test_no_locale_changes_a_name(
         Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(colours.picture("red", 1))
     listed = tmp_path / "list.txt"
     listed.write_bytes("Água.jpg\n".encode() + b"\xc1gua.jpg\n" + "船.jpg\n".encode())
-    for options in [(), ("--from-file", str(listed))]:
+    for options in [["--from-file", str(listed)], []]:
         done = subprocess.run(
             command(folder, out, model_file, *options),
             env=os.environ | environment,
@@ -69,7 +69,7 @@ def test_no_locale_changes_a_name(
         assert (done.returncode, done.stderr) == (0, b"")
         assert {row["path"] for row in rows(out)} == {"Água.jpg", "\\xc1gua.jpg", "船.jpg"}
     done = subprocess.run(
-        command(tmp_path / "Ü", out, model_file),
+        command(tmp_path / "Ü", tmp_path / "new", model_file),
         env=os.environ | environment,
         capture_output=True,
         check=False,
@@ -97,11 +97,12 @@ def test_what_needs_a_place_for_temporary_files_says_so() -> None:
         files.temporary_folder()
 
 
-@pytest.mark.usefixtures("no_temporary_folder")
 @pytest.mark.parametrize("memfd", [True, False])
 def test_chatter_is_hidden_where_there_is_no_place_for_it(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], memfd: bool
+    capfd: pytest.CaptureFixture[str], request: pytest.FixtureRequest, memfd: bool
 ) -> None:
+    monkeypatch = request.getfixturevalue("monkeypatch")  # capfd needs a place itself
+    request.getfixturevalue("no_temporary_folder")
     if not memfd:
         monkeypatch.delattr(os, "memfd_create", raising=False)
     with native_chatter_hidden():

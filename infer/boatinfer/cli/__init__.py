@@ -188,6 +188,10 @@ def main() -> None:
         sys.exit(_refused(reason))
     except MemoryError:
         sys.exit(_refused("there is not enough memory"))
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError):
+            raise
+        sys.exit(_refused(f"a library could not be loaded ({first_line(error)})"))
     except RuntimeError as error:
         if "can't start new thread" not in str(error):
             raise

@@ -9,6 +9,7 @@ killed run leaves nothing half.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import itertools
 import re
@@ -21,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import xxhash
 
-from boatinfer.errors import PartError, first_line
+from boatinfer.errors import OutputError, PartError, first_line
 from boatinfer.results.rows import Row, table
 from boatinfer.results.shards import Shard
 from boatinfer.storage.files import replacing, writing
@@ -299,6 +300,10 @@ WRITING: dict[str, Any] = {
 }
 
 
+#: Errors in reading a part that say nothing about it.
+_OF_THE_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOLCK}
+
+
 def _open(part: Place) -> pq.ParquetFile:
     return reading(part, lambda: pq.ParquetFile(opened(part), page_checksum_verification=True))
 
@@ -318,6 +323,8 @@ def reading(part: Place, read: Callable[[], Any]) -> Any:
     except FileNotFoundError as error:
         raise _gone(part) from error
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+        if getattr(error, "errno", None) in _OF_THE_MACHINE:
+            raise OutputError(f"the part {part} cannot be read ({error}); run again.") from error
         raise PartError(
             f"the part {part} is damaged ({first_line(error)}); delete it and run again: its "
             "images will be classified anew.",
