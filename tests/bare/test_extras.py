@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -20,7 +21,8 @@ SAMPLES = Path(__file__).parents[2] / "samples"
 #: What the extras bring.
 ABSENT = ["botocore", "keras", "obstore", "onnx", "ray", "tensorflow", "tf2onnx"]
 
-#: Commands, by the extra that each needs; OUT is a results folder, PHOTOS a folder of images.
+#: Commands, by the extra that each needs; OUT is a results folder, PHOTOS a folder of images, DATA
+#: one of labelled images.
 CASES = {
     "bucket": [
         *(f"run {scheme}://bucket/photos -o new" for scheme in ("s3", "gs", "S3")),
@@ -35,15 +37,14 @@ CASES = {
         "results s3://bucket/out",
         "results gs://bucket/out",
         "results s3://bucket/out --verify",
-        "results s3://bucket/out --json",
         "results s3://bucket/out --finish",
         "report s3://bucket/out",
         "evaluate s3://bucket/out",
         "evaluate gs://bucket/out",
         "similar PHOTO s3://bucket/out",
-        "similar --pairs 1 s3://bucket/out",
+        "similar s3://bucket/out --pairs PHOTO PHOTO",
         "similar --duplicates s3://bucket/out",
-        "similar PHOTO OUT -m s3://bucket/model.onnx",
+        "similar OTHER OUT -m s3://bucket/model.onnx",
         "compare OUT s3://bucket/out",
         "compare s3://bucket/out OUT",
         "svm fit s3://bucket/out -o new.joblib",
@@ -54,17 +55,14 @@ CASES = {
     ],
     "ray": ["run PHOTOS -o new --engine ray", "run PHOTOS -o new --engine ray --workers 2"],
     "train,export": [
-        *(f"train {what} PHOTOS -o new.keras" for what in ("cnn", "boats", "resnet")),
-        "train sweep PHOTOS -o new",
-        "data check PHOTOS",
-        "data download http://127.0.0.1:9/a.zip new",
-        "data show PHOTOS -o new.png",
-        "data split PHOTOS new",
-        "export PHOTO -o new.onnx",
+        *(f"train {what} DATA -o new.keras" for what in ("cnn", "boats", "resnet")),
+        "train sweep DATA -o new",
+        "data download http://127.0.0.1:9/a.zip -o new",
+        "export resnet50-imagenet -o new.onnx",
     ],
     "onnx": [
-        "model describe PHOTO -o new.onnx",
-        "model quantize PHOTO PHOTOS -o new.onnx",
+        "model describe PHOTO --golden DATA -o new.onnx",
+        "model quantize PHOTO -o new.onnx",
         "svm export PHOTO -o new.onnx",
     ],
 }
@@ -86,6 +84,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "photos").mkdir()
     for file in sorted(SAMPLES.glob("*.jpg"))[:3]:
         (folder / "photos" / file.name).write_bytes(file.read_bytes())
+        for split in ("train", "valid"):
+            shutil.copytree(folder / "photos", folder / "data" / split / file.stem)
     command = [sys.executable, "-m", "boatinfer", "run", "photos", "-o", "out", "--features"]
     subprocess.run([*command, "--quiet"], cwd=folder, check=True)
     return folder
@@ -109,6 +109,8 @@ def test_a_missing_extra_is_one_sentence(
     monkeypatch.chdir(folder)
     names = {
         "PHOTO": str(next((folder / "photos").iterdir())),
+        "DATA": str(folder / "data"),
+        "OTHER": str(sorted(SAMPLES.glob("*.jpg"))[-1]),
         "PHOTOS": str(folder / "photos"),
         "OUT": str(folder / "out"),
     }

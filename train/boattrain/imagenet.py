@@ -185,4 +185,4 @@ def class_names() -> list[str]:
 def _keras_home() -> Path:
     """The cache folder that Keras documents: ``KERAS_HOME``, or ``.keras`` in the home."""
     home = os.environ.get("KERAS_HOME")
-    return Path(home) if home else Path.home() / ".keras"
+    return Path(home or os.path.expanduser("~/.keras"))  # noqa: PTH111 (never raises)

@@ -81,7 +81,7 @@ def train(options: TrainOptions, network: Network, command: str) -> TrainingResu
     """Trains a network and writes its best epoch.
 
     Progress, and a line for each image that has to be left out, go to standard error. A
-    SIGINT or SIGTERM ends the training early: the best epoch so far is written, but never
+    SIGINT, SIGTERM or SIGHUP ends the training early: the best epoch so far is written, but never
     over a model that was there before the training began.
 
     Args:
