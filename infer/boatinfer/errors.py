@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TOO_MANY_FAILURES",
+    "WARNING",
     "BoatinferError",
     "BusyError",
     "DeviceError",
@@ -47,6 +48,9 @@ __all__ = [
 
 #: Exit code of a complete run in which more images failed than ``--max-failures`` allows.
 TOO_MANY_FAILURES = 3
+
+#: What begins the note of an image that is sound although its decoder warned of something.
+WARNING = "warning: "
 
 
 class BoatinferError(Exception):

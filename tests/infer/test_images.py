@@ -197,11 +197,11 @@ def test_a_damaged_cmyk_jpeg_is_corrupt() -> None:
 def test_lenient_reading_keeps_what_there_is_and_the_warning() -> None:
     whole = encoded(Image.fromarray(gradient(320, 96)), "JPEG")
     damage: list[str] = []
-    found = images.read(whole[: int(len(whole) * 0.7)], SPEC, damage)
+    found = images.read(whole[: int(len(whole) * 0.7)], SPEC, lenient=True, notes=damage)
     assert damage == ["Premature end of JPEG file"]
     assert close(found[:8], gradient()[:8])
     with pytest.raises(ImageError):
-        images.read(whole[:30], SPEC, [])
+        images.read(whole[:30], SPEC, lenient=True)
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", b"<html></html>" * 100, b"\x00" * 5000])
@@ -328,7 +328,7 @@ def test_lenient_reading_of_a_damaged_cmyk_jpeg_is_pillows() -> None:
     whole = bytearray(encoded(noise, "JPEG"))
     whole[-200:-190] = bytes(10)
     damage: list[str] = []
-    assert images.read(bytes(whole), SPEC, damage).shape == (24, 80, 3)
+    assert images.read(bytes(whole), SPEC, lenient=True, notes=damage).shape == (24, 80, 3)
     assert len(damage) == 1
 
 

@@ -67,9 +67,10 @@ def due(parts: Parts, found: list[Found], **wants: bool) -> set[str]:
 
 
 def test_what_is_known_as_it_is_now_is_not_worked_on(tmp_path: Path) -> None:
-    names = ["plain", "rich", "damaged", "failed", "theirs", "larger", "later", "new"]
+    names = ["plain", "rich", "warned", "damaged", "failed", "theirs", "larger", "later", "new"]
     rows = {name: row(name, 0.5, name == "rich") for name in names[:-1]}
     rows["damaged"].error = "a warning"
+    rows["warned"].error = "warning: of the decoder, and the image is sound"
     rows["failed"].status, rows["failed"].probabilities = "corrupt", None
     parts = Parts(tmp_path)
     for name, its in rows.items():

@@ -68,7 +68,7 @@ def test_run_json_is_the_summary_and_is_kept_per_run(
         *("svm_labels", "unsure", "min_confidence", "target_accuracy"),
         *("complete", "exit_code", "error", "model_name", "classes"),
         *("new", "stages", "threads", "training", "shards"),
-        *("unlisted", "restrictions", "remarks", "tables"),
+        *("warnings", "unlisted", "restrictions", "remarks", "tables"),
     }
     assert json.loads((out / "runs" / f"{first.run}.json").read_text())["classified"] == 12
 
@@ -272,10 +272,10 @@ def test_whatever_one_image_does_to_the_reader_is_its_own_trouble(
     read = images.read
     calls = itertools.count()
 
-    def stumble(*arguments: Any) -> Any:
+    def stumble(*arguments: Any, **options: Any) -> Any:
         if next(calls) == 8:
             raise ZeroDivisionError("so odd")
-        return read(*arguments)
+        return read(*arguments, **options)
 
     monkeypatch.setattr(images, "read", stumble)
     summary = night(max_failures="1")

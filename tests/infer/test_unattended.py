@@ -223,10 +223,10 @@ def test_images_are_classified_while_the_folder_is_still_listed(
     classified = threading.Event()
     read = images.read
 
-    def note(*arguments: Any) -> Any:
+    def note(*arguments: Any, **options: Any) -> Any:
         if threading.current_thread() is not threading.main_thread():  # not the self-test
             classified.set()
-        return read(*arguments)
+        return read(*arguments, **options)
 
     def slow_disk(found: Iterable[Found]) -> Iterator[list[Found]]:
         for file in found:

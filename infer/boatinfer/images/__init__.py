@@ -6,9 +6,8 @@ pixels everywhere.
 
 from boatinfer.images.admission import Gate, Turn, limited, limits
 from boatinfer.images.files import MAX_BYTES, load, load_in
-from boatinfer.images.formats import size
 from boatinfer.images.geometry import MAX_PIXELS, Pixels, fit
-from boatinfer.images.reader import read
+from boatinfer.images.reader import read, size
 
 __all__ = [
     "MAX_BYTES",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import warnings
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -16,9 +15,6 @@ from boatinfer.models.card import ImageSpec
 
 __all__ = ["FORMATS", "read_any", "size"]
 
-# Pillow warns from half of `MAX_PIXELS` on; that limit is the one that counts here.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-
 #: The brands that begin a HEIC file (ISO/IEC 23008-12, annex B.4); ``mif1`` may hold other codecs.
 _HEIC = re.compile(rb".{4}ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)
 _HEIC_SAYS = "HEIC cannot be read here; convert it to JPEG"
@@ -28,8 +24,8 @@ _SHIFT_16_TO_8 = 8
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "TGA")
 
 
-def size(data: bytes) -> tuple[int, int]:
-    """Tells the height and width of an image, upright, by its header.
+def size(data: bytes, *, orientation: bool) -> tuple[int, int]:
+    """Tells the height and width of an image, upright or as it is stored, by its header.
 
     Raises:
         ImageError: ``corrupt``; what `read` would say may be more exact.
@@ -37,7 +33,7 @@ def size(data: bytes) -> tuple[int, int]:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             # A TIFF says how it will be once Pillow has turned it.
-            lies = image.format != "TIFF" and orientation_of(image) > 4
+            lies = orientation and image.format != "TIFF" and orientation_of(image) > 4
             return (image.width, image.height) if lies else (image.height, image.width)
     except Exception as error:
         message = f"its header cannot be read: {first_line(error)}"

@@ -16,6 +16,7 @@ from PIL import Image
 from boatinfer.images.exif import orientation_of
 from boatinfer.images.formats import FORMATS
 from boatinfer.images.geometry import least_size
+from boatinfer.images.warned import unwarned
 from boatinfer.models.card import ImageSpec
 
 __all__ = ["needed"]
@@ -176,7 +177,7 @@ def _eighths(height: int, width: int, spec: ImageSpec, swapped: bool) -> int:
 
 def _other(data: bytes, spec: ImageSpec) -> int:
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with unwarned(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
             pixels = image.width * image.height
             return int(_ROUNDING * pixels * _per_pixel(image, spec)) + _LEAST
     except Exception:  # whoever reads it will say what is wrong

@@ -147,10 +147,11 @@ class Classifier:
         with self.stages.working("read"):
             if self._is_known(row, data):
                 return False
-        damage: list[str] | None = [] if self.lenient else None
+        notes: list[str] = []
         with self.stages.working("decode"):
-            pixels[:] = images.read(data, self.model.card.image, damage)
-        row.error = "; ".join(damage) if damage else None
+            spec = self.model.card.image
+            pixels[:] = images.read(data, spec, lenient=self.lenient, notes=notes)
+        row.error = "; ".join(notes) or None
         return True
 
     def _infer(self, rows: list[Row], pixels: Pixels) -> None:

@@ -95,5 +95,5 @@ def thumbnail(data: bytes) -> bytes:
     height, width = images.size(data)
     ratio = min(1.0, _WIDTH / width, _HEIGHT / height)
     spec = ImageSpec(height=max(1, round(height * ratio)), width=max(1, round(width * ratio)))
-    pixels = images.read(data, spec, damage=[])
+    pixels = images.read(data, spec, lenient=True)
     return bytes(simplejpeg.encode_jpeg(pixels, quality=_QUALITY, colorsubsampling="420"))

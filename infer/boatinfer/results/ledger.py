@@ -28,7 +28,7 @@ _ROW = np.dtype(
         ("bytes", np.int64),
         ("mtime_ns", np.int64),
         ("status", np.uint8),
-        *[(name, np.bool_) for name in ("ours", "now", "damaged", "has_features")],
+        *[(name, np.bool_) for name in ("ours", "now", "damaged", "warned", "has_features")],
     ]
 )
 
@@ -38,7 +38,7 @@ class Ledger:
 
     A record has a key, that of the path; ``place``, the row's number among those of all parts;
     ``bytes`` and ``mtime_ns``; ``status``, a place in `statuses`; whether the model is ``ours``
-    and the run is ``now``; ``damaged`` and ``has_features`` as in `Parts.index`.
+    and the run is ``now``; ``damaged``, ``warned`` and ``has_features`` as in `Parts.index`.
 
     Args:
         parts: where the rows are.
@@ -143,7 +143,7 @@ class Ledger:
         key["high"] ^= np.where(ours, np.uint64(0), seeds)
         codes, runs = _coded(light["run"])
         now = np.array([*(run == self._run for run in runs), False])[codes]
-        plain = ("bytes", "mtime_ns", "damaged", "has_features")
+        plain = ("bytes", "mtime_ns", "damaged", "warned", "has_features")
         columns = {name: light[name].to_numpy() for name in plain}
         place = self._places + light["row"].to_numpy()
         self._records.add(key, place=place, status=status, ours=ours, now=now, **columns)

@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import xxhash
 
-from boatinfer.errors import OutputError, PartError, first_line
+from boatinfer.errors import WARNING, OutputError, PartError, first_line
 from boatinfer.results.rows import Row, table
 from boatinfer.results.shards import Shard
 from boatinfer.storage.files import replacing, writing
@@ -46,7 +47,7 @@ _LIGHT = pa.schema(
 _INDEX = pa.schema(
     [
         *_LIGHT,
-        *[(name, pa.bool_()) for name in ("damaged", "has_features")],
+        *[(name, pa.bool_()) for name in ("damaged", "warned", "has_features")],
         *[(name, pa.int32()) for name in ("part", "row")],
     ]
 )
@@ -123,7 +124,8 @@ class Parts:
 
         Returns:
             A table with the columns ``path``, ``bytes``, ``mtime_ns``, ``status``, ``model``,
-            ``run``; ``damaged`` (it failed, or was classified in spite of a warning);
+            ``run``; ``damaged`` (it failed, or was classified although it is damaged); ``warned``
+            (it was classified and is sound, and its decoder warned of something);
             ``has_features`` (its part has features); ``part`` and ``row``, the number of its
             part and its place therein.
 
@@ -144,10 +146,12 @@ class Parts:
         table = reading(part, lambda: file.read([*_LIGHT.names, "error"]))
         light = reading(part, lambda: table.select(_LIGHT.names).cast(_LIGHT))
         error = reading(part, lambda: table["error"])
+        warned = pc.fill_null(pc.starts_with(error, WARNING), False)
         count = table.num_rows
         columns = [
             *light.columns,
-            error.is_valid(),
+            pc.and_not(error.is_valid(), warned),
+            warned,
             pa.array(np.full(count, "features" in file.schema_arrow.names)),
             pa.array(np.full(count, number_of(part), np.int32)),
             pa.array(np.arange(count, dtype=np.int32)),

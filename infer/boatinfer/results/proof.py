@@ -60,7 +60,7 @@ def prove(summary: Summary, found: Iterable[Files], ledger: Ledger, last_part: i
     """
     marked, before = ledger.blank(), ledger.after(last_part)
     failures: Counter[str] = Counter()
-    summary.found = summary.classified = summary.reused = rows = digest = 0
+    summary.found = summary.classified = summary.reused = summary.warnings = rows = digest = 0
     for files in found:
         now, place = files.rows["now"], files.rows["place"]
         # what was due has a new row, the rest its old one
@@ -69,6 +69,7 @@ def prove(summary: Summary, found: Iterable[Files], ledger: Ledger, last_part: i
         summary.found += files.number
         summary.classified += int((proved & sound & now).sum())
         summary.reused += int((proved & sound & ~now).sum())
+        summary.warnings += int((proved & sound & files.rows["warned"]).sum())
         failed = np.bincount(files.rows["status"][proved & ~sound & now])
         failures += Counter(dict(zip(ledger.statuses, failed.tolist(), strict=False)))
         marked[place] = True

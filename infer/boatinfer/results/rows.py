@@ -34,7 +34,8 @@ class Row:
         mtime_ns: last change, nanoseconds since 1970; likewise.
         content: xxh3-128 of the file, hex; None if it could not be read.
         status: ``ok`` or a failure reason.
-        error: what went wrong, or the decoder's warning; None if nothing did.
+        error: what went wrong; of a classified image a note of its decoder, which begins with
+            `boatinfer.errors.WARNING` unless the image is damaged; None if there is nothing to say.
         probabilities: float32 [C]; None for a failure.
         features: float32 [D]; None for a failure, or if not asked for.
         svm: float32 [K], scores of the SVM inside the model; None for a failure, or without one.

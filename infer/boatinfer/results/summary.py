@@ -50,7 +50,8 @@ class Summary(msgspec.Struct, kw_only=True):
     over the time from the first image to the last part. ``classes`` are the model's, in the
     order of the probabilities, and ``training`` is what it says of its training. ``unsure``
     images are less confident than ``min_confidence``; they are among the classified and reused,
-    and among the ``labels``. ``unlisted`` of the ``failed`` are folders that could not be listed.
+    and among the ``labels``; of ``warnings`` likewise the decoder warned, and they are sound.
+    ``unlisted`` of the ``failed`` are folders that could not be listed.
     ``other_files`` are those that are no images, counted by ending, and ``system_folders`` those
     that were not entered, counted by name.
     ``new`` is of the images that this night classified: this run, and any before it that did not
@@ -71,6 +72,7 @@ class Summary(msgspec.Struct, kw_only=True):
     reused: Count = 0
     failed: Count = 0
     failures: dict[str, int] = {}
+    warnings: Count = 0
     unlisted: Count = 0
     other_files: dict[str, int] = {}
     system_folders: dict[str, int] = {}
