@@ -69,6 +69,7 @@ def test_run_json_is_the_summary_and_is_kept_per_run(
         *("complete", "exit_code", "error", "model_name", "classes"),
         *("new", "stages", "threads", "training", "shards"),
         *("warnings", "unlisted", "restrictions", "remarks", "tables"),
+        *("other_files", "system_folders", "digest"),
     }
     assert json.loads((out / "runs" / f"{first.run}.json").read_text())["classified"] == 12
 
@@ -291,9 +292,9 @@ class OnGPU:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)
 
-    def run(self, names: list[str], fed: dict[str, Any]) -> Any:
+    def run(self, names: list[str], fed: dict[str, Any], options: Any = None) -> Any:
         self._seen += [len(tensor) for tensor in fed.values()]
-        return self._session.run(names, fed)
+        return self._session.run(names, fed, options)
 
 
 def test_on_a_gpu_every_batch_has_the_same_shape(
