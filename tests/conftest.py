@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from boatinfer import cli
+from boatinfer.isolation import process
 from support import Command, Outcome, Trained, write_data
 
 #: Tests for an environment of their own, see tox.ini.
@@ -22,6 +24,14 @@ def ctrl_c() -> None:
     """Lets SIGINT interrupt: a shell has what it starts in the background ignore it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def no_spare_worker() -> Iterator[None]:
+    """Ends a worker process that waits for more: it may have what a test has changed."""
+    yield
+    while process._spare:
+        process._spare.pop().close()
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from itertools import chain, zip_longest
 from pathlib import Path
 
@@ -76,25 +75,14 @@ def read(
         Pixels, uint8 [N, H, W, 3], and labels, int64 [N], of the readable images among
         ``size`` files, where there are any.
     """
-
-    def load(path: Path) -> Pixels | str:
-        try:
-            with images.Turn():
-                return images.read(images.load(path)[0], spec)
-        except ImageError as error:
-            return f"{path}: {error}"
-
-    with ThreadPoolExecutor() as threads:  # decoding happens outside Python's lock
+    with images.IsolatedReader(images.PixelsOf(spec)) as reader:
         for start in range(0, len(files.paths), size):
-            loaded = list(threads.map(load, files.paths[start : start + size]))
-            for reason in loaded:
-                if isinstance(reason, str):
-                    left_out(reason)
-            readable = [not isinstance(one, str) for one in loaded]
-            if any(readable):
+            paths = files.paths[start : start + size]
+            read = reader.map(paths)
+            for path, one in zip(paths, read, strict=True):
+                if isinstance(one, ImageError):
+                    left_out(f"{path}: {one}")
+            pixels = [one for one in read if not isinstance(one, ImageError)]
+            if pixels:
                 labels = np.array(files.labels[start : start + size], np.int64)
-                yield _stack(loaded), labels[readable]
-
-
-def _stack(loaded: Sequence[Pixels | str]) -> Pixels:
-    return np.stack([one for one in loaded if not isinstance(one, str)])
+                yield np.stack(pixels), labels[[not isinstance(one, ImageError) for one in read]]

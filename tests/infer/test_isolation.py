@@ -17,7 +17,10 @@ import pytest
 import colours
 import killers
 from boatinfer.errors import BoatinferError, Failure, ModelError
-from boatinfer.isolation.supervisor import Supervisor, isolated
+from boatinfer.isolation import supervisor
+from boatinfer.isolation.process import WorkerProcess
+from boatinfer.isolation.supervisor import Supervisor
+from boatinfer.isolation.worker import EachItem
 from boatinfer.night.finish import finish
 from boatinfer.results.summary import Summary
 from support import counts, rows
@@ -29,6 +32,7 @@ Run = Callable[..., Summary]
 def run(night: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs in a worker process whose reader does what killers say."""
     monkeypatch.setattr("boatinfer.night.run.Classification", killers.Classification)
+    monkeypatch.setattr(supervisor, "keep", WorkerProcess.close)  # no such reader for others
 
     def call(**changes: Any) -> Summary:
         return night(**({"isolate": True, "max_failures": "100%", "threads": 2} | changes))
@@ -188,7 +192,11 @@ def _lost(number: int, reason: Failure, message: str) -> int:
 
 def test_any_work_on_items_can_be_isolated() -> None:
     batches = [list(range(start, start + 5)) for start in range(0, 50, 5)]
-    found = [n for some in isolated(_square, batches, _lost, threads=3) for n in some]
+    worker = Supervisor(EachItem(_square, threads=3), _lost, timeout=60)
+    worker.opened()
+    worker.begin(None)
+    found = [n for some in worker.results(batches, ahead=4) for n in some]
+    worker.close()
     assert sorted(found) == sorted(-13 if n == 13 else n * n for n in range(50))
 
 

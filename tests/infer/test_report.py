@@ -290,7 +290,7 @@ def test_old_results_without_the_new_figures_still_give_a_page(
     out = tmp_path / "out"
     for file in [out / "run.json", *(out / "runs").glob("*.json")]:
         summary = json.loads(file.read_text())
-        for key in ("new", "stages", "threads", "training"):
+        for key in ("new", "stages", "threads", "training", "digest"):
             del summary[key]
         file.write_text(json.dumps(summary))
     assert "12 found = 12 classified" in Page(report(out)).text

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,13 @@ def fingerprint_of(data: Path) -> str:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The image files that are read from here on."""
     paths: list[Path] = []
-    load = images.load
+    read = images.IsolatedReader.map
 
-    def record(path: Path) -> Any:
-        paths.append(path)
-        return load(path)
+    def record(self: images.IsolatedReader[Path, Any], items: Sequence[Path]) -> list[Any]:
+        paths.extend(items)
+        return read(self, items)
 
-    monkeypatch.setattr(images, "load", record)
+    monkeypatch.setattr(images.IsolatedReader, "map", record)
     return paths
 
 

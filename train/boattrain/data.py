@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from boatinfer.errors import UsageError
-from boatinfer.scan import from_text, scan, to_text
+from boatinfer.scan import Choice, from_text, scan, to_text
 from boattrain.splits import SPLITS, TRAIN, VALID, stratify
 
 __all__ = [
@@ -182,7 +182,7 @@ def list_files(data: Path, folder: Path, classes: list[str]) -> Files:
         (folders[name] / from_text(file.path), label)
         for label, name in enumerate(classes)
         if name in folders
-        for file in sorted(scan(folders[name]))
+        for file in sorted(scan(folders[name], choice=Choice(sniff=False)))
     ]
     return Files(data, folder, classes, [path for path, _ in found], [label for _, label in found])
 

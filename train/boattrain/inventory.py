@@ -16,7 +16,7 @@ from boatinfer import images
 from boatinfer.errors import ImageError, UsageError
 from boatinfer.models.card import ImageSpec
 from boatinfer.scan import Choice, from_text, scan, to_text
-from boattrain.bar import in_threads
+from boattrain.bar import shown
 from boattrain.data import class_folders, find_classes, list_files, split_folders
 from boattrain.splits import SPLITS, TRAIN, VALID, stratify
 
@@ -24,6 +24,9 @@ __all__ = ["Facts", "Inventory", "take_inventory"]
 
 #: Read at this size an image shows whether it is sound and grey, and that quickly.
 _SMALL = ImageSpec(height=32, width=32)
+
+#: Images that are sent to the worker process before the bar moves.
+_CHUNK = 64
 
 #: Largest difference between the channels of a pixel of a grey picture; JPEG rounds.
 _GREY = 4
@@ -157,16 +160,42 @@ def _name(data: Path, folder: Path | str, file: str) -> str:
 
 
 def _read(data: Path, files: list[Facts]) -> list[Facts]:
-    def read(facts: Facts) -> Facts:
-        try:
-            with images.Turn():
-                content, _ = images.load(data / from_text(facts.name))
-                facts = facts._replace(digest=xxhash.xxh3_128_hexdigest(content))
-                pixels = images.read(content, _SMALL)
-                height, width = images.size(content)
-        except ImageError as error:
-            return facts._replace(failure=f"{error.reason}: {error}")
-        grey = int(np.ptp(pixels, axis=2).max()) <= _GREY
-        return facts._replace(height=height, width=width, grey=grey)
+    found: list[Facts] = []
+    with (
+        images.IsolatedReader(_look) as reader,
+        shown("reading", len(files), "files") as advance,
+    ):
+        for start in range(0, len(files), _CHUNK):
+            some = files[start : start + _CHUNK]
+            seen = reader.map([data / from_text(facts.name) for facts in some])
+            found += [_facts(facts, one) for facts, one in zip(some, seen, strict=True)]
+            advance(len(some))
+    return found
 
-    return in_threads("reading", read, files)
+
+def _facts(facts: Facts, seen: _Seen | ImageError) -> Facts:
+    if isinstance(seen, ImageError):
+        return facts._replace(failure=f"{seen.reason}: {seen}")
+    return facts._replace(**seen._asdict())
+
+
+class _Seen(NamedTuple):
+    """What `Facts` says of a file that could be loaded."""
+
+    digest: str
+    failure: str = ""
+    height: int = 0
+    width: int = 0
+    grey: bool = False
+
+
+def _look(path: Path) -> _Seen:
+    """Reads an image file; runs in the worker process."""
+    content, _ = images.load(path)
+    digest = xxhash.xxh3_128_hexdigest(content)
+    try:
+        pixels = images.read(content, _SMALL)
+        height, width = images.size(content)
+    except ImageError as error:
+        return _Seen(digest, f"{error.reason}: {error}")
+    return _Seen(digest, "", height, width, grey=int(np.ptp(pixels, axis=2).max()) <= _GREY)

@@ -6,7 +6,6 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -168,25 +167,27 @@ def _read(
 
     An outcome is the content's digest, hex, or why there are no pixels: "reason: message".
     """
-    shape = (spec.height, spec.width, 3)
-    pixels = np.empty((max(_FEWEST, _CHUNK // math.prod(shape)), *shape), np.uint8)
+    size = max(_FEWEST, _CHUNK // math.prod((spec.height, spec.width, 3)))
+    with images.IsolatedReader(_PixelsAndDigest(spec)) as reader:
+        for start in range(0, len(files.paths), size):
+            read = reader.map(files.paths[start : start + size])
+            pixels = [one[0] for one in read if not isinstance(one, ImageError)]
+            yield (
+                np.stack(pixels) if pixels else np.empty((0, spec.height, spec.width, 3), np.uint8),
+                [f"{o.reason}: {o}" if isinstance(o, ImageError) else o[1] for o in read],
+            )
+            done(len(read))
 
-    def load(place: int, path: Path) -> str:
-        try:
-            with images.Turn():
-                content, _ = images.load(path)
-                pixels[place] = images.read(content, spec)
-                return xxhash.xxh3_128_hexdigest(content)
-        except ImageError as error:
-            return f"{error.reason}: {error}"
 
-    with ThreadPoolExecutor() as threads:  # decoding happens outside Python's lock
-        for start in range(0, len(files.paths), len(pixels)):
-            paths = files.paths[start : start + len(pixels)]
-            outcomes = list(threads.map(load, range(len(paths)), paths))
-            rows = [row for row, outcome in enumerate(outcomes) if _is_digest(outcome)]
-            yield pixels[rows], outcomes
-            done(len(paths))
+@dataclass(frozen=True)
+class _PixelsAndDigest:
+    """Reads an image's pixels, and the xxh3-128 of its content, hex."""
+
+    spec: ImageSpec
+
+    def __call__(self, path: Path) -> tuple[images.Pixels, str]:
+        content, _ = images.load(path)
+        return images.read(content, self.spec), xxhash.xxh3_128_hexdigest(content)
 
 
 def _is_digest(outcome: str) -> bool:
@@ -225,11 +226,10 @@ def _size_and_time(path: Path) -> tuple[int, int]:
 def _agrees(split: Split, spec: ImageSpec) -> bool:
     """Whether some of the images still give the pixels that are kept."""
     count = len(split.paths)
-    for row in sorted({count * sample // _SAMPLES for sample in range(_SAMPLES)}) if count else []:
-        try:
-            content, _ = images.load(split.paths[row])
-            if not np.array_equal(images.read(content, spec), split.pixels[row]):
-                return False
-        except ImageError:
-            return False
-    return True
+    rows = sorted({count * sample // _SAMPLES for sample in range(_SAMPLES)}) if count else []
+    with images.IsolatedReader(images.PixelsOf(spec)) as reader:
+        read = reader.map([split.paths[row] for row in rows])
+    return all(
+        not isinstance(pixels, ImageError) and np.array_equal(pixels, split.pixels[row])
+        for row, pixels in zip(rows, read, strict=True)
+    )

@@ -115,15 +115,16 @@ def _files(options: ShowOptions) -> Files:
 def _take(files: Files, spec: ImageSpec, count: int, seed: int) -> Batch:
     pixels: list[images.Pixels] = []
     rows: list[int] = []
-    for row in np.random.default_rng(seed).permutation(len(files.paths)).tolist():
-        try:
-            pixels.append(images.read(images.load(files.paths[row])[0], spec))
-        except ImageError as error:
-            typer.echo(f"left out {files.names[row]}: {error.reason}: {error}", err=True)
-            continue
-        rows.append(row)
-        if len(rows) == count:
-            break
+    waiting = np.random.default_rng(seed).permutation(len(files.paths)).tolist()
+    with images.IsolatedReader(images.PixelsOf(spec)) as reader:
+        while waiting and len(rows) < count:
+            some, waiting = waiting[: count - len(rows)], waiting[count - len(rows) :]
+            for row, read in zip(some, reader.map([files.paths[r] for r in some]), strict=True):
+                if isinstance(read, ImageError):
+                    typer.echo(f"left out {files.names[row]}: {read.reason}: {read}", err=True)
+                    continue
+                pixels.append(read)
+                rows.append(row)
     if not rows:
         raise UsageError(f"no image of {files.folder} can be read.")
     names, labels = files.names, files.labels

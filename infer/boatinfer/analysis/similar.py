@@ -17,7 +17,7 @@ import xxhash
 from boatinfer.analysis import neighbours
 from boatinfer.analysis.options import Metric, SimilarOptions
 from boatinfer.errors import ImageError, ModelError, UsageError
-from boatinfer.images import load
+from boatinfer.images import IsolatedReader, PixelsOf, load
 from boatinfer.models.network import Floats
 from boatinfer.results.folder import find_results
 from boatinfer.results.rows import matrix
@@ -322,9 +322,11 @@ class _Folder:
                 f"{images[0]} is not in {self._results.out}, and {which} is not the model of "
                 f"these results, {run.model_name} ({run.model[:12]}); give it with -m."
             )
-        try:
-            features = model.predict([Path(str(image)) for image in images]).features
-        except ImageError as error:
-            raise UsageError(f"{error}") from error
+        with IsolatedReader(PixelsOf(model.card.image)) as reader:
+            read = reader.map([Path(str(image)) for image in images])
+        for image, pixels in zip(images, read, strict=True):
+            if isinstance(pixels, ImageError):
+                raise UsageError(f"{image}: {pixels}")
+        features = model.predict([p for p in read if not isinstance(p, ImageError)]).features
         assert features is not None  # the results have some, of this model
         return features

@@ -11,7 +11,7 @@ import typer
 
 from boatinfer.cli.pandas import without_pandas
 from boatinfer.cli.progress import shown
-from boatinfer.errors import TOO_MANY_FAILURES, ImageError, OutputError
+from boatinfer.errors import TOO_MANY_FAILURES, OutputError
 from boatinfer.isolation.process import prepare
 from boatinfer.night.options import Engine, RunOptions
 from boatinfer.options import Device, Force, Memory, ModelFile, OnDevice
@@ -21,7 +21,6 @@ from boatinfer.svm.options import FitOptions
 from boatinfer.text import counted, printable
 
 if TYPE_CHECKING:
-    from boatinfer.models.model import Model
     from boatinfer.results.folder import Results
     from boatinfer.results.summary import Summary
 
@@ -42,7 +41,9 @@ class RunCommand(RunOptions):
 def run(command: RunCommand) -> None:
     """Classify a folder of images; what was done before is not done again."""
     if command.isolate and command.engine is Engine.LOCAL:
-        prepare("boatinfer.night.worker", "onnxruntime")  # while this process loads its own
+        from boatinfer.night.worker import Classification
+
+        prepare(Classification.of(command))  # while this process loads what the worker needs not
     from boatinfer.night.run import run as run_night
 
     with shown(not command.quiet) as progress:
@@ -120,26 +121,22 @@ def classify(
     device: OnDevice = Device.AUTO,
 ) -> None:
     """Print the likeliest classes of single images."""
-    from boatinfer.models.model import open_model
+    from boatinfer.night.single import classify_files
 
-    opened = open_model(model, device)
+    info, rows = classify_files(images, model, device)
     broken = 0
-    for image in images:
-        try:
-            _print_classes(opened, image, top)
-        except ImageError as error:
+    for image, row in zip(images, rows, strict=True):
+        name = printable(to_text(str(image)))
+        if row.probabilities is None:
             broken += 1
             hint = "; for a folder there is 'boatinfer run'" if os.path.isdir(image) else ""  # noqa: PTH112
-            typer.echo(f"boatinfer: {printable(to_text(str(error)))}{hint}", err=True)
+            typer.echo(f"boatinfer: {name}: {printable(row.error or row.status)}{hint}", err=True)
+            continue
+        typer.echo(name)
+        for index in (-row.probabilities).argsort(kind="stable")[:top]:
+            typer.echo(f"  {row.probabilities[index]:7.2%}  {printable(info.card.classes[index])}")
     if broken:
         raise typer.Exit(TOO_MANY_FAILURES)
-
-
-def _print_classes(model: Model, image: Path, top: int) -> None:
-    probabilities = model.predict([image]).probabilities[0]
-    typer.echo(printable(to_text(str(image))))
-    for index in (-probabilities).argsort(kind="stable")[:top]:
-        typer.echo(f"  {probabilities[index]:7.2%}  {printable(model.card.classes[index])}")
 
 
 @without_pandas

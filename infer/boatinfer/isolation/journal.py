@@ -18,6 +18,7 @@ __all__ = [
     "Entry",
     "Journal",
     "in_hand",
+    "keep_journal",
     "open_journal",
     "shared_memory",
     "still_in_hand",
@@ -118,13 +119,17 @@ def working(number: int) -> Iterator[None]:
 
 def open_journal(name: str) -> None:
     """Makes the shared memory that `shared_memory` named the journal of this process."""
-    global _journal  # noqa: PLW0603
     size = _SLOTS * _SLOT.size
     if sys.platform == "win32":
-        memory = mmap.mmap(-1, size, tagname=name)
+        keep_journal(Journal(mmap.mmap(-1, size, tagname=name)))
     else:
-        memory = mmap.mmap(int(name), size)
-    _journal = Journal(memory)
+        keep_journal(Journal(mmap.mmap(int(name), size)))
+
+
+def keep_journal(journal: Journal) -> None:
+    """Makes a journal the one of this process."""
+    global _journal  # noqa: PLW0603
+    _journal = journal
 
 
 @contextlib.contextmanager

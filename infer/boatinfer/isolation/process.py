@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 import signal
 import subprocess
@@ -10,11 +11,17 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import IO, Any
+from pathlib import Path
+from typing import Any
 
-from boatinfer.isolation.journal import shared_memory
+from boatinfer.isolation.forked import ForkedProcess, may_fork
+from boatinfer.isolation.journal import keep_journal, shared_memory
+from boatinfer.isolation.worker import End, serve
 
-__all__ = ["Died", "WorkerProcess", "prepare", "start"]
+__all__ = ["Died", "WorkerProcess", "keep", "prepare", "start"]
+
+Put = Callable[["WorkerProcess", Any], object]
+
 
 _BOOT = "import sys; sys.path[:] = {}; from boatinfer.isolation.worker import main; main()"
 #: Seconds that a process may take to end, once told so.
@@ -37,31 +44,30 @@ class Died:
 
 
 class WorkerProcess:
-    """A worker process that has been started.
-
-    Args:
-        modules: names of those that it loads before it has a task.
+    """A worker process that has been started: forked if that is safe, or as a command.
 
     Attributes:
         journal: what its threads have in hand.
     """
 
-    def __init__(self, *modules: str) -> None:
-        boot = _BOOT.format(sys.path)
-        tied = "tied" if threading.current_thread() is threading.main_thread() else "free"
-        flags = ["-X", "utf8"] if sys.flags.utf8_mode else []
-        with shared_memory() as (self.journal, name, handles):
-            self._process = subprocess.Popen(
-                [sys.executable, *flags, "-c", boot, name, tied, *modules],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                pass_fds=handles,
-                start_new_session=True,  # Ctrl-C is the supervisor's affair
-            )
+    def __init__(self) -> None:
+        self._surroundings = _surroundings()
+        tied = threading.current_thread() is threading.main_thread()
+        with shared_memory() as (journal, name, handles):
+            self.journal = journal
+
+            def work() -> None:
+                keep_journal(journal)
+                serve(tied)
+
+            self._process = ForkedProcess(work) if may_fork() else _spawned(name, handles, tied)
         self._said: deque[bytes] = deque(maxlen=_LINES)
-        self._listener = _thread(self._listen)
         self._sending = threading.Lock()
+        self._task: Any = None
+        self._put: Put | None = None
+        self._waiting: list[Any] = []
+        self._delivering = threading.Lock()
+        self._listener, self._receiver = _thread(self._listen), _thread(self._receive)
 
     def send(self, message: Any) -> None:
         """Sends a message; to a process that has died, nothing is sent."""
@@ -71,19 +77,52 @@ class WorkerProcess:
             pickle.dump(message, stdin, pickle.HIGHEST_PROTOCOL)
             stdin.flush()
 
-    def receive(self, put: Callable[[WorkerProcess, Any], object]) -> None:
-        """Calls ``put`` with this process and each of its messages, in a thread; last `Died`."""
+    def give(self, task: Any) -> None:
+        """Gives it a task; its messages wait until `receive` takes them."""
+        self._task, self._put = task, None
+        self.send(task)
+
+    def has(self, task: Any) -> bool:
+        """Whether it was given this task, and nobody has received anything yet."""
+        return self._put is None and self._task == task
+
+    def receive(self, put: Put) -> None:
+        """From now on its messages go to ``put``, from a thread; the last is `Died`."""
+        with self._delivering:
+            for message in self._waiting:
+                put(self, message)
+            self._waiting.clear()
+            self._put = put
+
+    def _deliver(self, message: Any) -> None:
+        with self._delivering:
+            if self._put is None:
+                self._waiting.append(message)
+            else:
+                self._put(self, message)
+
+    def end_task(self) -> None:
+        """Tells it that there is no more to do of its task."""
+        self._task = None
+        self.send(End())
+
+    def takes(self, task: Any) -> bool:
+        """Whether it lives, in what surrounds this process now, and has this task or none."""
+        return (
+            self._process.poll() is None
+            and self._surroundings == _surroundings()
+            and (self._task is None or self.has(task))
+        )
+
+    def _receive(self) -> None:
         stdout = self._process.stdout
         assert stdout is not None
-        self._receiver = _thread(lambda: self._receive(stdout, put))
-
-    def _receive(self, stdout: IO[bytes], put: Callable[[WorkerProcess, Any], object]) -> None:
         # It ends, perhaps in the middle of a message.
         with stdout, contextlib.suppress(Exception):
             while True:
-                put(self, pickle.load(stdout))
+                self._deliver(pickle.load(stdout))
         self._wait()
-        put(self, Died())
+        self._deliver(Died())
 
     def _listen(self) -> None:
         stderr = self._process.stderr
@@ -130,24 +169,60 @@ class WorkerProcess:
         return next((line for line in reversed(lines) if line), "")
 
 
+def _spawned(journal: str, handles: tuple[int, ...], tied: bool) -> subprocess.Popen[bytes]:
+    """Starts Python anew; its arguments are those of `boatinfer.isolation.worker.main`."""
+    flags = ["-X", "utf8"] if sys.flags.utf8_mode else []
+    boot = _BOOT.format(sys.path)
+    return subprocess.Popen(
+        [sys.executable, *flags, "-c", boot, journal, "tied" if tied else "free"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=handles,
+        start_new_session=True,  # Ctrl-C is the supervisor's affair
+    )
+
+
 def _thread(work: Callable[[], object]) -> threading.Thread:
     thread = threading.Thread(target=work, name="boatinfer-worker", daemon=True)
     thread.start()
     return thread
 
 
+def _surroundings() -> tuple[Any, ...]:
+    """What a process inherits, and what it does may depend on."""
+    folder = None
+    with contextlib.suppress(OSError):  # it has been removed
+        folder = Path.cwd()
+    return dict(os.environ), folder, list(sys.path)
+
+
+#: A process that waits for a task.
 _spare: list[WorkerProcess] = []
 
 
-def prepare(*modules: str) -> None:
-    """Starts a process for the next `start`, which so need not wait until modules are loaded."""
+def prepare(task: Any) -> None:
+    """Starts a process on a task, for the next `start`, while this one does other things."""
     if not _spare:
-        _spare.append(WorkerProcess(*modules))
+        _spare.append(WorkerProcess())
+        _spare[0].give(task)
 
 
-def start(task: Any, put: Callable[[WorkerProcess, Any], object]) -> WorkerProcess:
+def keep(process: WorkerProcess) -> None:
+    """Keeps a process that has done its task for the next `start`."""
+    if _spare:
+        process.close()
+    else:
+        _spare.append(process)
+
+
+def start(task: Any, put: Put) -> WorkerProcess:
     """Starts a worker process on a task; its messages go to ``put``, from another thread."""
     process = _spare.pop() if _spare else WorkerProcess()
+    if not process.takes(task):
+        process.close()
+        process = WorkerProcess()
+    if not process.has(task):
+        process.give(task)
     process.receive(put)
-    process.send(task)
     return process

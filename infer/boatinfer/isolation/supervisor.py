@@ -12,10 +12,10 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from boatinfer.errors import BoatinferError, Failure
 from boatinfer.isolation.journal import WHOLE_BATCH
-from boatinfer.isolation.process import Died, WorkerProcess, start
-from boatinfer.isolation.worker import Batch, Done, EachItem, Raised, Ready, Task
+from boatinfer.isolation.process import Died, WorkerProcess, keep, start
+from boatinfer.isolation.worker import Batch, Done, Raised, Ready, Task
 
-__all__ = ["IMAGE_TIMEOUT", "Supervisor", "WorkerDiedError", "isolated"]
+__all__ = ["IMAGE_TIMEOUT", "Supervisor", "WorkerDiedError"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -71,11 +71,19 @@ class Supervisor(Generic[Item, Result]):
         self._numbers = itertools.count(1)
         self._before: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
+        self._idle = self._closed = False  # whether the process is ready and has raised nothing
         self._process = self._start()
 
     def close(self) -> None:
-        """Ends the worker process."""
-        self._process.close()
+        """Ends the worker process, or keeps it for another task if it is sound and has no work."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._idle and not self._in_flight:
+            self._process.end_task()
+            keep(self._process)
+        else:
+            self._process.close()
 
     def opened(self) -> Any:
         """Waits until the task is open; gives what its service says of itself.
@@ -200,6 +208,7 @@ class Supervisor(Generic[Item, Result]):
         if process is not self._process:
             return None
         if isinstance(event, Raised):
+            self._idle = False
             raise event.error
         return event
 
@@ -249,10 +258,12 @@ class Supervisor(Generic[Item, Result]):
 
     def _alone(self, item: Item) -> Result:
         """Works on one item while the process does nothing else."""
+        self._idle = False
         self._process.send(Batch(_ALONE, [item]))
         while True:
             event = self._next_event()
             if isinstance(event, Done) and event.number == _ALONE:
+                self._idle = True
                 result: Result = event.results[0]
                 return result
             if isinstance(event, Died):
@@ -302,8 +313,9 @@ class Supervisor(Generic[Item, Result]):
                     others.append((process, event))
                 elif isinstance(event, Raised):
                     raise event.error
-                else:
-                    return event  # type: ignore[no-any-return]
+                elif isinstance(event, Ready | Died):  # else of the task before
+                    self._idle = isinstance(event, Ready)
+                    return event
         except Empty:
             self._process.kill()
             return Died()
@@ -318,34 +330,3 @@ class Supervisor(Generic[Item, Result]):
             f"{f' ({words})' if words else ''}, and no image is to blame; is there enough memory? "
             "What was done is kept, and the next run continues from there."
         )
-
-
-def isolated(
-    work_on: Callable[[Item], Result],
-    batches: Iterable[list[Item]],
-    lost: Callable[[Item, Failure, str], Result],
-    threads: int,
-    timeout: float = IMAGE_TIMEOUT,
-) -> Generator[list[Result]]:
-    """Calls a function on items, in the threads of a worker process.
-
-    Args:
-        work_on: called with each item; can be pickled, and so can items and results.
-        batches: items, in lists that are sent together; taken as there is room.
-        lost: makes the result of an item that ended the process, as for `Supervisor`.
-        threads: how many.
-        timeout: time limit for one item, in seconds.
-
-    Yields:
-        The results of some items, as they are done, in any order.
-
-    Raises:
-        BoatinferError: the process cannot be kept running; also what ``work_on`` raised.
-    """
-    supervisor = Supervisor(EachItem(work_on, threads), lost, timeout)
-    try:
-        supervisor.opened()
-        supervisor.begin(None)
-        yield from supervisor.results(batches, ahead=2 * threads + 2)
-    finally:
-        supervisor.close()

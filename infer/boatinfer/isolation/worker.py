@@ -1,16 +1,15 @@
 """The worker process: receives a task, then batches; sends back what became of them.
 
-The protocol, each message a pickle. To the worker: a `Task`, the settings of its service, and
-any number of `Batch`; it ends with its standard input. From the worker: `Ready` or `Raised`,
-then for each batch `Done`, or `Raised` at any time.
+The protocol, each message a pickle. To the worker: a `Task`, the settings of its service, any
+number of `Batch`, and `End`, after which another task may follow; it ends with its standard input.
+From the worker: `Ready` or `Raised`, then for each batch `Done`, or `Raised` at any time, which is
+its last message.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib
-import itertools
 import os
 import pickle
 import signal
@@ -25,7 +24,18 @@ from typing import Any, BinaryIO, Generic, NamedTuple, Protocol, TypeVar
 from boatinfer.isolation.journal import in_hand, open_journal, working
 from boatinfer.threads import spread
 
-__all__ = ["Batch", "Done", "EachItem", "Raised", "Ready", "Service", "Task", "main"]
+__all__ = [
+    "Batch",
+    "Done",
+    "EachItem",
+    "End",
+    "Raised",
+    "Ready",
+    "Service",
+    "Task",
+    "main",
+    "serve",
+]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -56,6 +66,10 @@ class Done(NamedTuple):
     seconds: dict[str, float]
 
 
+class End(NamedTuple):
+    """There are no more batches of the task."""
+
+
 class Ready(NamedTuple):
     """The task is open; ``info`` is what its service says of itself."""
 
@@ -79,6 +93,9 @@ class Service(Protocol):
         self, settings: Any, batches: Iterator[Batch]
     ) -> contextlib.AbstractContextManager[Iterator[Done]]:
         """Works on batches in threads, each under `boatinfer.isolation.journal.working`."""
+
+    def close(self) -> None:
+        """Undoes what `Task.open` did to the process."""
 
 
 class Task(Protocol):
@@ -106,6 +123,9 @@ class EachItem(Generic[Item, Result]):
         """Nothing to prepare."""
         return self
 
+    def close(self) -> None:
+        """Nothing to undo."""
+
     def _done(self, batch: Batch) -> Done:
         results = []
         with working(batch.number):
@@ -122,29 +142,47 @@ class EachItem(Generic[Item, Result]):
 
 
 def main() -> None:
-    """Runs the worker process.
+    """Runs a worker process that was started as a command.
 
-    The arguments of the command line are the name of the journal, whether to end with the
-    parent process, and the modules to load while the task is awaited.
+    The arguments of the command line are the name of the journal, and what `serve` takes.
     """
-    journal, tied, *modules = sys.argv[1:]
-    requests, replies = _channel()
-    _limit_harm(tied == "tied")
+    journal, tied = sys.argv[1:]
     open_journal(journal)
-    for module in modules:
-        importlib.import_module(module)
+    serve(tied == "tied")
+
+
+def serve(tied: bool) -> None:
+    """Does one task after the other; ends the process.
+
+    Args:
+        tied: whether to end with the thread that started the process.
+    """
+    requests, replies = _channel()
+    _limit_harm(tied)
     received = _received(requests)
     try:
-        service = received.get().open()
-        _send(replies, Ready(service.info))
-        settings = received.get()
-        batches = (received.get() for _ in itertools.count())
-        with service.work(settings, batches) as results:
-            for done in results:
-                _send(replies, done)
+        while True:
+            _do(received.get(), received, replies)
     except BaseException as error:
         _send(replies, Raised(_portable(error)))
     os._exit(0)  # no thread that hangs can hold it up
+
+
+def _do(task: Task, received: SimpleQueue[Any], replies: BinaryIO) -> None:
+    """Does one task to its end."""
+    service = task.open()
+    _send(replies, Ready(service.info))
+    settings = received.get()
+    if not isinstance(settings, End):
+        with service.work(settings, _until_end(received)) as results:
+            for done in results:
+                _send(replies, done)
+    service.close()
+
+
+def _until_end(received: SimpleQueue[Any]) -> Iterator[Batch]:
+    while not isinstance(message := received.get(), End):
+        yield message
 
 
 def _portable(error: BaseException) -> BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +74,24 @@ def golden_folder(folder: Path, spec: ImageSpec) -> dict[str, bytes]:
     if not chosen:
         raise UsageError(f"--golden {folder}: the folder holds no image files.")
     stored = {}
-    for path in chosen:
-        try:
-            stored[path] = golden_image_bytes(images.load(folder / from_text(path))[0], spec)
-        except ImageError as error:
-            raise UsageError(f"--golden {folder}: {path} cannot be read: {error}.") from error
+    with images.IsolatedReader(_GoldenImage(spec)) as reader:
+        for path, read in zip(
+            chosen, reader.map([folder / from_text(path) for path in chosen]), strict=True
+        ):
+            if isinstance(read, ImageError):
+                raise UsageError(f"--golden {folder}: {path} cannot be read: {read}.")
+            stored[path] = read
     return stored
+
+
+@dataclass(frozen=True)
+class _GoldenImage:
+    """Makes what `golden_image_bytes` makes of a file; runs in a worker process."""
+
+    spec: ImageSpec
+
+    def __call__(self, path: Path) -> bytes:
+        return golden_image_bytes(images.load(path)[0], self.spec)
 
 
 def make_golden(

@@ -110,7 +110,7 @@ class Model(ModelInfo):
         return images_at_a_time(self.session)
 
     def predict(self, pictures: Iterable[str | Path | Pixels] | str | Path) -> Predictions:
-        """Classifies pictures.
+        """Classifies pictures, in this process: one that crashes the decoder ends it.
 
         Args:
             pictures: paths, or arrays uint8 [H, W, 3] RGB of any size, or one array

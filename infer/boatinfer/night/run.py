@@ -24,7 +24,7 @@ from boatinfer.errors import (
 from boatinfer.isolation.supervisor import Supervisor, WorkerDiedError
 from boatinfer.models import svm as svms
 from boatinfer.models.device import Device
-from boatinfer.models.model import BUILT_IN, open_model
+from boatinfer.models.model import open_model
 from boatinfer.night import handover, plan
 from boatinfer.night.engines import local
 from boatinfer.night.interrupt import stop_on_signals
@@ -158,8 +158,7 @@ def _isolated(options: RunOptions) -> bool:
 
 def _start_worker(options: RunOptions) -> Supervisor[Found, Row]:
     """Starts the process that opens the model and works on the images."""
-    model = BUILT_IN if options.model is None else options.model
-    task = Classification(model, Device(options.device), options.batch_size, options.endpoint)
+    task = Classification.of(options)
     return Supervisor(task, lost, options.image_timeout)
 
 

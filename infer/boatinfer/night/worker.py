@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,9 +11,10 @@ from boatinfer import images
 from boatinfer.errors import Failure
 from boatinfer.isolation.worker import Batch, Done
 from boatinfer.models.device import Device
-from boatinfer.models.model import Model, load, read_model
+from boatinfer.models.model import BUILT_IN, Model, load, read_model
 from boatinfer.night.batch import Classifier
 from boatinfer.night.engines.pipeline import classified
+from boatinfer.night.options import RunOptions
 from boatinfer.night.stages import Stages
 from boatinfer.results.rows import Row
 from boatinfer.scan import Found
@@ -71,6 +72,12 @@ class Classification:
     endpoint: str | None
     content: bytes | None = None
 
+    @classmethod
+    def of(cls, options: RunOptions) -> Classification:
+        """The task of a run on this machine."""
+        model = BUILT_IN if options.model is None else options.model
+        return cls(model, Device(options.device), options.batch_size, options.endpoint)
+
     def open(self) -> Classifying:
         """Opens the model, whose self-test passes.
 
@@ -78,9 +85,11 @@ class Classification:
             ModelError: as `boatinfer.models.model.open_model`.
             DeviceError: likewise.
         """
-        served_by(self.endpoint).__enter__()  # for as long as the process lives
-        content = read_model(self.model) if self.content is None else self.content
-        return Classifying(load(content, self.model, self.device, 1, self.batch_size))
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(served_by(self.endpoint))
+            content = read_model(self.model) if self.content is None else self.content
+            model = load(content, self.model, self.device, 1, self.batch_size)
+            return Classifying(model, close=stack.pop_all().close)
 
 
 class Classifying:
@@ -89,13 +98,20 @@ class Classifying:
     Args:
         model: the model.
         stages: counts the seconds of each stage of work.
+        close: called when no more is wanted.
 
     Attributes:
         info: of the model, for the supervisor.
     """
 
-    def __init__(self, model: Model, stages: Stages | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        stages: Stages | None = None,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
         self._model, self.info, self._stages = model, model.info, stages or Stages()
+        self.close = close
 
     @contextlib.contextmanager
     def work(self, settings: Work, batches: Iterator[Batch]) -> Iterator[Iterator[Done]]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import simplejpeg
 
 from boatinfer import images
-from boatinfer.errors import ImageError
+from boatinfer.errors import Failure, ImageError
 from boatinfer.models.card import ImageSpec
 from boatinfer.pages.page import address, cost
 from boatinfer.scan import from_text
-from boatinfer.storage.place import place
+from boatinfer.storage.place import Place, place
 
 __all__ = ["Album", "Picture", "thumbnail"]
 
@@ -58,29 +58,43 @@ class Album:
         """Makes a picture of each row's ``path``; fewer where the page has no room for more."""
         chosen = list(rows)
         found = []
-        with ThreadPoolExecutor(images.limits().threads) as pool:
-            for row, (source, missing) in zip(
-                chosen, pool.map(self._source, [row["path"] for row in chosen]), strict=True
-            ):
-                link = address(row["path"], self._text)
-                self._room -= len(source or "") + cost(row["path"], link)
-                if self._room < 0:
-                    break
-                found.append(Picture(row["path"], link, source, missing, row))
+        for row, made in zip(chosen, self._thumbnails(chosen), strict=True):
+            link = address(row["path"], self._text)
+            source, missing = None, ""
+            if isinstance(made, ImageError):
+                missing = str(made)
+            else:
+                source = f"data:image/jpeg;base64,{b64encode(made).decode()}"
+            self._room -= len(source or "") + cost(row["path"], link)
+            if self._room < 0:
+                break
+            found.append(Picture(row["path"], link, source, missing, row))
         return found
 
-    def _source(self, path: str) -> tuple[str | None, str]:
-        with images.Turn():
-            return self._made(path)
+    def _thumbnails(self, rows: list[Mapping[str, Any]]) -> list[bytes | ImageError]:
+        if not rows:
+            return []
+        with images.IsolatedReader(_Thumbnail(self._folder)) as reader:
+            return reader.map([row["path"] for row in rows])
 
-    def _made(self, path: str) -> tuple[str | None, str]:
+
+@dataclass(frozen=True)
+class _Thumbnail:
+    """Makes the thumbnail of an image; runs in a worker process.
+
+    Attributes:
+        folder: the folder that paths are relative to.
+    """
+
+    folder: Place
+
+    def __call__(self, path: str) -> bytes:
         try:
-            encoded = thumbnail(images.load_in(self._folder, from_text(path))[0])
-        except ImageError as error:
-            return None, str(error)
+            return thumbnail(images.load_in(self.folder, from_text(path))[0])
+        except ImageError:
+            raise
         except Exception as error:  # whatever it is, a page does without the picture
-            return None, f"{type(error).__name__}: {error}"
-        return f"data:image/jpeg;base64,{b64encode(encoded).decode()}", ""
+            raise ImageError(Failure.CORRUPT, f"{type(error).__name__}: {error}") from error
 
 
 def thumbnail(data: bytes) -> bytes:
