@@ -42,7 +42,8 @@ def open_png(data: bytes) -> Opened:
     So is one in which one colour is transparent, of which Pillow thinks in the wrong depth.
     """
     data = essential(data)
-    one_clear = data[_PNG_COLOURS] in {0, 2} and b"tRNS" in data
+    start = data.find(b"IDAT")
+    one_clear = data[_PNG_COLOURS : _PNG_COLOURS + 1] in {b"\0", b"\2"} and b"tRNS" in data[:start]
     least = 0 if one_clear else LARGE
     return _open(data, "PNG", lambda *size: with_libvips.read_png(data, *size), least)
 
