@@ -211,16 +211,10 @@ def test_what_is_no_image(data: bytes) -> None:
     assert raised.value.reason is Failure.NOT_AN_IMAGE
 
 
-def test_a_picture_of_a_telephone_is_told_from_what_is_no_image() -> None:
-    with pytest.raises(ImageError, match="HEIC cannot be read here; convert it to JPEG") as raised:
-        images.read(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 100, SPEC)
-    assert raised.value.reason is Failure.NOT_AN_IMAGE
-
-
 def test_what_has_no_size() -> None:
-    with pytest.raises(ImageError, match="its header cannot be read") as raised:
+    with pytest.raises(ImageError, match="no known image format") as raised:
         images.size(b"no image")
-    assert raised.value.reason is Failure.CORRUPT
+    assert raised.value.reason is Failure.NOT_AN_IMAGE
 
 
 def test_a_decompression_bomb_is_refused_by_its_header() -> None:

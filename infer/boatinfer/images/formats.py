@@ -1,79 +1,111 @@
-"""All formats but ordinary JPEG."""
+"""Which reader reads which format, and how what it reads becomes pixels."""
 
 from __future__ import annotations
 
-import io
-import re
+from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from boatinfer.errors import Failure, ImageError, first_line
-from boatinfer.images.exif import orientation_of
-from boatinfer.images.geometry import MAX_PIXELS, Pixels, fit_image, refuse_bomb, turn
+from boatinfer.errors import WARNING, Failure, ImageError, first_line
+from boatinfer.images.extras import open_heif, open_jxl, preview_of_raw
+from boatinfer.images.geometry import Pixels, fit_image, least_size, refuse_bomb, turn
+from boatinfer.images.opened import Opened
+from boatinfer.images.pnm import open_pnm
+from boatinfer.images.sniff import kind_of
+from boatinfer.images.with_pillow import (
+    open_jpeg2000,
+    open_png,
+    open_tiff,
+    open_webp,
+    opener,
+)
 from boatinfer.models.card import ImageSpec
 
-__all__ = ["FORMATS", "read_any", "size"]
+__all__ = ["FORMATS", "RAW_NOTE", "read_any", "size", "unwrap"]
 
-#: The brands that begin a HEIC file (ISO/IEC 23008-12, annex B.4); ``mif1`` may hold other codecs.
-_HEIC = re.compile(rb".{4}ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)
-_HEIC_SAYS = "HEIC cannot be read here; convert it to JPEG"
-_SHIFT_16_TO_8 = 8
+#: Pillow where nothing else is better: it is the quickest for small images, and holds a whole
+#: picture. libvips decodes large ones in small memory, and every kind of TIFF.
+_READERS: dict[str, Callable[[bytes], Opened]] = {
+    "AVIF": opener("AVIF"),
+    "BMP": opener("BMP"),
+    "DIB": opener("DIB"),
+    "GIF": opener("GIF"),
+    "HEIF": open_heif,
+    "JPEG2000": open_jpeg2000,
+    "JXL": open_jxl,
+    "PNG": open_png,
+    "PNM": open_pnm,
+    "TGA": opener("TGA"),
+    "TIFF": open_tiff,
+    "WEBP": open_webp,
+}
 
-#: What Pillow may try. Left out above all is EPS, for which it would start Ghostscript.
+#: Pillow's names of the formats whose headers it can read, for estimates of memory.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "TGA")
+
+RAW_NOTE = f"{WARNING}only the embedded preview of a RAW file is read"
+
+
+def unwrap(data: bytes, notes: list[str] | None = None) -> bytes:
+    """The picture to be read of a file that holds several: the preview of a RAW.
+
+    Args:
+        data: the file's content.
+        notes: what was done is appended here.
+
+    Raises:
+        ImageError: ``unsupported`` or ``corrupt``.
+    """
+    if kind_of(data) != "RAW":
+        return data
+    preview = preview_of_raw(data)
+    if notes is not None:
+        notes.append(RAW_NOTE)
+    return preview
 
 
 def size(data: bytes, *, orientation: bool) -> tuple[int, int]:
     """Tells the height and width of an image, upright or as it is stored, by its header.
 
     Raises:
-        ImageError: ``corrupt``; what `read` would say may be more exact.
+        ImageError: ``not_an_image``, ``unsupported``, ``corrupt`` or ``too_large``.
     """
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            # A TIFF says how it will be once Pillow has turned it.
-            lies = orientation and image.format != "TIFF" and orientation_of(image) > 4
-            return (image.width, image.height) if lies else (image.height, image.width)
-    except Exception as error:
-        message = f"its header cannot be read: {first_line(error)}"
-        raise ImageError(Failure.CORRUPT, message) from error
+    opened = _open(data)
+    height, width = opened.height, opened.width
+    return (width, height) if orientation and opened.orientation > 4 else (height, width)
 
 
 def read_any(data: bytes, spec: ImageSpec) -> Pixels:
-    """Reads what Pillow reads: first frame, alpha over white, 16 bits to 8."""
+    """Reads an image of any format: first frame or page, alpha over white, 16 bits to 8.
+
+    Args:
+        data: the content, which `unwrap` has seen.
+        spec: size and geometry, from the model's card.
+
+    Returns:
+        uint8 [spec.height, spec.width, 3], RGB.
+
+    Raises:
+        ImageError: ``not_an_image``, ``unsupported``, ``corrupt`` or ``too_large``.
+    """
+    opened = _open(data)
+    refuse_bomb(opened.height, opened.width)
+    orientation = opened.orientation if spec.orientation else 1
+    least = least_size(opened.height, opened.width, spec, swapped=orientation > 4)
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except UnidentifiedImageError as error:
-        message = _HEIC_SAYS if _HEIC.match(data) else "no known image format"
-        raise ImageError(Failure.NOT_AN_IMAGE, message) from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(Failure.TOO_LARGE, f"more than {MAX_PIXELS:,} pixels") from error
-    except Exception as error:
-        raise ImageError(Failure.CORRUPT, f"its header cannot be read: {error}") from error
-    with image:
-        refuse_bomb(image.height, image.width)
-        try:
-            image.load()
-            orientation = orientation_of(image) if spec.orientation else 1
-            rgb = turn(_to_rgb(image), orientation)
-        except MemoryError:
-            raise
-        except Exception as error:  # decoders raise whatever they stumble over
-            raise ImageError(Failure.CORRUPT, f"it cannot be decoded: {error}") from error
-    return np.asarray(fit_image(rgb, spec))
+        image = opened.decode(least["min_height"], least["min_width"])
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise whatever they stumble over
+        message = f"it cannot be decoded: {first_line(error)}"
+        raise ImageError(Failure.CORRUPT, message) from error
+    return np.asarray(fit_image(turn(image, orientation), spec))
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F" or (image.mode == "I" and image.format != "PPM"):
-        raise ValueError("nobody knows the range of its numbers")
-    if image.mode.startswith("I"):
-        wide = np.asarray(image.convert("I"))
-        narrow = (wide >> _SHIFT_16_TO_8).clip(0, 255).astype(np.uint8)
-        narrow[wide == image.info.get("transparency", -1)] = 255
-        return Image.fromarray(narrow).convert("RGB")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
+def _open(data: bytes) -> Opened:
+    kind = kind_of(data)
+    if kind is None:
+        raise ImageError(Failure.NOT_AN_IMAGE, "no known image format")
+    if kind not in _READERS:
+        raise ImageError(Failure.UNSUPPORTED, f"{kind} cannot be read here; convert it to JPEG")
+    return _READERS[kind](data)

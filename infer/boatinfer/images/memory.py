@@ -16,6 +16,7 @@ from PIL import Image
 from boatinfer.images.exif import orientation_of
 from boatinfer.images.formats import FORMATS
 from boatinfer.images.geometry import least_size
+from boatinfer.images.opened import LARGE
 from boatinfer.images.warned import unwarned
 from boatinfer.models.card import ImageSpec
 
@@ -29,11 +30,23 @@ _WIDE = 4
 #: as the image is open.
 _DECODING = {"JPEG2000": 5}
 _OPEN = {"WEBP": 8, "AVIF": 5}
+#: And for each channel all the time, a strip, or libvips' own picture.
+_CHANNEL = {"TIFF": 1}
+
+#: What large images take for each pixel, which libvips decodes strip by strip, or reduced.
+_STREAMED = {"PNG": 1.5, "TIFF": 1.0, "WEBP": 0.5}
+#: An interlaced PNG and a TIFF of few strips are held whole, and those of 16 bits take twice that.
+_NOT_STREAMED = 5
+_FEW_STRIPS = 8
+_BITS, _ROWS_PER_STRIP = 258, 278  # TIFF 6.0
+
+#: A PNM in plain numbers, which are read as 64 bits each.
+_PLAIN = 60
 
 #: What comes after decoding: copies in other modes, all of which are there at the same time.
 _OPAQUE = 4
 _TRANSPARENT = 16
-_SIXTEEN_BITS = 16
+_SIXTEEN_BITS = 6
 _TURNED = 4
 
 #: A scaled JPEG, as an array and as Pillow's image; and turned.
@@ -179,12 +192,12 @@ def _other(data: bytes, spec: ImageSpec) -> int:
     try:
         with unwarned(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
             pixels = image.width * image.height
-            return int(_ROUNDING * pixels * _per_pixel(image, spec)) + _LEAST
+            return int(_ROUNDING * pixels * _per_pixel(image, data, spec)) + _LEAST
     except Exception:  # whoever reads it will say what is wrong
         return _LEAST
 
 
-def _per_pixel(image: Image.Image, spec: ImageSpec) -> int:
+def _per_pixel(image: Image.Image, data: bytes, spec: ImageSpec) -> float:
     """Bytes for each pixel, of an image that is open and not loaded."""
     if image.mode.startswith("I"):
         copies = _SIXTEEN_BITS
@@ -193,6 +206,23 @@ def _per_pixel(image: Image.Image, spec: ImageSpec) -> int:
     if spec.orientation and "exif" in image.info:  # elsewhere Pillow would have to decode
         copies = max(copies, _OPAQUE + _TURNED * (orientation_of(image) != 1))
     kind = image.format or ""
+    if kind == "PPM" and data[1:2] in b"123":
+        return _PLAIN
+    if kind in _STREAMED and image.width * image.height >= LARGE:
+        return _streamed(image, data, kind)
     frame = _FRAME.get(image.mode, _WIDE)
-    decoding = _DECODING.get(kind, 0) * len(image.getbands())
+    channels = len(image.getbands())
+    decoding = _DECODING.get(kind, 0) * channels
+    copies += _CHANNEL.get(kind, 0) * channels
     return frame + max(decoding, copies + _OPEN.get(kind, 0))
+
+
+def _streamed(image: Image.Image, data: bytes, kind: str) -> float:
+    """Bytes for each pixel of a large image that libvips decodes."""
+    deep, whole = data[24] == 16, "interlace" in image.info
+    if kind == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        deep = 16 in tags.get(_BITS, ())
+        few = _FEW_STRIPS * tags.get(_ROWS_PER_STRIP, 0) >= image.height
+        whole = few or image.info.get("compression") in {"raw", "lzma", "zstd"}
+    return _NOT_STREAMED * (1 + deep) if whole else _STREAMED[kind]

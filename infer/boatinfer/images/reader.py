@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from boatinfer.errors import WARNING, Failure, ImageError
 from boatinfer.images.admission import room
-from boatinfer.images.formats import read_any
+from boatinfer.images.formats import read_any, unwrap
 from boatinfer.images.formats import size as size_of_any
 from boatinfer.images.geometry import Pixels
 from boatinfer.images.jpeg import jpeg_size, read_jpeg
@@ -45,7 +45,10 @@ def read(
     if notes is None:
         notes = []
     try:
-        with room(needed(data, spec) - len(data)):
+        data = unwrap(data, notes)
+        with unwarned():
+            memory = needed(data, spec) - len(data)
+        with room(memory):
             if is_jpeg(data):
                 return read_jpeg(data, spec, lenient, notes)
             with unwarned() as said:
@@ -66,5 +69,6 @@ def size(data: bytes, *, orientation: bool = True) -> tuple[int, int]:
     Raises:
         ImageError: ``corrupt`` or ``unsupported``; what `read` would say may be more exact.
     """
+    data = unwrap(data)
     with unwarned():
         return (jpeg_size if is_jpeg(data) else size_of_any)(data, orientation=orientation)
