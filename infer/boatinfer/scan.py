@@ -1,10 +1,9 @@
 r"""A folder to the list of image files in it, with nothing left out silently.
 
 Hidden files and folders are skipped, and so are the results folder and those in which systems
-keep thumbnails and deleted files. Links to files and
-folders are followed, and every folder is entered once, however many links lead to it. A
-folder that may not be listed becomes an entry of its own (its path ends in ``/``), which
-the run records as a failure.
+keep thumbnails and deleted files. Links to files and folders are followed, and every folder is
+entered once, however many links lead to it. A folder that may not be listed becomes an entry of
+its own (its path ends in ``/``), which the run records as a failure.
 
 A path is stored as text, relative and with ``/``. A name that is not valid UTF-8 keeps
 its stray bytes as ``\xNN`` (and doubles its backslashes), so every name has exactly one
@@ -16,8 +15,6 @@ from __future__ import annotations
 import codecs
 import contextlib
 import errno
-import functools
-import importlib.util
 import os
 import re
 import stat
@@ -29,64 +26,26 @@ from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
+from boatinfer.endings import (
+    begins_as_image,
+    ending_of,
+    has_image_ending,
+    has_known_ending,
+    is_system_folder,
+)
 from boatinfer.errors import UsageError
 from boatinfer.storage.place import Place, Status
 
 __all__ = [
-    "IMAGE_EXTENSIONS",
-    "RAW_EXTENSIONS",
     "Choice",
     "Found",
     "LeftOut",
-    "ending_of",
     "from_text",
-    "has_image_ending",
-    "is_system_folder",
     "listed",
     "names",
-    "raw_is_read",
     "scan",
     "to_text",
 ]
-
-#: Endings that count as images, in lower case; those that need an extra too, so that a folder
-#: of such files does not look empty.
-IMAGE_EXTENSIONS = frozenset(
-    {".avif", ".avifs", ".bmp", ".dib", ".gif", ".heic", ".heics", ".heif", ".heifs", ".hif"}
-    | {".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl", ".mpo", ".pbm", ".pgm", ".png"}
-    | {".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
-)
-
-#: Endings of the raw files of cameras. They count only if the extra that reads them is
-#: installed: most have a JPEG of the same picture beside them.
-RAW_EXTENSIONS = frozenset(
-    {".arw", ".cr2", ".cr3", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"}
-)
-
-#: Endings of files that are not looked into: no images, or images that are still being written.
-_OTHER_EXTENSIONS = frozenset(
-    {".3gp", ".avi", ".bat", ".bz2", ".conf", ".crdownload", ".css", ".csv", ".db", ".doc"}
-    | {".docx", ".download", ".exe", ".filepart", ".gpx", ".gz", ".htm", ".html", ".ini", ".js"}
-    | {".json", ".log", ".m4a", ".m4v", ".md", ".mkv", ".mov", ".mp3", ".mp4", ".mpg", ".mts"}
-    | {".npy", ".npz", ".onnx", ".parquet", ".part", ".partial", ".pdf", ".py", ".rar", ".sh"}
-    | {".sqlite", ".tar", ".temp", ".thm", ".tmp", ".toml", ".tsv", ".txt", ".wav", ".xls"}
-    | {".xlsx", ".xml", ".xmp", ".yaml", ".yml", ".zip", ".zst"}
-)
-
-#: First bytes of the formats above, for files of other endings.
-_MAGIC = re.compile(
-    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM.{4}\0\0\0\0|II[*+]\0|MM\0[*+]"
-    rb"|RIFF.{4}WEBP|.{4}ftyp(avi|hei|hev|mif1|msf1)|\0\0\0\x0cjP  |\xff\x4f\xff\x51"
-    rb"|\0\0\0\x0cJXL |P[1-6]\s+[#\d]",
-    re.DOTALL,
-)
-
-#: Folders in which storage devices and desktop systems keep thumbnails, deleted files and
-#: snapshots, in lower case: Synology, QNAP, Windows, Linux.
-_SYSTEM_FOLDERS = frozenset(
-    {"@eadir", "@tmp", "@sharebin", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"}
-    | {"$recycle.bin", "system volume information", "lost+found"}
-)
 
 #: Endings and names of folders that are counted one by one; the rest are counted together.
 _MOST_COUNTED = 40
@@ -138,7 +97,7 @@ class LeftOut:
 
     def file(self, name: str) -> None:
         """Counts a file that is no image."""
-        _count(self.other_files, ending_of(name) or NO_ENDING)
+        _count(self.other_files, to_text(ending_of(name)) or NO_ENDING)
 
     def folder(self, path: str) -> None:
         """Counts a folder of the system, once for all its files that come one after the other."""
@@ -190,11 +149,6 @@ class Choice:
     def passes_over(self, name: str) -> bool:
         """Whether a folder is one of the system's, and such are not entered."""
         return not self.system_folders and is_system_folder(name)
-
-
-def is_system_folder(name: str) -> bool:
-    """Whether a system keeps thumbnails, deleted files or snapshots in a folder of this name."""
-    return name.lower() in _SYSTEM_FOLDERS or name.startswith(".Trash")
 
 
 def _matches(patterns: Iterable[str], name: str, path: str) -> bool:
@@ -302,12 +256,10 @@ class _Walk:
 
     def _looks_like_image(self, name: str, folder: str) -> bool:
         """Whether a file of an unknown ending is an image by its first bytes."""
-        ending = ending_of(name)
         return (
             self.choice.sniff is not False
-            and ending not in _OTHER_EXTENSIONS
-            and ending not in RAW_EXTENSIONS
-            and _begins_as_image(f"{folder}/{name}")
+            and not has_known_ending(name)
+            and begins_as_image(f"{folder}/{name}")
         )
 
 
@@ -330,35 +282,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
     except OSError as error:
         # A link in a ring is nothing; what else cannot be told is entered, and fails as a folder.
         return error.errno != errno.ELOOP and not has_image_ending(entry.name)
-
-
-def ending_of(name: str) -> str:
-    """The ending of a file's name, with its dot, in lower case; empty where there is none."""
-    dot = name.rfind(".")
-    return to_text(name[dot:].lower()) if dot >= 0 else ""
-
-
-def has_image_ending(name: str) -> bool:
-    """Whether a file counts as an image by its name."""
-    ending = name[name.rfind(".") :].lower()
-    return ending in IMAGE_EXTENSIONS or (ending in RAW_EXTENSIONS and raw_is_read())
-
-
-@functools.cache
-def raw_is_read() -> bool:
-    """Whether the extra is installed that reads the raw files of cameras."""
-    return importlib.util.find_spec("rawpy") is not None
-
-
-def _begins_as_image(path: str) -> bool:
-    try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        try:
-            return bool(_MAGIC.match(os.read(handle, 16)))
-        finally:
-            os.close(handle)
-    except OSError:
-        return False
 
 
 def _found(entry: os.DirEntry[str], path: str) -> Found:

@@ -6,16 +6,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from boatinfer.endings import has_image_ending, is_system_folder
 from boatinfer.errors import UsageError
-from boatinfer.scan import (
-    Choice,
-    Found,
-    LeftOut,
-    has_image_ending,
-    is_system_folder,
-    names,
-    to_text,
-)
+from boatinfer.scan import Choice, Found, LeftOut, names, to_text
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.place import Place
 

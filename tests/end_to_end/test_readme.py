@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from boatinfer.endings import IMAGE_EXTENSIONS
 from boatinfer.errors import Failure
-from boatinfer.scan import IMAGE_EXTENSIONS
 from boattrain.data import find_images
 from server import Site, serving
 from support import COUNTS, rows, write_data

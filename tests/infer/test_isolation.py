@@ -87,8 +87,8 @@ def test_an_image_that_hangs_times_out(run: Run, pictures: Path, tmp_path: Path,
 
 def test_what_wants_too_much_memory_is_too_large(run: Run, pictures: Path, tmp_path: Path) -> None:
     killers.write_killer(pictures / "blue" / "large.jpg", "memory")
-    assert counts(run()) == (13, 12, 0, 1)
-    assert statuses(tmp_path / "out")["blue/large.jpg"] == "corrupt"
+    assert counts(run(memory="1G")) == (13, 12, 0, 1)
+    assert statuses(tmp_path / "out")["blue/large.jpg"] == "too_large"
 
 
 def test_a_folder_of_nothing_but_killers(run: Run, tmp_path: Path) -> None:

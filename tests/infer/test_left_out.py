@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-import boatinfer.scan
 import colours
 from boatinfer.errors import BusyError, UsageError
 from boatinfer.night.finish import finish
@@ -28,7 +27,7 @@ DISGUISED = ("photo", "b.insp", "c.jpg?width=300", "d.jpg ", "e.jpg_original", "
 @pytest.fixture(autouse=True)
 def no_raw(monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra that reads raw files is not installed."""
-    monkeypatch.setattr(boatinfer.scan, "raw_is_read", lambda: False)
+    monkeypatch.setattr("boatinfer.endings.raw_is_read", lambda: False)
     monkeypatch.setattr("boatinfer.results.left_out.raw_is_read", lambda: False)
 
 

@@ -13,7 +13,7 @@ from sklearn.svm import SVC
 
 from blobs import write_blobs
 from boatinfer.errors import OutputError, UsageError
-from boatinfer.results.folder import find_results
+from boatinfer.results.find import find_results
 from boatinfer.svm.compare import compare
 from boatinfer.svm.labelled import labelled_features
 from boatinfer.svm.options import SVMCompareOptions

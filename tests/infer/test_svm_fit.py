@@ -19,7 +19,7 @@ from blobs import write_blobs
 from boatinfer.errors import ModelError, UsageError
 from boatinfer.models.seal import PICKLE, seal
 from boatinfer.models.svm import load
-from boatinfer.results.folder import find_results
+from boatinfer.results.find import find_results
 from boatinfer.results.summary import Summary
 from boatinfer.svm import fit as svm_fit
 from boatinfer.svm.fit import fit

@@ -15,7 +15,8 @@ from boatinfer.analysis.metrics import Labels, mcnemar
 from boatinfer.analysis.options import CompareOptions
 from boatinfer.analysis.truth import true_labels
 from boatinfer.errors import UsageError
-from boatinfer.results.folder import Results, find_results
+from boatinfer.results.find import find_results
+from boatinfer.results.folder import Results
 from boatinfer.results.summary import Summary
 from boatinfer.storage.place import Place
 from boatinfer.text import printable, table

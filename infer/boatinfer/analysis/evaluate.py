@@ -17,7 +17,8 @@ from boatinfer.analysis.evaluation import Confidence, Evaluation, side_by_side
 from boatinfer.analysis.options import EvaluateOptions
 from boatinfer.analysis.truth import true_labels
 from boatinfer.errors import OutputError, UsageError, first_line
-from boatinfer.results.folder import Results, find_results
+from boatinfer.results.find import find_results
+from boatinfer.results.folder import Results
 from boatinfer.results.rows import matrix
 from boatinfer.results.spreadsheet import csv_plain
 from boatinfer.results.summary import Summary

@@ -19,7 +19,7 @@ from boatinfer.analysis.options import Metric, SimilarOptions
 from boatinfer.errors import ImageError, ModelError, UsageError
 from boatinfer.images import IsolatedReader, PixelsOf, load
 from boatinfer.models.network import Floats
-from boatinfer.results.folder import find_results
+from boatinfer.results.find import find_results
 from boatinfer.results.rows import matrix
 from boatinfer.scan import from_text, to_text
 from boatinfer.storage.bucket import BucketPath

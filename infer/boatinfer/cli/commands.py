@@ -189,7 +189,7 @@ def results(
     ] = False,
 ) -> None:
     """Print what a results folder holds."""
-    from boatinfer.results.folder import find_results
+    from boatinfer.results.find import find_results
     from boatinfer.results.holdings import holdings
 
     if moved is not None:

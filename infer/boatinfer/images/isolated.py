@@ -16,6 +16,7 @@ from boatinfer.images.geometry import Pixels
 from boatinfer.images.reader import read
 from boatinfer.isolation.supervisor import IMAGE_TIMEOUT, Supervisor
 from boatinfer.isolation.worker import Batch, Done, EachItem
+from boatinfer.memory import limit_process
 from boatinfer.models.card import ImageSpec
 
 __all__ = ["IsolatedReader", "PixelsOf"]
@@ -70,6 +71,7 @@ class _Reading(EachItem[tuple[int, Any], tuple[int, Any]]):
 
     @contextlib.contextmanager
     def _bounded(self, batches: Iterator[Batch]) -> Iterator[Iterator[Done]]:
+        limit_process(self.memory)
         with limited(self.memory, self.threads), super().work(None, batches) as done:
             yield done
 

@@ -134,6 +134,9 @@ class Classifier:
             row.status, row.error = error.reason.value, str(error)
         except BoatinferError:  # a part with known contents cannot be read
             raise
+        except MemoryError:
+            row.status = Failure.TOO_LARGE.value
+            row.error = "not enough memory; allow more with --memory"
         except Exception as error:  # whatever it is, it is this file's trouble alone
             row.status, row.error = Failure.CORRUPT.value, f"{type(error).__name__}: {error}"
         return False

@@ -9,13 +9,14 @@ from pathlib import Path
 import msgspec
 import xxhash
 
+from boatinfer.endings import has_image_ending
 from boatinfer.errors import UsageError
 from boatinfer.night.interrupt import Stop
 from boatinfer.night.options import RunOptions
 from boatinfer.night.plan import first
 from boatinfer.results.left_out import left_out_in_words
 from boatinfer.results.shards import Shard
-from boatinfer.scan import Choice, Found, LeftOut, has_image_ending, listed, scan
+from boatinfer.scan import Choice, Found, LeftOut, listed, scan
 from boatinfer.scan_bucket import listed_objects, scan_objects
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.place import Place

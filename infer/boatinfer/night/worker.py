@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from boatinfer import images
 from boatinfer.errors import Failure
+from boatinfer.images.admission import Limits
 from boatinfer.isolation.worker import Batch, Done
+from boatinfer.memory import limit_process
 from boatinfer.models.device import Device
 from boatinfer.models.model import BUILT_IN, Model, load, read_model
 from boatinfer.night.batch import Classifier
@@ -64,6 +66,7 @@ class Classification:
         batch_size: images in a batch; None chooses by the image size.
         endpoint: the S3 server of ``s3://`` URIs, if it is not Amazon's.
         content: of the model file, where the process cannot read it.
+        memory: bytes that the process may use; None means most of what the system gives.
     """
 
     model: Place
@@ -71,12 +74,19 @@ class Classification:
     batch_size: int | None
     endpoint: str | None
     content: bytes | None = None
+    memory: int | None = None
 
     @classmethod
     def of(cls, options: RunOptions) -> Classification:
         """The task of a run on this machine."""
         model = BUILT_IN if options.model is None else options.model
-        return cls(model, Device(options.device), options.batch_size, options.endpoint)
+        return cls(
+            model,
+            Device(options.device),
+            options.batch_size,
+            options.endpoint,
+            memory=options.memory,
+        )
 
     def open(self) -> Classifying:
         """Opens the model, whose self-test passes.
@@ -89,6 +99,8 @@ class Classification:
             stack.enter_context(served_by(self.endpoint))
             content = read_model(self.model) if self.content is None else self.content
             model = load(content, self.model, self.device, 1, self.batch_size)
+            if model.device is not Device.CUDA:
+                limit_process(Limits(self.memory).memory)
             return Classifying(model, close=stack.pop_all().close)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from boatinfer.pages import report as page
-from boatinfer.results.folder import find_results
+from boatinfer.results.find import find_results
 from boatinfer.results.predictions import read_tables
 from boatinfer.storage.place import Place
 

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from boatinfer.errors import UsageError
 from boatinfer.models.network import Floats
-from boatinfer.results.folder import Results, find_results
+from boatinfer.results.find import find_results
+from boatinfer.results.folder import Results
 from boatinfer.results.rows import matrix
 from boatinfer.results.spreadsheet import csv_safe
 from boatinfer.storage.files import replacing, require_writable

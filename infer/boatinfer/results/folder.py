@@ -26,7 +26,6 @@ import pyarrow.parquet as pq
 import typer
 
 from boatinfer.errors import OutputError, UsageError, first_line
-from boatinfer.options import default_out
 from boatinfer.results.locks import SHARDS, held, held_by
 from boatinfer.results.parts import Parts, number_of
 from boatinfer.results.rows import OK
@@ -36,10 +35,9 @@ from boatinfer.results.summary import Summary, parsed, read_summary
 from boatinfer.scan import to_text
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.files import TEMPORARY, replacing, writing
-from boatinfer.storage.place import Place, opened, resolved
-from boatinfer.text import joined
+from boatinfer.storage.place import Place, opened
 
-__all__ = ["ASIDE", "Results", "find_results"]
+__all__ = ["ASIDE", "Results"]
 
 #: What ends the name of something damaged that a run has set aside.
 ASIDE = ".damaged"
@@ -406,31 +404,3 @@ def _is_note(file: Place) -> bool:
     except UsageError:
         return False
     return named and file.suffix in {".json", ".parquet"}
-
-
-def find_results(place: Place) -> Results:
-    """The results in a folder, or those that a run over that folder wrote by default.
-
-    Raises:
-        UsageError: there are none.
-    """
-    results = Results(place)
-    if results.exists():
-        return results
-    if not place.is_dir():
-        if not place.exists():
-            raise UsageError(f"there is no folder {place}; check its name.")
-        raise UsageError(
-            f"{place} is no results folder; give the folder that 'boatinfer run' wrote to."
-        )
-    default = Results(default_out(place))
-    last = default.last_run() if default.exists() else None
-    if last is None or last.folder != to_text(str(resolved(place))):
-        inside = [str(folder) for folder in sorted(place.iterdir()) if Results(folder).exists()]
-        if inside:
-            raise UsageError(f"{place} holds folders of results; give one: {joined(inside)}.")
-        raise UsageError(
-            f"{place} holds no results; run 'boatinfer run {place}' first, or give the folder that "
-            "its -o named."
-        )
-    return default

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from boatinfer.endings import RAW_EXTENSIONS, raw_is_read
 from boatinfer.errors import how_to_bring
-from boatinfer.scan import RAW_EXTENSIONS, raw_is_read
 from boatinfer.text import counted, joined, printable
 
 __all__ = ["left_out_in_words"]

@@ -13,7 +13,7 @@ import numpy as np
 from boatinfer.analysis import metrics
 from boatinfer.analysis.compare import speed
 from boatinfer.errors import UsageError
-from boatinfer.results.folder import find_results
+from boatinfer.results.find import find_results
 from boatinfer.storage.files import replacing, require_writable
 from boatinfer.svm.fit import Setting, chosen, cross_validated, grid, pipeline
 from boatinfer.svm.labelled import Labelled, labelled_features

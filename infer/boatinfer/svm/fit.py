@@ -17,7 +17,7 @@ from boatinfer.errors import UsageError
 from boatinfer.models import svm as svms
 from boatinfer.models.svm import SVM
 from boatinfer.options import Kernel
-from boatinfer.results.folder import find_results
+from boatinfer.results.find import find_results
 from boatinfer.storage.files import replacing, require_writable
 from boatinfer.svm.labelled import Labelled, labelled_features
 from boatinfer.svm.options import FitOptions

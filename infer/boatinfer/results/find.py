@@ -1,0 +1,40 @@
+"""The results that a user means."""
+
+from __future__ import annotations
+
+from boatinfer.errors import UsageError
+from boatinfer.options import default_out
+from boatinfer.results.folder import Results
+from boatinfer.scan import to_text
+from boatinfer.storage.place import Place, resolved
+from boatinfer.text import joined
+
+__all__ = ["find_results"]
+
+
+def find_results(place: Place) -> Results:
+    """The results in a folder, or those that a run over that folder wrote by default.
+
+    Raises:
+        UsageError: there are none.
+    """
+    results = Results(place)
+    if results.exists():
+        return results
+    if not place.is_dir():
+        if not place.exists():
+            raise UsageError(f"there is no folder {place}; check its name.")
+        raise UsageError(
+            f"{place} is no results folder; give the folder that 'boatinfer run' wrote to."
+        )
+    default = Results(default_out(place))
+    last = default.last_run() if default.exists() else None
+    if last is None or last.folder != to_text(str(resolved(place))):
+        inside = [str(folder) for folder in sorted(place.iterdir()) if Results(folder).exists()]
+        if inside:
+            raise UsageError(f"{place} holds folders of results; give one: {joined(inside)}.")
+        raise UsageError(
+            f"{place} holds no results; run 'boatinfer run {place}' first, or give the folder that "
+            "its -o named."
+        )
+    return default
