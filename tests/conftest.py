@@ -13,7 +13,7 @@ import pytest
 
 from boatinfer import cli
 from boatinfer.isolation import process
-from support import Command, Outcome, Trained, write_data
+from support import Command, Outcome, Shell, Trained, write_data
 
 #: Tests for an environment of their own, see tox.ini.
 collect_ignore = ["bare"]
@@ -44,6 +44,24 @@ def boatinfer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         with pytest.raises(SystemExit) as ended:
             cli.main()
         return Outcome(int(ended.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def unsafe_shell(tmp_path: Path) -> Shell:
+    """Calls the command line where every process has a reader that does what killers say."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text("import killers\n\nkillers.install()\n")
+    paths = [str(site), *(path for path in sys.path if path)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "boatinfer", *map(str, arguments)]
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path
+        )
 
     return call
 

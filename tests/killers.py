@@ -13,9 +13,10 @@ import numpy as np
 
 import colours
 from boatinfer import images
+from boatinfer.images import isolated
 from boatinfer.night import worker
 
-__all__ = ["KILLERS", "Classification", "killer", "write_killer"]
+__all__ = ["KILLERS", "Classification", "install", "killer", "write_killer"]
 
 _SAYS = re.compile(rb"killer:(\w+)")
 
@@ -66,19 +67,25 @@ def write_killer(path: Path, kind: str) -> None:
     path.write_bytes(killer(kind) + str(path).encode())
 
 
+def install() -> None:
+    """Puts the reader that is not safe in the place of the reader, in this process."""
+    read = images.read
+
+    def dangerous(data: bytes, *arguments: Any, **options: Any) -> images.Pixels:
+        says = _SAYS.search(data)
+        if says:
+            KILLERS[says[1].decode()]()
+        return read(data, *arguments, **options)
+
+    for module in (images, isolated):
+        vars(module)["read"] = dangerous
+
+
 class Classification(worker.Classification):
     """As a run's, with a reader that is not safe."""
 
     def open(self) -> worker.Classifying:
         """Opens the model, and puts the reader in its place."""
-        read = images.read
-
-        def dangerous(data: bytes, *arguments: Any, **options: Any) -> images.Pixels:
-            says = _SAYS.search(data)
-            if says:
-                KILLERS[says[1].decode()]()
-            return read(data, *arguments, **options)
-
         opened = super().open()
-        images.read = dangerous
+        install()
         return opened

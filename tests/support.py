@@ -7,6 +7,7 @@ import io
 import itertools
 import multiprocessing
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -41,6 +42,7 @@ class Outcome(NamedTuple):
 
 
 Command = Callable[..., Outcome]
+Shell = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 class Trained(NamedTuple):

@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 
 import colours
+import killers
 from boatinfer.errors import UsageError
 from boattrain.check import Report, check
 from boattrain.data_options import CheckOptions
 from boattrain.rules import RULES, Severity
-from support import COUNTS, Command, flat
+from support import COUNTS, Command, Shell, flat
 
 #: What the made data, sound otherwise, is always warned of: 12 and 4 images are few.
 SMALL = "few_images"
@@ -48,6 +49,14 @@ def test_sound_data_has_its_counts_and_no_errors(data: Path, boatinfer: Command)
     assert all([name, "12", "4"] in lines for name in colours.CLASSES)
     assert ["all", "36", "12"] in lines
     assert "nothing here would break or falsify a training; warnings: 1" in done.out
+
+
+def test_an_image_that_crashes_the_decoder_is_named(data: Path, unsafe_shell: Shell) -> None:
+    killers.write_killer(data / "train" / "red" / "killer.jpg", "segfault")
+    done = unsafe_shell("data", "check", data)
+    assert done.returncode == 0  # as for any image that is broken
+    assert "train/red/killer.jpg" in done.stdout
+    assert "crashed: the process that worked on the image was ended by signal 11" in done.stdout
 
 
 def test_json_says_all_of_it(data: Path, boatinfer: Command) -> None:
