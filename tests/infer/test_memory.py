@@ -23,6 +23,7 @@ from boatinfer import images, memory
 from boatinfer.errors import Failure, ImageError, UsageError
 from boatinfer.images import admission
 from boatinfer.images.memory import needed
+from boatinfer.isolation.supervisor import Supervisor
 from boatinfer.models.card import ImageSpec
 from boatinfer.night.engines import local
 from boatinfer.night.options import RunOptions
@@ -348,18 +349,17 @@ def test_limits_end_with_their_block() -> None:
 def test_thumbnails_are_made_by_as_many_threads_as_a_run_has(
     large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    used = set()
-    load = images.load_in
+    threads = []
 
-    def noting(*arguments: Any) -> Any:
-        used.add(threading.get_ident())
-        return load(*arguments)
+    def noting(task: Any, *arguments: Any) -> Any:
+        threads.append(task.threads)
+        return Supervisor(task, *arguments)
 
-    monkeypatch.setattr(images, "load_in", noting)
+    monkeypatch.setattr("boatinfer.images.isolated.Supervisor", noting)
     rows = [{"path": "baseline.jpg"}] * 6
     with images.limited(None, 1):
         pictures = Album(str(large)).pictures(rows)
-    assert len(used) == 1
+    assert threads == [1]
     assert all(picture.source for picture in pictures)
 
 

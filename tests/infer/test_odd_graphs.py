@@ -53,7 +53,7 @@ def test_a_graph_that_does_not_end_is_refused(
     monkeypatch.setattr(session, "TIME_LIMIT", 0.5)
     file = tmp_path / "endless.onnx"
     file.write_bytes(dict(endless_graphs())[name])
-    for command in (("model", "check"), ("model", "show"), ("classify", "x.jpg", "-m")):
+    for command in (("model", "check"), ("model", "show")):
         done = boatinfer(*command, file)
         assert (done.code, done.out, done.err.count("\n")) == (4, "", 1)
         assert "it did not end within 0.5 s" in done.err

@@ -24,7 +24,7 @@ def test_an_image_that_has_gone_has_vanished_whatever_its_key(
     s3.misbehaves = lambda method, path: (
         (404, "NoSuchKey") if (method, path) == ("GET", f"/{bucket}/valid/a//b.jpg") else None
     )
-    options = RunOptions(place(f"s3://{bucket}/valid"), tmp_path / "out", model_file)
+    options = RunOptions(place(f"s3://{bucket}/valid"), tmp_path / "out", model_file, isolate=False)
     summary = run(options)
     assert counts(summary) == (2, 1, 0, 1)
     (row,) = rows(tmp_path / "out", "failures.csv")

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-from boatinfer.errors import Failure, ImageError
+from boatinfer.errors import BoatinferError, Failure, ImageError
 from boatinfer.images.admission import Turn, limited, limits
 from boatinfer.images.files import load
 from boatinfer.images.geometry import Pixels
@@ -56,6 +56,12 @@ class _Attempt(Generic[Item, Result]):
                 return index, self.work(item)
         except ImageError as error:
             return index, error
+        except BoatinferError:  # it is not the image's
+            raise
+        except MemoryError:
+            return index, ImageError(Failure.TOO_LARGE, "not enough memory to read it")
+        except Exception as error:  # whatever it is, it is this image's trouble alone
+            return index, ImageError(Failure.CORRUPT, f"{type(error).__name__}: {error}")
 
 
 @dataclass(frozen=True)

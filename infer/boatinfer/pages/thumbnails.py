@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import simplejpeg
 
 from boatinfer import images
-from boatinfer.errors import Failure, ImageError
+from boatinfer.errors import ImageError
 from boatinfer.models.card import ImageSpec
 from boatinfer.pages.page import address, cost
 from boatinfer.scan import from_text
@@ -89,12 +89,7 @@ class _Thumbnail:
     folder: Place
 
     def __call__(self, path: str) -> bytes:
-        try:
-            return thumbnail(images.load_in(self.folder, from_text(path))[0])
-        except ImageError:
-            raise
-        except Exception as error:  # whatever it is, a page does without the picture
-            raise ImageError(Failure.CORRUPT, f"{type(error).__name__}: {error}") from error
+        return thumbnail(images.load_in(self.folder, from_text(path))[0])
 
 
 def thumbnail(data: bytes) -> bytes:
