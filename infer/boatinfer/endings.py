@@ -29,7 +29,9 @@ IMAGE_EXTENSIONS = frozenset(
 #: Endings of the raw files of cameras. They count only if the extra that reads them is
 #: installed: most have a JPEG of the same picture beside them.
 RAW_EXTENSIONS = frozenset(
-    {".arw", ".cr2", ".cr3", ".dng", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".srw"}
+    {".3fr", ".arw", ".cap", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr"}
+    | {".iiq", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw"}
+    | {".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"}
 )
 
 #: Endings of files that are not looked into: no images, or images that are still being written.
@@ -90,7 +92,8 @@ def begins_as_image(path: str) -> bool:
 
 def has_known_ending(name: str) -> bool:
     """Whether a file's ending says already what it is, so that nobody need look into it."""
-    ending = ending_of(name)
+    # ExifTool keeps the file before its change as NAME.nef_original.
+    ending = ending_of(name).removesuffix("_original")
     return ending in _OTHER_EXTENSIONS or ending in RAW_EXTENSIONS or has_image_ending(name)
 
 

@@ -93,6 +93,22 @@ def test_folders_of_the_system_are_passed_over_and_counted(
     assert night().found == 12
 
 
+def test_raw_files_are_no_images_without_the_extra(night: Run, pictures: Path) -> None:
+    for name in ("a.3fr", "b.IIQ", "c.cr2_original", "d.x3f"):
+        (pictures / name).write_bytes(b"II*\0" + bytes(60))
+    summary = night()
+    assert counts(summary) == (12, 12, 0, 0)
+    assert sum(summary.other_files.values()) == 4
+
+
+def test_results_in_which_every_image_failed_follow_too(night: Run, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").write_text("no image")
+    night(folder=tmp_path / "in", out=tmp_path / "o", max_failures="100%")
+    new = (tmp_path / "in").rename(tmp_path / "moved")
+    assert str(new) in follow(tmp_path / "o", new, force=False)
+
+
 def test_shards_count_what_they_left_out_once(night: Run, pictures: Path, tmp_path: Path) -> None:
     (pictures / "a.mov").touch()
     for shard in ("1/2", "2/2"):

@@ -56,8 +56,8 @@ def follow(out: Place, folder: Place, force: bool) -> str:
 
 def _images_there(results: Results, folder: Place) -> tuple[int, int]:
     """Of some of the images that are current, evenly spread: how many are there; and how many."""
-    paths = results.current()["path"]
-    chosen = paths.take(list(range(0, len(paths), max(1, len(paths) // _SAMPLE)))).to_pylist()
+    paths = results.current()["path"].to_pylist()
+    chosen = paths[:: max(1, len(paths) // _SAMPLE)]
     return sum((folder / from_text(path)).is_file() for path in chosen), len(chosen)
 
 
