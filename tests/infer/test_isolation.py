@@ -21,6 +21,7 @@ from boatinfer.isolation import supervisor
 from boatinfer.isolation.process import WorkerProcess
 from boatinfer.isolation.supervisor import Supervisor
 from boatinfer.isolation.worker import EachItem
+from boatinfer.models.model import Model
 from boatinfer.night.finish import finish
 from boatinfer.results.summary import Summary
 from support import counts, rows
@@ -122,6 +123,7 @@ def test_one_killer_alone_in_the_folder(run: Run, tmp_path: Path) -> None:
     killers.write_killer(tmp_path / "one" / "only.jpg", "segfault")
     summary = run(folder=tmp_path / "one", out=tmp_path / "alone", max_failures="0")
     assert (counts(summary), summary.exit_code) == ((1, 0, 0, 1), 3)
+    assert summary.remarks == ["The worker process died or hung, and was replaced, 2 times."]
 
 
 def test_killers_of_earlier_nights_are_tried_alone_and_at_the_end(
@@ -161,6 +163,22 @@ def test_a_model_that_cannot_be_opened_is_said_as_ever(night: Run, tmp_path: Pat
     with pytest.raises(BoatinferError, match="no ONNX file") as raised:
         night(model=tmp_path / "none.onnx", isolate=True)
     assert raised.value.exit_code == 4
+
+
+def test_a_network_that_hangs_is_noticed_in_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("boatinfer.night.run.Classification", Stuck)
+    summary = run(image_timeout=3, limit=2)
+    assert (counts(summary), summary.failures) == ((2, 0, 0, 2), {"timed_out": 2})
+
+
+class Stuck(killers.Classification):
+    """A task whose network never comes to an end."""
+
+    def open(self) -> Any:
+        """Opens the model, and has it hang from then on."""
+        opened = super().open()
+        Model.infer = lambda *_: time.sleep(10**6)  # type: ignore[assignment,method-assign]
+        return opened
 
 
 class Fatal(killers.Classification):

@@ -24,6 +24,8 @@ Result = TypeVar("Result")
 IMAGE_TIMEOUT = 120.0
 #: Time limit for opening the task, in seconds: a large model on a slow disk or a GPU.
 START_TIMEOUT = 1800.0
+#: Seconds that each item of a batch has at least, where all are worked on together.
+_LEAST_EACH = 1.0
 #: Seconds between two looks at what takes too long.
 _LOOK_EVERY = 0.5
 #: Deaths in a row that no item can be blamed on, until all that are in flight are tried alone.
@@ -55,6 +57,7 @@ class Supervisor(Generic[Item, Result]):
 
     Attributes:
         seconds: of each stage of work, by name, of all processes so far.
+        replaced: how many processes died or were ended because they hung.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Supervisor(Generic[Item, Result]):
         self._numbers = itertools.count(1)
         self._before: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
+        self.replaced = 0
         self._idle = self._closed = False  # whether the process is ready and has raised nothing
         self._process = self._start()
 
@@ -219,7 +223,7 @@ class Supervisor(Generic[Item, Result]):
             return now - self._hung_at > _GRACE
         for number, index, since in self._process.journal.entries():
             items = len(self._in_flight.get(number, [None])) if index == WHOLE_BATCH else 1
-            if now - since > self._timeout * items:
+            if now - since > max(self._timeout, items * _LEAST_EACH):
                 self._hung_at = now
                 self._process.kill()
                 break
@@ -288,6 +292,7 @@ class Supervisor(Generic[Item, Result]):
     def _replace(self) -> None:
         """Starts a new process in the place of the dead one."""
         self._before, self._hung_at = dict(self.seconds), None
+        self.replaced += 1
         with contextlib.suppress(OSError):
             self._process.close()
         for pause in (1, 5, 25):  # seconds, in which memory may become free

@@ -19,6 +19,7 @@ from boatinfer.night.worker import Classifying, Work
 from boatinfer.results.contents import Contents
 from boatinfer.results.rows import OK, Row
 from boatinfer.scan import Found
+from boatinfer.text import counted
 
 __all__ = ["PART_ROWS", "PART_SECONDS", "work"]
 
@@ -81,6 +82,11 @@ def _spread(
         yield rows
     for stage, seconds in night.worker.seconds.items():
         night.stages.add(stage, seconds)
+    if night.worker.replaced:
+        night.summary.remarks.append(
+            f"The worker process died or hung, and was replaced, "
+            f"{counted(night.worker.replaced, 'time')}."
+        )
 
 
 @contextlib.contextmanager
