@@ -68,7 +68,7 @@ def ending_of(name: str) -> str:
 
 def has_image_ending(name: str) -> bool:
     """Whether a file counts as an image by its name."""
-    ending = name[name.rfind(".") :].lower()
+    ending = ending_of(name)
     return ending in IMAGE_EXTENSIONS or (ending in RAW_EXTENSIONS and raw_is_read())
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,13 @@ import pytest
 
 import colours
 import killers
-from boatinfer.errors import BoatinferError, Failure, ModelError
+from boatinfer.errors import (
+    BoatinferError,
+    Failure,
+    ModelError,
+    RunInterruptedError,
+    UsageError,
+)
 from boatinfer.isolation import supervisor
 from boatinfer.isolation.process import WorkerProcess
 from boatinfer.isolation.supervisor import Supervisor
@@ -193,6 +200,7 @@ def test_a_model_that_kills_the_process_is_exit_code_4(
     night: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("boatinfer.night.run.Classification", Fatal)
+    monkeypatch.setattr("boatinfer.isolation.supervisor._PAUSES", (0,))
     with pytest.raises(ModelError, match=r"colours\.onnx failed: .* signal 6 \(aborted\)"):
         night(isolate=True)
 
@@ -216,6 +224,69 @@ def test_any_work_on_items_can_be_isolated() -> None:
     found = [n for some in worker.results(batches, ahead=4) for n in some]
     worker.close()
     assert sorted(found) == sorted(-13 if n == 13 else n * n for n in range(50))
+
+
+def _refuse(number: int) -> Any:
+    if number == 2:
+        raise UsageError("no twos, please.")
+    return (lambda: None) if number == 3 else number
+
+
+def _worker(work: Callable[[int], Any], threads: int = 2) -> Supervisor[int, int]:
+    worker: Supervisor[int, int] = Supervisor(EachItem(work, threads), _lost, timeout=60)
+    worker.opened()
+    worker.begin(None)
+    return worker
+
+
+@pytest.mark.parametrize(("culprit", "said"), [(2, "no twos"), (3, "lambda")])
+def test_an_exception_ends_the_work_though_other_threads_wait(culprit: int, said: str) -> None:
+    worker = _worker(_refuse)
+    with pytest.raises(Exception, match=said):
+        list(worker.results([[1], [culprit], [1]], ahead=6))
+    assert list(worker.results([[4]], ahead=1)) == [[4]]  # another process does what comes next
+    worker.close()
+
+
+def test_what_a_call_left_undone_is_not_in_the_next() -> None:
+    worker = _worker(_refuse, threads=1)
+    given_up = worker.results([[10], [11], [12], [13]], ahead=4)
+    assert next(given_up) == [10]
+    given_up.close()
+    assert list(worker.results([[100]], ahead=4)) == [[100]]
+    worker.close()
+
+
+def test_a_process_that_dies_once_before_it_is_ready_is_started_again(
+    night: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = WorkerProcess.give
+    killed: list[WorkerProcess] = []
+
+    def kill(self: WorkerProcess, task: Any) -> None:
+        start(self, task)
+        if not killed:
+            killed.append(self)
+            self.kill()
+
+    monkeypatch.setattr(WorkerProcess, "give", kill)
+    monkeypatch.setattr("boatinfer.isolation.supervisor._PAUSES", (0,))
+    assert counts(night(isolate=True)) == (12, 12, 0, 0)
+    assert killed
+
+
+def test_a_signal_gives_up_what_hangs(
+    run: Run, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("boatinfer.isolation.supervisor._LAST_LIMIT", 1.0)
+    for number in range(2):
+        killers.write_killer(pictures / f"hang{number}.jpg", "sleep")
+    interrupt = threading.Timer(4, os.kill, (os.getpid(), signal.SIGINT))
+    interrupt.start()
+    started = time.monotonic()
+    with pytest.raises(RunInterruptedError):
+        run()
+    assert time.monotonic() - started < 60  # and not the 120 seconds of an image
 
 
 _PARENT = """

@@ -103,7 +103,7 @@ class WorkerProcess:
 
     def end_task(self) -> None:
         """Tells it that there is no more to do of its task."""
-        self._task = None
+        self._task = self._put = None
         self.send(End())
 
     def takes(self, task: Any) -> bool:
@@ -172,7 +172,7 @@ class WorkerProcess:
 def _spawned(journal: str, handles: tuple[int, ...], tied: bool) -> subprocess.Popen[bytes]:
     """Starts Python anew; its arguments are those of `boatinfer.isolation.worker.main`."""
     flags = ["-X", "utf8"] if sys.flags.utf8_mode else []
-    boot = _BOOT.format(sys.path)
+    boot = _BOOT.format([os.fspath(path) for path in sys.path])
     return subprocess.Popen(
         [sys.executable, *flags, "-c", boot, journal, "tied" if tied else "free"],
         stdin=subprocess.PIPE,
@@ -199,28 +199,42 @@ def _surroundings() -> tuple[Any, ...]:
 
 #: A process that waits for a task.
 _spare: list[WorkerProcess] = []
+_taking = threading.Lock()
 
 
 def prepare(task: Any) -> None:
-    """Starts a process on a task, for the next `start`, while this one does other things."""
-    if not _spare:
-        _spare.append(WorkerProcess())
-        _spare[0].give(task)
+    """Starts a process on a task, for the next `start`, while this one does other things.
+
+    If a process waits already, nothing is done.
+    """
+    with _taking:
+        if not _spare:
+            _spare.append(WorkerProcess())
+            _spare[0].give(task)
 
 
 def keep(process: WorkerProcess) -> None:
-    """Keeps a process that has done its task for the next `start`."""
-    if _spare:
-        process.close()
-    else:
-        _spare.append(process)
+    """Keeps a process that has done its task for the next `start`; ends it if there is one."""
+    with _taking:
+        if not _spare:
+            _spare.append(process)
+            return
+    process.close()
 
 
 def start(task: Any, put: Put) -> WorkerProcess:
-    """Starts a worker process on a task; its messages go to ``put``, from another thread."""
-    process = _spare.pop() if _spare else WorkerProcess()
-    if not process.takes(task):
+    """Starts a worker process on a task; its messages go to ``put``, from another thread.
+
+    Raises:
+        OSError: the system has no room for another process.
+        RuntimeError: or for another thread.
+    """
+    with _taking:
+        process = _spare.pop() if _spare else None
+    if process is not None and not process.takes(task):
         process.close()
+        process = None
+    if process is None:
         process = WorkerProcess()
     if not process.has(task):
         process.give(task)

@@ -29,7 +29,11 @@ _LEAST_EACH = 1.0
 #: Seconds between two looks at what takes too long.
 _LOOK_EVERY = 0.5
 #: Deaths in a row that no item can be blamed on, until all that are in flight are tried alone.
-_MYSTERIES = 2
+_UNEXPLAINED = 2
+#: Pauses in which memory may become free, in seconds, before a process is started once more.
+_PAUSES = (1, 5, 25)
+#: Time limit for an item once nothing more is wanted, in seconds.
+_LAST_LIMIT = 30.0
 #: Seconds that a process, or a thread, may take to end.
 _GRACE = 10.0
 #: The number of a batch of one item that is tried alone.
@@ -41,8 +45,14 @@ class WorkerDiedError(BoatinferError):
 
 
 class _Fed(NamedTuple):
-    """All batches have been handed over, or what they raised."""
+    """All batches of a call of `Supervisor.results` have been handed over.
 
+    Attributes:
+        call: which call.
+        error: what the batches raised, if they did.
+    """
+
+    call: object
     error: BaseException | None
 
 
@@ -69,6 +79,9 @@ class Supervisor(Generic[Item, Result]):
         self._changing = threading.Lock()  # what is in flight, or the process
         self._hung_at: float | None = None  # when the process was killed for taking too long
         self._next_look = 0.0
+        self._overdue = False  # whether the process was ended because it did not become ready
+        self._call: object = None
+        self._stopped: Callable[[], object] = lambda: False
         self._fed: _Fed | None = None
         self._settings: Any = None
         self._numbers = itertools.count(1)
@@ -93,17 +106,10 @@ class Supervisor(Generic[Item, Result]):
         """Waits until the task is open; gives what its service says of itself.
 
         Raises:
-            WorkerDiedError: the process died, or took too long.
+            WorkerDiedError: the process died again and again, or took too long.
             BoatinferError: of the task.
         """
-        ready = self._wait_until_ready()
-        if isinstance(ready, Ready):
-            return ready.info
-        words = self._process.last_words()
-        raise WorkerDiedError(
-            f"the worker process {self._process.ending()} before the first image"
-            f"{f' ({words})' if words else ''}; run again, and report it if it stays so."
-        )
+        return self._made_ready(started=True).info
 
     def begin(self, settings: Any) -> None:
         """Gives the process the settings for `Service.work`; once, after `opened`."""
@@ -123,7 +129,7 @@ class Supervisor(Generic[Item, Result]):
             batches: taken in a thread, as there is room.
             ahead: how many batches the process may have waiting or in work.
             alone: tells the items that are to be tried at the end, each alone.
-            stopped: tells that no more of these are wanted.
+            stopped: tells that no more is wanted: what then hangs or has crashed is given up.
 
         Yields:
             The results of some items, as they are done, in any order.
@@ -132,7 +138,11 @@ class Supervisor(Generic[Item, Result]):
             BoatinferError: of the worker's.
             WorkerDiedError: the process cannot be kept running.
         """
+        if self._in_flight or not self._idle:  # an earlier call was given up
+            self._in_flight.clear()
+            self._replace()
         room, stop, self._fed = threading.Semaphore(ahead), threading.Event(), None
+        self._call, self._stopped = stop, stopped
         later: list[Item] = []
         feeder = threading.Thread(
             target=self._feed, args=(batches, room, stop, alone, later), daemon=True
@@ -140,8 +150,8 @@ class Supervisor(Generic[Item, Result]):
         feeder.start()
         try:
             yield from self._collect(room)
-            for item in itertools.takewhile(lambda _: not stopped(), later):
-                yield [self._alone(item)]
+            for item in later:
+                yield from self._alone(item)
         finally:
             stop.set()
             room.release()
@@ -172,23 +182,26 @@ class Supervisor(Generic[Item, Result]):
                     self._process.send(Batch(number, items))
         except BaseException as raised:  # it is raised where the results are taken
             error = raised
-        self._events.put((None, _Fed(error)))
+        self._events.put((None, _Fed(stop, error)))
 
     def _collect(self, room: threading.Semaphore) -> Iterator[list[Result]]:
         """Gives results until all batches are handed over and done."""
-        mysteries = 0
+        unexplained = 0
         while self._fed is None or self._in_flight:
             event = self._next_event()
             if isinstance(event, Done):
-                mysteries = 0
+                unexplained = 0
                 self._note_seconds(event)
                 if self._in_flight.pop(event.number, None) is not None:
                     room.release()
                     yield event.results
             elif isinstance(event, Died):
+                self._idle = False
+                if self._stopped():
+                    return  # the next run does what was in flight
                 suspects = self._suspects()
-                mysteries = 0 if suspects else mysteries + 1
-                yield from self._recover(suspects, mysteries, room)
+                unexplained = 0 if suspects else unexplained + 1
+                yield from self._recover(suspects, unexplained, room)
 
     def _note_seconds(self, done: Done) -> None:
         self.seconds = self._before | {
@@ -197,7 +210,7 @@ class Supervisor(Generic[Item, Result]):
 
     def _next_event(self) -> Any:
         """The next message of the present process, or None for now; kills one that hangs."""
-        if time.monotonic() >= self._next_look:
+        if self._events.empty() and time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + _LOOK_EVERY
             if self._hangs():
                 return Died()
@@ -205,7 +218,7 @@ class Supervisor(Generic[Item, Result]):
             process, event = self._events.get(timeout=_LOOK_EVERY)
         except Empty:
             return None
-        if isinstance(event, _Fed):
+        if isinstance(event, _Fed) and event.call is self._call:
             self._fed = event
             if event.error is not None:
                 raise event.error
@@ -221,9 +234,10 @@ class Supervisor(Generic[Item, Result]):
         now = time.monotonic()
         if self._hung_at is not None:
             return now - self._hung_at > _GRACE
+        limit = min(self._timeout, _LAST_LIMIT) if self._stopped() else self._timeout
         for number, index, since in self._process.journal.entries():
             items = len(self._in_flight.get(number, [None])) if index == WHOLE_BATCH else 1
-            if now - since > max(self._timeout, items * _LEAST_EACH):
+            if now - since > max(limit, items * _LEAST_EACH):
                 self._hung_at = now
                 self._process.kill()
                 break
@@ -238,11 +252,11 @@ class Supervisor(Generic[Item, Result]):
         return [(number, items) for number, items in suspects if items]
 
     def _recover(
-        self, suspects: list[tuple[int, list[Item]]], mysteries: int, room: threading.Semaphore
+        self, suspects: list[tuple[int, list[Item]]], unexplained: int, room: threading.Semaphore
     ) -> Iterator[list[Result]]:
         """Replaces the process; tries each suspect alone, and sends the rest again."""
         with self._changing:  # nothing new is handed over meanwhile
-            if mysteries > _MYSTERIES:
+            if unexplained > _UNEXPLAINED:
                 suspects = list(self._in_flight.items())
                 if not suspects:
                     raise self._unstartable()
@@ -252,28 +266,49 @@ class Supervisor(Generic[Item, Result]):
                 for item in items:
                     rest = [other for other in rest if other is not item]
                     self._in_flight[number] = rest
-                    yield [self._alone(item)]
+                    yield from self._alone(item)
             for number, rest in list(self._in_flight.items()):
-                if rest:
+                if rest and not self._stopped():
                     self._process.send(Batch(number, rest))
                 else:
                     del self._in_flight[number]
                     room.release()
 
-    def _alone(self, item: Item) -> Result:
-        """Works on one item while the process does nothing else."""
+    def _alone(self, item: Item) -> Iterator[list[Result]]:
+        """Gives the result of one item, on which the process works alone.
+
+        Nothing is given if no more is wanted. A death without the item in hand is not its
+        fault: the process was about to die before; then it is tried once more.
+        """
+        for last in (False, True):
+            if self._stopped():
+                return
+            done = self._try(item)
+            if done is not None:
+                yield done.results
+                return
+            if self._stopped():
+                return
+            blamed = last or any(e.number == _ALONE for e in self._process.journal.entries())
+            reason, words = self._verdict()
+            self._replace()
+            if blamed:
+                yield [self._lost(item, reason, words)]
+                return
+
+    def _try(self, item: Item) -> Done | None:
+        """Works on one item; None if the process died or hung."""
         self._idle = False
         self._process.send(Batch(_ALONE, [item]))
         while True:
             event = self._next_event()
             if isinstance(event, Done) and event.number == _ALONE:
+                if self._hung_at is not None:  # it was done just as it was given up
+                    self._replace()
                 self._idle = True
-                result: Result = event.results[0]
-                return result
+                return event
             if isinstance(event, Died):
-                reason, words = self._verdict()
-                self._replace()
-                return self._lost(item, reason, words)
+                return None
 
     def _verdict(self) -> tuple[Failure, str]:
         """Why the process that had one item alone is dead."""
@@ -295,14 +330,34 @@ class Supervisor(Generic[Item, Result]):
         self.replaced += 1
         with contextlib.suppress(OSError):
             self._process.close()
-        for pause in (1, 5, 25):  # seconds, in which memory may become free
-            self._process = self._start()
-            if isinstance(self._wait_until_ready(), Ready):
-                self._process.send(self._settings)
-                return
-            self._process.close()
+        self._made_ready(started=False)
+        self._process.send(self._settings)
+
+    def _made_ready(self, *, started: bool) -> Ready:
+        """Waits until the process is ready; starts another one where it dies or cannot start.
+
+        Args:
+            started: whether there is a process to wait for already.
+        """
+        for pause in (*_PAUSES, None):
+            if started or self._restarted():
+                ready = self._wait_until_ready()
+                if isinstance(ready, Ready):
+                    return ready
+                self._process.close()
+            started = False
+            if self._overdue or pause is None or self._stopped():
+                break
             time.sleep(pause)
         raise self._unstartable()
+
+    def _restarted(self) -> bool:
+        """Whether the system let us start another process."""
+        try:
+            self._process = self._start()
+        except (OSError, RuntimeError, MemoryError):  # no process, no thread, no memory
+            return False
+        return True
 
     def _start(self) -> WorkerProcess:
         return start(self._task, lambda process, event: self._events.put((process, event)))
@@ -322,16 +377,22 @@ class Supervisor(Generic[Item, Result]):
                     self._idle = isinstance(event, Ready)
                     return event
         except Empty:
-            self._process.kill()
+            self._overdue = True
             return Died()
         finally:
             for other in others:
                 self._events.put(other)
 
     def _unstartable(self) -> WorkerDiedError:
+        """What to say when no process can be kept running."""
+        if self._overdue:
+            return WorkerDiedError(
+                f"the worker process was not ready within {START_TIMEOUT / 60:g} minutes; look at "
+                "the disk that the model is on, and at the GPU."
+            )
         words = self._process.last_words()
         return WorkerDiedError(
             f"the worker process {self._process.ending()} again and again"
-            f"{f' ({words})' if words else ''}, and no image is to blame; is there enough memory? "
-            "What was done is kept, and the next run continues from there."
+            f"{f' ({words})' if words else ''}, and no image is to blame; give the machine more "
+            "memory, or report it. What was done is kept, and the next run continues from there."
         )

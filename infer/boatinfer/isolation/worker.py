@@ -19,7 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Any, BinaryIO, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, BinaryIO, Generic, NamedTuple, NoReturn, Protocol, TypeVar
 
 from boatinfer.isolation.journal import in_hand, open_journal, working
 from boatinfer.threads import spread
@@ -151,7 +151,7 @@ def main() -> None:
     serve(tied == "tied")
 
 
-def serve(tied: bool) -> None:
+def serve(tied: bool) -> NoReturn:
     """Does one task after the other; ends the process.
 
     Args:
@@ -162,27 +162,35 @@ def serve(tied: bool) -> None:
     received = _received(requests)
     try:
         while True:
-            _do(received.get(), received, replies)
+            _do(_checked(received.get()), received, replies)
     except BaseException as error:
-        _send(replies, Raised(_portable(error)))
-    os._exit(0)  # no thread that hangs can hold it up
+        _end(replies, error)
 
 
 def _do(task: Task, received: SimpleQueue[Any], replies: BinaryIO) -> None:
     """Does one task to its end."""
     service = task.open()
     _send(replies, Ready(service.info))
-    settings = received.get()
+    settings = _checked(received.get())
     if not isinstance(settings, End):
         with service.work(settings, _until_end(received)) as results:
-            for done in results:
-                _send(replies, done)
+            try:
+                for done in results:
+                    _send(replies, done)
+            except BaseException as error:  # other threads may wait for batches that never come
+                _end(replies, error)
     service.close()
 
 
 def _until_end(received: SimpleQueue[Any]) -> Iterator[Batch]:
-    while not isinstance(message := received.get(), End):
+    while not isinstance(message := _checked(received.get()), End):
         yield message
+
+
+def _end(replies: BinaryIO, error: BaseException) -> NoReturn:
+    """Sends an exception, and ends the process, whatever its threads are doing."""
+    _send(replies, Raised(_portable(error)))
+    os._exit(0)
 
 
 def _portable(error: BaseException) -> BaseException:
@@ -235,25 +243,29 @@ def _received(requests: BinaryIO) -> SimpleQueue[Any]:
         except (EOFError, OSError):  # the supervisor is gone
             os._exit(1)
         except BaseException as error:  # a module that cannot be loaded here
-            received.put(_Broken(error))
+            received.put(_Unreadable(error))
 
     threading.Thread(target=read, name="boatinfer-requests", daemon=True).start()
     return received
 
 
-@dataclass(frozen=True)
-class _Broken:
-    """Stands for a task that could not be read."""
+class _Unreadable(NamedTuple):
+    """A message that could not be read."""
 
     error: BaseException
 
-    def open(self) -> Service:
-        raise self.error
+
+def _checked(message: Any) -> Any:
+    """The message, or what was raised when it was read."""
+    if isinstance(message, _Unreadable):
+        raise message.error
+    return message
 
 
 def _send(replies: BinaryIO, message: Any) -> None:
+    pickled = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
     try:
-        pickle.dump(message, replies, pickle.HIGHEST_PROTOCOL)
+        replies.write(pickled)
         replies.flush()
-    except (BrokenPipeError, OSError):  # the supervisor is gone
+    except OSError:  # the supervisor is gone
         os._exit(1)

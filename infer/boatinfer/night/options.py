@@ -25,7 +25,7 @@ __all__ = ["Engine", "RunOptions"]
 
 
 class Engine(enum.StrEnum):
-    """Who does the work of a run."""
+    """Where a run does its work."""
 
     LOCAL = "local"
     RAY = "ray"
@@ -40,7 +40,7 @@ _KINDS: dict[str, Callable[[Any], object]] = {
 _BOUNDS = [
     ("top", 1, 10),
     ("batch_size", 1, 65_536),
-    ("threads", 1, 65_536),
+    ("threads", 1, 1024),
     ("workers", 1, 65_536),
     ("limit", 1, sys.maxsize),
 ]
@@ -110,7 +110,9 @@ class RunOptions:
     image_timeout: Annotated[
         float,
         typer.Option(
-            min=1, metavar="SECONDS", help="Time limit for one image; it then counts as failed."
+            min=1,
+            metavar="SECONDS",
+            help="Time limit for one image; it is tried twice, then it counts as failed.",
         ),
     ] = IMAGE_TIMEOUT
     isolate: Annotated[
@@ -189,7 +191,7 @@ class RunOptions:
     ] = None
 
     engine: Annotated[
-        Engine, typer.Option(help="Who does the work: this process, or a Ray cluster.")
+        Engine, typer.Option(help="Where to run: on this machine, or on a Ray cluster.")
     ] = Engine.LOCAL
     ray_address: Annotated[
         str | None,

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from boatinfer.images.admission import Limits
 from boatinfer.isolation.supervisor import IMAGE_TIMEOUT, Supervisor
 from boatinfer.models.device import Device
 from boatinfer.models.model import BUILT_IN, ModelInfo
@@ -35,13 +36,16 @@ def classify_files(
     Raises:
         BoatinferError: the model cannot be opened, or not on the device.
     """
-    task = Classification(BUILT_IN if model is None else model, device, None, None)
+    memory = Limits().memory
+    task = Classification(BUILT_IN if model is None else model, device, None, None, memory)
     worker: Supervisor[Found, Row] = Supervisor(task, lost, IMAGE_TIMEOUT)
     try:
         info: ModelInfo = worker.opened()
         threads, size = min(usable_cpus(), len(files)), info.batch_size
         folder = Path("/")  # the paths are absolute
-        worker.begin(Work(folder, threads, features=False, lenient=False, contents=None))
+        worker.begin(
+            Work(folder, threads, features=False, lenient=False, contents=None, memory=memory)
+        )
         found = [Found(to_text(os.path.abspath(file)), -1, -1) for file in files]  # noqa: PTH100
         batches = (found[start : start + size] for start in range(0, len(found), size))
         ahead = batches_ahead(info.device, folder, size, threads)

@@ -43,7 +43,7 @@ class Work(NamedTuple):
         features: whether rows keep their feature vectors.
         lenient: whether a damaged JPEG is classified by what can be decoded of it.
         contents: rows of images that are known already, to be found by their content.
-        memory: bytes that images may take; None means most of what the system gives.
+        memory: bytes that the process may use.
         share: of the memory; the rest is another process's.
     """
 
@@ -66,15 +66,16 @@ class Classification:
         batch_size: images in a batch; None chooses by the image size.
         endpoint: the S3 server of ``s3://`` URIs, if it is not Amazon's.
         content: of the model file, where the process cannot read it.
-        memory: bytes that the process may use; None means most of what the system gives.
+        memory: bytes that the process may use. The process must not ask the system for it, which
+            would tell of the limit that it sets itself.
     """
 
     model: Place
     device: Device
     batch_size: int | None
     endpoint: str | None
+    memory: int
     content: bytes | None = None
-    memory: int | None = None
 
     @classmethod
     def of(cls, options: RunOptions) -> Classification:
@@ -85,7 +86,7 @@ class Classification:
             Device(options.device),
             options.batch_size,
             options.endpoint,
-            memory=options.memory,
+            memory=Limits(options.memory).memory,
         )
 
     def open(self) -> Classifying:
@@ -100,7 +101,7 @@ class Classification:
             content = read_model(self.model) if self.content is None else self.content
             model = load(content, self.model, self.device, 1, self.batch_size)
             if model.device is not Device.CUDA:
-                limit_process(Limits(self.memory).memory)
+                limit_process(self.memory)
             return Classifying(model, close=stack.pop_all().close)
 
 

@@ -63,6 +63,8 @@ def _images_there(results: Results, folder: Place) -> tuple[int, int]:
 
 def _rename(results: Results, folder: str, evidence: str) -> str:
     last = results.last_finished()
+    if last.folder == folder:
+        return f"The folder is {folder} already."
     said = f"The folder was {last.folder}, and is now {folder}, where {evidence} are."
     changed = msgspec.structs.replace(last, folder=folder, remarks=[*last.remarks, said])
     results.rewrite_current(changed)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from boatinfer import images
+from boatinfer.images.admission import Limits
 from boatinfer.isolation.worker import Batch
 from boatinfer.models.model import Model
 from boatinfer.night import plan
@@ -63,9 +64,8 @@ def _spread(
     size, threads = night.model.batch_size, night.summary.threads or 1
     batches = itertools.takewhile(lambda _: not night.stop.signal_number, plan.batches(due, size))
     options = night.options
-    work = Work(
-        night.folder, threads, night.wants_features, options.lenient, contents, options.memory
-    )
+    memory = Limits(options.memory).memory
+    work = Work(night.folder, threads, night.wants_features, options.lenient, contents, memory)
     if night.worker is None:
         with _here(night, work, batches) as rows:
             yield rows
@@ -78,7 +78,7 @@ def _spread(
         alone=lambda found: found.path in agenda.dangerous,
         stopped=lambda: night.stop.signal_number,
     )
-    with contextlib.closing(rows), images.limited(options.memory, options.threads, PAGE_SHARE):
+    with contextlib.closing(rows), images.limited(memory, options.threads, PAGE_SHARE):
         yield rows
     for stage, seconds in night.worker.seconds.items():
         night.stages.add(stage, seconds)

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from boatinfer.errors import BoatinferError, UsageError, first_line
+from boatinfer.images.admission import Limits
 from boatinfer.isolation.supervisor import Supervisor
 from boatinfer.models.device import Device
 from boatinfer.models.model import ModelInfo
@@ -157,15 +158,16 @@ class Worker:
     def _open(self) -> None:
         """Opens the model in a process of its own, and tells it what there is to do."""
         task = self._task
+        share = 1.0 if task.memory else min(1.0, task.threads / usable_cpus())
+        memory = int(Limits(task.memory).memory * share)
         opens = Classification(
-            task.path, task.device, task.size, task.sight.endpoint, content=task.content
+            task.path, task.device, task.size, task.sight.endpoint, memory, task.content
         )
         self._process = Supervisor(opens, lost, task.image_timeout)
         self._model: ModelInfo = self._process.opened()
-        share = 1.0 if task.memory else min(1.0, task.threads / usable_cpus())
         folder, features = task.sight.folder, task.features
         self._process.begin(
-            Work(folder, task.threads, features, task.lenient, task.contents, task.memory, share)
+            Work(folder, task.threads, features, task.lenient, task.contents, memory)
         )
 
     def __call__(self, block: pa.Table) -> pa.Table:
