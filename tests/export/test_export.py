@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 import colours
+import killers
 from boatexport import convert, verify
 from boatexport.exporting import export_model
 from boatexport.options import ExportOptions
@@ -19,7 +20,7 @@ from boatinfer.errors import ModelError
 from boatinfer.models.card import decode_card, from_metadata
 from boatinfer.models.model import open_model
 from boattrain.backend import load_keras
-from support import Command, Trained
+from support import Command, Shell, Trained
 
 
 @pytest.fixture(scope="session")
@@ -291,3 +292,15 @@ def test_what_lies_in_a_bucket_must_be_brought_here(
     done = boatinfer(*arguments)
     assert (done.code, done.out) == (2, "")
     assert "this must be a file or folder of this machine; copy it here" in done.err
+
+
+@pytest.mark.parametrize("kind", ["segfault", "abort"])
+def test_a_golden_image_that_crashes_the_decoder_is_one_sentence(
+    model: Path, tmp_path: Path, unsafe_shell: Shell, kind: str
+) -> None:
+    (tmp_path / "golden").mkdir()
+    killers.write_killer(tmp_path / "golden" / "killer.jpg", kind)
+    done = unsafe_shell("export", model, "-o", "x.onnx", "--golden", "golden")
+    assert done.returncode == 2
+    assert "--golden golden: killer.jpg cannot be read: the process that worked" in done.stderr
+    assert not (tmp_path / "x.onnx").exists()

@@ -14,6 +14,7 @@ from onnx import TensorProto
 
 import colours
 import convnet
+import killers
 from boatexport import comparison, int8, plan, precision
 from boatexport.exporting import export_model
 from boatexport.fusing import fuse
@@ -28,7 +29,7 @@ from boatinfer.night.options import RunOptions
 from boatinfer.night.run import run
 from boatinfer.svm.fit import fit
 from boatinfer.svm.options import FitOptions
-from support import Command, Trained
+from support import Command, Shell, Trained
 
 
 @pytest.fixture(autouse=True)
@@ -195,6 +196,17 @@ def test_broken_images_are_named_and_left_out(
     done = boatinfer("model", "quantize", network, "--calibrate", folder, "--force")
     assert done.code == 2
     assert f"none of the images in {folder} can be read" in done.err
+
+
+def test_images_that_crash_the_decoder_are_named_and_left_out(
+    network: Path, tmp_path: Path, unsafe_shell: Shell
+) -> None:
+    colours.write_pictures(tmp_path / "some", each=8)
+    killers.write_killer(tmp_path / "some" / "red" / "killer.jpg", "segfault")
+    done = unsafe_shell("model", "quantize", network, "--calibrate", "some")
+    assert done.returncode == 0, done.stderr
+    assert "left out some/red/killer.jpg: the process that worked on the image" in done.stderr
+    assert network.with_suffix(".int8.onnx").exists()
 
 
 def test_what_cannot_be_converted_is_one_sentence_and_writes_nothing(

@@ -9,12 +9,13 @@ import pytest
 from PIL import Image
 
 import colours
+import killers
 from boatinfer import images
 from boatinfer.models.card import ImageSpec
 from boattrain.augment import augment
 from boattrain.data_options import ShowOptions
 from boattrain.show import MODERATE, Batch, show
-from support import COUNTS, Command, flat
+from support import COUNTS, Command, Shell, flat
 
 
 @pytest.fixture
@@ -150,3 +151,13 @@ def test_what_cannot_be_shown(
     done = boatinfer("data", "show", data, "-o", picture)
     assert (done.code, "can be read." in done.err.splitlines()[-1]) == (2, True)
     assert boatinfer("data", "show", flat(data), "-o", picture, "--split", "test").code == 2
+
+
+def test_an_image_that_crashes_the_decoder_is_named_and_another_taken(
+    data: Path, picture: Path, unsafe_shell: Shell
+) -> None:
+    killers.write_killer(data / "train" / "red" / "killer.jpg", "segfault")
+    done = unsafe_shell("data", "show", data, "-o", picture, "--rows", 37, "--columns", 1)
+    assert done.returncode == 0, done.stderr
+    assert "left out train/red/killer.jpg: crashed: the process that worked on" in done.stderr
+    assert done.stdout.startswith("36 images of train")

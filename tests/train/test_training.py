@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import f1_score
 
+import killers
 from boatinfer import images
 from boatinfer.analysis.evaluation import Evaluation
 from boatinfer.analysis.metrics import calibration_error
@@ -22,9 +23,11 @@ from boatinfer.models.card import Card, Golden, ImageSpec, decode_card, decode_g
 from boattrain import saving
 from boattrain.fitting import Fitted
 from boattrain.history import Epoch, best_of
+from boattrain.pixels import Data
 from boattrain.progress import TrainingProgress
 from boattrain.saving import model_files, save
-from support import COUNTS, Command, Outcome, Trained
+from boattrain.training import load_data
+from support import COUNTS, Command, Outcome, Shell, Trained
 
 SPEC = ImageSpec(height=12, width=40)
 
@@ -307,3 +310,36 @@ def test_ctrl_c_leaves_the_model_that_is_to_be_replaced(
     assert json.loads(files.report.read_text())["epochs"] == 2
     assert files.model.stat().st_size > 1000
     assert not files.model.with_suffix(".checkpoint").exists()
+
+
+def test_images_that_crash_the_decoder_are_left_out_and_named(
+    data: Path, unsafe_shell: Shell, tmp_path: Path
+) -> None:
+    names = ["train/red/00.jpg", "valid/red/00.jpg"]
+    for name, kind in zip(names, ["segfault", "abort"], strict=True):
+        killers.write_killer(data / name, kind)
+    output = tmp_path / "small.keras"
+    command = ["train", "cnn", data, "-o", output, "--size", "12x40", "--epochs", 1]
+    done = unsafe_shell(*command)
+    assert done.returncode == 0, done.stderr
+    for name in names:
+        assert f"left out {name}: crashed: the process that worked on the image" in done.stderr
+    assert output.exists()
+
+
+def test_an_image_that_is_damaged_before_it_becomes_golden_is_one_sentence(
+    data: Path, boatinfer: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    first = data / "valid" / "red" / "00.jpg"
+
+    def damage(*arguments: Any) -> Data:
+        loaded = load_data(*arguments)
+        first.write_bytes(first.read_bytes()[:300])
+        return loaded
+
+    monkeypatch.setattr("boattrain.training.load_data", damage)
+    done = boatinfer("train", "cnn", data, "-o", tmp_path / "small.keras", "--size", "12x40")
+    assert done.code == 2
+    assert f"{first} cannot be read for the model's self-test: " in done.err
+    assert "Traceback" not in done.err
+    assert not list(tmp_path.glob("small.*"))

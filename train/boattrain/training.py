@@ -16,9 +16,9 @@ import typer
 
 from boatinfer.analysis.evaluation import Confidence, Evaluation
 from boatinfer.analysis.metrics import scores
-from boatinfer.errors import RunInterruptedError, UsageError
+from boatinfer.errors import ImageError, RunInterruptedError, UsageError
 from boatinfer.models.card import ImageSpec
-from boatinfer.models.golden import MOST_IMAGES, golden_image_bytes, make_golden
+from boatinfer.models.golden import MOST_IMAGES, golden_images, make_golden
 from boatinfer.night.interrupt import Stop, stop_on_signals
 from boatinfer.text import counted
 from boattrain.backend import load_keras
@@ -280,5 +280,13 @@ def _checkpoint_folder(model: Path) -> Path:
 def _golden_images(valid: Split, spec: ImageSpec) -> list[bytes]:
     """Takes the first image of each class, before the long work: files may go away."""
     _, first = np.unique(valid.labels, return_index=True)
-    rows = first[:MOST_IMAGES].tolist()
-    return [golden_image_bytes(valid.paths[row].read_bytes(), spec) for row in rows]
+    paths = [valid.paths[row] for row in first[:MOST_IMAGES].tolist()]
+    golden = []
+    for path, made in zip(paths, golden_images(paths, spec), strict=True):
+        if isinstance(made, ImageError):
+            raise UsageError(
+                f"{path} cannot be read for the model's self-test: {made}; if the file has just "
+                "been changed, run again, else take it out of the data."
+            )
+        golden.append(made)
+    return golden

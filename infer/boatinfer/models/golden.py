@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from boatinfer.errors import ImageError, UsageError
 from boatinfer.models.card import Golden, GoldenImage, ImageSpec
 from boatinfer.scan import from_text, scan
 
-__all__ = ["MOST_IMAGES", "golden_folder", "golden_image_bytes", "make_golden"]
+__all__ = ["MOST_IMAGES", "golden_folder", "golden_image_bytes", "golden_images", "make_golden"]
 
 #: How many images a model's test has at most.
 MOST_IMAGES = 16
@@ -74,14 +74,26 @@ def golden_folder(folder: Path, spec: ImageSpec) -> dict[str, bytes]:
     if not chosen:
         raise UsageError(f"--golden {folder}: the folder holds no image files.")
     stored = {}
-    with images.IsolatedReader(_GoldenImage(spec)) as reader:
-        for path, read in zip(
-            chosen, reader.map([folder / from_text(path) for path in chosen]), strict=True
-        ):
-            if isinstance(read, ImageError):
-                raise UsageError(f"--golden {folder}: {path} cannot be read: {read}.")
-            stored[path] = read
+    made = golden_images([folder / from_text(path) for path in chosen], spec)
+    for path, one in zip(chosen, made, strict=True):
+        if isinstance(one, ImageError):
+            raise UsageError(f"--golden {folder}: {path} cannot be read: {one}.")
+        stored[path] = one
     return stored
+
+
+def golden_images(paths: Sequence[Path], spec: ImageSpec) -> list[bytes | ImageError]:
+    """Makes golden images of image files, in a worker process.
+
+    Args:
+        paths: of this machine.
+        spec: the network's size and geometry.
+
+    Returns:
+        What `golden_image_bytes` made of each, or why it could not.
+    """
+    with images.IsolatedReader(_GoldenImage(spec)) as reader:
+        return reader.map(paths)
 
 
 @dataclass(frozen=True)
