@@ -53,10 +53,11 @@ _MAGIC = re.compile(
 )
 
 #: Folders in which storage devices and desktop systems keep thumbnails, deleted files and
-#: snapshots, in lower case: Synology, QNAP, Windows, Linux.
+#: snapshots, in lower case: Synology, QNAP, NetApp, Windows, macOS, Linux.
 _SYSTEM_FOLDERS = frozenset(
-    {"@eadir", "@tmp", "@sharebin", "#recycle", "#snapshot", "@recycle", "@recently-snapshot"}
-    | {"$recycle.bin", "system volume information", "lost+found"}
+    {"@eadir", "@tmp", "@sharebin", "@sharesnap", "@synoresource", "#recycle", "#snapshot"}
+    | {"@recycle", "@recently-snapshot", "~snapshot", ".snapshot", "$recycle.bin", "recycler"}
+    | {"system volume information", "network trash folder", "lost+found"}
 )
 
 

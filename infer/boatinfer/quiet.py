@@ -5,20 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from typing import IO
+
+from boatinfer.storage.scratch import anonymous_file
 
 __all__ = ["native_chatter_hidden"]
 
 
-def _unnamed_file() -> IO[bytes]:
-    """A file that needs no disk where the system has such; else a temporary one, or nothing."""
-    with contextlib.suppress(OSError, AttributeError):  # on Linux, since 3.17
-        return os.fdopen(os.memfd_create("boatinfer-chatter"), "w+b")
+def _sink() -> IO[bytes]:
+    """A file for what is hidden; nothing is kept where there is no place for one."""
     try:
-        return tempfile.TemporaryFile()
-    except OSError:  # there is no place for one
+        return anonymous_file("boatinfer-stderr")
+    except OSError:
         return open(os.devnull, "w+b")  # noqa: PTH123
 
 
@@ -36,7 +35,7 @@ def native_chatter_hidden() -> Iterator[None]:
         return
     if sys.stderr is not None:
         sys.stderr.flush()
-    with _unnamed_file() as hidden:
+    with _sink() as hidden:
         os.dup2(hidden.fileno(), 2)
         try:
             yield

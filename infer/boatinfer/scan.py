@@ -19,7 +19,8 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Collection, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from operator import attrgetter
@@ -47,8 +48,8 @@ __all__ = [
     "to_text",
 ]
 
-#: Endings and names of folders that are counted one by one; the rest are counted together.
-_MOST_COUNTED = 40
+#: Endings, and names of folders, that are counted one by one, and that are named afterwards.
+_MOST_DISTINCT, _MOST_NAMED = 10_000, 40
 NO_ENDING, THE_REST = "(no ending)", "(others)"
 
 _Identity = tuple[int, int]
@@ -82,34 +83,44 @@ def _int64(value: int) -> int:
     return (value + 2**63) % 2**64 - 2**63
 
 
-@dataclass
 class LeftOut:
-    """What a listing has seen and not taken.
+    """What a listing has seen and not taken."""
 
-    Attributes:
-        other_files: numbers of files that are no images, by their ending in lower case.
-        system_folders: numbers of folders of the system that were not entered, by their name.
-    """
+    def __init__(self) -> None:
+        self._files: Counter[str] = Counter()
+        self._folders: Counter[str] = Counter()
+        self._last_folder = ""
 
-    other_files: dict[str, int] = field(default_factory=dict)
-    system_folders: dict[str, int] = field(default_factory=dict)
-    _last_folder: str = ""
+    @property
+    def other_files(self) -> dict[str, int]:
+        """Numbers of files that are no images, by their ending in lower case."""
+        return _commonest(self._files)
+
+    @property
+    def system_folders(self) -> dict[str, int]:
+        """Numbers of folders of the system that were not entered, by their name."""
+        return _commonest(self._folders)
 
     def file(self, name: str) -> None:
         """Counts a file that is no image."""
-        _count(self.other_files, to_text(ending_of(name)) or NO_ENDING)
+        _count(self._files, to_text(ending_of(name)) or NO_ENDING)
 
     def folder(self, path: str) -> None:
         """Counts a folder of the system, once for all its files that come one after the other."""
         if path != self._last_folder:
             self._last_folder = path
-            _count(self.system_folders, to_text(path.rsplit("/", maxsplit=1)[-1]))
+            _count(self._folders, to_text(path.rsplit("/", maxsplit=1)[-1]))
 
 
-def _count(counts: dict[str, int], what: str) -> None:
-    if what not in counts and len(counts) >= _MOST_COUNTED:
-        what = THE_REST
-    counts[what] = counts.get(what, 0) + 1
+def _count(counts: Counter[str], what: str) -> None:
+    counts[what if what in counts or len(counts) < _MOST_DISTINCT else THE_REST] += 1
+
+
+def _commonest(counts: Counter[str]) -> dict[str, int]:
+    """The counts that are named, the largest first, and the sum of the others."""
+    named = dict(counts.most_common(_MOST_NAMED))
+    rest = counts.total() - sum(named.values()) + named.pop(THE_REST, 0)
+    return named | ({THE_REST: rest} if rest else {})
 
 
 @dataclass(frozen=True)
@@ -160,6 +171,7 @@ def scan(
     skip: Place | None = None,
     choice: Choice | None = None,
     left_out: LeftOut | None = None,
+    stopped: Callable[[], object] = lambda: False,
 ) -> Iterator[Found]:
     """Lists the image files of a folder, in no particular order.
 
@@ -168,6 +180,7 @@ def scan(
         skip: a folder that is not entered: the results folder, should it lie inside.
         choice: which files count; None means all image files below the folder.
         left_out: counts what is not taken.
+        stopped: looked at before each file; ends the listing.
 
     Yields:
         One `Found` per image file, or per folder that could not be listed.
@@ -188,7 +201,7 @@ def scan(
     skipped = {_identity(skip.stat())} if isinstance(skip, Path) and skip.exists() else set()
     if _identity(folder.stat()) in skipped:
         raise UsageError(f"the results cannot go into the scanned folder {folder} itself; give -o.")
-    return _Walk(choice or Choice(), skipped, left_out or LeftOut()).files(str(folder))
+    return _Walk(choice or Choice(), skipped, left_out or LeftOut(), stopped).files(str(folder))
 
 
 def _identity(status: os.stat_result) -> _Identity:
@@ -202,6 +215,7 @@ class _Walk:
     choice: Choice
     entered: set[_Identity]
     left_out: LeftOut
+    stopped: Callable[[], object]
     folders: list[tuple[str, str]] = field(default_factory=list)
     links: list[tuple[str, str]] = field(default_factory=list)
 
@@ -229,6 +243,10 @@ class _Walk:
         self, entries: Iterable[os.DirEntry[str]], folder: str, prefix: str
     ) -> Iterator[Found]:
         for entry in entries:
+            if self.stopped():
+                self.folders.clear()
+                self.links.clear()
+                return
             name = entry.name
             if name.startswith(".") and not is_system_folder(name):
                 continue

@@ -47,14 +47,27 @@ def test_other_files_are_counted_by_ending_on_every_page(
     assert "6 other files: 3 .cr2" in (out / "report.html").read_text()
 
 
-def test_endings_without_end_are_counted_together(tmp_path: Path) -> None:
+def test_the_commonest_endings_are_counted_by_name(tmp_path: Path) -> None:
     for number in range(100):
         (tmp_path / f"file.{number}").touch()
+    for number in range(3):  # they are listed last
+        (tmp_path / f"z{number}.mov").touch()
     left_out = LeftOut()
     assert list(scan(tmp_path, left_out=left_out)) == []
-    assert sum(left_out.other_files.values()) == 100
-    assert len(left_out.other_files) == 41
-    assert left_out.other_files["(others)"] == 60
+    counts = left_out.other_files
+    assert (counts[".mov"], counts["(others)"], len(counts), sum(counts.values())) == (3, 61, 41, 103)
+
+
+def test_a_listing_of_files_that_are_no_images_can_be_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_into: list[str] = []
+    monkeypatch.setattr("boatinfer.scan.begins_as_image", looked_into.append)
+    for number in range(10):
+        (tmp_path / f"{number}.unknown").touch()
+        (tmp_path / f"folder{number}").mkdir()
+    assert list(scan(tmp_path, stopped=lambda: len(looked_into) == 3)) == []
+    assert len(looked_into) == 3
 
 
 @pytest.mark.parametrize("sniff", [None, True, False])

@@ -91,7 +91,7 @@ def _print_summary(summary: Summary) -> None:
     if unsure:
         typer.echo(f"{summary.unsure:>9,}  unsure: confidence below {summary.min_confidence:.4g}")
     if summary.warnings:
-        typer.echo(f"{summary.warnings:>9,}  sound, with a warning of the decoder")
+        typer.echo(f"{summary.warnings:>9,}  read with a decoder warning")
     for reason, count in summary.failures.items():
         typer.echo(f"{count:>9,}  failed: {reason}")
     if summary.svm_labels:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import mmap
-import os
 import struct
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
+
+from boatinfer.storage.scratch import anonymous_file
 
 __all__ = [
     "WHOLE_BATCH",
@@ -147,19 +148,7 @@ def shared_memory() -> Iterator[tuple[Journal, str, tuple[int, ...]]]:
         name = f"boatinfer-{uuid.uuid4()}"
         yield Journal(mmap.mmap(-1, size, tagname=name)), name, ()
         return
-    handle = _anonymous_file()
-    try:
-        os.ftruncate(handle, size)
+    with anonymous_file("boatinfer-journal") as file:
+        file.truncate(size)
+        handle = file.fileno()
         yield Journal(mmap.mmap(handle, size)), str(handle), (handle,)
-    finally:
-        os.close(handle)
-
-
-def _anonymous_file() -> int:
-    """A file without a name; on Linux it needs no place for temporary files."""
-    with contextlib.suppress(OSError, AttributeError):  # on Linux, since 3.17
-        return os.memfd_create("boatinfer-journal")
-    import tempfile
-
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())

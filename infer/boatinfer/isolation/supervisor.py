@@ -315,7 +315,7 @@ class Supervisor(Generic[Item, Result]):
         if self._hung_at is not None:
             return (
                 Failure.TIMED_OUT,
-                f"the image was not done after {self._timeout:g} seconds (--image-timeout)",
+                f"the image was not done after {self._timeout:g} seconds",
             )
         words = self._process.last_words()
         return (

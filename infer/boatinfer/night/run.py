@@ -31,7 +31,7 @@ from boatinfer.night.interrupt import stop_on_signals
 from boatinfer.night.night import Night, Progress
 from boatinfer.night.options import Engine, RunOptions
 from boatinfer.night.selection import Selection
-from boatinfer.night.worker import Classification, lost
+from boatinfer.night.worker import Classification, lost_in_run
 from boatinfer.results import predictions, proof
 from boatinfer.results.compaction import compact
 from boatinfer.results.contents import Contents
@@ -159,7 +159,7 @@ def _isolated(options: RunOptions) -> bool:
 def _start_worker(options: RunOptions) -> Supervisor[Found, Row]:
     """Starts the process that opens the model and works on the images."""
     task = Classification.of(options)
-    return Supervisor(task, lost, options.image_timeout)
+    return Supervisor(task, lost_in_run, options.image_timeout)
 
 
 def _open_model(night: Night, stack: contextlib.ExitStack) -> None:

@@ -117,7 +117,13 @@ class Selection:
         if options.from_file is None:
             if isinstance(folder, BucketPath):
                 return scan_objects(folder, self._out, choice, self.left_out)
-            return scan(Path(str(folder)), self._out, choice, self.left_out)
+            return scan(
+                Path(str(folder)),
+                self._out,
+                choice,
+                self.left_out,
+                lambda: self._stop.signal_number,
+            )
         if has_image_ending(options.from_file.name):
             raise UsageError(
                 f"{self._list} is an image and no list of paths; for single images use "

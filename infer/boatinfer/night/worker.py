@@ -26,12 +26,18 @@ from boatinfer.storage.store import served_by
 if TYPE_CHECKING:
     from boatinfer.results.contents import Contents
 
-__all__ = ["Classification", "Classifying", "Work", "lost"]
+__all__ = ["Classification", "Classifying", "Work", "lost", "lost_in_run"]
 
 
 def lost(found: Found, reason: Failure, message: str) -> Row:
     """The row of an image that ended the worker process."""
     return Row(*found, status=reason.value, error=message)
+
+
+def lost_in_run(found: Found, reason: Failure, message: str) -> Row:
+    """As `lost`, in a run, where the time limit is an option."""
+    option = " (--image-timeout)" if reason is Failure.TIMED_OUT else ""
+    return lost(found, reason, message + option)
 
 
 class Work(NamedTuple):

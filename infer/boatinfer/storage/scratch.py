@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import IO
 from boatinfer.storage.files import temporary_folder, writing
 from boatinfer.storage.place import Place
 
-__all__ = ["MANY", "mapped", "scratch"]
+__all__ = ["MANY", "anonymous_file", "mapped", "scratch"]
 
 #: More rows than this are put on disk, and then worked on slice by slice.
 MANY = 2**20
@@ -43,3 +44,17 @@ def mapped(file: IO[bytes]) -> mmap.mmap | bytes:
     if not file.tell():
         return b""
     return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def anonymous_file(name: str) -> IO[bytes]:
+    """Opens an empty file without a name; on Linux it lies in memory and needs no disk.
+
+    Args:
+        name: what the system's tools call it.
+
+    Raises:
+        OSError: there is no place for temporary files.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # Linux, since 3.17
+        return os.fdopen(os.memfd_create(name), "w+b")
+    return tempfile.TemporaryFile()

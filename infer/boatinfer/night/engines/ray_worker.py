@@ -16,7 +16,7 @@ from boatinfer.isolation.supervisor import Supervisor
 from boatinfer.models.device import Device
 from boatinfer.models.model import ModelInfo
 from boatinfer.night.engines.pipeline import batches_ahead
-from boatinfer.night.worker import Classification, Work, lost
+from boatinfer.night.worker import Classification, Work, lost_in_run
 from boatinfer.results.contents import Contents
 from boatinfer.results.parts import Parts
 from boatinfer.results.rows import OK
@@ -163,7 +163,7 @@ class Worker:
         opens = Classification(
             task.path, task.device, task.size, task.sight.endpoint, memory, task.content
         )
-        self._process = Supervisor(opens, lost, task.image_timeout)
+        self._process = Supervisor(opens, lost_in_run, task.image_timeout)
         self._model: ModelInfo = self._process.opened()
         folder, features = task.sight.folder, task.features
         self._process.begin(
