@@ -93,8 +93,8 @@ def _results() -> Path:
     """A results folder with features, of two runs and of shards, and what else a night reads."""
     from boatinfer.analysis.evaluate import evaluate
     from boatinfer.analysis.options import EvaluateOptions
-    from boatinfer.night.options import RunOptions
-    from boatinfer.night.run import run
+    from boatinfer.pipeline.options import RunOptions
+    from boatinfer.pipeline.run import run
 
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     model = colours.write_model(folder / "colours.onnx")
@@ -145,7 +145,7 @@ def _archives() -> list[bytes]:
 def _checkpoints() -> list[bytes]:
     import numpy as np
 
-    from boattrain.checkpoint import _GROUPS, Checkpoint, State
+    from boattrain.fitting.checkpoint import _GROUPS, Checkpoint, State
 
     arrays = [np.ones((3, 4), np.float32), np.arange(5)]
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
@@ -197,8 +197,8 @@ def _read_sealed(content: bytes, folder: Path) -> None:
 
 def _read_part(content: bytes, folder: Path) -> None:
     """As an enemy may write one: its name fits its bytes."""
-    from boatinfer.results.ledger import Ledger
-    from boatinfer.results.parts import Parts, digest
+    from boatinfer.results.store.index import Ledger
+    from boatinfer.results.store.parts import Parts, digest
 
     (folder / f"000001-{digest(content)}.parquet").write_bytes(content)
     parts = Parts(folder)
@@ -225,9 +225,9 @@ def _read_note(content: bytes, folder: Path) -> None:
 
 
 def _read_handover(content: bytes, folder: Path) -> None:
-    from boatinfer.night.handover import read_handover, read_rows
+    from boatinfer.pipeline.shard_manifest import read_handover, read_rows
     from boatinfer.results.folder import Results
-    from boatinfer.results.shards import Shard
+    from boatinfer.results.store.shards import Shard
 
     (folder / "shards").mkdir()
     (folder / "shards" / "1-of-2.parquet").write_bytes(content)
@@ -238,10 +238,10 @@ def _read_handover(content: bytes, folder: Path) -> None:
 
 def _read_folder(content: bytes, folder: Path) -> None:
     """A whole results folder, packed: its files are damaged one by one."""
-    from boatinfer.pages.make import report
-    from boatinfer.results.damage import damage
+    from boatinfer.pages.report import make_report
     from boatinfer.results.folder import Results
-    from boatinfer.results.holdings import holdings
+    from boatinfer.results.integrity import damage
+    from boatinfer.results.status import holdings
 
     with zipfile.ZipFile(io.BytesIO(_packed())) as zipped:
         zipped.extractall(folder)
@@ -249,7 +249,12 @@ def _read_folder(content: bytes, folder: Path) -> None:
     number = int.from_bytes(content[:2], "big") % len(names)
     (folder / names[number]).write_bytes(content[2:])
     results = Results(folder)
-    for ask in (holdings, Results.current, lambda of: list(damage(of)), lambda _: report(folder)):
+    for ask in (
+        holdings,
+        Results.current,
+        lambda of: list(damage(of)),
+        lambda _: make_report(folder),
+    ):
         with contextlib.suppress(BoatinferError):
             ask(results)
 
@@ -282,7 +287,7 @@ def _read_labels(content: bytes, folder: Path) -> None:
 
 
 def _read_list(content: bytes, folder: Path) -> None:
-    from boatinfer.scan import listed
+    from boatinfer.storage.listing import listed
 
     (folder / "list").write_bytes(content)
     list(listed(folder, folder / "list"))
@@ -298,7 +303,7 @@ def _read_evaluation(content: bytes, folder: Path) -> None:
 
 
 def _read_archive(content: bytes, folder: Path) -> None:
-    from boattrain.unpack import unpack
+    from boattrain.data.unpack import unpack
 
     (folder / "archive").write_bytes(content)
     (folder / "place").mkdir()
@@ -306,7 +311,7 @@ def _read_archive(content: bytes, folder: Path) -> None:
 
 
 def _read_checkpoint(content: bytes, folder: Path) -> None:
-    from boattrain.checkpoint import Checkpoint
+    from boattrain.fitting.checkpoint import Checkpoint
 
     (folder / "last.npz").write_bytes(content)
     (folder / "best-0.npz").write_bytes(content)
@@ -321,8 +326,8 @@ def _read_config(content: bytes, folder: Path) -> None:
 
 
 def _read_lease(content: bytes, _: Path) -> None:
-    from boatinfer.results.lease import _is_gone, _Note
     from boatinfer.storage.documents import decoded
+    from boatinfer.storage.lease import _is_gone, _Note
 
     _is_gone(decoded(content, _Note))
 

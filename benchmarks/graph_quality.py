@@ -21,10 +21,10 @@ NETWORKS = {"cnn": (30, 100), "boats": (120, 400), "resnet50": (240, 800)}
 
 def build(kind: str, height: int, width: int) -> Any:
     """Makes a Keras network whose normalisations are not the identity."""
-    from boatinfer.models.card import ImageSpec
+    from boatinfer.images.spec import ImageSpec
     from boattrain.backend import load_keras
-    from boattrain.boats import boats
-    from boattrain.networks import CNN
+    from boattrain.networks.base import CNN
+    from boattrain.networks.boats import boats
 
     keras = load_keras()
     spec = ImageSpec(height, width)
@@ -46,7 +46,8 @@ def build(kind: str, height: int, width: int) -> Any:
 def graphs(kind: str, height: int, width: int) -> tuple[Any, Any]:
     """Exports a network without and with tidying."""
     from boatexport import convert
-    from boatinfer.models.card import Card, ImageSpec, InputSpec, Outputs
+    from boatinfer.images.spec import ImageSpec
+    from boatinfer.models.card import Card, InputSpec, Outputs
 
     card = Card(
         name=kind,

@@ -22,7 +22,7 @@ from PIL import Image
 from boatinfer import images
 from boatinfer.errors import ImageError
 from boatinfer.images.memory import needed
-from boatinfer.models.card import ImageSpec
+from boatinfer.images.spec import ImageSpec
 
 SPEC = ImageSpec(height=120, width=400)
 

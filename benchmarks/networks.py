@@ -25,8 +25,8 @@ def write_network(kind: str, path: Path, height: int, width: int) -> None:
 
 def write_cnn(path: Path, height: int, width: int) -> None:
     """Writes the network of `boatinfer train cnn`."""
-    from boatinfer.models.card import ImageSpec
-    from boattrain.networks import CNN
+    from boatinfer.images.spec import ImageSpec
+    from boattrain.networks.base import CNN
 
     spec = ImageSpec(height, width)
     _write(path, CNN.build(spec, CLASSES), spec, CNN.features, 50)
@@ -34,7 +34,7 @@ def write_cnn(path: Path, height: int, width: int) -> None:
 
 def write_resnet50(path: Path, height: int, width: int) -> None:
     """Writes a ResNet50 with 16 classes."""
-    from boatinfer.models.card import ImageSpec
+    from boatinfer.images.spec import ImageSpec
     from boattrain.backend import load_keras
 
     keras = load_keras()

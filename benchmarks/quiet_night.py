@@ -19,9 +19,9 @@ import numpy as np
 from measure import Process, measure
 
 from boatinfer.models.model import open_model
-from boatinfer.results.compaction import FULL_PART
-from boatinfer.results.parts import Parts
-from boatinfer.results.rows import Row
+from boatinfer.results.store.compaction import FULL_PART
+from boatinfer.results.store.parts import Parts
+from boatinfer.results.store.rows import Row
 
 PER_FOLDER = 1000
 

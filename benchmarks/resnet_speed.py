@@ -60,7 +60,7 @@ def main() -> None:
         model, *numbers = arguments.bare
         print(json.dumps(bare(Path(model), *map(int, numbers))))
         return
-    from boatinfer.threads import usable_cpus
+    from boatinfer.cpus import usable_cpus
 
     cpus = usable_cpus()
     work = Path(tempfile.mkdtemp(prefix="resnet-speed-"))

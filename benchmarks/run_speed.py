@@ -51,7 +51,7 @@ def image_files(folder: Path) -> list[Path]:
 
 def threaded(work: Callable[[list[Path]], object], files: list[Path]) -> float:
     """Images a second of ``work`` on batches in as many threads as there are CPUs."""
-    from boatinfer.threads import usable_cpus
+    from boatinfer.cpus import usable_cpus
 
     batches: Iterable[list[Path]] = (files[i : i + BATCH] for i in range(0, len(files), BATCH))
     with ThreadPoolExecutor(usable_cpus()) as pool:
@@ -92,9 +92,9 @@ def pillow(folder: Path, file: Path) -> dict[str, float]:
 
 def keras(folder: Path, _: Path, passes: int = 2) -> dict[str, float]:
     """Keras' own way to read a folder and classify it."""
-    from boatinfer.models.card import ImageSpec
+    from boatinfer.images.spec import ImageSpec
     from boattrain.backend import load_keras
-    from boattrain.networks import cnn
+    from boattrain.networks.base import cnn
 
     backend = load_keras()
     model = cnn(ImageSpec(HEIGHT, WIDTH), CLASSES)

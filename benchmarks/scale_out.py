@@ -76,8 +76,8 @@ def lose(work: Path, model: Path) -> None:
     import ray
     from ray.cluster_utils import Cluster
 
-    from boatinfer.night.options import Engine, RunOptions
-    from boatinfer.night.run import Progress, run
+    from boatinfer.pipeline.options import Engine, RunOptions
+    from boatinfer.pipeline.run import Progress, run
 
     count = 6_000
     folder = make_folder(work / "in", count)

@@ -40,10 +40,10 @@ def make_results(out: Path, count: int) -> None:
     import pyarrow.parquet as pq
 
     from boatinfer.models.model import open_model
-    from boatinfer.results.compaction import FULL_PART
-    from boatinfer.results.parts import WRITING, Parts
-    from boatinfer.results.rows import Row
-    from boatinfer.results.rows import table as table_of
+    from boatinfer.results.store.compaction import FULL_PART
+    from boatinfer.results.store.parts import WRITING, Parts
+    from boatinfer.results.store.rows import Row
+    from boatinfer.results.store.rows import table as table_of
 
     model = open_model()
     classes = model.card.classes
@@ -68,14 +68,14 @@ def make_results(out: Path, count: int) -> None:
 
 def night(count: int, work: Path, shard: str | None) -> None:
     """Runs over a simulated listing, in this process."""
-    from boatinfer.night.options import RunOptions
-    from boatinfer.night.run import run
-    from boatinfer.scan import Found
+    from boatinfer.pipeline.options import RunOptions
+    from boatinfer.pipeline.run import run
+    from boatinfer.storage.listing import Found
 
     def scan(*_: Any) -> Iterator[Found]:
         return (Found(path_of(number), 0, number) for number in range(count))
 
-    selection: Any = importlib.import_module("boatinfer.night.selection")
+    selection: Any = importlib.import_module("boatinfer.pipeline.selection")
     selection.scan = scan
     summary = run(RunOptions(work / "in", work / "out", shard=shard))
     assert summary.complete

@@ -81,7 +81,7 @@ def timed_parquet(folder: Path, query: Any) -> float:
 
     from boatinfer.analysis.neighbours import nearest
     from boatinfer.analysis.options import Metric
-    from boatinfer.results.rows import matrix
+    from boatinfer.results.store.rows import matrix
 
     files = sorted(folder.iterdir())
     started = time.perf_counter()

@@ -7,9 +7,9 @@ from typing import TypeVar
 import numpy as np
 
 from boatinfer.results.folder import Results
-from boatinfer.results.rows import Row
+from boatinfer.results.store.rows import Row
 from boatinfer.results.summary import Summary
-from boatinfer.storage.place import Place
+from boatinfer.storage.base import Place
 
 Where = TypeVar("Where", bound=Place)
 

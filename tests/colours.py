@@ -20,6 +20,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from boatinfer import images
+from boatinfer.images.spec import ImageSpec
 from boatinfer.models.card import (
     CARD_KEY,
     GOLDEN_KEY,
@@ -28,7 +29,6 @@ from boatinfer.models.card import (
     FusedSVM,
     Golden,
     GoldenImage,
-    ImageSpec,
     InputSpec,
     Outputs,
     encode,

@@ -21,7 +21,7 @@ import colours
 from boatexport.convert import describe
 from boatinfer import images
 from boatinfer.models.card import Card, Features, Golden, GoldenImage, InputSpec, Outputs
-from boatinfer.models.network import infer
+from boatinfer.models.inference import infer
 
 CHANNELS = 16
 Array = npt.NDArray[Any]

@@ -14,7 +14,7 @@ import numpy as np
 import colours
 from boatinfer import images
 from boatinfer.images import isolated
-from boatinfer.night import worker
+from boatinfer.pipeline import worker
 
 __all__ = ["KILLERS", "Classification", "install", "killer", "write_killer"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from boatinfer.results.parts import Parts
-from boatinfer.results.rows import Row
+from boatinfer.results.store.parts import Parts
+from boatinfer.results.store.rows import Row
 
 CLASSES = ["a", "b", "c"]
 

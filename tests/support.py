@@ -18,19 +18,19 @@ from typing import Any, NamedTuple
 
 import colours
 from boatinfer.errors import BoatinferError
-from boatinfer.night.batch import Classifier
-from boatinfer.night.engines import local
-from boatinfer.night.options import RunOptions
-from boatinfer.night.run import run
+from boatinfer.pipeline.classifier import Classifier
+from boatinfer.pipeline.engines import local
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import run
 from boatinfer.results.summary import Summary
-from boatinfer.storage.place import Place
+from boatinfer.storage.base import Place
 
 #: Images of each class in the splits that `write_data` makes.
 COUNTS = {"train": 12, "valid": 4}
 
 #: Starts processes that have what a run needs loaded already.
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["boatinfer.night.run", "onnxruntime"])
+_PROCESSES.set_forkserver_preload(["boatinfer.pipeline.run", "onnxruntime"])
 
 
 class Outcome(NamedTuple):

@@ -35,7 +35,7 @@ def _describe(options: DescribeOptions) -> None:
     What the file does not tell has to be given. All that is known, and how, is printed: check
     it, for a wrong mean or order makes a model worse without any error.
     """
-    from boatexport.describing import describe_model
+    from boatexport.foreign.describing import describe_model
 
     described = describe_model(options)
     for what, value, source in described.known:

@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from boatinfer.analysis.metrics import scores
+from boatinfer.cpus import usable_cpus
 from boatinfer.images import Pixels
 from boatinfer.models.card import Card, Figures
 from boatinfer.models.device import Device
-from boatinfer.models.network import Floats, infer
-from boatinfer.threads import spread, usable_cpus
+from boatinfer.models.inference import Floats, infer
+from boatinfer.parallel import spread
 
 __all__ = ["Comparison", "Runner", "compare", "divergence"]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import onnx
 
-from boatexport.tidying import tidy
+from boatexport.graph.simplify import tidy
 from boatinfer.errors import ModelError
 from boatinfer.models.card import CARD_KEY, GOLDEN_KEY, Card, Golden, encode
 from boatinfer.models.seal import seal

@@ -14,7 +14,8 @@ from boatexport.options import IMAGENET, RESNET50, ExportOptions
 from boatexport.plan import Plan, plan
 from boatexport.verify import BATCH_SIZES, keras_outputs, tolerance_of, verify
 from boatinfer.errors import ModelError, UsageError, first_line
-from boatinfer.models.card import Card, Conversion, Golden, ImageSpec, decode_card, decode_golden
+from boatinfer.images.spec import ImageSpec
+from boatinfer.models.card import Card, Conversion, Golden, decode_card, decode_golden
 from boatinfer.models.golden import golden_folder, make_golden
 from boatinfer.models.model import load
 from boatinfer.storage.files import replacing, require_writable

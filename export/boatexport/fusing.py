@@ -28,14 +28,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from boatexport.convert import describe
-from boatexport.graphs import add_output
+from boatexport.graph.graphs import add_output
 from boatexport.options import FuseOptions
 from boatinfer import images
 from boatinfer.errors import ModelError, UsageError
 from boatinfer.models.card import FusedSVM, Golden
 from boatinfer.models.decision import Doubles, Linear, Pairwise, pairs
+from boatinfer.models.inference import Floats
 from boatinfer.models.model import BUILT_IN, Model, load, read_model
-from boatinfer.models.network import Floats
 from boatinfer.models.session import open_session
 from boatinfer.models.svm import SVM
 from boatinfer.models.svm import load as load_svm

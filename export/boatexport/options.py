@@ -106,7 +106,7 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class DescribeOptions:
-    """Options of `boatexport.describing.describe_model`; each field's help says what it does."""
+    """Options of `boatexport.foreign.describing.describe_model`."""
 
     model: Annotated[
         Path, typer.Argument(metavar="FILE.onnx", help="Image classifier made elsewhere.")

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from boatexport import labelled
+from boatinfer.dataset import batches
+from boatinfer.dataset.class_folders import Files
 from boatinfer.errors import UsageError
 from boatinfer.models.card import Card
 from boatinfer.models.device import Device
-from boattrain.data import Files
 
 __all__ = ["CALIBRATION_IMAGES", "Plan", "plan"]
 
@@ -83,15 +83,15 @@ def plan(
     given = (
         None
         if labelled_folder is None
-        else labelled.find(labelled_folder, card.classes, "--labelled")
+        else batches.find(labelled_folder, card.classes, "--labelled")
     )
     if calibrate is None:
         assert given is not None
         return Plan(precision, given, given, max_drop)
-    whole = labelled.find(calibrate, card.classes, "--calibrate")
+    whole = batches.find(calibrate, card.classes, "--calibrate")
     most = _CALIBRATION_PIXELS // (card.image.height * card.image.width)
     count = max(CALIBRATION_IMAGES // 3, min(CALIBRATION_IMAGES, most))
-    chosen = labelled.spread_out(whole, 2 * count)
+    chosen = batches.spread_out(whole, 2 * count)
     if given is None:
         taken = set(chosen.paths)
         rest = whole.where([path not in taken for path in whole.paths])

@@ -10,20 +10,21 @@ import msgspec
 import numpy as np
 import onnx
 
-from boatexport import labelled
 from boatexport.comparison import Runner, compare, divergence
 from boatexport.convert import IR_VERSION, OPSET, describe
-from boatexport.graphs import sort_nodes
-from boatexport.int8 import Quantised, quantise
+from boatexport.graph.graphs import sort_nodes
+from boatexport.graph.int8 import Quantised, quantise
+from boatexport.graph.simplify import tidy
 from boatexport.options import QuantizeOptions
 from boatexport.plan import Plan, plan
-from boatexport.tidying import tidy
 from boatinfer import images
+from boatinfer.dataset import batches
 from boatinfer.errors import BoatinferError, ModelError, UsageError, first_line
-from boatinfer.models.card import Card, Conversion, Golden, ImageSpec
+from boatinfer.images.spec import ImageSpec
+from boatinfer.models.card import Card, Conversion, Golden
 from boatinfer.models.device import Device
+from boatinfer.models.inference import tensors
 from boatinfer.models.model import Model, load, read_model
-from boatinfer.models.network import tensors
 from boatinfer.models.session import open_session
 from boatinfer.storage.files import replacing, require_writable
 
@@ -120,8 +121,8 @@ def convert_precision(
     original, _ = runner(content)
     converted, device = runner(graph.SerializeToString())
     say(f"comparing on {len(planned.labelled.paths):,} images")
-    batches = labelled.read(planned.labelled, card.image, _batch_size(card.image), _left_out(say))
-    comparison = compare(original, converted, batches, device)
+    images = batches.read(planned.labelled, card.image, _batch_size(card.image), _left_out(say))
+    comparison = compare(original, converted, images, device)
     if comparison is None:
         raise UsageError(f"none of the images in {planned.labelled.folder} can be read.")
     conversion = Conversion(
@@ -157,8 +158,8 @@ def _require(conversion: Conversion, planned: Plan) -> None:
 
 def _to_int8(graph: onnx.ModelProto, model: Model, planned: Plan, say: Say) -> Quantised:
     card = model.card
-    batches = labelled.read(planned.calibrate, card.image, _MOST_IN_BATCH, _left_out(say))
-    pixels = [batch for batch, _ in batches]
+    images = batches.read(planned.calibrate, card.image, _MOST_IN_BATCH, _left_out(say))
+    pixels = [batch for batch, _ in images]
     if not pixels:
         raise UsageError(f"none of the images in {planned.calibrate.folder} can be read.")
     every = np.concatenate(pixels)

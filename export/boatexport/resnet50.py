@@ -8,11 +8,12 @@ from typing import Any
 
 from boatexport.options import IMAGENET, RESNET50
 from boatinfer.errors import UsageError
-from boatinfer.models.card import Card, Features, ImageSpec, InputSpec, Outputs
+from boatinfer.images.spec import ImageSpec
+from boatinfer.models.card import Card, Features, InputSpec, Outputs
 from boatinfer.models.device import Device
 from boatinfer.models.model import open_model
 from boattrain.backend import load_keras
-from boattrain.imagenet import TOP, class_names, fetch, resnet50
+from boattrain.networks.imagenet import TOP, class_names, fetch, resnet50
 
 __all__ = ["build", "describe", "drawn", "find_weights"]
 

@@ -10,8 +10,8 @@ import numpy as np
 from boatinfer import images
 from boatinfer.errors import ModelError
 from boatinfer.images import Pixels
+from boatinfer.models.inference import Floats, Inferred
 from boatinfer.models.model import Model
-from boatinfer.models.network import Floats, Inferred
 
 __all__ = ["BATCH_SIZES", "compare", "keras_outputs", "tolerance_of", "verify", "with_noise"]
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from boatinfer._version import __version__
 from boatinfer.errors import BoatinferError, ImageError
 
 if TYPE_CHECKING:
     from boatinfer.models.model import Model, Predictions, open_model
-    from boatinfer.night.options import RunOptions
-    from boatinfer.night.run import run
+    from boatinfer.pipeline.options import RunOptions
+    from boatinfer.pipeline.run import run
     from boatinfer.results.summary import Summary
-
-__version__ = "0.1.0"
 
 __all__ = [
     "BoatinferError",
@@ -35,9 +34,9 @@ _HOME = {
     "Model": "models.model",
     "Predictions": "models.model",
     "open_model": "models.model",
-    "RunOptions": "night.options",
+    "RunOptions": "pipeline.options",
     "Summary": "results.summary",
-    "run": "night.run",
+    "run": "pipeline.run",
 }
 
 

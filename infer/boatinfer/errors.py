@@ -23,7 +23,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from boatinfer.storage.place import Place
+    pass
 
 __all__ = [
     "TOO_MANY_FAILURES",
@@ -35,12 +35,7 @@ __all__ = [
     "ImageError",
     "ModelError",
     "OutputError",
-    "PartError",
     "RunInterruptedError",
-    "StoreDeniedError",
-    "StoreError",
-    "StoreExistsError",
-    "StoreMissingError",
     "UsageError",
     "first_line",
     "how_to_bring",
@@ -87,43 +82,6 @@ class OutputError(BoatinferError):
     """The results could not be written."""
 
     exit_code = 7
-
-
-class PartError(OutputError):
-    """A part of a results folder that cannot be read.
-
-    Args:
-        message: the sentence for the user.
-        part: the part.
-    """
-
-    def __init__(self, message: str, part: Place) -> None:
-        super().__init__(message)
-        self.part = part
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.part)
-
-
-class StoreError(OSError):
-    """What a bucket's store refused, where a disk would raise an `OSError`."""
-
-    exit_code = 7
-
-    def __str__(self) -> str:
-        return f"{self.filename}: {self.strerror}."
-
-
-class StoreMissingError(StoreError, FileNotFoundError):
-    """There is no such object, or no such bucket."""
-
-
-class StoreDeniedError(StoreError, PermissionError):
-    """The store does not let us."""
-
-
-class StoreExistsError(StoreError, FileExistsError):
-    """A conditional PUT came too late."""
 
 
 class RunInterruptedError(BoatinferError):

@@ -6,26 +6,17 @@ Every option is declared once, for Python and the command line.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from boatinfer.errors import UsageError
 from boatinfer.memory import parse_size
 from boatinfer.models.device import Device
-from boatinfer.storage.place import Place, local, place, resolved
+from boatinfer.storage.base import Place
+from boatinfer.storage.locations import local, place
 
-__all__ = [
-    "Device",
-    "Force",
-    "Kernel",
-    "Labels",
-    "Memory",
-    "ModelFile",
-    "OnDevice",
-    "check_target",
-    "default_out",
-]
+__all__ = ["Device", "Force", "Labels", "Memory", "ModelFile", "OnDevice", "check_target"]
 
 #: For every command that writes one file.
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is there already.")]
@@ -65,13 +56,6 @@ Labels = Annotated[
         "lies in is its class.",
     ),
 ]
-
-Kernel = Literal["rbf", "linear"]
-
-
-def default_out(folder: Place) -> Path:
-    """Where the results go if nobody says: a folder named after the scanned one."""
-    return Path("boatinfer-out") / (resolved(folder).name or "root")
 
 
 def check_target(accuracy: float | None) -> None:

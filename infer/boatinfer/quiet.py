@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import IO
 
-from boatinfer.storage.scratch import anonymous_file
+from boatinfer.anonymous_files import anonymous_file
 
 __all__ = ["native_chatter_hidden"]
 

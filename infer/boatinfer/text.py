@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterable, Sequence
 
-__all__ = ["counted", "joined", "printable", "table"]
+__all__ = ["counted", "from_text", "joined", "printable", "table", "to_text"]
 
 
 def printable(text: str) -> str:
@@ -43,3 +45,28 @@ def table(rows: Iterable[Sequence[object]], names: int = 1) -> list[str]:
 def _line(row: Sequence[str], widths: Sequence[int], names: int) -> Iterable[str]:
     for number, (cell, width) in enumerate(zip(row, widths, strict=True)):
         yield cell.ljust(width) if number < names else cell.rjust(width)
+
+
+def to_text(path: str) -> str:
+    """Turns a path as the system gives it into text that any file format can hold."""
+    if path.isascii() and "\\x" not in path:
+        return path
+    raw = os.fsencode(path)
+    try:
+        if "\\x" not in raw.decode():
+            return path
+    except UnicodeDecodeError:
+        pass
+    return raw.replace(b"\\", b"\\\\").decode(errors="backslashreplace")
+
+
+def from_text(text: str) -> str:
+    """Turns the text of a path back into the path; undoes `to_text`."""
+    if "\\x" not in text:
+        return text
+    raw = re.sub(
+        rb"\\(\\|x[0-9a-f]{2})",
+        lambda match: b"\\" if match[1] == b"\\" else bytes([int(match[1][1:], 16)]),
+        text.encode(),
+    )
+    return os.fsdecode(raw)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import platform
 
+from boatinfer._version import __version__
+
 __all__ = ["versions"]
 
 
@@ -15,10 +17,7 @@ def versions() -> dict[str, str]:
     import pyarrow
     import simplejpeg
 
-    import boatinfer
-
     modules = {
-        "boatinfer": boatinfer,
         "onnxruntime": onnxruntime,
         "numpy": numpy,
         "pyarrow": pyarrow,
@@ -26,4 +25,4 @@ def versions() -> dict[str, str]:
         "simplejpeg": simplejpeg,
     }
     found = {name: str(module.__version__) for name, module in modules.items()}
-    return found | {"python": platform.python_version()}
+    return {"boatinfer": __version__} | found | {"python": platform.python_version()}

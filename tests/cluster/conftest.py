@@ -12,8 +12,8 @@ import ray
 from ray.cluster_utils import Cluster
 
 import colours
-from boatinfer.night.options import RunOptions
-from boatinfer.night.run import Progress, run
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import Progress, run
 from boatinfer.results.summary import Summary
 from s3 import ENVIRONMENT
 

@@ -21,10 +21,10 @@ from ray.cluster_utils import Cluster
 import colours
 import killers
 from boatinfer.errors import BoatinferError, DeviceError, RunInterruptedError
-from boatinfer.night.engines import ray_worker
-from boatinfer.night.engines.ray_worker import Worker
-from boatinfer.night.finish import finish
-from boatinfer.night.run import Progress
+from boatinfer.pipeline.engines.ray import worker as ray_worker
+from boatinfer.pipeline.engines.ray.worker import Worker
+from boatinfer.pipeline.merge_shards import finish
+from boatinfer.pipeline.run import Progress
 from boatinfer.results.summary import Summary
 from s3 import ENVIRONMENT, serving
 from support import counts
@@ -81,7 +81,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> None:
             time.sleep(0.2)
             return super().__call__(block)
 
-    monkeypatch.setattr("boatinfer.night.engines.ray.Worker", Slow)
+    monkeypatch.setattr("boatinfer.pipeline.engines.ray.engine.Worker", Slow)
 
 
 def test_a_lost_worker_and_a_lost_machine_cost_what_they_had_not_written(
@@ -119,7 +119,7 @@ def test_an_image_that_crashes_its_process_costs_its_own_row(
             super()._open()
 
     killers.write_killer(pictures / "green" / "killer.jpg", "segfault")
-    monkeypatch.setattr("boatinfer.night.engines.ray.Worker", Unsafe)
+    monkeypatch.setattr("boatinfer.pipeline.engines.ray.engine.Worker", Unsafe)
     summary = far()
     assert (counts(summary), summary.failures) == ((61, 60, 0, 1), {"crashed": 1})
 
@@ -135,8 +135,8 @@ def test_a_block_that_kills_every_worker_ends_the_night(
 
     repeats = {"max_restarts": -1, "max_task_retries": 1}
     with monkeypatch.context() as patch:
-        patch.setattr("boatinfer.night.engines.ray.Worker", Deadly)
-        patch.setattr("boatinfer.night.engines.ray._REPEATS", repeats)
+        patch.setattr("boatinfer.pipeline.engines.ray.engine.Worker", Deadly)
+        patch.setattr("boatinfer.pipeline.engines.ray.engine._REPEATS", repeats)
         with pytest.raises(BoatinferError, match=r"lost \d+ images .* green/00") as ended:
             far()
     assert ended.value.exit_code == 1
@@ -148,8 +148,8 @@ def test_a_block_that_kills_every_worker_ends_the_night(
 def test_shards_and_waves_on_a_cluster_are_nights_on_one_machine(
     far: Night, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("boatinfer.night.engines.ray.WAVE_FILES", 1)
-    monkeypatch.setattr("boatinfer.night.plan.CHUNK_FILES", 16)
+    monkeypatch.setattr("boatinfer.pipeline.engines.ray.engine.WAVE_FILES", 1)
+    monkeypatch.setattr("boatinfer.pipeline.plan.CHUNK_FILES", 16)
     for number, engine in enumerate(("ray", "local"), 1):
         assert far(shard=f"{number}/2", engine=engine).complete
     assert finish(tmp_path / "far").found == 60

@@ -15,7 +15,7 @@ import numpy as np
 
 from boatinfer import images
 from boatinfer.errors import Failure, ImageError
-from boatinfer.models.card import ImageSpec
+from boatinfer.images.spec import ImageSpec
 from corpus.judges import EXCEPTIONS, JUDGES
 from corpus.other import other_samples
 from corpus.sample import Array, Sample

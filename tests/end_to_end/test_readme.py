@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from boatinfer.endings import IMAGE_EXTENSIONS
+from boatinfer.dataset.class_folders import find_images
 from boatinfer.errors import Failure
-from boattrain.data import find_images
+from boatinfer.file_types import IMAGE_EXTENSIONS
 from server import Site, serving
 from support import COUNTS, rows, write_data
 

@@ -12,14 +12,14 @@ from onnx import TensorProto, helper
 
 import colours
 import networks
-from boatexport.describing import Described, describe_model
+from boatexport.foreign.describing import Described, describe_model
 from boatexport.options import DescribeOptions
 from boatinfer import images
 from boatinfer.errors import BoatinferError, UsageError
-from boatinfer.models.card import ImageSpec
+from boatinfer.images.spec import ImageSpec
 from boatinfer.models.model import open_model
-from boatinfer.night.options import RunOptions
-from boatinfer.night.run import run
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import run
 from boatinfer.svm.fit import fit
 from boatinfer.svm.options import FitOptions
 from support import Command, rows

@@ -17,7 +17,7 @@ from sklearn.svm import SVC
 import colours
 import networks
 from boatexport import fusing
-from boatexport.describing import describe_model
+from boatexport.foreign.describing import describe_model
 from boatexport.fusing import fuse
 from boatexport.options import DescribeOptions, FuseOptions
 from boatinfer import images
@@ -25,8 +25,8 @@ from boatinfer.errors import BoatinferError, ModelError
 from boatinfer.models.card import Outputs
 from boatinfer.models.model import open_model
 from boatinfer.models.svm import SVM, load, packed, read
-from boatinfer.night.options import RunOptions
-from boatinfer.night.run import run
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import run
 from boatinfer.svm.fit import Setting, fit, pipeline
 from boatinfer.svm.options import FitOptions
 from support import Command, rows

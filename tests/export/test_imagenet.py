@@ -17,10 +17,10 @@ from boatexport.exporting import export_model
 from boatexport.options import ExportOptions
 from boatexport.verify import tolerance_of
 from boatinfer import images
-from boatinfer.models.card import ImageSpec
+from boatinfer.images.spec import ImageSpec
 from boatinfer.models.model import Model, open_model
 from boattrain.backend import load_keras
-from boattrain.imagenet import CLASS_INDEX, TOP, class_names
+from boattrain.networks.imagenet import CLASS_INDEX, TOP, class_names
 from support import Command, Trained
 
 #: Two classes of one name, as cranes and maillots are.
@@ -177,7 +177,7 @@ def test_without_network_it_says_what_goes_where(
     boatinfer: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("boattrain.imagenet._PLACE", "http://127.0.0.1:9/")
+    monkeypatch.setattr("boattrain.networks.imagenet._PLACE", "http://127.0.0.1:9/")
     output = tmp_path / "x.onnx"
     some = tmp_path / "some.h5"
     some.touch()

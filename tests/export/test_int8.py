@@ -9,10 +9,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import convnet
-from boatexport import int8
-from boatexport.calibration import ranges
 from boatexport.comparison import divergence
-from boatexport.tidying import tidy
+from boatexport.graph import int8
+from boatexport.graph.calibration import ranges
+from boatexport.graph.simplify import tidy
 
 ALL = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
 NONE = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import convnet
-from boatexport.tidying import tidy
+from boatexport.graph.simplify import tidy
 
 SIZE = (12, 20)
 

@@ -15,9 +15,10 @@ from onnx import TensorProto
 import colours
 import convnet
 import killers
-from boatexport import comparison, int8, plan, precision
+from boatexport import comparison, plan, precision
 from boatexport.exporting import export_model
 from boatexport.fusing import fuse
+from boatexport.graph import int8
 from boatexport.options import ExportOptions, FuseOptions, QuantizeOptions
 from boatinfer import images
 from boatinfer.analysis import metrics
@@ -25,8 +26,8 @@ from boatinfer.errors import ModelError, UsageError
 from boatinfer.models.card import Conversion, FusedSVM
 from boatinfer.models.model import Model, open_model
 from boatinfer.models.svm import load
-from boatinfer.night.options import RunOptions
-from boatinfer.night.run import run
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import run
 from boatinfer.svm.fit import fit
 from boatinfer.svm.options import FitOptions
 from support import Command, Shell, Trained

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import convnet
-from boatexport.tidying import tidy
+from boatexport.graph.simplify import tidy
 
 SIZE = (9, 11)
 

@@ -12,10 +12,10 @@ import pytest
 import colours
 from boatinfer.images import Pixels
 from boatinfer.models.model import Model
-from boatinfer.night.options import RunOptions
-from boatinfer.night.run import run
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import run
 from boatinfer.results.summary import Summary
-from boatinfer.storage.store import _connected
+from boatinfer.storage.connections import _connected
 from s3 import ENVIRONMENT, Server, serving
 
 

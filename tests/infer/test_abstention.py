@@ -18,7 +18,7 @@ from boatinfer.analysis.evaluate import evaluate
 from boatinfer.analysis.options import EvaluateOptions
 from boatinfer.errors import UsageError
 from boatinfer.models.model import open_model
-from boatinfer.night.options import RunOptions
+from boatinfer.pipeline.options import RunOptions
 from boatinfer.results.summary import Summary
 from support import Command, rows
 

@@ -17,9 +17,9 @@ from boatinfer.analysis.compare import compare
 from boatinfer.analysis.evaluate import evaluate
 from boatinfer.analysis.options import CompareOptions, EvaluateOptions
 from boatinfer.analysis.similar import duplicates, nearest, pairs
-from boatinfer.night.options import RunOptions
-from boatinfer.night.run import run
 from boatinfer.pages import comparison, evaluation, likeness
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import run
 
 HOSTILE = [
     "<script>alert(1)</script>.jpg".replace("/", "&"),

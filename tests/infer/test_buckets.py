@@ -15,16 +15,16 @@ import pytest
 
 import colours
 from boatinfer.errors import BusyError, OutputError, UsageError
-from boatinfer.night.finish import finish
-from boatinfer.night.options import RunOptions
-from boatinfer.night.run import run
+from boatinfer.pipeline.merge_shards import finish
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import run
 from boatinfer.results import locks
 from boatinfer.results.folder import Results
-from boatinfer.results.shards import Shard
+from boatinfer.results.store.shards import Shard
 from boatinfer.results.summary import Summary
 from boatinfer.storage.bucket import BucketPath
-from boatinfer.storage.place import place
-from boatinfer.storage.refusals import reason_of
+from boatinfer.storage.errors import reason_of
+from boatinfer.storage.locations import place
 from s3 import Server
 from support import Command, counts, rows
 
@@ -145,8 +145,8 @@ def test_killed_and_resumed(
 ) -> None:
     s3.delay = 0.05
     program = (
-        "from boatinfer.night.engines import local, pipeline; "
-        "local.PART_ROWS = 2; pipeline.REQUESTS = 1; import boatinfer; "
+        "from boatinfer.pipeline.engines import local, stages; "
+        "local.PART_ROWS = 2; stages.REQUESTS = 1; import boatinfer; "
         "boatinfer.run(boatinfer.RunOptions("
         f"'{boats}/valid', out='{boats}/out', model='{tmp_path}/colours.onnx', batch_size=2, "
         "threads=1))"
@@ -266,8 +266,8 @@ def test_a_results_folder_in_a_bucket_answers_questions(
 
 
 def test_many_parts_become_few(far: Night, boats: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("boatinfer.night.engines.local.PART_ROWS", 1)
-    monkeypatch.setattr("boatinfer.results.compaction.MANY_PARTS", 8)
+    monkeypatch.setattr("boatinfer.pipeline.engines.local.PART_ROWS", 1)
+    monkeypatch.setattr("boatinfer.results.store.compaction.MANY_PARTS", 8)
     far(batch_size=1)
     parts = Results(place(f"{boats}/out")).parts
     assert len(parts.files()) == 1

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 import colours
 from boatinfer.errors import ModelError
+from boatinfer.images.spec import ImageSpec
 from boatinfer.models.card import (
     CARD_KEY,
     GOLDEN_KEY,
     Golden,
     GoldenImage,
-    ImageSpec,
     InputSpec,
     Outputs,
     decode_card,

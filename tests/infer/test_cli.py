@@ -18,8 +18,8 @@ from boatinfer import __main__ as entry
 from boatinfer import cli
 from boatinfer.cli import models, progress
 from boatinfer.models.card import Golden, GoldenImage, Training, decode_card
-from boatinfer.night.options import RunOptions
-from boatinfer.night.run import Progress, run
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import Progress, run
 from support import Command
 
 HEAVY = ["onnxruntime", "pyarrow", "sklearn", "matplotlib", "tensorflow", "keras", "scipy"]
@@ -311,7 +311,7 @@ def test_a_missing_extra_is_the_line_that_brings_it(
 def test_a_failed_import_of_ours_is_a_bug_and_not_an_extra(
     boatinfer: Command, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "boatinfer.night.run", None)
+    monkeypatch.setitem(sys.modules, "boatinfer.pipeline.run", None)
     with pytest.raises(ModuleNotFoundError):
         boatinfer("run", pictures)
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boatinfer.results import compaction as module
-from boatinfer.results.compaction import compact
-from boatinfer.results.damage import damaged_parts
-from boatinfer.results.ledger import Ledger
-from boatinfer.results.parts import Parts
-from boatinfer.results.shards import Shard
+from boatinfer.results.integrity import damaged_parts
+from boatinfer.results.store import compaction as module
+from boatinfer.results.store.compaction import compact
+from boatinfer.results.store.index import Ledger
+from boatinfer.results.store.parts import Parts
+from boatinfer.results.store.shards import Shard
 from letters import CLASSES, everything, row
 
 

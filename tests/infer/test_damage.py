@@ -12,18 +12,20 @@ import pyarrow.parquet as pq
 import pytest
 
 import colours
-from boatinfer.errors import OutputError, PartError, StoreError, UsageError
-from boatinfer.night.finish import finish
-from boatinfer.pages.make import report
-from boatinfer.results import damage as damages
-from boatinfer.results import predictions, spreadsheet
-from boatinfer.results.damage import damage
+from boatinfer.errors import OutputError, UsageError
+from boatinfer.pages.report import make_report
+from boatinfer.pipeline.merge_shards import finish
+from boatinfer.results import integrity as damages
+from boatinfer.results import published_tables
 from boatinfer.results.folder import Results
-from boatinfer.results.holdings import holdings
-from boatinfer.results.parts import Parts
+from boatinfer.results.integrity import damage
+from boatinfer.results.status import holdings
+from boatinfer.results.store.parts import PartError, Parts
 from boatinfer.results.summary import Summary
+from boatinfer.results.tables import csv_files
+from boatinfer.storage.base import Place
 from boatinfer.storage.bucket import BucketPath
-from boatinfer.storage.place import Place
+from boatinfer.storage.errors import StoreError
 from support import Command, counts
 
 Night = Callable[..., Summary]
@@ -63,7 +65,7 @@ def test_a_night_sets_a_damaged_part_aside_and_does_its_images_anew(
     assert (out / "parts" / f"{part.name}.damaged").read_bytes() == left
     (remark,) = summary.remarks
     assert part.name in remark
-    for page in (out / "report.html", report(out)):
+    for page in (out / "report.html", make_report(out)):
         assert remark in page.read_text()
     assert part.name in holdings(Results(out))["damaged"]
     assert not list(damage(Results(out)))
@@ -85,7 +87,7 @@ def test_a_run_that_is_killed_when_a_part_is_set_aside_loses_nothing(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as killing:
-        killing.setattr("boatinfer.night.run.plan.current", killed)
+        killing.setattr("boatinfer.pipeline.run.plan.current", killed)
         with pytest.raises(KeyboardInterrupt):
             night()
     assert not part.exists()
@@ -129,7 +131,7 @@ def test_a_part_that_is_whole_is_never_set_aside(
         raise OSError(errno.ETIMEDOUT, "timed out")
 
     with monkeypatch.context() as failing:
-        failing.setattr("boatinfer.results.parts.pq.ParquetFile", fail)
+        failing.setattr("boatinfer.results.store.parts.pq.ParquetFile", fail)
         with pytest.raises(PartError, match="timed out"):
             night()
     assert list((out / "parts").iterdir()) == [part]
@@ -226,18 +228,18 @@ def test_tables_that_a_run_writes_meanwhile_are_not_damaged(
     (pictures / "new.jpg").write_bytes(colours.picture("blue", seed=50))
     results = Results(out)
     if then == "goes on":
-        written = predictions.write_tables
+        written = published_tables.write_tables
         found: list[str] = []
 
         def look(*arguments: Any) -> None:
             written(*arguments)
             found.extend(damage(results))
 
-        monkeypatch.setattr(predictions, "write_tables", look)
+        monkeypatch.setattr(published_tables, "write_tables", look)
         night()
         assert found == []
     else:
-        digest, name = spreadsheet.csv_digest, "boatinfer.results.damage.csv_digest"
+        digest, name = csv_files.csv_digest, "boatinfer.results.integrity.csv_digest"
 
         def late(path: Place) -> str:
             monkeypatch.setattr(name, digest)
@@ -273,7 +275,7 @@ def test_a_part_that_a_run_removes_while_it_is_counted(
             part.unlink()
         return []
 
-    monkeypatch.setattr("boatinfer.results.holdings.aside", merge)
+    monkeypatch.setattr("boatinfer.results.status.aside", merge)
     with pytest.raises(PartError, match="has gone: a run is changing the folder"):
         holdings(Results(out))
 

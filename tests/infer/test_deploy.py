@@ -13,9 +13,9 @@ import yaml
 
 from boatinfer.cli import commands
 from boatinfer.cli.fields import from_fields
-from boatinfer.night.finish import finish
-from boatinfer.night.options import RunOptions
-from boatinfer.night.run import run
+from boatinfer.pipeline.merge_shards import finish
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import run
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 

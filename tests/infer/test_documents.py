@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from boatinfer.errors import BoatinferError, BusyError, OutputError
 from boatinfer.results.folder import Results
-from boatinfer.results.lease import _Note
 from boatinfer.results.locks import held_by
-from boatinfer.results.parts import Parts
+from boatinfer.results.store.parts import Parts
 from boatinfer.results.summary import Summary, parsed, read_summary
 from boatinfer.storage.documents import DocumentError, decoded, read_document
+from boatinfer.storage.lease import _Note
 from support import Command
 
 Night = Callable[..., Summary]

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 
-from boatinfer.results.drift import BINS, Mix, drift, jensen_shannon
+from boatinfer.analysis.drift import drift, jensen_shannon
+from boatinfer.results.mix import BINS, Mix
 
 counts = st.lists(st.integers(0, 1000), min_size=3, max_size=3).filter(any)
 

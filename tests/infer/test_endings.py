@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import colours
+from boatinfer import signals
 from boatinfer.errors import (
     BoatinferError,
     BusyError,
@@ -23,13 +24,12 @@ from boatinfer.errors import (
 )
 from boatinfer.models.card import Outputs
 from boatinfer.models.model import Model, open_model
-from boatinfer.night import interrupt
-from boatinfer.night.batch import Classifier
-from boatinfer.night.options import RunOptions
-from boatinfer.night.run import Progress, run
+from boatinfer.pipeline.classifier import Classifier
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import Progress, run
 from boatinfer.results.folder import Results
-from boatinfer.results.parts import Parts
-from boatinfer.results.rows import Row
+from boatinfer.results.store.parts import Parts
+from boatinfer.results.store.rows import Row
 from boatinfer.results.summary import Summary
 from support import counts, rows
 
@@ -131,7 +131,7 @@ def test_of_two_runs_that_make_the_folder_together_one_waits_for_nobody(
             other.enter_context(results.hold(str(pictures)))
             return open_model(*arguments, **options)
 
-        monkeypatch.setattr("boatinfer.night.run.open_model", overtake)
+        monkeypatch.setattr("boatinfer.pipeline.run.open_model", overtake)
         with pytest.raises(BusyError):
             night()
         assert not results.run_json.exists()
@@ -174,7 +174,7 @@ def test_a_full_disk_loses_nothing_that_was_written(
             raise OSError(28, "No space left on device")
         return write(self, content)
 
-    monkeypatch.setattr("boatinfer.night.engines.local.PART_ROWS", 3)
+    monkeypatch.setattr("boatinfer.pipeline.engines.local.PART_ROWS", 3)
     with monkeypatch.context() as full:
         full.setattr(Path, "write_bytes", fill)
         with pytest.raises(OutputError, match="No space left"):
@@ -240,7 +240,7 @@ def test_a_progress_display_that_breaks_costs_no_rows(
     assert run(options).reused >= 8
 
 
-@pytest.mark.parametrize("number", interrupt.SIGNALS)
+@pytest.mark.parametrize("number", signals.SIGNALS)
 def test_a_signal_that_is_ignored_stays_ignored(
     night: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
@@ -288,7 +288,7 @@ def test_a_folder_that_cannot_be_listed_fails_the_night(
             raise PermissionError(13, "Permission denied")
         return opening(path, *flags)
 
-    monkeypatch.setattr("boatinfer.scan.os.open", refuse)
+    monkeypatch.setattr("boatinfer.storage.listing.os.open", refuse)
     summary = night()
     assert (summary.complete, summary.exit_code) == (True, 3)
     assert (summary.unlisted, summary.error) == (2, "2 folders could not be listed.")
@@ -344,7 +344,7 @@ def test_names_of_folders_that_are_no_text(
         night(folder=odd, out=Path(os.fsdecode(os.fsencode(tmp_path) + b"/out\xff")))
 
 
-@pytest.mark.parametrize("number", interrupt.SIGNALS)
+@pytest.mark.parametrize("number", signals.SIGNALS)
 def test_a_signal_keeps_what_was_done(
     night: Callable[..., Summary],
     tmp_path: Path,

@@ -11,20 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boatinfer import threads
+from boatinfer import cpus, parallel
+from boatinfer.cpus import usable_cpus
 
 
 @given(st.lists(st.integers()), st.integers(1, 5))
 def test_every_batch_is_done_once(batches: list[int], count: int) -> None:
-    with threads.spread(lambda batch: batch, batches, count) as done:
+    with parallel.spread(lambda batch: batch, batches, count) as done:
         assert sorted(done) == sorted(batches)
 
 
 @given(st.lists(st.integers()), st.integers(1, 3), st.integers(1, 3))
 def test_stages_join_to_a_pipeline(batches: list[int], one: int, two: int) -> None:
     with (
-        threads.spread(lambda n: n + 1, batches, one, ahead=1) as added,
-        threads.spread(lambda n: n * 2, added, two, ahead=1) as doubled,
+        parallel.spread(lambda n: n + 1, batches, one, ahead=1) as added,
+        parallel.spread(lambda n: n * 2, added, two, ahead=1) as doubled,
     ):
         assert sorted(doubled) == sorted((n + 1) * 2 for n in batches)
 
@@ -37,7 +38,7 @@ def test_batches_are_taken_only_as_results_are() -> None:
             taken.append(number)
             yield number
 
-    with threads.spread(lambda number: number, source(), threads=2, ahead=3) as done:
+    with parallel.spread(lambda number: number, source(), threads=2, ahead=3) as done:
         assert next(done) in {0, 1, 2}
         time.sleep(0.1)
         assert len(taken) <= 1 + 6 + 2  # taken out, waiting in the queue, waiting for room
@@ -56,8 +57,8 @@ def test_an_error_comes_out_and_ends_the_threads(where: str) -> None:
     numbers = (fail(n) if where == "batches" else n for n in range(1000))
     with (
         pytest.raises(RuntimeError, match="batch 50"),
-        threads.spread(fail if where == "work" else int, numbers, 2, ahead=1) as one,
-        threads.spread(fail, one, threads=2, ahead=1) as two,
+        parallel.spread(fail if where == "work" else int, numbers, 2, ahead=1) as one,
+        parallel.spread(fail, one, threads=2, ahead=1) as two,
     ):
         list(two)
     assert threading.active_count() == before
@@ -67,8 +68,8 @@ def test_who_leaves_early_leaves_no_thread_behind() -> None:
     before = threading.active_count()
     endless = itertools.count()
     with (
-        threads.spread(int, endless, 3, ahead=1) as one,
-        threads.spread(int, one, 2, ahead=1) as two,
+        parallel.spread(int, endless, 3, ahead=1) as one,
+        parallel.spread(int, one, 2, ahead=1) as two,
     ):
         assert next(two) < 100
     assert threading.active_count() == before
@@ -108,13 +109,13 @@ def test_the_quota_is_the_least_of_the_control_groups_around_the_process(
         file = tmp_path / "mounted" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text + "\n")
-    assert threads._quota(tmp_path / "mounted", tmp_path / "member") == quota
+    assert cpus._quota(tmp_path / "mounted", tmp_path / "member") == quota
 
 
-@pytest.mark.parametrize(("quota", "cpus"), [(None, 3), (0.2, 1), (2.4, 2), (64.0, 3)])
+@pytest.mark.parametrize(("quota", "expected"), [(None, 3), (0.2, 1), (2.4, 2), (64.0, 3)])
 def test_usable_cpus_respect_affinity_and_quota(
-    monkeypatch: pytest.MonkeyPatch, quota: float | None, cpus: int
+    monkeypatch: pytest.MonkeyPatch, quota: float | None, expected: int
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2, 5}, raising=False)
-    monkeypatch.setattr(threads, "_quota", lambda *_: quota)
-    assert threads.usable_cpus() == cpus
+    monkeypatch.setattr("boatinfer.cpus._quota", lambda *_: quota)
+    assert usable_cpus() == expected

@@ -14,7 +14,7 @@ from PIL import Image
 from boatinfer import images
 from boatinfer.errors import Failure, ImageError
 from boatinfer.images.jxl import jxl_size
-from boatinfer.models.card import ImageSpec
+from boatinfer.images.spec import ImageSpec
 from corpus.encoded import saved
 from corpus.raw import dng_with_thumbnail_only, raw_files
 from corpus.sample import Array, over_white, scene, turned_back

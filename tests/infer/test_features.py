@@ -10,9 +10,9 @@ import pytest
 import colours
 from boatinfer import images
 from boatinfer.errors import UsageError
-from boatinfer.night.options import RunOptions
-from boatinfer.night.run import run
-from boatinfer.results.features import export
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import run
+from boatinfer.results.feature_export import export
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from blobs import write_blobs
 from boatinfer.results.summary import Summary
-from boatinfer.storage.place import place
+from boatinfer.storage.locations import place
 from support import Command, counts
 
 Night = Callable[..., Summary]

@@ -12,12 +12,12 @@ import pytest
 
 import colours
 from boatinfer.errors import BoatinferError, ModelError, OutputError
-from boatinfer.night.finish import finish
-from boatinfer.results.damage import damage
+from boatinfer.pipeline.merge_shards import finish
 from boatinfer.results.folder import Results
-from boatinfer.results.parts import Parts, number_of
-from boatinfer.results.rows import Row
-from boatinfer.results.shards import Shard
+from boatinfer.results.integrity import damage
+from boatinfer.results.store.parts import Parts, number_of
+from boatinfer.results.store.rows import Row
+from boatinfer.results.store.shards import Shard
 from boatinfer.results.summary import Summary
 from boatinfer.svm.fit import fit
 from boatinfer.svm.options import FitOptions

@@ -19,7 +19,7 @@ from PIL import Image, ImageFile, PngImagePlugin
 from boatinfer import images
 from boatinfer.errors import Failure, ImageError
 from boatinfer.images import pnm, with_libvips, with_pillow
-from boatinfer.models.card import ImageSpec
+from boatinfer.images.spec import ImageSpec
 from corpus.encoded import saved
 from corpus.other import other_samples
 from corpus.png import RGB, chunk, png

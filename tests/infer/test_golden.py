@@ -11,7 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from boatinfer import images
 from boatinfer.errors import ImageError, UsageError
-from boatinfer.models.card import ImageSpec
+from boatinfer.images.spec import ImageSpec
 from boatinfer.models.golden import golden_folder, golden_image_bytes, make_golden
 
 SPEC = ImageSpec(height=16, width=40)

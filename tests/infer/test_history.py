@@ -18,13 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import colours
-from boatinfer.night import plan
-from boatinfer.night.options import RunOptions
-from boatinfer.night.run import run
-from boatinfer.results.parts import Parts
-from boatinfer.results.records import KEY, Lookup, Records, keys
-from boatinfer.scan import Found
-from boatinfer.storage import scratch
+from boatinfer.pipeline import plan
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import run
+from boatinfer.results.store.keyed_arrays import KEY, Lookup, Records, keys
+from boatinfer.results.store.parts import Parts
+from boatinfer.storage import mapped_files
+from boatinfer.storage.listing import Found
 from support import rows
 
 NAMES = [f"{folder}{number}.jpg" for folder in ("", "a/", "b/c/") for number in range(3)]
@@ -137,12 +137,12 @@ class World:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(events, max_size=25), st.sampled_from([2, scratch.MANY]))
+@given(st.lists(events, max_size=25), st.sampled_from([2, mapped_files.MANY]))
 def test_any_history_ends_with_exactly_the_right_rows(
     history: list[tuple[object, ...]], many: int
 ) -> None:
     world = World(Path(tempfile.mkdtemp()))
-    before, scratch.MANY = scratch.MANY, many
+    before, mapped_files.MANY = mapped_files.MANY, many
     try:
         for number in range(2):
             card = colours.card(notes=f"model {number}")
@@ -152,7 +152,7 @@ def test_any_history_ends_with_exactly_the_right_rows(
         world.check()
         world.check()
     finally:
-        scratch.MANY = before
+        mapped_files.MANY = before
         shutil.rmtree(world.root)
 
 
@@ -197,6 +197,6 @@ def test_a_slow_listing_comes_in_small_chunks(monkeypatch: pytest.MonkeyPatch) -
     files = [Found(str(number), 0, 0) for number in range(10_000)]
     assert [len(chunk) for chunk in plan.chunks(files)][:2] == [4096, 4096]
     clock = itertools.count(step=0.09)
-    monkeypatch.setattr("boatinfer.night.plan.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("boatinfer.pipeline.plan.time.monotonic", lambda: next(clock))
     assert {len(chunk) for chunk in plan.chunks(files[:12])} == {3}
     assert not list(plan.chunks([]))

@@ -18,7 +18,7 @@ from PIL import Image
 
 from boatinfer import images
 from boatinfer.errors import Failure, ImageError
-from boatinfer.models.card import ImageSpec
+from boatinfer.images.spec import ImageSpec
 
 SPEC = ImageSpec(height=24, width=80)
 

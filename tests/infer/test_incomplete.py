@@ -21,14 +21,16 @@ from boatinfer.errors import (
     RunInterruptedError,
     UsageError,
 )
-from boatinfer.night.batch import Classifier
-from boatinfer.results import compaction, proof, spreadsheet
-from boatinfer.results.damage import damage
+from boatinfer.pipeline.classifier import Classifier
+from boatinfer.results import proof
 from boatinfer.results.folder import Results
-from boatinfer.results.holdings import holdings
-from boatinfer.results.rows import Row
+from boatinfer.results.integrity import damage
+from boatinfer.results.status import holdings
+from boatinfer.results.store import compaction
+from boatinfer.results.store.rows import Row
 from boatinfer.results.summary import Summary
-from boatinfer.storage.place import place
+from boatinfer.results.tables import csv_files
+from boatinfer.storage.locations import place
 from s3 import Server
 from support import Command, counts
 
@@ -145,7 +147,7 @@ def test_results_tells_of_a_run_in_progress_and_of_a_killed_one(
     night: Callable[..., Summary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     results = Results(tmp_path / "out")
-    monkeypatch.setattr("boatinfer.night.engines.local.PART_ROWS", 1)
+    monkeypatch.setattr("boatinfer.pipeline.engines.local.PART_ROWS", 1)
     said: list[str] = []
     work = Classifier.__call__
 
@@ -202,7 +204,7 @@ def test_another_models_rows_outlive_one_merge_and_no_more(
 @pytest.mark.parametrize(
     "dies",
     [
-        ("predictions.write_tables", 12),
+        ("published_tables.write_tables", 12),
         ("Night.close", 12),
         ("Results.write_current", 12),
         ("proof.count", 12),
@@ -228,7 +230,7 @@ def test_wherever_a_run_dies_a_complete_run_can_be_read(
         def die(*_: Any, **__: Any) -> None:
             raise error("died")
 
-        dying.setattr(f"boatinfer.night.run.{step}", die)
+        dying.setattr(f"boatinfer.pipeline.run.{step}", die)
         return proved
 
     with monkeypatch.context() as dying:
@@ -239,7 +241,7 @@ def test_wherever_a_run_dies_a_complete_run_can_be_read(
     complete = results.last_finished()
     assert (complete.complete, complete.exit_code, complete.found) == (True, 0, found)
     assert (complete == before) == (found == 12)
-    written = step != "predictions.write_tables" and found == 12
+    written = step != "published_tables.write_tables" and found == 12
     assert [str(results.predictions) in said for said in damage(results)] == [True] * written
     assert counts(night()) == (13, 0, 13, 0)
     assert not list(damage(results))
@@ -302,7 +304,7 @@ def test_a_table_that_cannot_be_written_leaves_all_of_the_last_run(
     before = [(out / name).read_bytes() for name in TABLES]
     for name in ("worse.jpg", "red/000.jpg"):
         (pictures / name).write_text("hello")
-    digest = spreadsheet.csv_digest
+    digest = csv_files.csv_digest
 
     def fail(path: Path) -> str:
         if table in path.name:
@@ -310,7 +312,7 @@ def test_a_table_that_cannot_be_written_leaves_all_of_the_last_run(
         return digest(path)
 
     with monkeypatch.context() as failing:
-        failing.setattr(spreadsheet, "csv_digest", fail)
+        failing.setattr(csv_files, "csv_digest", fail)
         with pytest.raises((KeyboardInterrupt, OutputError), match=f"^$|{table} could not be"):
             night(**options)
     assert [(out / name).read_bytes() for name in TABLES] == before

@@ -29,7 +29,7 @@ from boatinfer.isolation.process import WorkerProcess
 from boatinfer.isolation.supervisor import Supervisor
 from boatinfer.isolation.worker import EachItem
 from boatinfer.models.model import Model
-from boatinfer.night.finish import finish
+from boatinfer.pipeline.merge_shards import finish
 from boatinfer.results.summary import Summary
 from support import counts, rows
 
@@ -39,7 +39,7 @@ Run = Callable[..., Summary]
 @pytest.fixture
 def run(night: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs in a worker process whose reader does what killers say."""
-    monkeypatch.setattr("boatinfer.night.run.Classification", killers.Classification)
+    monkeypatch.setattr("boatinfer.pipeline.run.Classification", killers.Classification)
     monkeypatch.setattr(supervisor, "keep", WorkerProcess.close)  # no such reader for others
 
     def call(**changes: Any) -> Summary:
@@ -173,7 +173,7 @@ def test_a_model_that_cannot_be_opened_is_said_as_ever(night: Run, tmp_path: Pat
 
 
 def test_a_network_that_hangs_is_noticed_in_time(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("boatinfer.night.run.Classification", Stuck)
+    monkeypatch.setattr("boatinfer.pipeline.run.Classification", Stuck)
     summary = run(image_timeout=3, limit=2)
     assert (counts(summary), summary.failures) == ((2, 0, 0, 2), {"timed_out": 2})
 
@@ -199,7 +199,7 @@ class Fatal(killers.Classification):
 def test_a_model_that_kills_the_process_is_exit_code_4(
     night: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("boatinfer.night.run.Classification", Fatal)
+    monkeypatch.setattr("boatinfer.pipeline.run.Classification", Fatal)
     monkeypatch.setattr("boatinfer.isolation.supervisor._PAUSES", (0,))
     with pytest.raises(ModelError, match=r"colours\.onnx failed: .* signal 6 \(aborted\)"):
         night(isolate=True)

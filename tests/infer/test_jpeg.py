@@ -22,8 +22,8 @@ import colours
 from boatinfer import images
 from boatinfer.errors import WARNING, Failure, ImageError
 from boatinfer.images.exif import of_exif
+from boatinfer.images.spec import ImageSpec
 from boatinfer.images.warned import unwarned
-from boatinfer.models.card import ImageSpec
 from boatinfer.results.summary import Summary
 from corpus.drawing import (
     after_start,

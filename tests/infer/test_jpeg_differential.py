@@ -13,7 +13,7 @@ import pyvips
 from boatinfer import images
 from boatinfer.errors import Failure, ImageError
 from boatinfer.images import Pixels
-from boatinfer.models.card import ImageSpec
+from boatinfer.images.spec import ImageSpec
 from corpus.jpeg import UNSUPPORTED, jpeg_corpus
 
 CORPUS = dict(jpeg_corpus())

@@ -13,14 +13,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from boatinfer.errors import BusyError, StoreError
-from boatinfer.night.options import RunOptions
-from boatinfer.night.run import run
-from boatinfer.results import lease
+from boatinfer.errors import BusyError
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import run
 from boatinfer.results.folder import Results
-from boatinfer.results.lease import Lease, holder
+from boatinfer.storage import lease
 from boatinfer.storage.bucket import BucketPath
-from boatinfer.storage.place import place
+from boatinfer.storage.errors import StoreError
+from boatinfer.storage.lease import Lease, holder
+from boatinfer.storage.locations import place
 from s3 import Server
 from support import Command
 

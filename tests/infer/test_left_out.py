@@ -10,12 +10,12 @@ import pytest
 
 import colours
 from boatinfer.errors import BusyError, UsageError
-from boatinfer.night.finish import finish
+from boatinfer.pipeline.merge_shards import finish
 from boatinfer.results.folder import Results
 from boatinfer.results.left_out import left_out_in_words
 from boatinfer.results.moving import follow
 from boatinfer.results.summary import Summary
-from boatinfer.scan import LeftOut, scan
+from boatinfer.storage.listing import LeftOut, scan
 from support import Command, counts, rows
 
 Run = Callable[..., Summary]
@@ -27,7 +27,7 @@ DISGUISED = ("photo", "b.insp", "c.jpg?width=300", "d.jpg ", "e.jpg_original", "
 @pytest.fixture(autouse=True)
 def no_raw(monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra that reads raw files is not installed."""
-    monkeypatch.setattr("boatinfer.endings.raw_is_read", lambda: False)
+    monkeypatch.setattr("boatinfer.file_types.raw_is_read", lambda: False)
     monkeypatch.setattr("boatinfer.results.left_out.raw_is_read", lambda: False)
 
 
@@ -55,14 +55,19 @@ def test_the_commonest_endings_are_counted_by_name(tmp_path: Path) -> None:
     left_out = LeftOut()
     assert list(scan(tmp_path, left_out=left_out)) == []
     counts = left_out.other_files
-    assert (counts[".mov"], counts["(others)"], len(counts), sum(counts.values())) == (3, 61, 41, 103)
+    assert (counts[".mov"], counts["(others)"], len(counts), sum(counts.values())) == (
+        3,
+        61,
+        41,
+        103,
+    )
 
 
 def test_a_listing_of_files_that_are_no_images_can_be_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked_into: list[str] = []
-    monkeypatch.setattr("boatinfer.scan.begins_as_image", looked_into.append)
+    monkeypatch.setattr("boatinfer.storage.listing.begins_as_image", looked_into.append)
     for number in range(10):
         (tmp_path / f"{number}.unknown").touch()
         (tmp_path / f"folder{number}").mkdir()

@@ -23,11 +23,11 @@ from boatinfer import images, memory
 from boatinfer.errors import Failure, ImageError, UsageError
 from boatinfer.images import admission
 from boatinfer.images.memory import needed
+from boatinfer.images.spec import ImageSpec
 from boatinfer.isolation.supervisor import Supervisor
-from boatinfer.models.card import ImageSpec
-from boatinfer.night.engines import local
-from boatinfer.night.options import RunOptions
 from boatinfer.pages.thumbnails import Album
+from boatinfer.pipeline.engines import local
+from boatinfer.pipeline.options import RunOptions
 
 MIB = 2**20
 SPEC = ImageSpec(height=120, width=400)
@@ -366,8 +366,8 @@ def test_thumbnails_are_made_by_as_many_threads_as_a_run_has(
 _RUN = """
 import pathlib, re, resource
 from boatinfer import memory
-from boatinfer.night.options import RunOptions
-from boatinfer.night.run import run
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import run
 bound = {bound}
 memory.limit_process(bound)
 here = dict(folder={folder!r}, out={out!r}, model={model!r})

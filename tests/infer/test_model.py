@@ -15,6 +15,7 @@ import boatinfer
 import colours
 from boatinfer import images
 from boatinfer.errors import DeviceError, Failure, ImageError, ModelError, UsageError
+from boatinfer.images.spec import ImageSpec
 from boatinfer.models import session
 from boatinfer.models.card import (
     CARD_KEY,
@@ -22,7 +23,6 @@ from boatinfer.models.card import (
     Features,
     Golden,
     GoldenImage,
-    ImageSpec,
     InputSpec,
     Outputs,
     encode,

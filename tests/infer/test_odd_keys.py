@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 import colours
-from boatinfer.errors import StoreMissingError
-from boatinfer.night.options import RunOptions
-from boatinfer.night.run import run
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import run
 from boatinfer.storage.bucket import BucketPath
-from boatinfer.storage.place import place
+from boatinfer.storage.errors import StoreMissingError
+from boatinfer.storage.locations import place
 from s3 import Server
 from support import Command, counts, rows
 

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boatinfer.errors import OutputError
-from boatinfer.results.compaction import compact
-from boatinfer.results.contents import Contents
-from boatinfer.results.damage import damaged_parts
-from boatinfer.results.ledger import Ledger
-from boatinfer.results.parts import Parts, number_of
-from boatinfer.results.rows import Row, matrix
+from boatinfer.results.integrity import damaged_parts
+from boatinfer.results.store.compaction import compact
+from boatinfer.results.store.duplicates import Contents
+from boatinfer.results.store.index import Ledger
+from boatinfer.results.store.parts import Parts, number_of
+from boatinfer.results.store.rows import Row, matrix
 from letters import CLASSES, everything, row
 
 
@@ -45,7 +45,7 @@ def test_a_part_that_is_cut_off_is_named(tmp_path: Path) -> None:
 def test_a_reader_is_told_when_parts_change_under_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("boatinfer.results.compaction.MANY_PARTS", 2)
+    monkeypatch.setattr("boatinfer.results.store.compaction.MANY_PARTS", 2)
     parts = Parts(tmp_path)
     for number in range(4):
         parts.append([row(f"p{number}", number / 8)], CLASSES, "m", "r")

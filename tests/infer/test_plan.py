@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boatinfer.night import plan
-from boatinfer.results.ledger import Ledger
-from boatinfer.results.parts import Parts
-from boatinfer.scan import Found, to_text
+from boatinfer.pipeline import plan
+from boatinfer.results.store.index import Ledger
+from boatinfer.results.store.parts import Parts
+from boatinfer.storage.listing import Found
+from boatinfer.text import to_text
 from letters import CLASSES, row
 
 sizes = st.integers(1, 5)

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from boatinfer.errors import DeviceError, UsageError
-from boatinfer.night.engines.ray_worker import Sight
-from boatinfer.night.interrupt import keeping_handlers
-from boatinfer.night.options import RunOptions
+from boatinfer.pipeline.engines.ray.worker import Sight
+from boatinfer.pipeline.options import RunOptions
 from boatinfer.results.summary import Summary
+from boatinfer.signals import keeping_handlers
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.versions import versions
 from s3 import Server

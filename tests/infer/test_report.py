@@ -19,16 +19,16 @@ import pytest
 import colours
 from boatinfer.errors import ModelError, OutputError, RunInterruptedError, UsageError
 from boatinfer.models.card import Training
-from boatinfer.night.batch import Classifier
-from boatinfer.night.options import RunOptions
-from boatinfer.night.run import run
 from boatinfer.pages import report as report_page
 from boatinfer.pages import thumbnails
-from boatinfer.pages.make import report
+from boatinfer.pages.report import make_report
+from boatinfer.pipeline.classifier import Classifier
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import run
 from boatinfer.results.folder import Results
-from boatinfer.results.predictions import read_tables
+from boatinfer.results.published_tables import read_tables
 from boatinfer.results.summary import Summary
-from boatinfer.storage.place import Place
+from boatinfer.storage.base import Place
 from support import Command
 
 Night = Callable[..., Summary]
@@ -150,7 +150,7 @@ def test_an_interrupted_run_and_its_continuation_are_one_night(
     assert 0 < summary.classified < 12
     assert summary.new is not None
     assert summary.new.labels == {"blue": 9, "green": 9, "red": 9}
-    for file in (tmp_path / "out/report.html", report(tmp_path / "out")):
+    for file in (tmp_path / "out/report.html", make_report(tmp_path / "out")):
         page = Page(file)
         assert "The classes are about as usual" in page.text
         said = f"{27 - summary.classified} images of an earlier run that did not come to its end"
@@ -293,19 +293,19 @@ def test_old_results_without_the_new_figures_still_give_a_page(
         for key in ("new", "stages", "threads", "training", "digest"):
             del summary[key]
         file.write_text(json.dumps(summary))
-    assert "12 found = 12 classified" in Page(report(out)).text
+    assert "12 found = 12 classified" in Page(make_report(out)).text
 
 
 def test_report_refuses_what_is_no_results_folder(
     boatinfer: Command, night: Night, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match="there is no folder"):
-        report(tmp_path / "nothing")
+        make_report(tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
     night()
     (tmp_path / "out" / "predictions.csv").write_text("")
     with pytest.raises(OutputError, match="run again to have it written anew"):
-        report(tmp_path / "out")
+        make_report(tmp_path / "out")
 
 
 def test_the_page_stays_small_whatever_the_night(

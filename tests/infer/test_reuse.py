@@ -137,7 +137,7 @@ def test_an_image_that_soon_comes_back_is_remembered(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("boatinfer.results.compaction.MANY_PARTS", 1)
+    monkeypatch.setattr("boatinfer.results.store.compaction.MANY_PARTS", 1)
     image, elsewhere = pictures / "red" / "000.jpg", tmp_path / "elsewhere.jpg"
     night()
     for nights_away, classified in [(1, 0), (3, 1)]:

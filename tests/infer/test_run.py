@@ -21,11 +21,11 @@ from boatinfer.errors import (
 from boatinfer.models.device import Device
 from boatinfer.models.model import Model, open_model
 from boatinfer.models.session import open_session
-from boatinfer.night.batch import Classifier, Loaded
-from boatinfer.night.options import RunOptions
-from boatinfer.night.run import Progress, run
+from boatinfer.pipeline.classifier import Classifier, Loaded
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import Progress, run
 from boatinfer.results.summary import Summary
-from boatinfer.scan import Found
+from boatinfer.storage.listing import Found
 from support import counts, rows
 
 
@@ -319,7 +319,7 @@ def test_on_a_gpu_the_next_batch_is_read_while_one_is_inferred(
     night: Callable[..., Summary], model_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = replace(open_model(model_file), device=Device.CUDA, batch_size=4)
-    monkeypatch.setattr("boatinfer.night.run.open_model", lambda *_, **__: opened)
+    monkeypatch.setattr("boatinfer.pipeline.run.open_model", lambda *_, **__: opened)
     was_read = [threading.Event() for _ in range(3)]
     reads, inferences = itertools.count(), itertools.count(1)
     read, infer = Classifier.read, Model.infer

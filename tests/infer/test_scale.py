@@ -18,16 +18,15 @@ from hypothesis import strategies as st
 
 import colours
 from boatinfer.errors import OutputError
-from boatinfer.night.finish import finish
-from boatinfer.night.selection import Selection
+from boatinfer.pipeline.merge_shards import finish
+from boatinfer.pipeline.selection import Selection
 from boatinfer.results import proof
-from boatinfer.results.damage import damage
 from boatinfer.results.folder import Results
-from boatinfer.results.records import KEY, Lookup, Records, joined, keys, repeated
-from boatinfer.results.sorting import Sorter, merged
+from boatinfer.results.integrity import damage
+from boatinfer.results.store.keyed_arrays import KEY, Lookup, Records, joined, keys, repeated
 from boatinfer.results.summary import Summary
-from boatinfer.scan import Found
-from boatinfer.storage import scratch
+from boatinfer.results.tables.external_sort import Sorter, merged
+from boatinfer.storage.listing import Found
 from support import counts
 
 TABLES = ("predictions.csv", "failures.csv", "review.csv")
@@ -45,14 +44,14 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if three rows were many."""
-    monkeypatch.setattr(scratch, "MANY", 3)
+    monkeypatch.setattr("boatinfer.storage.mapped_files.MANY", 3)
 
 
 @contextlib.contextmanager
 def room_for(rows: int) -> Iterator[None]:
     """Hypothesis wants no fixture that is made once for all examples."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scratch, "MANY", rows)
+        patch.setattr("boatinfer.storage.mapped_files.MANY", rows)
         yield
 
 
@@ -167,7 +166,7 @@ def test_a_large_night_is_as_a_small_one(
             change(pictures)
         wanted = night(out=small, **options)
         with monkeypatch.context() as patch:
-            patch.setattr(scratch, "MANY", 3)
+            patch.setattr("boatinfer.storage.mapped_files.MANY", 3)
             for number in range(shards):
                 night(out=large, shard=f"{number + 1}/{shards}", **options)
             summary = finish(large) if shards else night(out=large, **options)

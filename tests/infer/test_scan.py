@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boatinfer.errors import UsageError
-from boatinfer.scan import Choice, Found, from_text, listed, scan, to_text
+from boatinfer.storage.listing import Choice, Found, listed, scan
+from boatinfer.text import from_text, to_text
 
 names = st.binary(min_size=1, max_size=12).filter(lambda name: not {0, ord("/")} & set(name))
 
@@ -91,7 +92,7 @@ def test_a_folder_that_cannot_be_listed_is_an_entry(
         return opening(path, *flags)
 
     # The superuser may open every folder.
-    monkeypatch.setattr("boatinfer.scan.os.open", refuse)
+    monkeypatch.setattr("boatinfer.storage.listing.os.open", refuse)
     assert paths(tmp_path) == ["a.png", "closed/"]
 
 
@@ -200,7 +201,7 @@ def test_of_folders_in_a_list_only_those_with_nothing_listed_in_them_count(
     def another_drive(*_: object) -> str:
         raise ValueError("path is on mount 'D:', start on mount 'C:'")
 
-    monkeypatch.setattr("boatinfer.scan.os.path.relpath", another_drive)
+    monkeypatch.setattr("boatinfer.storage.listing.os.path.relpath", another_drive)
     with pytest.raises(UsageError, match="lies outside"):
         paths_of(tmp_path / "alone")
 

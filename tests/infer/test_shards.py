@@ -20,15 +20,16 @@ from hypothesis import strategies as st
 
 import colours
 from boatinfer.errors import BoatinferError, BusyError, OutputError, RunInterruptedError, UsageError
-from boatinfer.night.finish import finish
-from boatinfer.night.options import RunOptions
-from boatinfer.night.run import run
-from boatinfer.results import compaction, locks
-from boatinfer.results.damage import damage
+from boatinfer.pipeline.merge_shards import finish
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import run
+from boatinfer.results import locks
 from boatinfer.results.folder import Results
-from boatinfer.results.ledger import Ledger
-from boatinfer.results.parts import Parts
-from boatinfer.results.shards import Shard
+from boatinfer.results.integrity import damage
+from boatinfer.results.store import compaction
+from boatinfer.results.store.index import Ledger
+from boatinfer.results.store.parts import Parts
+from boatinfer.results.store.shards import Shard
 from boatinfer.results.summary import Summary
 from letters import CLASSES, everything, row
 from support import Command, counts, rows, slow_run

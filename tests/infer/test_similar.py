@@ -14,8 +14,8 @@ from boatinfer.analysis.options import Metric, SimilarOptions
 from boatinfer.analysis.similar import duplicates, nearest, pairs, similar
 from boatinfer.errors import BoatinferError, ModelError, OutputError, UsageError
 from boatinfer.models.model import open_model
-from boatinfer.night.options import RunOptions
-from boatinfer.night.run import run
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import run
 from boatinfer.results.summary import Summary
 from support import Command
 

@@ -23,10 +23,10 @@ from boatinfer.models import svm as svms
 from boatinfer.models.model import open_model
 from boatinfer.models.seal import PICKLE, seal
 from boatinfer.models.svm import load
-from boatinfer.night.options import RunOptions
-from boatinfer.night.run import run
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import run
 from boatinfer.results.folder import Results
-from boatinfer.results.parts import Parts
+from boatinfer.results.store.parts import Parts
 from boatinfer.svm.fit import fit
 from boatinfer.svm.options import FitOptions
 from support import rows

@@ -12,17 +12,19 @@ import numpy as np
 import pytest
 
 from boatinfer.errors import BusyError
-from boatinfer.night.engines import local
-from boatinfer.night.options import RunOptions
-from boatinfer.night.run import run
-from boatinfer.results import compaction, lease, proof
+from boatinfer.pipeline.engines import local
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import run
+from boatinfer.results import proof
 from boatinfer.results.folder import Results
-from boatinfer.results.lease import Lease
-from boatinfer.results.parts import Parts
-from boatinfer.results.rows import Row
+from boatinfer.results.store import compaction
+from boatinfer.results.store.parts import Parts
+from boatinfer.results.store.rows import Row
 from boatinfer.results.summary import Summary
+from boatinfer.storage import lease
 from boatinfer.storage.bucket import BucketPath
-from boatinfer.storage.place import place
+from boatinfer.storage.lease import Lease
+from boatinfer.storage.locations import place
 from s3 import Server
 
 

@@ -19,12 +19,12 @@ from PIL import Image
 
 import colours
 from boatinfer import images
-from boatinfer.night import plan
-from boatinfer.night.batch import Classifier
-from boatinfer.night.options import RunOptions
-from boatinfer.night.run import Progress, run
-from boatinfer.results.parts import Parts
-from boatinfer.scan import Found
+from boatinfer.pipeline import plan
+from boatinfer.pipeline.classifier import Classifier
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import Progress, run
+from boatinfer.results.store.parts import Parts
+from boatinfer.storage.listing import Found
 from support import command, rows, slow_run
 
 KILLS = 20
@@ -212,7 +212,7 @@ def test_parts_are_bounded_in_seconds(
     pictures: Path, model_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = itertools.count(step=20)
-    monkeypatch.setattr("boatinfer.night.engines.local.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("boatinfer.pipeline.engines.local.time.monotonic", lambda: next(clock))
     run(RunOptions(pictures, tmp_path / "out", model_file, batch_size=1))
     assert len(Parts(tmp_path / "out" / "parts").files()) >= 5
 

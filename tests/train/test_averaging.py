@@ -5,7 +5,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from boattrain.averaging import Average
+from boattrain.fitting.ema import Average
 
 
 def test_it_follows_the_weights_as_its_formula_says(keras: ModuleType) -> None:

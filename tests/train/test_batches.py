@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from boatinfer.models.card import ImageSpec
+from boatinfer.images.spec import ImageSpec
 from boattrain.augment import Augmentation
-from boattrain.batches import Batches, balanced_weights, shares
+from boattrain.fitting.batches import Batches, balanced_weights, shares
+from boattrain.fitting.pixels import Data, Split
 from boattrain.options import CnnOptions
-from boattrain.pixels import Data, Split
 
 COUNT, CLASSES = 10, 3
 LABELS = np.arange(COUNT) % CLASSES

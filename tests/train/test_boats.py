@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boatinfer.errors import UsageError
-from boatinfer.models.card import ImageSpec
-from boatinfer.night.interrupt import Stop
-from boattrain import boats
-from boattrain.boats import BOATS, Halved
-from boattrain.checkpoint import Checkpoint, State
-from boattrain.networks import FEATURES
+from boatinfer.images.spec import ImageSpec
+from boatinfer.signals import Stop
+from boattrain.fitting.checkpoint import Checkpoint, State
+from boattrain.fitting.pixels import Data, Split
+from boattrain.networks import boats
+from boattrain.networks.base import FEATURES
+from boattrain.networks.boats import BOATS, Halved
 from boattrain.options import BoatsOptions
-from boattrain.pixels import Data, Split
 from boattrain.training import fit, train_boats
 
 SPEC = ImageSpec(height=68, width=68)

@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import pytest
 
+from boatinfer.dataset.class_folders import find_images
 from boatinfer.errors import OutputError
-from boattrain.cache import FOLDER, Array, cache_folder, kept
-from boattrain.data import find_images
+from boattrain.fitting.array_cache import FOLDER, Array, cache_folder, kept
 
 ROWS = np.arange(12, dtype=np.float32).reshape(4, 3)
 

@@ -13,9 +13,9 @@ from PIL import Image
 import colours
 import killers
 from boatinfer.errors import UsageError
-from boattrain.check import Report, check
-from boattrain.data_options import CheckOptions
-from boattrain.rules import RULES, Severity
+from boattrain.data.check import Report, check
+from boattrain.data.options import CheckOptions
+from boattrain.data.rules import RULES, Severity
 from support import COUNTS, Command, Shell, flat
 
 #: What the made data, sound otherwise, is always warned of: 12 and 4 images are few.

@@ -166,7 +166,7 @@ def test_a_share_of_valid_that_is_none(data: Path, boatinfer: Command) -> None:
     assert "--valid ten is no share of the images" in outcome.err
 
 
-@pytest.mark.parametrize("module", ["boattrain.cli", "boattrain.data_cli"])
+@pytest.mark.parametrize("module", ["boattrain.cli", "boattrain.data.cli"])
 def test_the_commands_are_light(module: str) -> None:
     heavy = ["tensorflow", "keras", "matplotlib", "sklearn", "pyarrow", "requests"]
     code = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
+from boatinfer.dataset.class_folders import find_images
 from boatinfer.errors import BusyError, OutputError, UsageError
-from boattrain import fetch
-from boattrain.data import find_images
-from boattrain.data_options import DownloadOptions
-from boattrain.download import download
+from boattrain.data import fetch
+from boattrain.data.download import download
+from boattrain.data.options import DownloadOptions
 from server import Site, serving
 from support import COUNTS, Command
 
@@ -189,7 +189,7 @@ def test_what_was_downloaded_whole_is_not_downloaded_again(
     def fail(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("boattrain.download.unpack", fail)
+    monkeypatch.setattr("boattrain.data.download.unpack", fail)
     with pytest.raises(OutputError, match="No space left"):
         download(DownloadOptions(site.url, made))
     monkeypatch.undo()

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 
 from boatinfer.errors import RunInterruptedError, UsageError
-from boatinfer.models.card import ImageSpec
-from boatinfer.night.interrupt import Stop, stop_on_signals
-from boattrain import fitting
-from boattrain.checkpoint import Checkpoint, State
-from boattrain.fitting import Fitted, Stage, is_over
-from boattrain.history import Epoch
-from boattrain.losses import cross_entropy
-from boattrain.networks import CNN
+from boatinfer.images.spec import ImageSpec
+from boatinfer.signals import Stop, stop_on_signals
+from boattrain.fitting import loop
+from boattrain.fitting.checkpoint import Checkpoint, State
+from boattrain.fitting.history import Epoch
+from boattrain.fitting.loop import Fitted, Stage, is_over
+from boattrain.fitting.losses import cross_entropy
+from boattrain.fitting.pixels import Data, Split
+from boattrain.fitting.progress import TrainingProgress
+from boattrain.networks.base import CNN
 from boattrain.options import CnnOptions
-from boattrain.pixels import Data, Split
-from boattrain.progress import TrainingProgress
 from boattrain.training import fit
 
 #: Everything that a resumed training has to continue, dropout included.
@@ -123,16 +123,16 @@ def test_another_seed_gives_another_training(tmp_path: Path) -> None:
 def test_the_network_gets_the_weights_of_its_best_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitting, "best_of", lambda history, _: history[0])
+    monkeypatch.setattr(loop, "best_of", lambda history, _: history[0])
     model, fitted = run(tmp_path, epochs=2)
-    probabilities = fitting.predict(model, DATA.valid.pixels, 4)
+    probabilities = loop.predict(model, DATA.valid.pixels, 4)
     first, second = (pytest.approx(epoch.val_loss, rel=1e-5) for epoch in fitted.history)
     assert cross_entropy(DATA.valid.labels, probabilities) == first != second
 
 
 @pytest.mark.usefixtures("eagerly")
 def test_patience_ends_a_training_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "best_of", lambda history, _: history[0])
+    monkeypatch.setattr(loop, "best_of", lambda history, _: history[0])
     _, fitted = run(tmp_path, epochs=9, patience=2)
     assert (len(fitted.history), fitted.signal_number) == (3, 0)
 
@@ -168,7 +168,7 @@ def test_resuming_what_is_not_there_or_not_the_same(tmp_path: Path) -> None:
 def test_the_checkpoint_holds_one_best_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fitting, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0)
     run(tmp_path, epochs=1, best="last", seed=1)  # of a training that was given up
     model, fitted = run(tmp_path, epochs=3)
     with np.load(tmp_path / "x.checkpoint" / f"best-{fitted.best.epoch}.npz") as arrays:

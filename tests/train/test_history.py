@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from boattrain.history import Epoch, best_of, write_history
+from boattrain.fitting.history import Epoch, best_of, write_history
 
 Figures = tuple[float, float, float]
 

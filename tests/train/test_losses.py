@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from boattrain.losses import compile_for_training, cross_entropy, learning_rate
+from boattrain.fitting.losses import compile_for_training, cross_entropy, learning_rate
 from boattrain.options import CnnOptions
 
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4]], np.float32)

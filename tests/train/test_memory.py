@@ -5,9 +5,9 @@ from types import ModuleType
 import pytest
 
 from boatinfer.errors import UsageError
-from boatinfer.models.card import ImageSpec
-from boattrain.memory import enough_memory, training_bytes
-from boattrain.networks import cnn
+from boatinfer.images.spec import ImageSpec
+from boattrain.fitting.memory import enough_memory, training_bytes
+from boattrain.networks.base import cnn
 
 
 def test_the_estimate_is_that_of_the_layers(keras: ModuleType) -> None:

@@ -6,9 +6,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from boatinfer.models.card import ImageSpec
-from boattrain.losses import compile_for_training
-from boattrain.networks import CNN, FEATURES, INPUT, PROBABILITIES, cnn
+from boatinfer.images.spec import ImageSpec
+from boattrain.fitting.losses import compile_for_training
+from boattrain.networks.base import CNN, FEATURES, INPUT, PROBABILITIES, cnn
 from boattrain.options import CnnOptions
 
 SPEC = ImageSpec(height=30, width=100)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from boattrain.norms import fused
+from boattrain.networks.fused_batch_norm import fused
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 8, 10, 3), np.uint8)
 TARGETS = np.eye(2, dtype=np.float32)[[0, 1, 1, 0, 1, 0]]

@@ -8,8 +8,8 @@ from PIL import Image
 
 from boatinfer.analysis.evaluation import Evaluation
 from boatinfer.analysis.metrics import Labels
-from boattrain.history import Epoch
-from boattrain.pictures import draw_confusion, draw_curves
+from boattrain.fitting.history import Epoch
+from boattrain.fitting.plots import draw_confusion, draw_curves
 
 CLASSES = ["a $\\frac", "b<c>", "ünï", "never"]
 TRUTH = np.array([0, 0, 1, 1, 1, 2, 2, 0, 1, 2])

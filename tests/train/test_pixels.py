@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from boatinfer import images
-from boatinfer.models.card import ImageSpec
-from boattrain import pixels as module
-from boattrain.data import Files, find_images
-from boattrain.pixels import Split, fingerprint, load_images
+from boatinfer.dataset.class_folders import Files, find_images
+from boatinfer.images.spec import ImageSpec
+from boattrain.fitting import pixels as module
+from boattrain.fitting.pixels import Split, fingerprint, load_images
 
 SPEC = ImageSpec(height=12, width=40)
 

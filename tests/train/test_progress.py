@@ -4,8 +4,8 @@ import io
 
 from rich.console import Console
 
-from boattrain.history import Epoch
-from boattrain.progress import TrainingProgress
+from boattrain.fitting.history import Epoch
+from boattrain.fitting.progress import TrainingProgress
 
 
 def shown(stages: dict[str, int], *, terminal: bool) -> str:

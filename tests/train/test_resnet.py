@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 
 from boatinfer.errors import UsageError
-from boatinfer.models.card import ImageSpec, decode_card
-from boatinfer.night.interrupt import Stop, stop_on_signals
-from boattrain.checkpoint import Checkpoint, State
-from boattrain.fitting import Fitted
-from boattrain.imagenet import NO_TOP
+from boatinfer.images.spec import ImageSpec
+from boatinfer.models.card import decode_card
+from boatinfer.signals import Stop, stop_on_signals
+from boattrain.fitting.checkpoint import Checkpoint, State
+from boattrain.fitting.loop import Fitted
+from boattrain.fitting.pixels import Data, Split
+from boattrain.fitting.progress import TrainingProgress
+from boattrain.networks.imagenet import NO_TOP
+from boattrain.networks.resnet import Resnet
 from boattrain.options import ResnetOptions
-from boattrain.pixels import Data, Split
-from boattrain.progress import TrainingProgress
-from boattrain.resnet import Resnet
 from boattrain.training import fit
 from support import Command, rows
 

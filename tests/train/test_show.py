@@ -11,10 +11,10 @@ from PIL import Image
 import colours
 import killers
 from boatinfer import images
-from boatinfer.models.card import ImageSpec
+from boatinfer.images.spec import ImageSpec
 from boattrain.augment import augment
-from boattrain.data_options import ShowOptions
-from boattrain.show import MODERATE, Batch, show
+from boattrain.data.options import ShowOptions
+from boattrain.data.show import MODERATE, Batch, show
 from support import COUNTS, Command, Shell, flat
 
 

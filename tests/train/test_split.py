@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from boatinfer.dataset.class_folders import find_images
 from boatinfer.errors import OutputError
-from boattrain.data import find_images
-from boattrain.data_options import SplitOptions
-from boattrain.split import split
+from boattrain.data.options import SplitOptions
+from boattrain.data.split import split
 from support import Command, flat
 
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from boatinfer.dataset.class_folders import find_images
+from boatinfer.dataset.splits import TEST, TRAIN, VALID, parse_share, stratify
 from boatinfer.errors import UsageError
-from boattrain.data import find_images
-from boattrain.splits import TEST, TRAIN, VALID, parse_share, stratify
 from support import flat
 
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from boattrain.options import CnnOptions
-from boattrain.sweep import stratified, sweep
-from boattrain.sweep_options import SweepOptions
+from boattrain.sweep.options import SweepOptions
+from boattrain.sweep.sweep import stratified, sweep
 from boattrain.training import fit, train_cnn
 from support import COUNTS, Command
 
@@ -108,7 +108,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(
         return fit(*arguments, **options)
 
     command = ["train", "sweep", data, *SMALL, "--sizes", "12x40", "--fractions", "0.5,1"]
-    monkeypatch.setattr("boattrain.sweep.fit", interrupted)
+    monkeypatch.setattr("boattrain.sweep.sweep.fit", interrupted)
     done = boatinfer(*command, "-o", out)
     assert done.code == 130
     assert "interrupted after 1 of 2 trainings; the same command continues" in done.err

@@ -19,12 +19,13 @@ from boatinfer import images
 from boatinfer.analysis.evaluation import Evaluation
 from boatinfer.analysis.metrics import calibration_error
 from boatinfer.errors import OutputError
-from boatinfer.models.card import Card, Golden, ImageSpec, decode_card, decode_golden
+from boatinfer.images.spec import ImageSpec
+from boatinfer.models.card import Card, Golden, decode_card, decode_golden
 from boattrain import saving
-from boattrain.fitting import Fitted
-from boattrain.history import Epoch, best_of
-from boattrain.pixels import Data
-from boattrain.progress import TrainingProgress
+from boattrain.fitting.history import Epoch, best_of
+from boattrain.fitting.loop import Fitted
+from boattrain.fitting.pixels import Data
+from boattrain.fitting.progress import TrainingProgress
 from boattrain.saving import model_files, save
 from boattrain.training import load_data
 from support import COUNTS, Command, Outcome, Shell, Trained

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boatinfer.errors import OutputError, UsageError
-from boattrain import unpack as unpacking
-from boattrain.unpack import lift, unpack
+from boattrain.data import unpack as unpacking
+from boattrain.data.unpack import lift, unpack
 
 FILES = {"train/red/0.jpg": b"red" * 500, "train/blue/0.jpg": b"blue", "train/red/ü.jpg": b""}
 NOISE = np.random.default_rng(0).bytes(100_000)

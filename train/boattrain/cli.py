@@ -11,7 +11,7 @@ from boatinfer.cli.fields import from_fields
 from boatinfer.errors import RunInterruptedError
 from boattrain.config import Configured
 from boattrain.options import BoatsOptions, CnnOptions, ResnetOptions
-from boattrain.sweep_options import SweepOptions
+from boattrain.sweep.options import SweepOptions
 
 if TYPE_CHECKING:
     from boattrain.training import TrainingResult
@@ -102,7 +102,7 @@ def _sweep(options: SweepCommand) -> None:
     The folder gets accuracy and macro-F1 on valid as table and picture, after each training;
     the same command continues a sweep that was interrupted.
     """
-    from boattrain.sweep import sweep
+    from boattrain.sweep.sweep import sweep
 
     swept = sweep(options)
     typer.echo(f"{'size':>9}{'fraction':>10}{'images':>9}{'accuracy':>10}{'macro-F1':>10}")

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from boatinfer.analysis.evaluation import Evaluation
+from boatinfer.dataset.class_folders import TRAIN, VALID
 from boatinfer.errors import UsageError
 from boatinfer.models.card import (
     Card,
@@ -26,11 +27,10 @@ from boatinfer.models.card import (
     encode,
 )
 from boatinfer.storage.files import replacing, require_writable
-from boattrain.data import TRAIN, VALID
-from boattrain.fitting import Fitted
-from boattrain.history import write_history
-from boattrain.networks import FEATURES, INPUT, PROBABILITIES
-from boattrain.pixels import Data, fingerprint
+from boattrain.fitting.history import write_history
+from boattrain.fitting.loop import Fitted
+from boattrain.fitting.pixels import Data, fingerprint
+from boattrain.networks.base import FEATURES, INPUT, PROBABILITIES
 
 __all__ = ["ModelFiles", "Trained", "describe", "model_files", "save"]
 
@@ -145,7 +145,7 @@ def save(files: ModelFiles, trained: Trained) -> None:
     Raises:
         OutputError: a file could not be written.
     """
-    from boattrain.pictures import draw_confusion, draw_curves
+    from boattrain.fitting.plots import draw_confusion, draw_curves
 
     fitted, evaluation = trained.fitted, trained.evaluation
     with contextlib.ExitStack() as stack:

@@ -16,25 +16,32 @@ import typer
 
 from boatinfer.analysis.evaluation import Confidence, Evaluation
 from boatinfer.analysis.metrics import scores
+from boatinfer.dataset.class_folders import (
+    TRAIN,
+    VALID,
+    Files,
+    class_folders,
+    find_images,
+    require_every_class,
+)
+from boatinfer.dataset.splits import parse_share
 from boatinfer.errors import ImageError, RunInterruptedError, UsageError
-from boatinfer.models.card import ImageSpec
+from boatinfer.images.spec import ImageSpec
 from boatinfer.models.golden import MOST_IMAGES, golden_images, make_golden
-from boatinfer.night.interrupt import Stop, stop_on_signals
+from boatinfer.progress import shown
+from boatinfer.signals import Stop, stop_on_signals
 from boatinfer.text import counted
 from boattrain.backend import load_keras
-from boattrain.bar import shown
-from boattrain.boats import BOATS
-from boattrain.cache import cache_folder
-from boattrain.checkpoint import Checkpoint, State
 from boattrain.config import to_toml
-from boattrain.data import TRAIN, VALID, Files, class_folders, find_images, require_every_class
-from boattrain.fitting import Fitted, Fitting, predict
-from boattrain.losses import cross_entropy
-from boattrain.networks import CNN, Network
+from boattrain.fitting.array_cache import cache_folder
+from boattrain.fitting.checkpoint import Checkpoint, State
+from boattrain.fitting.loop import Fitted, Fitting, predict
+from boattrain.fitting.losses import cross_entropy
+from boattrain.fitting.pixels import Data, Split, fingerprint, load_images
+from boattrain.networks.base import CNN, Network
+from boattrain.networks.boats import BOATS
 from boattrain.options import BoatsOptions, CnnOptions, ResnetOptions, TrainOptions
-from boattrain.pixels import Data, Split, fingerprint, load_images
 from boattrain.saving import ModelFiles, Trained, describe, model_files, save
-from boattrain.splits import parse_share
 
 __all__ = ["TrainingResult", "train", "train_boats", "train_cnn", "train_resnet"]
 
@@ -72,7 +79,7 @@ def train_boats(options: BoatsOptions) -> TrainingResult:
 
 def train_resnet(options: ResnetOptions) -> TrainingResult:
     """Trains ResNet50 with a new head; as `train`."""
-    from boattrain.resnet import Resnet
+    from boattrain.networks.resnet import Resnet
 
     return train(options, Resnet(options).network, "train resnet")
 

@@ -17,7 +17,7 @@ from msgspec import Meta
 from boatinfer.analysis import metrics
 from boatinfer.analysis.metrics import RiskCoverage
 from boatinfer.errors import UsageError
-from boatinfer.results.predictions import UNSURE
+from boatinfer.results.tables.predictions import UNSURE
 from boatinfer.storage.documents import DocumentError, read_document
 
 __all__ = ["Threshold", "advice", "find", "outcome", "required", "wanted"]

@@ -18,7 +18,7 @@ from boatinfer.errors import UsageError
 from boatinfer.results.find import find_results
 from boatinfer.results.folder import Results
 from boatinfer.results.summary import Summary
-from boatinfer.storage.place import Place
+from boatinfer.storage.base import Place
 from boatinfer.text import printable, table
 
 __all__ = ["Compared", "compare", "speed"]

@@ -19,10 +19,10 @@ from boatinfer.analysis.truth import true_labels
 from boatinfer.errors import OutputError, UsageError, first_line
 from boatinfer.results.find import find_results
 from boatinfer.results.folder import Results
-from boatinfer.results.rows import matrix
-from boatinfer.results.spreadsheet import csv_plain
+from boatinfer.results.store.rows import matrix
 from boatinfer.results.summary import Summary
-from boatinfer.storage.place import opened
+from boatinfer.results.tables.csv_files import csv_plain
+from boatinfer.storage.locations import opened
 from boatinfer.text import joined, printable
 
 __all__ = ["Evaluated", "evaluate"]

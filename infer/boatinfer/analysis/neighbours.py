@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from boatinfer.analysis.options import Metric
-from boatinfer.models.network import Floats
+from boatinfer.models.inference import Floats
 
 __all__ = ["closest_pairs", "distances", "matrix_of_distances", "nearest"]
 

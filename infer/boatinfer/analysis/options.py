@@ -11,7 +11,8 @@ import typer
 
 from boatinfer.errors import UsageError
 from boatinfer.options import Labels, check_target
-from boatinfer.storage.place import Place, place
+from boatinfer.storage.base import Place
+from boatinfer.storage.locations import place
 
 __all__ = ["CompareOptions", "EvaluateOptions", "Metric", "SimilarOptions"]
 

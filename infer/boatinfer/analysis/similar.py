@@ -18,13 +18,12 @@ from boatinfer.analysis import neighbours
 from boatinfer.analysis.options import Metric, SimilarOptions
 from boatinfer.errors import ImageError, ModelError, UsageError
 from boatinfer.images import IsolatedReader, PixelsOf, load
-from boatinfer.models.network import Floats
+from boatinfer.models.inference import Floats
 from boatinfer.results.find import find_results
-from boatinfer.results.rows import matrix
-from boatinfer.scan import from_text, to_text
+from boatinfer.results.store.rows import matrix
+from boatinfer.storage.base import Place
 from boatinfer.storage.bucket import BucketPath
-from boatinfer.storage.place import Place
-from boatinfer.text import counted, printable, table
+from boatinfer.text import counted, from_text, printable, table, to_text
 
 __all__ = ["Duplicates", "Nearest", "Pairs", "duplicates", "nearest", "pairs", "similar"]
 

@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from boatinfer.errors import UsageError
-from boatinfer.results.predictions import UNSURE
-from boatinfer.results.spreadsheet import csv_plain
+from boatinfer.results.tables.csv_files import csv_plain
+from boatinfer.results.tables.predictions import UNSURE
 
 __all__ = ["true_labels"]
 

@@ -22,10 +22,10 @@ import boatinfer
 from boatinfer.cli import analysis, commands, models
 from boatinfer.cli.fields import from_fields
 from boatinfer.cli.streams import guard_standard_files
-from boatinfer.errors import BoatinferError, StoreError, UsageError, first_line, how_to_bring
-from boatinfer.scan import to_text
+from boatinfer.errors import BoatinferError, UsageError, first_line, how_to_bring
+from boatinfer.storage.errors import StoreError
 from boatinfer.svm.options import FitOptions
-from boatinfer.text import printable
+from boatinfer.text import printable, to_text
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint, EntryPoints

@@ -11,7 +11,7 @@ import typer
 
 from boatinfer.analysis.options import CompareOptions, EvaluateOptions, SimilarOptions
 from boatinfer.cli.pandas import without_pandas
-from boatinfer.storage.place import local
+from boatinfer.storage.locations import local
 from boatinfer.svm.options import SVMCompareOptions
 
 __all__ = [

@@ -13,12 +13,12 @@ from boatinfer.cli.pandas import without_pandas
 from boatinfer.cli.progress import shown
 from boatinfer.errors import TOO_MANY_FAILURES, OutputError
 from boatinfer.isolation.process import prepare
-from boatinfer.night.options import Engine, RunOptions
 from boatinfer.options import Device, Force, Memory, ModelFile, OnDevice
-from boatinfer.scan import to_text
-from boatinfer.storage.place import Place, local, place
+from boatinfer.pipeline.options import Engine, RunOptions
+from boatinfer.storage.base import Place
+from boatinfer.storage.locations import local, place
 from boatinfer.svm.options import FitOptions
-from boatinfer.text import counted, printable
+from boatinfer.text import counted, printable, to_text
 
 if TYPE_CHECKING:
     from boatinfer.results.folder import Results
@@ -41,10 +41,10 @@ class RunCommand(RunOptions):
 def run(command: RunCommand) -> None:
     """Classify a folder of images; what was done before is not done again."""
     if command.isolate and command.engine is Engine.LOCAL:
-        from boatinfer.night.worker import Classification
+        from boatinfer.pipeline.worker import Classification
 
         prepare(Classification.of(command))  # while this process loads what the worker needs not
-    from boatinfer.night.run import run as run_night
+    from boatinfer.pipeline.run import run as run_night
 
     with shown(not command.quiet) as progress:
         summary = run_night(command, progress)
@@ -70,7 +70,7 @@ def _exit(summary: Summary, out: Place) -> None:
 
 def _print_summary(summary: Summary) -> None:
     from boatinfer.results.left_out import left_out_in_words
-    from boatinfer.results.predictions import UNSURE
+    from boatinfer.results.tables.predictions import UNSURE
 
     rate = f", {summary.images_per_second:,.0f} a second" if summary.classified >= 100 else ""
     typer.echo(
@@ -121,7 +121,7 @@ def classify(
     device: OnDevice = Device.AUTO,
 ) -> None:
     """Print the likeliest classes of single images."""
-    from boatinfer.night.single import classify_files
+    from boatinfer.pipeline.single_images import classify_files
 
     info, rows = classify_files(images, model, device)
     broken = 0
@@ -158,7 +158,7 @@ def features(
     force: Force = False,
 ) -> None:
     """Write the features of a results folder to one file."""
-    from boatinfer.results.features import export
+    from boatinfer.results.feature_export import export
 
     count = export(out, output, force)
     typer.echo(f"features of {counted(count, 'image')}: {output}")
@@ -190,7 +190,7 @@ def results(
 ) -> None:
     """Print what a results folder holds."""
     from boatinfer.results.find import find_results
-    from boatinfer.results.holdings import holdings
+    from boatinfer.results.status import holdings
 
     if moved is not None:
         from boatinfer.results.moving import follow
@@ -198,7 +198,7 @@ def results(
         typer.echo(printable(follow(find_results(out).out, moved, force)))
         return
     if finish:
-        from boatinfer.night.finish import finish as finish_shards
+        from boatinfer.pipeline.merge_shards import finish as finish_shards
 
         summary = finish_shards(out)
         _print_summary(summary)
@@ -219,7 +219,7 @@ def results(
 
 def _refuse_damage(folder: Results) -> None:
     """Reads everything; names what is damaged, and ends, if anything is."""
-    from boatinfer.results.damage import damage
+    from boatinfer.results.integrity import damage
 
     damaged = list(damage(folder))
     for sentence in damaged:
@@ -240,10 +240,10 @@ def report(
 ) -> None:
     """Make the page of the last run anew, from what is in its results folder."""
     from boatinfer.images import limited
-    from boatinfer.pages.make import report as make_anew
+    from boatinfer.pages.report import make_report
 
     with limited(memory, None):
-        typer.echo(f"report: {make_anew(out)}")
+        typer.echo(f"report: {make_report(out)}")
 
 
 @without_pandas

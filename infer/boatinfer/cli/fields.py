@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from boatinfer.storage.place import local
+from boatinfer.storage.locations import local
 
 __all__ = ["from_fields"]
 
@@ -30,7 +30,7 @@ def from_fields(kind: type[Options], call: Callable[[Options], None]) -> Callabl
 
     Returns:
         A function with one parameter a field, in the order of the fields. One that is a `Path`,
-        and no `boatinfer.storage.place.Place`, refuses the URI of something in a bucket.
+        and no `boatinfer.storage.base.Place`, refuses the URI of something in a bucket.
     """
     hints = typing.get_type_hints(kind, include_extras=True)
 

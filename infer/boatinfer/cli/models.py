@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from boatinfer.options import Device, OnDevice
-from boatinfer.storage.place import Place, place
+from boatinfer.storage.base import Place
+from boatinfer.storage.locations import place
 from boatinfer.text import counted, printable
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from boatinfer.night.run import Progress
+    from boatinfer.pipeline.run import Progress
 
 __all__ = ["shown"]
 

@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import Iterator
 from functools import cached_property
 
+from boatinfer.cpus import usable_cpus
 from boatinfer.errors import Failure, ImageError
 from boatinfer.isolation.journal import still_in_hand
 from boatinfer.memory import in_use, size_text, trim, usable_memory
-from boatinfer.threads import usable_cpus
 
 __all__ = ["Gate", "Turn", "limited", "limits", "loading", "room"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from boatinfer.errors import Failure, ImageError
 from boatinfer.images.admission import loading
+from boatinfer.storage.base import Place, Status
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.bucket import Status as BucketStatus
-from boatinfer.storage.place import Place, Status
 
 __all__ = ["MAX_BYTES", "load", "load_in"]
 

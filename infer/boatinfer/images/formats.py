@@ -12,6 +12,7 @@ from boatinfer.images.geometry import Pixels, fit_image, least_size, refuse_bomb
 from boatinfer.images.opened import Opened
 from boatinfer.images.pnm import open_pnm
 from boatinfer.images.sniff import kind_of
+from boatinfer.images.spec import ImageSpec
 from boatinfer.images.with_pillow import (
     open_jpeg2000,
     open_png,
@@ -19,7 +20,6 @@ from boatinfer.images.with_pillow import (
     open_webp,
     opener,
 )
-from boatinfer.models.card import ImageSpec
 
 __all__ = ["FORMATS", "RAW_NOTE", "read_any", "size", "unwrap"]
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from boatinfer.errors import Failure, ImageError
-from boatinfer.models.card import ImageSpec
+from boatinfer.images.spec import ImageSpec
 
 __all__ = ["MAX_PIXELS", "Pixels", "fit", "fit_image", "least_size", "refuse_bomb", "turn"]
 

@@ -14,10 +14,10 @@ from boatinfer.images.admission import Turn, limited, limits
 from boatinfer.images.files import load
 from boatinfer.images.geometry import Pixels
 from boatinfer.images.reader import read
+from boatinfer.images.spec import ImageSpec
 from boatinfer.isolation.supervisor import IMAGE_TIMEOUT, Supervisor
 from boatinfer.isolation.worker import Batch, Done, EachItem
 from boatinfer.memory import limit_process
-from boatinfer.models.card import ImageSpec
 
 __all__ = ["IsolatedReader", "PixelsOf"]
 

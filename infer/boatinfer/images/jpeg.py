@@ -14,8 +14,8 @@ from boatinfer.images.exif import of_exif
 from boatinfer.images.geometry import Pixels, fit, least_size, refuse_bomb, turn
 from boatinfer.images.jpeg_markers import Header, header_of, scan_of, tidied
 from boatinfer.images.jpeg_spare import without_spare, without_zeros
+from boatinfer.images.spec import ImageSpec
 from boatinfer.images.warned import unwarned
-from boatinfer.models.card import ImageSpec
 
 __all__ = ["jpeg_size", "read_jpeg"]
 

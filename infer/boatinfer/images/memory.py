@@ -17,8 +17,8 @@ from boatinfer.images.exif import orientation_of
 from boatinfer.images.formats import FORMATS
 from boatinfer.images.geometry import least_size
 from boatinfer.images.opened import LARGE
+from boatinfer.images.spec import ImageSpec
 from boatinfer.images.warned import unwarned
-from boatinfer.models.card import ImageSpec
 
 __all__ = ["needed"]
 

@@ -10,8 +10,8 @@ from boatinfer.images.geometry import Pixels
 from boatinfer.images.jpeg import jpeg_size, read_jpeg
 from boatinfer.images.jpeg_markers import is_jpeg
 from boatinfer.images.memory import needed
+from boatinfer.images.spec import ImageSpec
 from boatinfer.images.warned import unwarned
-from boatinfer.models.card import ImageSpec
 
 __all__ = ["read", "size"]
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from boatinfer.storage.scratch import anonymous_file
+from boatinfer.anonymous_files import anonymous_file
 
 __all__ = [
     "WHOLE_BATCH",

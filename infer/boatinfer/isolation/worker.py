@@ -22,7 +22,7 @@ from queue import SimpleQueue
 from typing import Any, BinaryIO, Generic, NamedTuple, NoReturn, Protocol, TypeVar
 
 from boatinfer.isolation.journal import in_hand, open_journal, working
-from boatinfer.threads import spread
+from boatinfer.parallel import spread
 
 __all__ = [
     "Batch",

@@ -16,9 +16,10 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, field
 
 from boatinfer.errors import ModelError
+from boatinfer.images.spec import ImageSpec, Positive, Strict
 from boatinfer.storage.documents import DocumentError, decoded
 
 __all__ = [
@@ -33,7 +34,6 @@ __all__ = [
     "FusedSVM",
     "Golden",
     "GoldenImage",
-    "ImageSpec",
     "InputSpec",
     "Outputs",
     "Training",
@@ -51,34 +51,8 @@ GOLDEN_KEY = "boatinfer.golden"
 #: Wrong pixels or weights move them by far more; another CPU or GPU by far less.
 TOLERANCE = {"float32": 1e-3, "float16": 1e-2, "int8": 5e-2}
 
-Positive = Annotated[int, Meta(gt=0)]
 Three = tuple[float, float, float]
 ClassNames = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=2)]
-
-
-class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of every part of the card: immutable, and no key is overlooked."""
-
-
-class ImageSpec(Strict, frozen=True):
-    """What is done to an image before the network sees it.
-
-    Attributes:
-        height: rows of the network's input, pixels.
-        width: columns of the network's input, pixels.
-        resize: ``area`` averages (bilinear where it must enlarge), ``bilinear`` is the
-            antialiased triangle filter, ``nearest`` takes the nearest pixel.
-        fit: ``stretch`` ignores the aspect ratio, ``crop`` fills the frame and cuts
-            what stands over, ``pad`` shows everything on black.
-        orientation: whether the EXIF orientation is applied. (A TIFF's always is: there it
-            belongs to the format.)
-    """
-
-    height: Positive
-    width: Positive
-    resize: Literal["area", "bilinear", "nearest"] = "area"
-    fit: Literal["stretch", "crop", "pad"] = "stretch"
-    orientation: bool = True
 
 
 class InputSpec(Strict, frozen=True):
@@ -173,7 +147,7 @@ class Training(Strict, frozen=True):
     counts: dict[str, int]
     metrics: dict[str, float]
     versions: dict[str, str]
-    labels: dict[str, int] = {}
+    labels: dict[str, int] = field(default_factory=dict)
 
 
 class Figures(Strict, frozen=True):
@@ -219,7 +193,7 @@ class Conversion(Strict, frozen=True):
     agreement: float
     golden_difference: Annotated[float, Meta(ge=0, le=1)]
     calibration: str = ""
-    kept: list[str] = []
+    kept: list[str] = field(default_factory=list)
 
 
 class Card(Strict, frozen=True, kw_only=True):

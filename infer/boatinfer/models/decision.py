@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from boatinfer.options import Kernel
+__all__ = ["Doubles", "Kernel", "Linear", "Pairwise", "pairs", "probabilities"]
 
-__all__ = ["Doubles", "Linear", "Pairwise", "pairs", "probabilities"]
+Kernel = Literal["rbf", "linear"]
 
 Doubles = npt.NDArray[np.float64]
 

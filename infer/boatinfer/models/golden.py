@@ -14,8 +14,10 @@ from PIL import Image
 
 from boatinfer import images
 from boatinfer.errors import ImageError, UsageError
-from boatinfer.models.card import Golden, GoldenImage, ImageSpec
-from boatinfer.scan import from_text, scan
+from boatinfer.images.spec import ImageSpec
+from boatinfer.models.card import Golden, GoldenImage
+from boatinfer.storage.listing import scan
+from boatinfer.text import from_text
 
 __all__ = ["MOST_IMAGES", "golden_folder", "golden_image_bytes", "golden_images", "make_golden"]
 

@@ -17,10 +17,11 @@ from boatinfer.errors import Failure, ImageError, ModelError, UsageError, first_
 from boatinfer.images import Pixels
 from boatinfer.models.card import TOLERANCE, Card, Golden, from_metadata
 from boatinfer.models.device import Device
-from boatinfer.models.network import ONNX_TYPES, Floats, Inferred, images_at_a_time, infer
+from boatinfer.models.inference import ONNX_TYPES, Floats, Inferred, images_at_a_time, infer
 from boatinfer.models.seal import is_sealed, sealed_digest
 from boatinfer.models.session import Limited, open_session
-from boatinfer.storage.place import Place, place
+from boatinfer.storage.base import Place
+from boatinfer.storage.locations import place
 
 __all__ = [
     "BUILT_IN",

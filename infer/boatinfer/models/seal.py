@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 
 from boatinfer.errors import ModelError
-from boatinfer.storage.place import Place
+from boatinfer.storage.base import Place
 
 __all__ = ["ONNX", "PICKLE", "is_sealed", "seal", "sealed_digest"]
 

@@ -12,8 +12,8 @@ from boatinfer.errors import DeviceError, ModelError, UsageError, first_line, ho
 from boatinfer.models.deadline import within
 from boatinfer.models.device import Device
 from boatinfer.quiet import native_chatter_hidden
-from boatinfer.scan import to_text
-from boatinfer.storage.place import Place
+from boatinfer.storage.base import Place
+from boatinfer.text import to_text
 
 __all__ = ["Limited", "open_session"]
 

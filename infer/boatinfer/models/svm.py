@@ -22,7 +22,7 @@ import numpy.typing as npt
 from boatinfer.errors import ModelError, UsageError
 from boatinfer.models import pickles
 from boatinfer.models.decision import Doubles, Linear, Pairwise, probabilities
-from boatinfer.models.network import Floats
+from boatinfer.models.inference import Floats
 from boatinfer.models.pickles import Record, RefusedError
 from boatinfer.models.seal import PICKLE, is_sealed, seal, sealed_digest
 from boatinfer.storage.files import replacing

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from boatinfer.analysis.drift import Drift, Shares, drift, jensen_shannon, mean_shares
 from boatinfer.pages.page import percent
-from boatinfer.results.drift import BINS, Drift, Mix, Shares, drift, jensen_shannon, mean_shares
+from boatinfer.results.mix import BINS, Mix
 from boatinfer.results.summary import Summary
 from boatinfer.text import counted, printable
 

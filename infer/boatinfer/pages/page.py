@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_from_bytes
 
 from boatinfer.errors import UsageError
-from boatinfer.scan import from_text
+from boatinfer.storage.base import Place
 from boatinfer.storage.files import replacing, require_folder
-from boatinfer.storage.place import Place, place
-from boatinfer.text import counted, printable
+from boatinfer.storage.locations import place
+from boatinfer.text import counted, from_text, printable
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -14,13 +14,16 @@ import pyarrow.compute as pc
 from boatinfer.pages import page
 from boatinfer.pages.nights import Nights
 from boatinfer.pages.thumbnails import Album
+from boatinfer.results.find import find_results
 from boatinfer.results.folder import Results
 from boatinfer.results.left_out import left_out_in_words
-from boatinfer.results.predictions import Tables, counts, guesses
+from boatinfer.results.published_tables import read_tables
 from boatinfer.results.summary import Summary
+from boatinfer.results.tables.predictions import Tables, counts, guesses
+from boatinfer.storage.base import Place
 from boatinfer.storage.files import writing
 
-__all__ = ["write"]
+__all__ = ["make_report", "write"]
 
 #: Classes in the table of classes, at most.
 _CLASSES = 200
@@ -74,6 +77,31 @@ def write(results: Results, summary: Summary, tables: Tables | None, wanted: boo
     else:
         morning = _morning(results, summary, tables)
         page.write(results.report, "report.html", summary=summary, morning=morning)
+
+
+def make_report(out: Place) -> Place:
+    """Writes ``report.html`` anew, of the last complete run and with word of a later one.
+
+    Args:
+        out: the results folder.
+
+    Returns:
+        The page.
+
+    Raises:
+        UsageError: it is no results folder.
+        BusyError: a run is working in it.
+        OutputError: the results are damaged, or the page could not be written.
+    """
+    results = find_results(out)
+    last = results.last_run() or results.last_finished()  # which says why there is none
+    with results.hold(last.folder):
+        complete = results.last_complete()
+        if complete is not None:
+            write(results, complete, read_tables(results))
+        if not last.complete:
+            write(results, last, None)
+    return results.report
 
 
 def _tell(results: Results, summary: Summary) -> None:

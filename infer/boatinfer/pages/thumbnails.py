@@ -11,10 +11,11 @@ import simplejpeg
 
 from boatinfer import images
 from boatinfer.errors import ImageError
-from boatinfer.models.card import ImageSpec
+from boatinfer.images.spec import ImageSpec
 from boatinfer.pages.page import address, cost
-from boatinfer.scan import from_text
-from boatinfer.storage.place import Place, place
+from boatinfer.storage.base import Place
+from boatinfer.storage.locations import place
+from boatinfer.text import from_text
 
 __all__ = ["Album", "Picture", "thumbnail"]
 

@@ -1,1 +1,1 @@
-"""The results folder: its parts, its tables, its proof, and who may write into it."""
+"""The results folder: who may write into it, what is in it, and whether that is sound."""

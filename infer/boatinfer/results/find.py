@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from boatinfer.errors import UsageError
-from boatinfer.options import default_out
-from boatinfer.results.folder import Results
-from boatinfer.scan import to_text
-from boatinfer.storage.place import Place, resolved
-from boatinfer.text import joined
+from boatinfer.results.folder import Results, default_out
+from boatinfer.storage.base import Place
+from boatinfer.storage.locations import resolved
+from boatinfer.text import joined, to_text
 
 __all__ = ["find_results"]
 

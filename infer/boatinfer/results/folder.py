@@ -2,13 +2,13 @@
 
 ::
 
-    OUT/parts/*.parquet    see `boatinfer.results.parts`
+    OUT/parts/*.parquet    see `boatinfer.results.store.parts`
     OUT/predictions.csv    one row per image found in the last run
     OUT/failures.csv       those that failed
     OUT/review.csv         those left to people, if the run was told how sure is sure enough
     OUT/run.json           the last run's summary; OUT/runs/*.json are all runs'
     OUT/report.html
-    OUT/shards/            what shards leave to `boatinfer.night.finish`
+    OUT/shards/            what shards leave to `boatinfer.pipeline.merge_shards`
 """
 
 from __future__ import annotations
@@ -18,37 +18,29 @@ import itertools
 import os
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import typer
 
-from boatinfer.errors import OutputError, UsageError, first_line
+from boatinfer.errors import OutputError, UsageError
 from boatinfer.results.locks import SHARDS, held, held_by
-from boatinfer.results.parts import Parts, number_of
-from boatinfer.results.rows import OK
-from boatinfer.results.shards import Shard
-from boatinfer.results.sorting import batches
-from boatinfer.results.summary import Summary, parsed, read_summary
-from boatinfer.scan import to_text
+from boatinfer.results.manifest import read_manifest, replace_summary, write_manifest
+from boatinfer.results.store.parts import Parts, number_of
+from boatinfer.results.store.rows import OK
+from boatinfer.results.store.shards import Shard
+from boatinfer.results.summary import Summary, read_summary
+from boatinfer.storage.base import Place
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.files import TEMPORARY, replacing, writing
-from boatinfer.storage.place import Place, opened
+from boatinfer.storage.locations import resolved
+from boatinfer.text import to_text
 
-__all__ = ["ASIDE", "Results"]
+__all__ = ["ASIDE", "Results", "default_out"]
 
 #: What ends the name of something damaged that a run has set aside.
 ASIDE = ".damaged"
-
-
-class _Note(NamedTuple):
-    """What is current: the run, as complete, the images it found, and the last part it knows."""
-
-    summary: Summary
-    part: int
-    found: pa.Table
 
 
 #: What a results folder has, and what a killed run may leave in it.
@@ -63,8 +55,6 @@ _LEFTOVER = re.compile(
     rf"|\d{{6,}}-[0-9a-f]{{16}}{_SHARD}\.parquet|[0-9TZ.]+(-shard{_SHARD})?\.json)"
     rf"\.\d+{re.escape(TEMPORARY)}"
 )
-
-_CURRENT = pa.schema([("path", pa.string()), ("classified", pa.bool_())])
 
 
 class Results:
@@ -222,10 +212,10 @@ class Results:
         """Reads the summary of the run that the results are of: the last one that is complete.
 
         Raises:
-            OutputError: a summary, or the note of what is current, is damaged.
+            OutputError: a summary, or the manifest, is damaged.
         """
         if self._current.exists():
-            return self._note().summary
+            return read_manifest(self._current).summary
         last = self.last_run()
         return last if last is not None and last.complete else None
 
@@ -286,49 +276,26 @@ class Results:
     def write_current(self, rows: pa.Table, summary: Summary) -> None:
         """Notes which images are current: those of these rows, in the parts that are there.
 
-        From then on the other commands read this run; the note holds all that they need, so
-        that it does not matter where a run dies before or after.
+        From then on the other commands read this run.
 
         Args:
             rows: ``path`` and ``status`` of each.
             summary: of the run that found them; it is complete.
-        """
-        self.parts.check()
-        last = number_of(self.parts.files()[-1])
-        note = {"boatinfer.summary": summary.text(), "boatinfer.part": str(last)}
-        schema = _CURRENT.with_metadata(note)
-        with (
-            replacing(self._current) as temporary,
-            pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
-        ):
-            for table in batches(rows):
-                columns = [table["path"], pc.equal(table["status"], OK)]
-                writer.write_table(pa.table(columns, schema=schema))
-
-    def rewrite_current(self, summary: Summary) -> None:
-        """Has the note of what is current name another summary; the images stay.
 
         Raises:
-            OutputError: the note is damaged, or the disk is full.
+            OutputError: the disk is full, read-only, or gone.
         """
         self.parts.check()
-        note = self._note()
-        said = {"boatinfer.summary": summary.text(), "boatinfer.part": str(note.part)}
-        with replacing(self._current) as temporary:
-            pq.write_table(note.found.replace_schema_metadata(said), temporary, compression="zstd")
+        write_manifest(self._current, rows, summary, number_of(self.parts.files()[-1]))
 
-    def _note(self) -> _Note:
-        try:
-            found = pq.read_table(opened(self._current))
-            said = found.schema.metadata
-            found = found.cast(_CURRENT)
-            summary = parsed(said[b"boatinfer.summary"])
-            return _Note(summary, int(said[b"boatinfer.part"]), found)
-        except (OSError, TypeError, KeyError, ValueError, pa.ArrowException) as error:
-            raise OutputError(
-                f"{self._current} cannot be read ({first_line(error)}); run again to have it "
-                "written anew."
-            ) from error
+    def rewrite_current(self, summary: Summary) -> None:
+        """Has the manifest name another summary; the images stay.
+
+        Raises:
+            OutputError: the manifest is damaged, or the disk is full.
+        """
+        self.parts.check()
+        replace_summary(self._current, summary)
 
     def current(self) -> pa.Table:
         """`Parts.index` narrowed to the classified images of the last complete run.
@@ -337,16 +304,18 @@ class Results:
 
         Raises:
             UsageError: there is no complete run here.
-            OutputError: a part or the note of what is current is damaged.
+            OutputError: a part or the manifest is damaged.
         """
         self.last_finished()
-        note = self._note()
-        index = self.parts.index(upto=note.part)
-        index = index.filter(pc.equal(index["model"], note.summary.model))
-        index = index.filter(pc.is_in(index["path"], value_set=note.found["path"].combine_chunks()))
-        if not index.num_rows == note.found.num_rows == note.summary.found:
-            if self._note().part != note.part:  # a run that has just ended merged parts
-                return self.current()
+        manifest = read_manifest(self._current)
+        index = self.parts.index(upto=manifest.part)
+        index = index.filter(pc.equal(index["model"], manifest.summary.model))
+        index = index.filter(
+            pc.is_in(index["path"], value_set=manifest.found["path"].combine_chunks())
+        )
+        if not index.num_rows == manifest.found.num_rows == manifest.summary.found:
+            if read_manifest(self._current).part != manifest.part:
+                return self.current()  # a run that has just ended merged parts
             raise OutputError(
                 f"parts are missing from {self.parts.folder}; run again: their images will be "
                 "classified anew."
@@ -404,3 +373,8 @@ def _is_note(file: Place) -> bool:
     except UsageError:
         return False
     return named and file.suffix in {".json", ".parquet"}
+
+
+def default_out(folder: Place) -> Path:
+    """Where the results go if nobody says: a folder named after the scanned one."""
+    return Path("boatinfer-out") / (resolved(folder).name or "root")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from boatinfer.endings import RAW_EXTENSIONS, raw_is_read
 from boatinfer.errors import how_to_bring
+from boatinfer.file_types import RAW_EXTENSIONS, raw_is_read
 from boatinfer.text import counted, joined, printable
 
 __all__ = ["left_out_in_words"]
@@ -16,7 +16,7 @@ _NAMED = 6
 
 
 class _Counts(Protocol):
-    """A `boatinfer.scan.LeftOut`, or a summary."""
+    """A `boatinfer.storage.listing.LeftOut`, or a summary."""
 
     @property
     def other_files(self) -> Mapping[str, int]: ...

@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from filelock import FileLock, Timeout
 
 from boatinfer.errors import BusyError
-from boatinfer.results.lease import Lease, holder
-from boatinfer.results.shards import Shard
+from boatinfer.results.store.shards import Shard
+from boatinfer.storage.base import Place
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.files import writing
-from boatinfer.storage.place import Place
+from boatinfer.storage.lease import Lease, holder
 
 __all__ = ["SHARDS", "held", "held_by"]
 

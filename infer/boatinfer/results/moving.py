@@ -7,8 +7,9 @@ import msgspec
 from boatinfer.errors import UsageError
 from boatinfer.results.folder import Results
 from boatinfer.results.locks import held
-from boatinfer.scan import from_text, to_text
-from boatinfer.storage.place import Place, resolved
+from boatinfer.storage.base import Place
+from boatinfer.storage.locations import resolved
+from boatinfer.text import from_text, to_text
 
 __all__ = ["follow"]
 

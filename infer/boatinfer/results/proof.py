@@ -12,12 +12,12 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from boatinfer.errors import TOO_MANY_FAILURES, UsageError
-from boatinfer.results.drift import Mix
-from boatinfer.results.ledger import Ledger
-from boatinfer.results.parts import Marks
-from boatinfer.results.predictions import UNSURE, Tables, counts, guesses
-from boatinfer.results.records import Array
+from boatinfer.results.mix import Mix
+from boatinfer.results.store.index import Ledger
+from boatinfer.results.store.keyed_arrays import Array
+from boatinfer.results.store.parts import Marks
 from boatinfer.results.summary import Summary
+from boatinfer.results.tables.predictions import UNSURE, Tables, counts, guesses
 from boatinfer.text import counted
 
 __all__ = ["Files", "Proved", "allowance", "count", "judge", "prove"]

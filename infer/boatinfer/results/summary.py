@@ -12,9 +12,9 @@ from msgspec import Meta
 
 from boatinfer.errors import OutputError
 from boatinfer.models.card import Card
-from boatinfer.results.drift import Mix
+from boatinfer.results.mix import Mix
+from boatinfer.storage.base import Place
 from boatinfer.storage.documents import DocumentError, content_of, decoded
-from boatinfer.storage.place import Place
 
 __all__ = ["Summary", "Trained", "parsed", "read_summary"]
 

@@ -1,1 +1,1 @@
-"""Where files are: on a disk or in a bucket, there whole or not at all."""
+"""Files and folders on a disk or in a bucket: reading, listing, atomic writing, and leases."""

@@ -4,7 +4,7 @@ The requests go through obstore: against pyarrow's file system an image costs on
 instead of two and a quarter of the CPU time, listings come page by page with ETags, and a PUT
 may be conditional. Credentials, region and endpoint of S3 are found by botocore, just as the
 AWS command line finds them; it also handles the keys that obstore refuses (``a//b``, control
-characters), so that these are not left out. `boatinfer.storage.store` opens both.
+characters), so that these are not left out. `boatinfer.storage.connections` opens both.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from boatinfer.errors import (
     BoatinferError,
     UsageError,
 )
-from boatinfer.storage.refusals import refusals, refused_key
-from boatinfer.storage.store import connection
+from boatinfer.storage.connections import connection
+from boatinfer.storage.errors import refusals, refused_key
 
 __all__ = ["SCHEMES", "BucketPath", "Status"]
 
@@ -83,7 +83,7 @@ class Listed(NamedTuple):
 class BucketPath:
     """A place in a bucket: an object, or the folder of those whose keys it is the beginning of.
 
-    The methods are those of `boatinfer.storage.place.Place`; an object appears whole or not at all,
+    The methods are those of `boatinfer.storage.base.Place`; an object appears whole or not at all,
     and a folder is there as soon as it holds something.
 
     Attributes:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from boatinfer.storage.place import Place
+from boatinfer.storage.base import Place
 
 __all__ = ["DocumentError", "content_of", "decoded", "read_document"]
 

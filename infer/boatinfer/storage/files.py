@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from boatinfer.errors import OutputError, UsageError
+from boatinfer.storage.base import Place
 from boatinfer.storage.bucket import BucketPath
-from boatinfer.storage.place import Place
 
 __all__ = [
     "TEMPORARY",

@@ -13,15 +13,15 @@ import numpy.typing as npt
 
 from boatinfer.analysis import metrics
 from boatinfer.analysis.metrics import Labels
+from boatinfer.cpus import usable_cpus
 from boatinfer.errors import UsageError
 from boatinfer.models import svm as svms
+from boatinfer.models.decision import Kernel
 from boatinfer.models.svm import SVM
-from boatinfer.options import Kernel
 from boatinfer.results.find import find_results
 from boatinfer.storage.files import replacing, require_writable
 from boatinfer.svm.labelled import Labelled, labelled_features
 from boatinfer.svm.options import FitOptions
-from boatinfer.threads import usable_cpus
 
 __all__ = [
     "Report",

@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from boatinfer.analysis.truth import true_labels
 from boatinfer.errors import UsageError
-from boatinfer.models.network import Floats
+from boatinfer.models.inference import Floats
 from boatinfer.results.folder import Results
-from boatinfer.results.rows import matrix
+from boatinfer.results.store.rows import matrix
 from boatinfer.results.summary import Summary
 
 __all__ = ["Labelled", "labelled_features"]

@@ -10,8 +10,10 @@ from typing import Annotated, Literal
 import typer
 
 from boatinfer.errors import UsageError
-from boatinfer.options import Force, Kernel, Labels
-from boatinfer.storage.place import Place, place
+from boatinfer.models.decision import Kernel
+from boatinfer.options import Force, Labels
+from boatinfer.storage.base import Place
+from boatinfer.storage.locations import place
 
 __all__ = ["FitOptions", "SVMCompareOptions"]
 

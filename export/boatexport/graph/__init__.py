@@ -1,0 +1,1 @@
+"""ONNX graphs: reading, simplifying, padding and quantising them."""

@@ -1,0 +1,1 @@
+"""Labelled images: class folders, splits and batches, for training, export and evaluation."""

@@ -1,0 +1,110 @@
+"""One run, as all its steps see it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from boatinfer.errors import BoatinferError
+from boatinfer.isolation.supervisor import Supervisor
+from boatinfer.models.model import ModelInfo
+from boatinfer.models.svm import SVM
+from boatinfer.pages import report
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.progress import Progress
+from boatinfer.pipeline.selection import Selection
+from boatinfer.pipeline.timings import Stages
+from boatinfer.results.folder import Results
+from boatinfer.results.store.duplicates import Contents
+from boatinfer.results.store.rows import Row
+from boatinfer.results.summary import Summary
+from boatinfer.results.tables import predictions
+from boatinfer.signals import Stop
+from boatinfer.storage.base import Place
+from boatinfer.storage.listing import Found
+from boatinfer.text import to_text
+
+__all__ = ["Night"]
+
+
+@dataclass
+class Night:
+    """One run: its options, what it works with, and its summary as it comes about.
+
+    Attributes:
+        options: what to do.
+        folder: where the images are.
+        results: where the rows go.
+        summary: what ``run.json`` will hold.
+        stop: set by a signal.
+        progress: called as images are done.
+        started: seconds of the monotonic clock.
+        stages: counts the seconds of each.
+        selection: which images, once the listing has begun.
+        model: the open model.
+        worker: supervises the process in which it is open; None where this process does the
+            work itself, or a cluster.
+        svm: the SVM beside it; None where there is none.
+    """
+
+    options: RunOptions
+    folder: Place
+    results: Results
+    summary: Summary
+    stop: Stop
+    progress: Callable[[Progress], None]
+    started: float = field(default_factory=time.monotonic)
+    stages: Stages = field(default_factory=Stages)
+    selection: Selection = field(init=False)
+    model: ModelInfo = field(init=False)
+    worker: Supervisor[Found, Row] | None = None
+    svm: SVM | None = field(init=False)
+
+    @property
+    def wants_features(self) -> bool:
+        """Whether rows need features: to keep them, or for the SVM."""
+        return self.options.features or self.options.svm is not None
+
+    def begun(self) -> None:
+        """Says that the first images are being read."""
+        self.results.write_summary(self.summary)
+        self.report(None)
+        self.progress(Progress(None, 0, 0))
+
+    def record(self, rows: list[Row], contents: Contents) -> None:
+        """Writes rows as one part; those known by their content get what they repeat."""
+        with self.stages.working("record"):
+            contents.fill(rows, self.wants_features)
+            model = self.model
+            self.results.parts.append(rows, model.card.classes, model.digest, self.summary.run)
+
+    def close(self, exit_code: int | None) -> None:
+        """Puts the end of the run into its summary."""
+        self.summary.finished = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self.summary.seconds = round(time.monotonic() - self.started, 3)
+        self.summary.exit_code = exit_code
+        self.summary.stages = {
+            stage: round(seconds, 3) for stage, seconds in self.stages.seconds.items()
+        }
+
+    def report(self, tables: predictions.Tables | None) -> None:
+        """Writes the page; that of a shard is written with those of the others."""
+        if self.results.shard is None:
+            self.results.parts.check()
+            report.write(self.results, self.summary, tables, self.options.report)
+
+    @contextlib.contextmanager
+    def told_if_failed(self) -> Iterator[None]:
+        """Leaves word, in run.json and on the page, of a run that does not come to its end."""
+        try:
+            yield
+        except Exception as error:
+            self.summary.complete, self.summary.error = False, to_text(str(error))
+            self.close(getattr(error, "exit_code", BoatinferError.exit_code))
+            with contextlib.suppress(BoatinferError):  # the error itself says more
+                self.results.write_summary(self.summary)
+                self.report(None)
+            raise

@@ -1,0 +1,281 @@
+"""What the shards of a run leave, put together: the proof over all of them, and the tables.
+
+The rows are read part by part, and sorted on disk where they are many.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from boatinfer.errors import BoatinferError, ModelError, OutputError, UsageError
+from boatinfer.models import svm as svms
+from boatinfer.models.svm import SVM
+from boatinfer.pages import report
+from boatinfer.pipeline.shard_manifest import Ending, read_handover, read_rows
+from boatinfer.results import proof, published_tables
+from boatinfer.results.folder import Results
+from boatinfer.results.locks import held
+from boatinfer.results.store import compaction
+from boatinfer.results.store.index import Ledger
+from boatinfer.results.store.keyed_arrays import keys
+from boatinfer.results.store.parts import Parts
+from boatinfer.results.store.rows import OK
+from boatinfer.results.store.shards import Shard
+from boatinfer.results.summary import Summary
+from boatinfer.results.tables import predictions
+from boatinfer.storage.base import Place
+from boatinfer.text import from_text, joined
+
+__all__ = ["finish"]
+
+
+def finish(out: Place) -> Summary:
+    """Ends a run that was done in shards, as an undivided run would have ended.
+
+    Args:
+        out: the results folder.
+
+    Returns:
+        The summary over all shards; its ``exit_code`` is 0 or 3.
+
+    Raises:
+        UsageError: there are no shards, or one is missing, has not come to its end, or does not
+            fit to the others.
+        BusyError: a shard is still running.
+        OutputError: a part is damaged or gone, or the disk is full.
+    """
+    results = Results(out)
+    if not results.notes():
+        raise UsageError(
+            f"no shards have run into {out} since they were last put together; run them with "
+            "'boatinfer run --shard'."
+        )
+    with held(out, None) as results.parts.check:
+        if isinstance(out, Path):
+            results.clean()
+        shards = {shard: _checked(results, shard) for shard in _shards(results)}
+        ending, remarks = _agreed(results, shards)
+        summary = _summed(list(shards.values()))
+        summary.remarks += remarks
+        worn = _put_together(results, shards, summary, ending)
+        results.write_summary(summary)
+        results.supersede()
+        with contextlib.suppress(BoatinferError, OSError):  # mere housekeeping
+            compaction.remove(results.parts, worn)
+    return summary
+
+
+def _shards(results: Results) -> list[Shard]:
+    """All shards; none is missing."""
+    there = {Shard.parse(note.stem) for note in results.notes()}
+    count = max(there).count
+    every = [Shard(count, number) for number in range(1, count + 1)]
+    missing = [shard for shard in every if shard not in there]
+    if missing:
+        which, them = ("shard", "it") if len(missing) == 1 else ("shards", "each")
+        raise UsageError(
+            f"{results.out} lacks the {which} {joined(missing)}; run {them} with --shard "
+            f"{missing[0]}{'' if len(missing) == 1 else ' and so on'}."
+        )
+    return every
+
+
+def _checked(results: Results, shard: Shard) -> Summary:
+    """The summary of a shard that came to its end."""
+    summary = results.last_of(shard)
+    if summary is None or not summary.complete:
+        why = f" ({summary.error})" if summary is not None and summary.error else ""
+        raise UsageError(
+            f"the shard {shard} in {results.out} has not come to its end{why}; run it again."
+        )
+    return summary
+
+
+def _agreed(results: Results, shards: dict[Shard, Summary]) -> tuple[Ending, list[str]]:
+    """How the run is to end, if all shards say the same; and what to remark on them."""
+    (first, its), *others = shards.items()
+    begun = read_handover(results, first)
+    fewest = most = begun.listing.files
+    alike = True
+    for shard, summary in others:
+        for what, one, other in [
+            ("the folder", its.folder, summary.folder),
+            ("the model", its.model[:12], summary.model[:12]),
+        ]:
+            if one != other:
+                raise UsageError(
+                    f"the shard {shard} in {results.out} is of {what} {other}, and the shard "
+                    f"{first} of {one}; run all of them on the same."
+                )
+        here = read_handover(results, shard)
+        if unlike := here.ending.unlike(begun.ending):
+            raise UsageError(
+                f"the shard {shard} in {results.out} ran with other options than the shard "
+                f"{first} ({', '.join(unlike)}); run it again with the same."
+            )
+        alike = alike and here.listing == begun.listing
+        fewest, most = min(fewest, here.listing.files), max(most, here.listing.files)
+    return begun.ending, [] if alike else [_moved(fewest, most)]
+
+
+def _moved(fewest: int, most: int) -> str:
+    seen = f"{fewest:,} to {most:,}" if fewest < most else f"{most:,}, not the same,"
+    return (
+        f"Files came or went between the listings of the shards, which saw {seen} images; the "
+        "next run does what came too late for its shard."
+    )
+
+
+def _summed(summaries: list[Summary]) -> Summary:
+    """One summary of all; it is not proved yet."""
+    now = datetime.now(UTC)
+    first = summaries[0]
+    failures: Counter[str] = Counter()
+    stages: defaultdict[str, float] = defaultdict(float)
+    for summary in summaries:
+        failures.update(summary.failures)
+        for stage, seconds in summary.stages.items():
+            stages[stage] += seconds
+    rates = [s.images_per_second for s in summaries if s.images_per_second is not None]
+    started = min(summary.started for summary in summaries)
+    names = dict.fromkeys(name for summary in summaries for name in summary.versions)
+    return Summary(
+        run=now.strftime("%Y%m%dT%H%M%S.%fZ"),
+        folder=first.folder,
+        started=started,
+        found=sum(summary.found for summary in summaries),
+        classified=sum(summary.classified for summary in summaries),
+        reused=sum(summary.reused for summary in summaries),
+        failed=sum(summary.failed for summary in summaries),
+        failures=dict(sorted(failures.items())),
+        other_files=first.other_files,  # every shard lists the whole folder
+        system_folders=first.system_folders,
+        images_per_second=round(sum(rates), 1) if rates else None,
+        restrictions=first.restrictions,
+        remarks=list(dict.fromkeys(said for summary in summaries for said in summary.remarks)),
+        model=first.model,
+        model_name=first.model_name,
+        classes=first.classes,
+        training=first.training,
+        threads=sum(summary.threads or 0 for summary in summaries),
+        stages=dict(stages),
+        shards=[summary.run for summary in summaries],
+        device=_each(summary.device for summary in summaries),
+        versions={name: _each(s.versions.get(name, "") for s in summaries) for name in names},
+    )
+
+
+def _each(texts: Iterable[str]) -> str:
+    return ", ".join(sorted(set(texts)))
+
+
+def _put_together(
+    results: Results, shards: dict[Shard, Summary], summary: Summary, ending: Ending
+) -> list[Place]:
+    """Proves, and writes the tables and the page.
+
+    Returns:
+        Parts that have been merged, and may go.
+    """
+    if not summary.found:
+        raise UsageError(f"the shards in {results.out} have found no images; check the folder.")
+    summary.min_confidence = ending.min_confidence
+    summary.target_accuracy = ending.target_accuracy
+    svm = _svm_of(ending)
+    columns = predictions.needed(ending.card, svm)
+    tables = predictions.made_tables(
+        itertools.chain.from_iterable(
+            _proved(results, shard, its, columns) for shard, its in shards.items() if its.found
+        ),
+        ending.card,
+        night=results.night(summary),
+        top=ending.top,
+        svm=svm,
+        min_confidence=ending.min_confidence,
+        beside=results.out,
+    )
+    published_tables.write_tables(results, tables, summary)
+    proof.count(summary, tables)
+    summary.complete = True
+    proof.judge(summary, ending.max_failures)
+    whole = not ending.restrictions
+    worn = [file for shard in shards for file in _merge_parts(results, shard, whole)]
+    _close(summary)
+    results.write_current(tables.predictions, summary)
+    results.parts.check()
+    report.write(results, summary, tables, ending.report)
+    return worn
+
+
+def _svm_of(ending: Ending) -> SVM | None:
+    """The SVM that the shards ran with.
+
+    Raises:
+        ModelError: its file is not what it was.
+    """
+    if ending.svm is None:
+        return None
+    path = Path(from_text(ending.svm))
+    svm = svms.load(path)
+    if svm.digest != ending.svm_digest:
+        raise ModelError(
+            f"{path} is not the SVM that the shards ran with; put that one back, or run them again."
+        )
+    return svm
+
+
+def _proved(
+    results: Results, shard: Shard, summary: Summary, columns: Sequence[str]
+) -> Iterator[pa.Table]:
+    """Reads what the parts on disk hold of a shard, and compares it with what the shard says.
+
+    Raises:
+        OutputError: they differ, a part is damaged or gone.
+    """
+    rows, digest = read_rows(results, shard), read_handover(results, shard).digest
+    found = sound = 0
+    for part in results.parts.read(rows, columns):
+        found += part.num_rows
+        sound += int(pc.sum(pc.equal(part["status"], OK)).as_py() or 0)
+        digest -= int(keys(part["path"])["low"].sum())
+        yield part
+    if not (
+        found == summary.found
+        and sound == summary.classified + summary.reused == found - summary.failed
+        and digest % 2**64 == 0
+    ):
+        raise OutputError(
+            f"the parts in {results.out} do not hold what the shard {shard} has found; run it "
+            "again."
+        )
+
+
+def _merge_parts(results: Results, shard: Shard, whole: bool) -> list[Place]:
+    """Merges the parts of a shard if there are many; gives those that may go.
+
+    Args:
+        results: of all shards.
+        shard: which one.
+        whole: whether it looked for all images.
+    """
+    parts = Parts(results.parts.folder, shard)
+    parts.check = results.parts.check
+    if len(parts.own()) < compaction.MANY_PARTS:
+        return []
+    ledger = Ledger(parts)
+    ledger.read()
+    return compaction.merge(ledger, ledger.marked(read_rows(results, shard)) if whole else None)
+
+
+def _close(summary: Summary) -> None:
+    now = datetime.now(UTC)
+    summary.finished = now.isoformat(timespec="milliseconds")
+    summary.seconds = round((now - datetime.fromisoformat(summary.started)).total_seconds(), 3)

@@ -1,0 +1,189 @@
+"""What a run has to do: what it finds, compared with what is recorded."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from boatinfer.errors import Failure
+from boatinfer.results.proof import Files
+from boatinfer.results.store.index import Ledger
+from boatinfer.results.store.keyed_arrays import (
+    KEY,
+    Array,
+    Lookup,
+    Records,
+    joined,
+    keys,
+    repeated,
+    taken,
+)
+from boatinfer.results.store.parts import Marks
+from boatinfer.storage.base import Place
+from boatinfer.storage.listing import Found
+
+__all__ = ["Agenda", "chunks", "current", "dangerous", "first", "reusable", "table", "waves"]
+
+#: A chunk of a listing ends at this many files, or after this many seconds: so the first
+#: image is classified long before a slow disk has listed the last.
+CHUNK_FILES = 4096
+CHUNK_SECONDS = 0.2
+
+_LISTING = pa.schema([("path", pa.string()), ("bytes", pa.int64()), ("mtime_ns", pa.int64())])
+_NOTED = np.dtype([*KEY.descr, ("due", np.bool_)])
+
+
+def chunks(found: Iterable[Found]) -> Iterator[list[Found]]:
+    """Cuts a listing, as it comes, into chunks that are not empty."""
+    chunk: list[Found] = []
+    started = time.monotonic()
+    for file in found:
+        chunk.append(file)
+        if len(chunk) >= CHUNK_FILES or time.monotonic() - started >= CHUNK_SECONDS:
+            yield chunk
+            chunk, started = [], time.monotonic()
+    if chunk:
+        yield chunk
+
+
+def table(chunk: list[Found]) -> pa.Table:
+    """Makes a table of found files: ``path``, ``bytes``, ``mtime_ns``."""
+    kinds = enumerate(_LISTING.types)
+    columns = [pa.array([file[i] for file in chunk], kind) for i, kind in kinds]
+    return pa.table(columns, schema=_LISTING)
+
+
+def reusable(
+    ledger: Ledger, wants_features: bool, lenient: bool, fresh: bool
+) -> tuple[Lookup, Marks]:
+    """The rows that say all that a run wants.
+
+    Args:
+        ledger: the last row of every path and model.
+        wants_features: whether a row without features does not do.
+        lenient: whether a row of a damaged image does.
+        fresh: whether no row does.
+
+    Returns:
+        ``bytes`` and ``mtime_ns`` of the files by their paths, and the rows.
+    """
+    marked = ledger.blank()
+
+    def slices() -> Iterator[Array]:
+        for rows in ledger.last():
+            enough = rows["ours"] & (rows["status"] == 0) & (not fresh)
+            if not lenient:
+                enough &= ~rows["damaged"]
+            if wants_features:
+                enough &= rows["has_features"]
+            usable = rows if enough.all() else rows[enough]
+            marked[usable["place"]] = True
+            yield usable
+
+    known = Lookup(slices(), ["bytes", "mtime_ns"], ledger.parts.folder)
+    return known, ledger.marks(marked)
+
+
+def dangerous(ledger: Ledger) -> frozenset[str]:
+    """The paths of images that have ended a worker process, with any model."""
+    ends = {Failure.CRASHED.value, Failure.TIMED_OUT.value}
+    codes = [code for code, status in enumerate(ledger.statuses) if status in ends]
+    if not codes:
+        return frozenset()
+    marked = ledger.blank()
+    for rows in ledger.last():
+        marked[rows["place"][np.isin(rows["status"], codes)]] = True
+    tables = ledger.parts.read_marked(ledger.marks(marked), ["path"])
+    return frozenset(path for table in tables for path in table["path"].to_pylist())
+
+
+class Agenda:
+    """What a run has found so far, and what of it is due.
+
+    Args:
+        known: ``bytes`` and ``mtime_ns`` of the files that need no work, by their paths.
+        beside: a folder on the disk that is to hold what is found, if it is much.
+        dangerous: paths of images that have ended a worker process, to be tried alone.
+
+    Attributes:
+        found: for each of the files found whether it was ``due``, by its path.
+        total: how many files are due; None until all have been found.
+    """
+
+    def __init__(
+        self, known: Lookup, beside: Place, dangerous: frozenset[str] = frozenset()
+    ) -> None:
+        self._known, self.dangerous = known, dangerous
+        self.found = Records(_NOTED, beside)
+        self.total: int | None = None
+
+    def due(self, found: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        """Notes files, chunk by chunk, and gives those that are not known as they are now.
+
+        Args:
+            found: tables of `table`.
+
+        Yields:
+            The same narrowed to what is due, sorted by path.
+        """
+        total = 0
+        for chunk in found:
+            key = keys(chunk["path"])
+            due = self._due(key, chunk)
+            self.found.add(key, due=due)
+            files = chunk.filter(pa.array(due)).sort_by("path")
+            total += files.num_rows
+            if files.num_rows:
+                yield files
+        self.total = total
+
+    def _due(self, key: Array, chunk: pa.Table) -> Array:
+        """Which files of a chunk are not known as they are now: bool [N]."""
+        there, known = self._known.find(key)
+        due = ~there
+        for column in ("bytes", "mtime_ns"):
+            due[there] |= known[column] != chunk[column].to_numpy()[there]
+        return due
+
+
+def current(found: Records, ledger: Ledger) -> Iterator[Files]:
+    """The files found and their rows, slice by slice; a file that was listed twice is one.
+
+    Args:
+        found: `Agenda.found`.
+        ledger: what the parts say.
+    """
+    count = max(found.fitting, ledger.fitting)
+    for files, rows in zip(found.slices(count), ledger.last(count), strict=True):
+        firsts = np.flatnonzero(~repeated(files))
+        due = np.logical_or.reduceat(files["due"], firsts) if len(firsts) else files["due"]
+        these, their = joined(taken(files, firsts), rows)
+        yield Files(len(firsts), taken(rows, their), due[these])
+
+
+def batches(due: Iterable[pa.Table], size: int) -> Iterator[list[Found]]:
+    """Cuts `Agenda.due` into lists of at most ``size`` files, none empty."""
+    for files in due:
+        for start in range(0, files.num_rows, size):
+            yield [Found(**row) for row in files.slice(start, size).to_pylist()]
+
+
+def waves(due: Iterable[pa.Table], most: int) -> Iterator[pa.Table]:
+    """Gathers `Agenda.due` to tables of ``most`` files or a few more, none empty."""
+    wave: list[pa.Table] = []
+    for files in due:
+        wave.append(files)
+        if sum(one.num_rows for one in wave) >= most:
+            yield pa.concat_tables(wave).combine_chunks()
+            wave = []
+    if wave:
+        yield pa.concat_tables(wave).combine_chunks()
+
+
+def first(found: Iterable[Found], count: int) -> Iterator[Found]:
+    """The first files in the order of their paths."""
+    yield from heapq.nsmallest(count, found)

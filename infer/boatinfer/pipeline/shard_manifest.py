@@ -1,0 +1,156 @@
+"""What a shard leaves on disk for the end of the run: its rows, and how the run is to end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from boatinfer.errors import OutputError
+from boatinfer.models.card import Card
+from boatinfer.models.svm import SVM
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.selection import Listing
+from boatinfer.results.folder import Results
+from boatinfer.results.store.parts import Marks
+from boatinfer.results.store.shards import Shard
+from boatinfer.storage.base import Place
+from boatinfer.storage.documents import decoded
+from boatinfer.storage.files import replacing
+from boatinfer.storage.locations import opened
+from boatinfer.text import to_text
+
+__all__ = ["Ending", "Handover", "leave", "read_handover", "read_rows"]
+
+_KEY = b"boatinfer.handover"
+_ROWS = pa.schema([("part", pa.int32()), ("row", pa.int32())])
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """The options that matter at the end of a run; they are the same for all shards.
+
+    The attributes are those of `RunOptions`; ``card`` is the model's, and ``svm_digest`` that of
+    the SVM's file, for which another must not be taken.
+    """
+
+    card: Card
+    top: int
+    svm: str | None
+    svm_digest: str | None
+    features: bool
+    lenient: bool
+    sniff: bool | None
+    system_folders: bool
+    max_failures: str
+    report: bool
+    restrictions: list[str]
+    min_confidence: float | None = None
+    target_accuracy: float | None = None
+
+    @classmethod
+    def of(
+        cls, options: RunOptions, card: Card, svm: SVM | None, min_confidence: float | None
+    ) -> Ending:
+        """Takes from a run's options, and the threshold that it found, what its end needs."""
+        return cls(
+            card=card,
+            top=options.top,
+            svm=None if options.svm is None else to_text(str(options.svm.absolute())),
+            svm_digest=None if svm is None else svm.digest,
+            features=options.features,
+            lenient=options.lenient,
+            sniff=options.sniff,
+            system_folders=options.system_folders,
+            max_failures=options.max_failures,
+            report=options.report,
+            restrictions=options.restrictions,
+            min_confidence=min_confidence,
+            target_accuracy=options.target_accuracy,
+        )
+
+    def unlike(self, other: Ending) -> list[str]:
+        """The options that are not the same, as they are written on the command line."""
+        return list(self._unlike(other))
+
+    def _unlike(self, other: Ending) -> Iterator[str]:
+        for name in self.__struct_fields__:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if name == "restrictions":
+                yield from sorted(set(mine) ^ set(theirs))
+            elif mine != theirs:
+                yield f"--{name.replace('_', '-')}"
+
+
+class Handover(msgspec.Struct, frozen=True):
+    """What a shard says beside its rows.
+
+    Attributes:
+        ending: how the run is to end.
+        listing: what it has seen of the folder, all shards' files together.
+        digest: of its own files, `boatinfer.results.proof.Proved.digest`.
+    """
+
+    ending: Ending
+    listing: Listing
+    digest: int
+
+
+def leave(results: Results, rows: Marks, handover: Handover) -> None:
+    """Leaves word of the rows of a shard, for `boatinfer.pipeline.merge_shards`.
+
+    Args:
+        results: the shard's.
+        rows: of the images that it has found.
+        handover: what else there is to say.
+
+    Raises:
+        OutputError: the disk is full, read-only, or gone.
+    """
+    assert results.shard is not None
+    results.parts.check()
+    schema = _ROWS.with_metadata({_KEY: msgspec.json.encode(handover)})
+    with (
+        replacing(_file(results, results.shard)) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+    ):
+        for part, mark in rows.items():
+            row = np.flatnonzero(mark).astype(np.int32)
+            writer.write_table(pa.table([np.full_like(row, part), row], schema=schema))
+
+
+def read_handover(results: Results, shard: Shard) -> Handover:
+    """Reads what a shard has left beside its rows.
+
+    Raises:
+        OutputError: it is damaged or missing.
+    """
+    file = _file(results, shard)
+    try:
+        said = pq.read_schema(opened(file)).metadata[_KEY]
+        return decoded(said, Handover)
+    except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
+        raise _unreadable(file, shard) from error
+
+
+def read_rows(results: Results, shard: Shard) -> pa.Table:
+    """Reads which rows a shard has found: ``part`` and ``row``, in this order.
+
+    Raises:
+        OutputError: they are damaged or missing.
+    """
+    file = _file(results, shard)
+    try:
+        return pq.read_table(opened(file)).cast(_ROWS)
+    except (OSError, pa.ArrowException, ValueError) as error:
+        raise _unreadable(file, shard) from error
+
+
+def _file(results: Results, shard: Shard) -> Place:
+    return results.shards / f"{shard.name}.parquet"
+
+
+def _unreadable(file: Place, shard: Shard) -> OutputError:
+    return OutputError(f"{file} is damaged or missing; run the shard {shard} again.")

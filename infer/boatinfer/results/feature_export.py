@@ -1,0 +1,80 @@
+"""The features of a results folder in other shapes: npz, npy, csv, parquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from boatinfer.errors import UsageError
+from boatinfer.models.inference import Floats
+from boatinfer.results.find import find_results
+from boatinfer.results.folder import Results
+from boatinfer.results.store.rows import matrix
+from boatinfer.results.tables.csv_files import csv_safe
+from boatinfer.storage.base import Place
+from boatinfer.storage.files import replacing, require_writable
+
+__all__ = ["export"]
+
+#: Endings of the files that `export` writes.
+_FORMATS = (".npz", ".npy", ".csv", ".parquet")
+
+
+def export(out: Place, output: Path, force: bool = False) -> int:
+    """Writes the features of the last run's classified images, sorted by path.
+
+    ``.npz`` holds ``paths`` [N], ``labels`` [N] and ``features`` float32 [N, D]; ``.npy``
+    the features alone; ``.csv`` the columns path, label, f0, f1, ...; ``.parquet`` path,
+    label and features.
+
+    Args:
+        out: a results folder made with features.
+        output: the file to write; its ending chooses the format.
+        force: whether to replace a file that is there already; a part is never replaced.
+
+    Returns:
+        N, the number of images.
+
+    Raises:
+        UsageError: unknown ending, no such folder, the file is there, or there are no features.
+        OutputError: the file could not be written.
+    """
+    if output.suffix not in _FORMATS:
+        raise UsageError(f"{output}: the ending must be one of {', '.join(_FORMATS)}.")
+    results = find_results(out)
+    require_writable(output, *results.parts.files(), force=force)
+    table = _table(results)
+    with replacing(output) as temporary, temporary.open("wb") as file:
+        _write(table, output.suffix, file)
+    return int(table.num_rows)
+
+
+def _table(results: Results) -> pa.Table:
+    parts = list(results.parts.read(results.current(), ["path", "label", "features"]))
+    if not parts or any("features" not in part.column_names for part in parts):
+        raise UsageError(f"{results.out} holds images without features; run again with --features.")
+    return pa.concat_tables(parts).sort_by("path")
+
+
+def _write(table: pa.Table, suffix: str, file: BinaryIO) -> None:
+    if suffix == ".parquet":
+        pq.write_table(table, file, compression="zstd")
+    elif suffix == ".csv":
+        pa.csv.write_csv(csv_safe(_flat(table)), file)
+    elif suffix == ".npy":
+        np.save(file, matrix(table["features"]))
+    else:
+        paths = np.array(table["path"].to_pylist())
+        labels = np.array(table["label"].to_pylist())
+        np.savez(file, paths=paths, labels=labels, features=matrix(table["features"]))
+
+
+def _flat(table: pa.Table) -> pa.Table:
+    features: Floats = matrix(table["features"])
+    columns = {f"f{i}": features[:, i] for i in range(features.shape[1])}
+    return pa.table({"path": table["path"], "label": table["label"], **columns})

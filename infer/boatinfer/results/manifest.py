@@ -1,0 +1,92 @@
+"""``OUT/.current.parquet``: which images are current, and of which run.
+
+It holds all that the commands which read results need, so that it does not matter where a later
+run dies: until that is complete, they read the run that is named here.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from boatinfer.errors import OutputError, first_line
+from boatinfer.results.store.rows import OK
+from boatinfer.results.summary import Summary, parsed
+from boatinfer.results.tables.external_sort import batches
+from boatinfer.storage.base import Place
+from boatinfer.storage.files import replacing
+from boatinfer.storage.locations import opened
+
+__all__ = ["Manifest", "read_manifest", "replace_summary", "write_manifest"]
+
+_SCHEMA = pa.schema([("path", pa.string()), ("classified", pa.bool_())])
+_SUMMARY, _PART = b"boatinfer.summary", b"boatinfer.part"
+
+
+class Manifest(NamedTuple):
+    """What the file holds.
+
+    Attributes:
+        summary: of the run, which is complete.
+        part: number of the last part that it wrote or knew.
+        found: ``path`` of each image, and whether it is ``classified``.
+    """
+
+    summary: Summary
+    part: int
+    found: pa.Table
+
+
+def write_manifest(file: Place, rows: pa.Table, summary: Summary, part: int) -> None:
+    """Writes the manifest.
+
+    Args:
+        file: where.
+        rows: ``path`` and ``status`` of each image.
+        summary: of the run that found them.
+        part: number of the last part that it knows.
+
+    Raises:
+        OutputError: the disk is full, read-only, or gone.
+    """
+    schema = _SCHEMA.with_metadata({_SUMMARY: summary.text(), _PART: str(part)})
+    with (
+        replacing(file) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+    ):
+        for table in batches(rows):
+            columns = [table["path"], pc.equal(table["status"], OK)]
+            writer.write_table(pa.table(columns, schema=schema))
+
+
+def replace_summary(file: Place, summary: Summary) -> None:
+    """Has the manifest name another summary; the images stay.
+
+    Raises:
+        OutputError: it is damaged, or the disk is full.
+    """
+    before = read_manifest(file)
+    metadata = {_SUMMARY: summary.text(), _PART: str(before.part)}
+    with replacing(file) as temporary:
+        table = before.found.replace_schema_metadata(metadata)
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_manifest(file: Place) -> Manifest:
+    """Reads the manifest.
+
+    Raises:
+        OutputError: it is damaged or missing.
+    """
+    try:
+        found = pq.read_table(opened(file))
+        metadata = found.schema.metadata
+        found = found.cast(_SCHEMA)
+        return Manifest(parsed(metadata[_SUMMARY]), int(metadata[_PART]), found)
+    except (OSError, TypeError, KeyError, ValueError, pa.ArrowException) as error:
+        raise OutputError(
+            f"{file} cannot be read ({first_line(error)}); run again to have it written anew."
+        ) from error

@@ -1,0 +1,62 @@
+"""The tables of a results folder: written all together, and read back."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from boatinfer.results.folder import Results
+from boatinfer.results.summary import Summary
+from boatinfer.results.tables.csv_files import read_csv, write_csv
+from boatinfer.results.tables.external_sort import Sorter, batches
+from boatinfer.results.tables.predictions import UNSURE, Tables
+from boatinfer.storage.files import replacing, writing
+
+__all__ = ["read_tables", "write_tables"]
+
+
+def write_tables(results: Results, tables: Tables, summary: Summary) -> None:
+    """Writes predictions.csv, failures.csv and, if there is a threshold, review.csv.
+
+    The last has what is left to people, least sure first; without a threshold that of an earlier
+    run is removed. All are written before the first takes its name, so that one which cannot be
+    written leaves those of the run before. The summary notes the digests.
+
+    Raises:
+        OutputError: one could not be written.
+    """
+    results.parts.check()
+    predictions = tables.predictions.drop_columns("new")
+    written = {results.failures: tables.failures, results.predictions: predictions}
+    if summary.min_confidence is not None:
+        unsure = Sorter(["confidence", "path"], results.out)
+        for some in batches(predictions):
+            unsure.add(some.filter(pc.equal(some["label"].cast(pa.string()), UNSURE)))
+        written = {results.review: unsure.table(), **written}
+    digests: dict[str, str] = {}
+    with contextlib.ExitStack() as stack:
+        for path, table in written.items():
+            digests[path.name] = write_csv(stack.enter_context(replacing(path)), table)
+    if results.review not in written:
+        with writing(results.review):
+            results.review.unlink(missing_ok=True)
+    summary.tables = digests
+
+
+def read_tables(results: Results) -> Tables:
+    """Reads both tables of the last run back.
+
+    Raises:
+        UsageError: there is no finished run in the folder.
+        OutputError: a table or a part is damaged.
+    """
+    last = results.last_finished()
+    current = results.current()
+    ours = pc.is_in(current["run"].cast(pa.string()), pa.array(results.night(last)))
+    old = current.filter(pc.invert(ours))["path"].combine_chunks()
+    predictions = read_csv(results.predictions, ["path", "label", "confidence", "status"])
+    failures = read_csv(results.failures, ["path", "reason", "message"])
+    new = pc.invert(pc.is_in(predictions["path"], value_set=old))
+    return Tables(predictions.append_column("new", new), failures)

@@ -1,0 +1,1 @@
+"""What is recorded: parts, their rows, and indexes over them."""

@@ -1,0 +1,127 @@
+"""Tables for spreadsheets: CSV in which nothing is taken for a formula, written and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import xxhash
+
+from boatinfer.errors import OutputError, first_line
+from boatinfer.storage.base import Place
+from boatinfer.storage.locations import opened
+
+__all__ = ["csv_digest", "csv_plain", "csv_safe", "read_csv", "write_csv"]
+
+#: What a spreadsheet takes for the start of a formula.
+_FORMULA = r"^([=+\-@\t\r])"
+#: More bytes than the first line of a table has.
+_HEADER = 4096
+#: Endings of the columns that hold numbers.
+_NUMBERS = ("confidence", "score")
+#: Rows that are written, and bytes that are read, at a time.
+_ROWS, _CHUNK = 65_536, 2**20
+#: How tables are written.
+_OPTIONS = pa.csv.WriteOptions(quoting_style="needed")
+
+
+def write_csv(path: Path, table: pa.Table) -> str:
+    """Writes a table.
+
+    Returns:
+        The file's `csv_digest`.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    schema = csv_safe(table.slice(0, 0)).schema
+    with pa.csv.CSVWriter(path, schema, write_options=_OPTIONS) as writer:
+        for start in range(0, table.num_rows, _ROWS):
+            writer.write_table(csv_safe(table.slice(start, _ROWS)))
+    return csv_digest(path)
+
+
+def csv_digest(path: Place) -> str:
+    """The xxh3-128 of a file, hex, by which it is seen whether it is as it was written.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = xxhash.xxh3_128()
+    with pa.input_stream(opened(path)) as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def csv_safe(table: pa.Table) -> pa.Table:
+    """Keeps a spreadsheet from taking text for a formula.
+
+    A path ``=x.jpg`` becomes ``./=x.jpg``, which is the same file; other text gets an
+    apostrophe before it.
+    """
+    for number, name in enumerate(table.column_names):
+        before = r"./\1" if name == "path" else r"'\1"
+        table = table.set_column(number, name, _safe(table[name], before))
+    return table
+
+
+def csv_plain(text: pa.Array) -> pa.Array:
+    """Takes from text of a table, other than paths, what `csv_safe` put before it."""
+    return pc.replace_substring_regex(text, rf"^'{_FORMULA[1:]}", r"\1")
+
+
+def _safe(column: Any, before: str) -> Any:
+    """An array, chunked or not; of a dictionary just the values are looked through."""
+    if pa.types.is_string(column.type):
+        return pc.replace_substring_regex(column, _FORMULA, before)
+    if not pa.types.is_dictionary(column.type):
+        return column
+    encoded = column.combine_chunks()
+    values = _safe(encoded.dictionary, before)
+    return pa.DictionaryArray.from_arrays(encoded.indices, values).cast(pa.string())
+
+
+def read_csv(path: Place, needed: Collection[str]) -> pa.Table:
+    """Reads a table as it was before `write_csv`: numbers where they are, all else text.
+
+    Args:
+        path: the file.
+        needed: columns that it must have; that of the paths must be full.
+
+    Raises:
+        OutputError: it is damaged or missing.
+    """
+    try:
+        with pa.input_stream(opened(path)) as file:
+            names = file.read(_HEADER).split(b"\n")[0].decode().replace('"', "").split(",")
+        kinds = {name: pa.float64() if name.endswith(_NUMBERS) else pa.string() for name in names}
+        table = pa.csv.read_csv(
+            opened(path),
+            parse_options=pa.csv.ParseOptions(newlines_in_values=True),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=kinds,
+                null_values=[""],  # a class may be called NA
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+            ),
+        )
+        if any(table.column_names.count(name) != 1 for name in needed):
+            raise ValueError("a column is missing, or there twice")
+        if table["path"].null_count:
+            raise ValueError("a path is missing")
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise OutputError(
+            f"{path} cannot be read ({first_line(error)}); run again to have it written anew."
+        ) from error
+    for place, name in enumerate(table.column_names):
+        if name == "path":
+            plain = pc.replace_substring_regex(table[name], r"^\./", "")
+            table = table.set_column(place, name, plain)
+        elif pa.types.is_string(table[name].type):
+            table = table.set_column(place, name, csv_plain(table[name]))
+    return table

@@ -1,0 +1,1 @@
+"""The commands of ``boatinfer data``: download, check, show and split labelled images."""
