@@ -247,7 +247,7 @@ def test_wherever_a_run_dies_a_complete_run_can_be_read(
     assert not list(damage(results))
 
 
-@pytest.mark.parametrize("dies", ["compaction.remove", "folder.Results.write_current"])
+@pytest.mark.parametrize("dies", ["store.compaction.remove", "folder.Results.write_current"])
 def test_a_run_that_dies_while_it_merges_parts_can_be_read(
     night: Callable[..., Summary],
     pictures: Path,
