@@ -20,6 +20,7 @@ from msgspec import Meta, field
 
 from boatinfer.errors import ModelError
 from boatinfer.images.spec import ImageSpec, Positive, Strict
+from boatinfer.models.kernel import Kernel
 from boatinfer.storage.documents import DocumentError, decoded
 
 __all__ = [
@@ -123,7 +124,7 @@ class FusedSVM(Strict, frozen=True):
     """
 
     classes: ClassNames
-    kernel: Literal["rbf", "linear"]
+    kernel: Kernel
     model: str
 
     def __post_init__(self) -> None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Doubles", "Kernel", "Linear", "Pairwise", "pairs", "probabilities"]
+from boatinfer.models.kernel import Kernel
 
-Kernel = Literal["rbf", "linear"]
+__all__ = ["Doubles", "Linear", "Pairwise", "pairs", "probabilities"]
+
 
 Doubles = npt.NDArray[np.float64]
 

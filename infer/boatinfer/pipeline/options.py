@@ -17,7 +17,7 @@ from boatinfer.errors import UsageError
 from boatinfer.isolation.supervisor import IMAGE_TIMEOUT
 from boatinfer.memory import parse_size
 from boatinfer.options import Device, Memory, ModelFile, OnDevice, check_target
-from boatinfer.results.folder import default_out
+from boatinfer.results.location import default_out
 from boatinfer.results.store.shards import Shard
 from boatinfer.storage.base import Place
 from boatinfer.storage.locations import place

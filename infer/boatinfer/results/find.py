@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from boatinfer.errors import UsageError
-from boatinfer.results.folder import Results, default_out
+from boatinfer.results.folder import Results
+from boatinfer.results.location import default_out
 from boatinfer.storage.base import Place
 from boatinfer.storage.locations import resolved
 from boatinfer.text import joined, to_text

@@ -18,7 +18,6 @@ import itertools
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,10 +33,9 @@ from boatinfer.results.summary import Summary, read_summary
 from boatinfer.storage.base import Place
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.files import TEMPORARY, replacing, writing
-from boatinfer.storage.locations import resolved
 from boatinfer.text import to_text
 
-__all__ = ["ASIDE", "Results", "default_out"]
+__all__ = ["ASIDE", "Results"]
 
 #: What ends the name of something damaged that a run has set aside.
 ASIDE = ".damaged"
@@ -373,8 +371,3 @@ def _is_note(file: Place) -> bool:
     except UsageError:
         return False
     return named and file.suffix in {".json", ".parquet"}
-
-
-def default_out(folder: Place) -> Path:
-    """Where the results go if nobody says: a folder named after the scanned one."""
-    return Path("boatinfer-out") / (resolved(folder).name or "root")

@@ -16,7 +16,7 @@ from boatinfer.analysis.metrics import Labels
 from boatinfer.cpus import usable_cpus
 from boatinfer.errors import UsageError
 from boatinfer.models import svm as svms
-from boatinfer.models.decision import Kernel
+from boatinfer.models.kernel import Kernel
 from boatinfer.models.svm import SVM
 from boatinfer.results.find import find_results
 from boatinfer.storage.files import replacing, require_writable

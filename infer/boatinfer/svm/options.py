@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from boatinfer.errors import UsageError
-from boatinfer.models.decision import Kernel
+from boatinfer.models.kernel import Kernel
 from boatinfer.options import Force, Labels
 from boatinfer.storage.base import Place
 from boatinfer.storage.locations import place
