@@ -197,7 +197,7 @@ def _read_sealed(content: bytes, folder: Path) -> None:
 
 def _read_part(content: bytes, folder: Path) -> None:
     """As an enemy may write one: its name fits its bytes."""
-    from boatinfer.results.store.index import Ledger
+    from boatinfer.results.store.index import RowIndex
     from boatinfer.results.store.parts import Parts, digest
 
     (folder / f"000001-{digest(content)}.parquet").write_bytes(content)
@@ -205,9 +205,9 @@ def _read_part(content: bytes, folder: Path) -> None:
     index = parts.index()
     for table in parts.read(index, ["path", "content", "probabilities", "features", "error"]):
         table.validate(full=True)
-    ledger = Ledger(parts, "f00d", "x")
-    ledger.read()
-    list(ledger.last())
+    row_index = RowIndex(parts, "f00d", "x")
+    row_index.read()
+    list(row_index.last())
 
 
 def _read_summary(content: bytes, _: Path) -> None:
@@ -225,14 +225,14 @@ def _read_note(content: bytes, folder: Path) -> None:
 
 
 def _read_handover(content: bytes, folder: Path) -> None:
-    from boatinfer.pipeline.shard_manifest import read_handover, read_rows
+    from boatinfer.pipeline.shard_manifest import read_manifest, read_rows
     from boatinfer.results.folder import Results
     from boatinfer.results.store.shards import Shard
 
     (folder / "shards").mkdir()
     (folder / "shards" / "1-of-2.parquet").write_bytes(content)
     results = Results(folder)
-    read_handover(results, Shard(2, 1))
+    read_manifest(results, Shard(2, 1))
     read_rows(results, Shard(2, 1))
 
 

@@ -16,7 +16,7 @@ from boatinfer.images import Pixels
 from boatinfer.models.card import Card, Figures
 from boatinfer.models.device import Device
 from boatinfer.models.inference import Floats, infer
-from boatinfer.parallel import spread
+from boatinfer.parallel import parallel_unordered
 
 __all__ = ["Comparison", "Runner", "compare", "divergence"]
 
@@ -85,7 +85,7 @@ def compare(
 
     timed = np.empty((0, 0, 0, 3), np.uint8)
     rows = []
-    with spread(run, batches, usable_cpus()) as done:
+    with parallel_unordered(run, batches, usable_cpus()) as done:
         for pixels, *row in done:
             rows.append(row)
             timed = max(timed, pixels, key=len)

@@ -18,7 +18,7 @@ from boatinfer.images.spec import ImageSpec
 from boatinfer.models.card import Card, Conversion, Golden, decode_card, decode_golden
 from boatinfer.models.golden import golden_folder, make_golden
 from boatinfer.models.model import load
-from boatinfer.storage.files import replacing, require_writable
+from boatinfer.storage.files import atomic_write, require_writable
 from boattrain.backend import load_keras
 
 __all__ = ["Exported", "export_model"]
@@ -79,7 +79,7 @@ def export_model(
     reference = with_features(model, card, options.model)
     golden = _golden(options.model, images, card, reference)
     graph = convert(reference, card)
-    with replacing(output) as temporary:
+    with atomic_write(output) as temporary:
         content = describe(graph, card, golden)
         temporary.write_bytes(content)
         written = load(temporary.read_bytes(), output, "cpu")

@@ -39,7 +39,7 @@ from boatinfer.models.model import BUILT_IN, Model, load, read_model
 from boatinfer.models.session import open_session
 from boatinfer.models.svm import SVM
 from boatinfer.models.svm import load as load_svm
-from boatinfer.storage.files import replacing, require_writable
+from boatinfer.storage.files import atomic_write, require_writable
 
 __all__ = ["Fused", "fuse"]
 
@@ -107,7 +107,7 @@ def fuse(options: FuseOptions) -> Fused:
     name = options.name or f"{model.card.name}-svm"
     card = msgspec.structs.replace(model.card, name=name, outputs=outputs, svm=described)
     agreement = _compare(svm)
-    with replacing(output) as temporary:
+    with atomic_write(output) as temporary:
         temporary.write_bytes(describe(graph, card, _golden(model, svm)))
         load(temporary.read_bytes(), output, "cpu")
     return Fused(output, svm.classes, _VECTORS, *agreement)

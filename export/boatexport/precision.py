@@ -26,7 +26,7 @@ from boatinfer.models.device import Device
 from boatinfer.models.inference import tensors
 from boatinfer.models.model import Model, load, read_model
 from boatinfer.models.session import open_session
-from boatinfer.storage.files import replacing, require_writable
+from boatinfer.storage.files import atomic_write, require_writable
 
 __all__ = ["Converted", "convert_precision", "quantize"]
 
@@ -72,7 +72,7 @@ def quantize(options: QuantizeOptions, say: Say, show: Show) -> Converted:
     planned = plan(
         options.precision, options.calibrate, options.labelled, options.max_drop, model.card
     )
-    with replacing(output) as temporary:
+    with atomic_write(output) as temporary:
         converted = convert_precision(content, model, planned, say, show, name=options.name)
         temporary.write_bytes(converted.content)
         load(temporary.read_bytes(), output, planned.device)

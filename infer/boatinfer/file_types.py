@@ -11,9 +11,9 @@ __all__ = [
     "IMAGE_EXTENSIONS",
     "RAW_EXTENSIONS",
     "begins_as_image",
-    "ending_of",
-    "has_image_ending",
-    "has_known_ending",
+    "extension_of",
+    "has_image_extension",
+    "has_known_extension",
     "is_system_folder",
     "raw_is_read",
 ]
@@ -61,15 +61,15 @@ _SYSTEM_FOLDERS = frozenset(
 )
 
 
-def ending_of(name: str) -> str:
+def extension_of(name: str) -> str:
     """The ending of a file's name, with its dot, in lower case; empty where there is none."""
     dot = name.rfind(".")
     return name[dot:].lower() if dot >= 0 else ""
 
 
-def has_image_ending(name: str) -> bool:
+def has_image_extension(name: str) -> bool:
     """Whether a file counts as an image by its name."""
-    ending = ending_of(name)
+    ending = extension_of(name)
     return ending in IMAGE_EXTENSIONS or (ending in RAW_EXTENSIONS and raw_is_read())
 
 
@@ -91,11 +91,11 @@ def begins_as_image(path: str) -> bool:
         return False
 
 
-def has_known_ending(name: str) -> bool:
+def has_known_extension(name: str) -> bool:
     """Whether a file's ending says already what it is, so that nobody need look into it."""
     # ExifTool keeps the file before its change as NAME.nef_original.
-    ending = ending_of(name).removesuffix("_original")
-    return ending in _OTHER_EXTENSIONS or ending in RAW_EXTENSIONS or has_image_ending(name)
+    ending = extension_of(name).removesuffix("_original")
+    return ending in _OTHER_EXTENSIONS or ending in RAW_EXTENSIONS or has_image_extension(name)
 
 
 def is_system_folder(name: str) -> bool:

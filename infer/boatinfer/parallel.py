@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import Queue
 from typing import Any, TypeVar
 
-__all__ = ["fetched", "spread"]
+__all__ = ["fetch_unordered", "parallel_unordered"]
 
 Batch = TypeVar("Batch")
 Item = TypeVar("Item")
@@ -20,14 +20,14 @@ _END: Any = object()
 
 
 @contextlib.contextmanager
-def spread(
+def parallel_unordered(
     work: Callable[[Batch], Result], batches: Iterable[Batch], threads: int, ahead: int = 16
 ) -> Iterator[Iterator[Result]]:
     """Calls ``work`` on every batch in threads that start at once.
 
     The threads take their batches themselves, in turn, so a lazy iterable stays lazy; it may
-    be what another `spread` gives: then the two are stages of a pipeline. What is done waits
-    in a bounded queue, and a thread whose results nobody takes pauses.
+    be what another `parallel_unordered` gives: then the two are stages of a pipeline. Results
+    wait in a bounded queue; while it is full, its threads pause.
 
     Reading, decoding and inference release the GIL, so threads fill the cores.
 
@@ -86,13 +86,13 @@ def spread(
 
 
 @contextlib.contextmanager
-def fetched(
+def fetch_unordered(
     fetch: Callable[[Item], Result],
     batches: Iterable[tuple[int, list[Item]]],
     size: int,
     requests: int,
 ) -> Iterator[Iterator[tuple[int, list[Result]]]]:
-    """Calls ``fetch`` on every item of every batch, on many at a time, as `spread` does.
+    """Calls ``fetch`` on the items of batches, on many at a time, as `parallel_unordered`.
 
     What is fetched waits in a bounded queue: for about three times ``requests`` items.
 
@@ -108,6 +108,8 @@ def fetched(
     together = max(2, math.ceil(1.5 * requests / size))  # the slowest of a batch holds none up
     with (
         ThreadPoolExecutor(requests, thread_name_prefix="boatinfer-fetch") as pool,
-        spread(lambda b: (b[0], list(pool.map(fetch, b[1]))), batches, together, ahead=1) as done,
+        parallel_unordered(
+            lambda b: (b[0], list(pool.map(fetch, b[1]))), batches, together, ahead=1
+        ) as done,
     ):
         yield done

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from boatinfer.results.integrity import damaged_parts
 from boatinfer.results.store import compaction as module
 from boatinfer.results.store.compaction import compact
-from boatinfer.results.store.index import Ledger
+from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.parts import Parts
 from boatinfer.results.store.shards import Shard
 from letters import CLASSES, everything, row
 
 
-def ledger(parts: Parts) -> Ledger:
-    said = Ledger(parts)
+def row_index(parts: Parts) -> RowIndex:
+    said = RowIndex(parts)
     said.read()
     return said
 
@@ -27,9 +27,9 @@ def ledger(parts: Parts) -> Ledger:
 def merge(parts: Parts, found: set[str] | None) -> None:
     """Merges after a run that found these images, or that did not look for all."""
     if found is None:
-        compact(ledger(parts))
+        compact(row_index(parts))
         return
-    index, said = parts.index(), ledger(parts)
+    index, said = parts.index(), row_index(parts)
     rows = index.filter(pc.is_in(index["path"], pa.array(sorted(found), pa.string())))
     compact(said, said.marked(rows))
 
@@ -55,7 +55,7 @@ def test_the_last_row_of_a_path_counts_before_and_after_merging(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MANY_PARTS", 3)
         patch.setattr(module, "FULL_PART", 3)
-        compact(ledger(parts))
+        compact(row_index(parts))
     assert everything(parts) == wanted
     parts.append([row("p", 0.5)], CLASSES, "m", "later")
     assert everything(parts)["p"] == (0.5, None)
@@ -65,10 +65,10 @@ def test_merging_makes_few_parts_of_many(tmp_path: Path, monkeypatch: pytest.Mon
     parts = Parts(tmp_path)
     for number in range(module.MANY_PARTS - 1):
         parts.append([row(f"p{number}", 0.25)], CLASSES, "m", "r")
-    compact(ledger(parts))
+    compact(row_index(parts))
     assert len(parts.files()) == module.MANY_PARTS - 1
     parts.append([row("last", 0.25)], CLASSES, "m", "r")
-    compact(ledger(parts))
+    compact(row_index(parts))
     assert len(parts.files()) == 1
     assert len(everything(parts)) == module.MANY_PARTS
 
@@ -94,9 +94,9 @@ def test_a_crash_while_merging_loses_nothing(
     with monkeypatch.context() as crashing:
         crashing.setattr(Path, "unlink", stop)
         with pytest.raises(KeyboardInterrupt):
-            compact(ledger(parts))
+            compact(row_index(parts))
     assert everything(parts) == wanted
-    compact(ledger(parts))
+    compact(row_index(parts))
     assert everything(parts) == wanted
     assert len(parts.files()) == 2
 
@@ -111,12 +111,12 @@ def test_big_parts_stay_as_they_are_until_most_of_them_is_outdated(
     (big,) = parts.files()
     for number in range(3):
         parts.append([row(f"p{number}", 0.5)], CLASSES, "m", "r")
-    compact(ledger(parts))
+    compact(row_index(parts))
     assert big in parts.files()
     assert len(parts.files()) == 2
     parts.append([row(f"p{i}", 0.75) for i in range(6)], CLASSES, "m", "r")
     parts.append([row("p6", 0.75)], CLASSES, "m", "r")
-    compact(ledger(parts))
+    compact(row_index(parts))
     assert big not in parts.files()
     assert {value for value, _ in everything(parts).values()} == {0.25, 0.75}
 
@@ -169,7 +169,7 @@ def test_merging_keeps_a_row_of_each_model(tmp_path: Path, monkeypatch: pytest.M
     for model in ("ours", "another", "a third"):
         for run in ("early", "late"):
             parts.append([row("p", 0.5)], CLASSES, model, run)
-    said = Ledger(parts, "ours")
+    said = RowIndex(parts, "ours")
     said.read()
     compact(said)
     (part,) = parts.files()
@@ -195,7 +195,7 @@ def test_a_shard_merges_no_part_of_others(tmp_path: Path, monkeypatch: pytest.Mo
             parts.append([row(path, 0.75)], CLASSES, "m", "of two")
             wanted[path] = 0.75, None
         before = [file for file in tmp_path.iterdir() if shard.name not in file.name]
-        compact(ledger(parts))
+        compact(row_index(parts))
         (merged,) = set(tmp_path.iterdir()) - set(before)
         assert shard.name in merged.name
         assert all(file.exists() for file in before)

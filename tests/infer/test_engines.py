@@ -17,15 +17,15 @@ from boatinfer.cpus import usable_cpus
 
 @given(st.lists(st.integers()), st.integers(1, 5))
 def test_every_batch_is_done_once(batches: list[int], count: int) -> None:
-    with parallel.spread(lambda batch: batch, batches, count) as done:
+    with parallel.parallel_unordered(lambda batch: batch, batches, count) as done:
         assert sorted(done) == sorted(batches)
 
 
 @given(st.lists(st.integers()), st.integers(1, 3), st.integers(1, 3))
 def test_stages_join_to_a_pipeline(batches: list[int], one: int, two: int) -> None:
     with (
-        parallel.spread(lambda n: n + 1, batches, one, ahead=1) as added,
-        parallel.spread(lambda n: n * 2, added, two, ahead=1) as doubled,
+        parallel.parallel_unordered(lambda n: n + 1, batches, one, ahead=1) as added,
+        parallel.parallel_unordered(lambda n: n * 2, added, two, ahead=1) as doubled,
     ):
         assert sorted(doubled) == sorted((n + 1) * 2 for n in batches)
 
@@ -38,7 +38,7 @@ def test_batches_are_taken_only_as_results_are() -> None:
             taken.append(number)
             yield number
 
-    with parallel.spread(lambda number: number, source(), threads=2, ahead=3) as done:
+    with parallel.parallel_unordered(lambda number: number, source(), threads=2, ahead=3) as done:
         assert next(done) in {0, 1, 2}
         time.sleep(0.1)
         assert len(taken) <= 1 + 6 + 2  # taken out, waiting in the queue, waiting for room
@@ -57,8 +57,8 @@ def test_an_error_comes_out_and_ends_the_threads(where: str) -> None:
     numbers = (fail(n) if where == "batches" else n for n in range(1000))
     with (
         pytest.raises(RuntimeError, match="batch 50"),
-        parallel.spread(fail if where == "work" else int, numbers, 2, ahead=1) as one,
-        parallel.spread(fail, one, threads=2, ahead=1) as two,
+        parallel.parallel_unordered(fail if where == "work" else int, numbers, 2, ahead=1) as one,
+        parallel.parallel_unordered(fail, one, threads=2, ahead=1) as two,
     ):
         list(two)
     assert threading.active_count() == before
@@ -68,8 +68,8 @@ def test_who_leaves_early_leaves_no_thread_behind() -> None:
     before = threading.active_count()
     endless = itertools.count()
     with (
-        parallel.spread(int, endless, 3, ahead=1) as one,
-        parallel.spread(int, one, 2, ahead=1) as two,
+        parallel.parallel_unordered(int, endless, 3, ahead=1) as one,
+        parallel.parallel_unordered(int, one, 2, ahead=1) as two,
     ):
         assert next(two) < 100
     assert threading.active_count() == before

@@ -9,12 +9,17 @@ import pytest
 
 from boatinfer.errors import OutputError, UsageError
 from boatinfer.quiet import native_chatter_hidden
-from boatinfer.storage.files import making_folder, replacing, require_new_folder, require_writable
+from boatinfer.storage.files import (
+    atomic_write,
+    making_folder,
+    require_new_folder,
+    require_writable,
+)
 
 
 def test_a_file_appears_whole(tmp_path: Path) -> None:
     target = tmp_path / "x.txt"
-    with replacing(target) as temporary:
+    with atomic_write(target) as temporary:
         temporary.write_text("new")
         assert not target.exists()
     assert target.read_text() == "new"
@@ -32,7 +37,7 @@ def test_a_file_is_on_the_disk_before_it_gets_its_name(
         sync(handle)
 
     monkeypatch.setattr(os, "fsync", note)
-    with replacing(target) as temporary:
+    with atomic_write(target) as temporary:
         temporary.write_text("new")
     assert synced == [(target.stat().st_ino, False), (tmp_path.stat().st_ino, True)]
 
@@ -40,7 +45,7 @@ def test_a_file_is_on_the_disk_before_it_gets_its_name(
 def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
     target = tmp_path / "x.txt"
     target.write_text("old")
-    with pytest.raises(RuntimeError), replacing(target) as temporary:
+    with pytest.raises(RuntimeError), atomic_write(target) as temporary:
         temporary.write_text("half")
         raise RuntimeError
     assert target.read_text() == "old"
@@ -57,7 +62,7 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
 def test_what_the_disk_refuses_comes_with_what_helps(
     tmp_path: Path, number: int, advice: str
 ) -> None:
-    with pytest.raises(OutputError) as raised, replacing(tmp_path / "x.txt"):
+    with pytest.raises(OutputError) as raised, atomic_write(tmp_path / "x.txt"):
         raise OSError(number, os.strerror(number))
     assert str(raised.value).endswith(advice)
 

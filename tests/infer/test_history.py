@@ -21,7 +21,7 @@ import colours
 from boatinfer.pipeline import plan
 from boatinfer.pipeline.options import RunOptions
 from boatinfer.pipeline.run import run
-from boatinfer.results.store.keyed_arrays import KEY, Lookup, Records, keys
+from boatinfer.results.store.keyed_arrays import KEY, KeyedArrays, KeyIndex, keys
 from boatinfer.results.store.parts import Parts
 from boatinfer.storage import mapped_files
 from boatinfer.storage.listing import Found
@@ -172,11 +172,11 @@ def test_what_is_new_or_changed_is_due(
     rows = [Found(path, *rest) for path, rest in known.items()]
     random.shuffle(files)
     tmp_path = Path(tempfile.gettempdir())
-    records = Records(np.dtype([*KEY.descr, ("bytes", "i8"), ("mtime_ns", "i8")]), tmp_path)
+    records = KeyedArrays(np.dtype([*KEY.descr, ("bytes", "i8"), ("mtime_ns", "i8")]), tmp_path)
     table = plan.table(rows)
     times = {name: table[name].to_numpy() for name in ("bytes", "mtime_ns")}
     records.add(keys(table["path"]), **times)
-    agenda = plan.Agenda(Lookup(records.slices(3), [*times], tmp_path), tmp_path)
+    agenda = plan.DueFiles(KeyIndex(records.slices(3), [*times], tmp_path), tmp_path)
     chunks = (plan.table(files[i : i + chunk]) for i in range(0, len(files), chunk))
     batches = list(plan.batches(agenda.due(chunks), size))
     due = {path for path in found if found[path] != known.get(path)}

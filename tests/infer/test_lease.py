@@ -20,7 +20,7 @@ from boatinfer.results.folder import Results
 from boatinfer.storage import lease
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.errors import StoreError
-from boatinfer.storage.lease import Lease, holder
+from boatinfer.storage.lease import Lease, current_holder
 from boatinfer.storage.locations import place
 from s3 import Server
 from support import Command
@@ -44,11 +44,11 @@ def test_two_at_a_time_are_one_too_many(
 ) -> None:
     s3.fill(bucket, pictures, "valid/")
     with Lease(lock).held():
-        assert (holder(lock) or "").startswith("process ")
+        assert (current_holder(lock) or "").startswith("process ")
         ended = boatinfer("run", f"s3://{bucket}/valid", "-o", f"s3://{bucket}/out")
         assert ended.code == 6
         assert f"s3://{bucket}/out is held by process " in ended.err
-    assert holder(lock) is None
+    assert current_holder(lock) is None
     assert not lock.exists()
 
 
@@ -66,16 +66,16 @@ def test_a_lease_whose_holder_has_gone(
     if machine == "here":
         forge(lock, place=here)
     else:  # nobody can tell, so the time decides, by the store's clock
-        assert holder(lock) == "x"
+        assert current_holder(lock) == "x"
         with pytest.raises(BusyError, match="held by x"), Lease(lock).held():
             pass
     with monkeypatch.context() as later:
         if machine == "elsewhere":
             later.setattr(lease, "ENDS_AFTER", -2.0)
-        assert holder(lock) is None
+        assert current_holder(lock) is None
         with Lease(lock).held():
             later.undo()
-            assert (holder(lock) or "").startswith(f"process {os.getpid()} on ")
+            assert (current_holder(lock) or "").startswith(f"process {os.getpid()} on ")
     assert [file.name for file in lock.parent.iterdir()] == []
 
 
@@ -102,7 +102,7 @@ def test_of_two_that_want_a_lease_at_once_one_gets_it(
             monkeypatch.setattr(BucketPath, "load", look)
             with pytest.raises(BusyError, match="is held by process"), Lease(lock).held():
                 pass
-        assert (holder(lock) or "").startswith("process ")
+        assert (current_holder(lock) or "").startswith("process ")
     assert not lock.exists()
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from boatinfer.errors import OutputError
 from boatinfer.results.integrity import damaged_parts
 from boatinfer.results.store.compaction import compact
-from boatinfer.results.store.duplicates import Contents
-from boatinfer.results.store.index import Ledger
+from boatinfer.results.store.duplicates import ContentIndex
+from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.parts import Parts, number_of
 from boatinfer.results.store.rows import Row, matrix
 from letters import CLASSES, everything, row
@@ -50,9 +50,9 @@ def test_a_reader_is_told_when_parts_change_under_it(
     for number in range(4):
         parts.append([row(f"p{number}", number / 8)], CLASSES, "m", "r")
     index, files = parts.index(), parts.files()
-    ledger = Ledger(parts)
-    ledger.read()
-    compact(ledger)
+    row_index = RowIndex(parts)
+    row_index.read()
+    compact(row_index)
     with pytest.raises(OutputError, match="a run is changing the folder"):
         list(parts.read(index, ["path"]))
     monkeypatch.setattr(parts, "files", lambda: files)  # listed just before they went
@@ -66,9 +66,9 @@ def test_the_part_after_a_million_is_the_last(tmp_path: Path) -> None:
         parts.append([row("p", value)], CLASSES, "m", "r", number)
     assert [number_of(part) for part in parts.files()] == [999_999, 1_000_000, 1_000_001]
     assert everything(parts) == {"p": (0.75, None)}
-    ledger = Ledger(parts)
-    ledger.read()
-    assert {number: mark.tolist() for number, mark in ledger.marks().items()} == {
+    row_index = RowIndex(parts)
+    row_index.read()
+    assert {number: mark.tolist() for number, mark in row_index.marks().items()} == {
         999_999: [False],
         1_000_000: [False],
         1_000_001: [True],
@@ -79,14 +79,14 @@ def test_a_ledger_forgets_the_rows_of_parts_that_have_gone(tmp_path: Path) -> No
     parts = Parts(tmp_path)
     for name in ("one", "two"):
         parts.append([row("p", 0.25), row(name, 0.5)], CLASSES, "m", "r")
-    ledger = Ledger(parts)
-    ledger.read()
+    row_index = RowIndex(parts)
+    row_index.read()
     parts.files()[1].unlink()
     parts.append([row("three", 0.75)], CLASSES, "m", "r", 3)
-    ledger.read()
-    (rows,) = ledger.last(1)
+    row_index.read()
+    (rows,) = row_index.last(1)
     assert len(rows) == 3
-    assert {number: mark.tolist() for number, mark in ledger.marks().items()} == {
+    assert {number: mark.tolist() for number, mark in row_index.marks().items()} == {
         1: [True, True],
         3: [True],
     }
@@ -97,15 +97,15 @@ def test_contents_find_rows_and_fill_them_in(tmp_path: Path) -> None:
     kept = [row(f"p{i}", i / 16, True) for i in range(16)]
     parts.append(kept[9:], CLASSES, "m", "one")
     parts.append(kept[:9], CLASSES, "m", "two")
-    ledger = Ledger(parts)
-    ledger.read()
-    useful = ledger.blank()
+    row_index = RowIndex(parts)
+    row_index.read()
+    useful = row_index.blank()
     useful[1:] = True  # of the first part all but p9
     useful[8] = False  # and of the second all but p1
-    contents = Contents(parts, ledger.marks(useful))
+    contents = ContentIndex(parts, row_index.marks(useful))
     copies = [Row(f"copy{i}", 5, 6, kept[i].content) for i in (3, 12, 3, 0)]
     for copy in copies:
-        copy.known = contents.find(copy.content or "")
+        copy.duplicate_of = contents.find(copy.content or "")
     other = row("other", 0.5)
     contents.fill([*copies, other], features=True)
     assert [copy.run for copy in copies] == ["two", "one", "two", "two"]
@@ -118,7 +118,7 @@ def test_contents_find_rows_and_fill_them_in(tmp_path: Path) -> None:
     assert other.run is None
     for unknown in ("f" * 32, kept[1].content, kept[9].content):
         assert contents.find(unknown or "") is None
-    assert Contents(parts, ledger.marks(ledger.blank())).find("0" * 32) is None
+    assert ContentIndex(parts, row_index.marks(row_index.blank())).find("0" * 32) is None
 
 
 def test_matrix_respects_slices() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from boatinfer.pipeline import plan
-from boatinfer.results.store.index import Ledger
+from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.parts import Parts
 from boatinfer.storage.listing import Found
 from boatinfer.text import to_text
@@ -56,10 +56,10 @@ def test_waves_and_batches_hold_every_file_in_order(chunks: list[int], most: int
 
 def due(parts: Parts, found: list[Found], **wants: bool) -> set[str]:
     """Which files are worked on."""
-    ledger = Ledger(parts, "m", "now")
-    ledger.read()
+    row_index = RowIndex(parts, "m", "now")
+    row_index.read()
     wanted = {"wants_features": False, "lenient": False, "fresh": False} | wants
-    agenda = plan.Agenda(plan.reusable(ledger, **wanted)[0], parts.folder)
+    agenda = plan.DueFiles(plan.reusable(row_index, **wanted)[0], parts.folder)
     paths = [
         path for files in agenda.due([plan.table(found)]) for path in files["path"].to_pylist()
     ]

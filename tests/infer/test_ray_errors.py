@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from boatinfer.errors import DeviceError, UsageError
-from boatinfer.pipeline.engines.ray.worker import Sight
+from boatinfer.pipeline.engines.ray.worker import NodeRequirements
 from boatinfer.pipeline.options import RunOptions
 from boatinfer.results.summary import Summary
 from boatinfer.signals import keeping_handlers
@@ -85,27 +85,27 @@ def test_options_of_a_cluster_need_one(pictures: Path) -> None:
 
 def test_what_a_machine_lacks(pictures: Path, tmp_path: Path) -> None:
     mark = tmp_path / "mark"
-    sight = Sight(versions(), mark, pictures, ("red/000.jpg", "gone.jpg"), None)
-    assert "does not see the results folder" in str(sight.lacking())
+    sight = NodeRequirements(versions(), mark, pictures, ("red/000.jpg", "gone.jpg"), None)
+    assert "does not see the results folder" in str(sight.unmet())
     mark.touch()
-    assert sight.lacking() is None
+    assert sight.unmet() is None
     old = replace(sight, versions=versions() | {"numpy": "0.1"})
-    assert "the run began with 0.1; install the same everywhere" in str(old.lacking())
-    assert "does not see the images in" in str(replace(sight, some=("gone.jpg",)).lacking())
+    assert "the run began with 0.1; install the same everywhere" in str(old.unmet())
+    assert "does not see the images in" in str(replace(sight, sample_paths=("gone.jpg",)).unmet())
 
 
 def test_a_machine_without_credentials_or_with_another_store(
     bucket: str, s3: Server, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mark = BucketPath("s3", bucket, "out/.ray-run")
-    sight = Sight(versions(), mark, pictures, ("red/000.jpg",), s3.url)
-    assert "does not see the results folder" in str(sight.lacking())
+    sight = NodeRequirements(versions(), mark, pictures, ("red/000.jpg",), s3.url)
+    assert "does not see the results folder" in str(sight.unmet())
     s3.client.put_object(Bucket=bucket, Key=mark.key, Body=b"")
-    assert sight.lacking() is None
+    assert sight.unmet() is None
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     elsewhere = replace(sight, endpoint="http://127.0.0.1:1")
-    assert "does not reach the folders" in str(elsewhere.lacking())
+    assert "does not reach the folders" in str(elsewhere.unmet())
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     other = replace(sight, mark=replace(mark, bucket="other"))
-    assert "there are no credentials; set AWS_ACCESS_KEY_ID" in str(other.lacking())
+    assert "there are no credentials; set AWS_ACCESS_KEY_ID" in str(other.unmet())

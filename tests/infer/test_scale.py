@@ -23,7 +23,14 @@ from boatinfer.pipeline.selection import Selection
 from boatinfer.results import proof
 from boatinfer.results.folder import Results
 from boatinfer.results.integrity import damage
-from boatinfer.results.store.keyed_arrays import KEY, Lookup, Records, joined, keys, repeated
+from boatinfer.results.store.keyed_arrays import (
+    KEY,
+    KeyedArrays,
+    KeyIndex,
+    duplicate_mask,
+    join_keys,
+    keys,
+)
 from boatinfer.results.summary import Summary
 from boatinfer.results.tables.external_sort import Sorter, merged
 from boatinfer.storage.listing import Found
@@ -55,8 +62,8 @@ def room_for(rows: int) -> Iterator[None]:
         yield
 
 
-def recorded(batches: list[list[str]], disk: Path) -> Records:
-    records, numbers = Records(NUMBERED, disk), itertools.count()
+def recorded(batches: list[list[str]], disk: Path) -> KeyedArrays:
+    records, numbers = KeyedArrays(NUMBERED, disk), itertools.count()
     for batch in batches:
         places = np.fromiter(itertools.islice(numbers, len(batch)), np.int64)
         records.add(keys(pa.array(batch, pa.string())), number=places)
@@ -76,7 +83,7 @@ def test_slices_hold_every_record_once_and_equal_ones_in_order(
     assert sorted(whole["number"]) == list(range(len(texts)))
     order = [(int(high), int(low), number) for high, low, number in whole.tolist()]
     assert order == sorted(order)
-    again = np.concatenate([repeated(slice_) for slice_ in found])
+    again = np.concatenate([duplicate_mask(slice_) for slice_ in found])
     assert len(texts) - again.sum() == len(set(texts))
 
 
@@ -90,11 +97,11 @@ def test_records_of_the_same_text_are_joined_and_looked_up(
         one, two = (recorded([[text] for text in alone], disk) for alone in texts)
         pairs = set()
         for these, those in zip(one.slices(count), two.slices(count), strict=True):
-            places = zip(*joined(these, those), strict=True)
+            places = zip(*join_keys(these, those), strict=True)
             pairs |= {
                 (texts[0][these["number"][i]], texts[1][those["number"][j]]) for i, j in places
             }
-        lookup = Lookup(one.slices(count), ["number"], disk)
+        lookup = KeyIndex(one.slices(count), ["number"], disk)
     assert pairs == {(text, text) for text in set(texts[0]) & set(texts[1])}
     there, found = lookup.find(keys(pa.array(texts[1], pa.string())))
     assert there.tolist() == [text in texts[0] for text in texts[1]]
@@ -104,14 +111,14 @@ def test_records_of_the_same_text_are_joined_and_looked_up(
 
 def test_records_that_agree_in_half_of_their_keys_are_different(disk: Path) -> None:
     key = np.array([(1, 2), (1, 1), (1, 2), (2, 2)], KEY)
-    records = Records(NUMBERED, disk)
+    records = KeyedArrays(NUMBERED, disk)
     records.add(key, number=np.arange(4))
     (sorted_,) = records.slices(1)
     assert sorted_["number"].tolist() == [1, 0, 2, 3]
-    assert repeated(sorted_).tolist() == [False, False, True, False]
-    ones, others = joined(key[[1, 3]], key[[0, 1]])
+    assert duplicate_mask(sorted_).tolist() == [False, False, True, False]
+    ones, others = join_keys(key[[1, 3]], key[[0, 1]])
     assert (ones.tolist(), others.tolist()) == ([0], [1])
-    there, found = Lookup([sorted_[[0, 3]]], ["number"], disk).find(key)
+    there, found = KeyIndex([sorted_[[0, 3]]], ["number"], disk).find(key)
     assert (there.tolist(), found["number"].tolist()) == ([False, True, False, True], [1, 3])
 
 

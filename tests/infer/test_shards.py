@@ -27,7 +27,7 @@ from boatinfer.results import locks
 from boatinfer.results.folder import Results
 from boatinfer.results.integrity import damage
 from boatinfer.results.store import compaction
-from boatinfer.results.store.index import Ledger
+from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.parts import Parts
 from boatinfer.results.store.shards import Shard
 from boatinfer.results.summary import Summary
@@ -88,9 +88,9 @@ def test_parts_written_side_by_side_lose_and_repeat_nothing(
         if merge:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(compaction, "MANY_PARTS", 2)
-                ledger = Ledger(parts)
-                ledger.read()
-                compaction.compact(ledger)
+                row_index = RowIndex(parts)
+                row_index.read()
+                compaction.compact(row_index)
     assert everything(Parts(folder)) == wanted
     for number in (1, 2, 3):
         shard = Shard(3, number)

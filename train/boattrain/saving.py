@@ -26,7 +26,7 @@ from boatinfer.models.card import (
     Training,
     encode,
 )
-from boatinfer.storage.files import replacing, require_writable
+from boatinfer.storage.files import atomic_write, require_writable
 from boattrain.fitting.history import write_history
 from boattrain.fitting.loop import Fitted
 from boattrain.fitting.pixels import Data, fingerprint
@@ -150,7 +150,7 @@ def save(files: ModelFiles, trained: Trained) -> None:
     fitted, evaluation = trained.fitted, trained.evaluation
     with contextlib.ExitStack() as stack:
         # The stack unwinds backwards: the model, first in, gets its name last.
-        temporary = ModelFiles(*(stack.enter_context(replacing(path)) for path in files))
+        temporary = ModelFiles(*(stack.enter_context(atomic_write(path)) for path in files))
         _save_keras(trained.model, temporary.model)
         temporary.card.write_text(encode(trained.card), encoding="utf-8")
         temporary.golden.write_text(encode(trained.golden), encoding="utf-8")

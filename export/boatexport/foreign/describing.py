@@ -23,7 +23,7 @@ from boatinfer.models.golden import golden_folder, make_golden
 from boatinfer.models.inference import Floats, Inferred, images_at_a_time, infer
 from boatinfer.models.model import Model, load
 from boatinfer.models.session import Limited, open_session
-from boatinfer.storage.files import replacing, require_writable
+from boatinfer.storage.files import atomic_write, require_writable
 
 __all__ = ["Described", "describe_model"]
 
@@ -95,7 +95,7 @@ def describe_model(options: DescribeOptions) -> Described:
     golden = make_golden(
         stored.values(), image, lambda p: _original(foreign, card, p).probabilities
     )
-    with replacing(output) as temporary:
+    with atomic_write(output) as temporary:
         temporary.write_bytes(describe(graph, card, golden))
         model = load(temporary.read_bytes(), output, "cpu")
         _verify(model, foreign, pixels)

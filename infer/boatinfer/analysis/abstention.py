@@ -20,7 +20,7 @@ from boatinfer.errors import UsageError
 from boatinfer.results.tables.predictions import UNSURE
 from boatinfer.storage.documents import DocumentError, read_document
 
-__all__ = ["Threshold", "advice", "find", "outcome", "required", "wanted"]
+__all__ = ["Threshold", "advice", "find", "outcome", "required", "resolve_threshold"]
 
 #: How sure one can be of the accuracy that a threshold is chosen for.
 LEVEL = 0.95
@@ -69,7 +69,7 @@ class Threshold(NamedTuple):
     evaluated: int = 0
 
 
-def wanted(
+def resolve_threshold(
     model: str,
     classes: Sequence[str],
     *,

@@ -58,14 +58,14 @@ class Evaluation:
         paths: str [N], the images.
         truth: int64 [N], places among the classes.
         predicted: int64 [N].
-        sure: how sure the network was; None for an SVM, whose scores are no probabilities.
+        confidence: how sure the network was; None for an SVM, whose scores are no probabilities.
     """
 
     classes: Sequence[str]
     paths: npt.NDArray[np.object_]
     truth: Labels
     predicted: Labels
-    sure: Confidence | None = None
+    confidence: Confidence | None = None
 
     @cached_property
     def confusion(self) -> Labels:
@@ -125,9 +125,9 @@ class Evaluation:
 
     @property
     def _sure(self) -> Confidence:
-        if self.sure is None:
+        if self.confidence is None:
             raise ValueError("an SVM's scores are no confidence")
-        return self.sure
+        return self.confidence
 
     def confused(self) -> Iterator[tuple[str, str, list[str]]]:
         """The most confused pairs: true class, predicted class, and all such images."""
@@ -147,7 +147,7 @@ class Evaluation:
             "classes": self._by_class(),
             "confusion": self.confusion.tolist(),
             "confused": self.pairs_document("truth", "predicted"),
-            **(self._by_confidence(self.sure) if self.sure else {}),
+            **(self._by_confidence(self.confidence) if self.confidence else {}),
         }
 
     def pairs_document(self, one: str, other: str) -> list[dict[str, Any]]:
@@ -213,7 +213,7 @@ class Evaluation:
         blocks = [self._class_table(), self.matrix()]
         pairs = self.pairs()
         blocks += [["Most confused", *pairs]] if pairs else []
-        blocks += self._confidence_tables(self.sure) if self.sure else []
+        blocks += self._confidence_tables(self.confidence) if self.confidence else []
         rest = ("\n".join(block) for block in blocks)
         return "\n\n".join(["\n".join(self._figures(what)), self.summary(what), *rest])
 
@@ -244,9 +244,11 @@ class Evaluation:
             ("accuracy", f"{self.accuracy:.4f}", _interval(self.intervals.accuracy)),
             ("macro-F1", f"{self.macro_f1:.4f}", _interval(self.intervals.macro_f1)),
         ]
-        if self.sure:
-            rows += [(f"top-{k}", f"{v:.4f}", "") for k, v in self._top(self.sure).items()][1:]
-            error = metrics.calibration(self.right, self.sure.confidence).error
+        if self.confidence:
+            rows += [(f"top-{k}", f"{v:.4f}", "") for k, v in self._top(self.confidence).items()][
+                1:
+            ]
+            error = metrics.calibration(self.right, self.confidence.confidence).error
             rows.append(("calibration error", f"{error:.4f}", ""))
         return [f"Figures{what}, with 95 % intervals", *table(rows)]
 

@@ -22,7 +22,7 @@ from queue import SimpleQueue
 from typing import Any, BinaryIO, Generic, NamedTuple, NoReturn, Protocol, TypeVar
 
 from boatinfer.isolation.journal import in_hand, open_journal, working
-from boatinfer.parallel import spread
+from boatinfer.parallel import parallel_unordered
 
 __all__ = [
     "Batch",
@@ -138,7 +138,7 @@ class EachItem(Generic[Item, Result]):
         self, settings: Any, batches: Iterator[Batch]
     ) -> contextlib.AbstractContextManager[Iterator[Done]]:
         """Works on batches."""
-        return spread(self._done, batches, self.threads)
+        return parallel_unordered(self._done, batches, self.threads)
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from boatinfer.models.decision import Doubles, Linear, Pairwise, probabilities
 from boatinfer.models.inference import Floats
 from boatinfer.models.pickles import Record, RefusedError
 from boatinfer.models.seal import PICKLE, is_sealed, seal, sealed_digest
-from boatinfer.storage.files import replacing
+from boatinfer.storage.files import atomic_write
 
 if TYPE_CHECKING:
     from boatinfer.models.model import ModelInfo
@@ -187,7 +187,7 @@ def save(path: Path, content: bytes, pipeline: Any, samples: Floats) -> SVM:
             f"{path} would score otherwise than this scikit-learn does (by {difference:.2g}), so "
             "no file was written; use another version of scikit-learn, and report it."
         )
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content)
     return svm
 

@@ -45,14 +45,18 @@ def _part(name: str, of: Evaluation, album: Album) -> dict[str, Any]:
         "most": max(max(c["images"], c["predicted"]) for c in document["classes"].values()),
         "matrix": Matrix.of(list(of.classes), document["confusion"]),
         "pairs": list(_pairs(of, document["confused"], album)),
-        **(_by_confidence(of, document) if of.sure else {}),
+        **(_by_confidence(of, document) if of.confidence else {}),
     }
 
 
 def _pairs(
     of: Evaluation, confused: Sequence[Mapping[str, Any]], album: Album
 ) -> Iterator[dict[str, Any]]:
-    sure = {} if of.sure is None else dict(zip(of.paths, of.sure.confidence.tolist(), strict=True))
+    sure = (
+        {}
+        if of.confidence is None
+        else dict(zip(of.paths, of.confidence.confidence.tolist(), strict=True))
+    )
     for pair in confused:
         rows = [{"path": path, "confidence": sure.get(path)} for path in pair["paths"][:_PICTURES]]
         yield {**pair, "pictures": album.pictures(rows)}

@@ -15,7 +15,7 @@ from urllib.parse import quote_from_bytes
 
 from boatinfer.errors import UsageError
 from boatinfer.storage.base import Place
-from boatinfer.storage.files import replacing, require_folder
+from boatinfer.storage.files import atomic_write, require_folder
 from boatinfer.storage.locations import place
 from boatinfer.text import counted, from_text, printable
 
@@ -63,7 +63,7 @@ def save(file: Place, page: str) -> None:
     Raises:
         OutputError: the page could not be written.
     """
-    with replacing(file) as temporary:
+    with atomic_write(file) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 

@@ -19,9 +19,9 @@ from boatinfer.results.folder import Results
 from boatinfer.results.left_out import left_out_in_words
 from boatinfer.results.published_tables import read_tables
 from boatinfer.results.summary import Summary
-from boatinfer.results.tables.predictions import Tables, counts, guesses
+from boatinfer.results.tables.predictions import Tables, counts, network_labels
 from boatinfer.storage.base import Place
-from boatinfer.storage.files import writing
+from boatinfer.storage.files import translate_write_errors
 
 __all__ = ["make_report", "write"]
 
@@ -69,7 +69,7 @@ def write(results: Results, summary: Summary, tables: Tables | None, wanted: boo
         OutputError: the page could not be written.
     """
     if not wanted:
-        with writing(results.report):
+        with translate_write_errors(results.report):
             results.report.unlink(missing_ok=True)
         return
     if tables is None:
@@ -120,7 +120,7 @@ def _tell(results: Results, summary: Summary) -> None:
 
 def _morning(results: Results, summary: Summary, tables: Tables) -> dict[str, Any]:
     # of every class what the network says, even of an image that is left to people
-    labels = counts(guesses(tables.predictions))
+    labels = counts(network_labels(tables.predictions))
     nights = Nights.of(msgspec.structs.replace(summary, labels=labels), results.history(summary))
     classes = list(_classes(nights))
     count = tables.count(new=True)
@@ -198,11 +198,11 @@ class _Picked:
         here = places[(places >= 0) & (places < rows.num_rows)]
         self.sample += rows.take(pa.array(here)).to_pylist()
         self._passed += rows.num_rows
-        self._counts.update(counts(guesses(rows)))
+        self._counts.update(counts(network_labels(rows)))
         self._doubtful = [_first(self._doubtful, rows, _DOUBTFUL, "ascending")]
         self._surest = [_surest(pa.concat_tables([*self._surest, rows]))]
         if "svm_label" in rows.column_names:
-            said = guesses(rows).cast(pa.string())
+            said = network_labels(rows).cast(pa.string())
             rows = rows.filter(pc.not_equal(said, rows["svm_label"].cast(pa.string())))
             self.disagreements += rows.num_rows
             self._disagreeing = [_first(self._disagreeing, rows, _DISAGREEING, "descending")]
@@ -223,7 +223,7 @@ class _Picked:
         commonest = sorted(self._counts.items(), key=lambda item: -item[1])[:_SUREST_CLASSES]
         for label, _ in commonest:
             for rows in self._surest:
-                yield from rows.filter(pc.equal(guesses(rows), label)).to_pylist()
+                yield from rows.filter(pc.equal(network_labels(rows), label)).to_pylist()
 
 
 def _first(before: list[pa.Table], rows: pa.Table, count: int, order: str) -> pa.Table:
@@ -235,7 +235,7 @@ def _first(before: list[pa.Table], rows: pa.Table, count: int, order: str) -> pa
 
 def _surest(rows: pa.Table) -> pa.Table:
     """The first rows of each class by confidence; of equal ones those that come first."""
-    label = guesses(rows).cast(pa.string()).combine_chunks().dictionary_encode()
+    label = network_labels(rows).cast(pa.string()).combine_chunks().dictionary_encode()
     label = label.indices.to_numpy()
     order = np.lexsort((-rows["confidence"].to_numpy(), label))
     ordered = label[order]

@@ -21,7 +21,7 @@ from boatinfer.storage.listing import Found
 from boatinfer.text import from_text
 
 if TYPE_CHECKING:
-    from boatinfer.results.store.duplicates import Contents
+    from boatinfer.results.store.duplicates import ContentIndex
 
 __all__ = ["Classifier", "Loaded"]
 
@@ -62,7 +62,7 @@ class Classifier:
     size: int
     features: bool = False
     lenient: bool = False
-    contents: Contents | None = None
+    contents: ContentIndex | None = None
     stages: Stages = field(default_factory=Stages)
 
     def __call__(self, batch: list[Found]) -> list[Row]:
@@ -124,8 +124,8 @@ class Classifier:
     def _is_known(self, row: Row, data: bytes) -> bool:
         row.content = xxhash.xxh3_128_hexdigest(data)
         if self.contents is not None:
-            row.known = self.contents.find(row.content)
-        return row.known is not None
+            row.duplicate_of = self.contents.find(row.content)
+        return row.duplicate_of is not None
 
     def _row(self, row: Row, data: bytes | ImageError | None, pixels: Pixels) -> bool:
         """Gives an image's pixels, or the row why there are none; whether there are any."""

@@ -18,7 +18,7 @@ from boatinfer.pipeline.progress import Progress
 from boatinfer.pipeline.selection import Selection
 from boatinfer.pipeline.timings import Stages
 from boatinfer.results.folder import Results
-from boatinfer.results.store.duplicates import Contents
+from boatinfer.results.store.duplicates import ContentIndex
 from boatinfer.results.store.rows import Row
 from boatinfer.results.summary import Summary
 from boatinfer.results.tables import predictions
@@ -27,11 +27,11 @@ from boatinfer.storage.base import Place
 from boatinfer.storage.listing import Found
 from boatinfer.text import to_text
 
-__all__ = ["Night"]
+__all__ = ["RunContext"]
 
 
 @dataclass
-class Night:
+class RunContext:
     """One run: its options, what it works with, and its summary as it comes about.
 
     Attributes:
@@ -74,7 +74,7 @@ class Night:
         self.report(None)
         self.progress(Progress(None, 0, 0))
 
-    def record(self, rows: list[Row], contents: Contents) -> None:
+    def record(self, rows: list[Row], contents: ContentIndex) -> None:
         """Writes rows as one part; those known by their content get what they repeat."""
         with self.stages.working("record"):
             contents.fill(rows, self.wants_features)
@@ -97,7 +97,7 @@ class Night:
             report.write(self.results, self.summary, tables, self.options.report)
 
     @contextlib.contextmanager
-    def told_if_failed(self) -> Iterator[None]:
+    def record_failure(self) -> Iterator[None]:
         """Leaves word, in run.json and on the page, of a run that does not come to its end."""
         try:
             yield

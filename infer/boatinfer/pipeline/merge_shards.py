@@ -19,12 +19,12 @@ from boatinfer.errors import BoatinferError, ModelError, OutputError, UsageError
 from boatinfer.models import svm as svms
 from boatinfer.models.svm import SVM
 from boatinfer.pages import report
-from boatinfer.pipeline.shard_manifest import Ending, read_handover, read_rows
+from boatinfer.pipeline.shard_manifest import RunSettings, read_manifest, read_rows
 from boatinfer.results import proof, published_tables
 from boatinfer.results.folder import Results
 from boatinfer.results.locks import held
 from boatinfer.results.store import compaction
-from boatinfer.results.store.index import Ledger
+from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.keyed_arrays import keys
 from boatinfer.results.store.parts import Parts
 from boatinfer.results.store.rows import OK
@@ -62,10 +62,10 @@ def finish(out: Place) -> Summary:
         if isinstance(out, Path):
             results.clean()
         shards = {shard: _checked(results, shard) for shard in _shards(results)}
-        ending, remarks = _agreed(results, shards)
+        settings, remarks = _agreed(results, shards)
         summary = _summed(list(shards.values()))
         summary.remarks += remarks
-        worn = _put_together(results, shards, summary, ending)
+        worn = _put_together(results, shards, summary, settings)
         results.write_summary(summary)
         results.supersede()
         with contextlib.suppress(BoatinferError, OSError):  # mere housekeeping
@@ -99,10 +99,10 @@ def _checked(results: Results, shard: Shard) -> Summary:
     return summary
 
 
-def _agreed(results: Results, shards: dict[Shard, Summary]) -> tuple[Ending, list[str]]:
+def _agreed(results: Results, shards: dict[Shard, Summary]) -> tuple[RunSettings, list[str]]:
     """How the run is to end, if all shards say the same; and what to remark on them."""
     (first, its), *others = shards.items()
-    begun = read_handover(results, first)
+    begun = read_manifest(results, first)
     fewest = most = begun.listing.files
     alike = True
     for shard, summary in others:
@@ -115,15 +115,15 @@ def _agreed(results: Results, shards: dict[Shard, Summary]) -> tuple[Ending, lis
                     f"the shard {shard} in {results.out} is of {what} {other}, and the shard "
                     f"{first} of {one}; run all of them on the same."
                 )
-        here = read_handover(results, shard)
-        if unlike := here.ending.unlike(begun.ending):
+        here = read_manifest(results, shard)
+        if unlike := here.settings.unlike(begun.settings):
             raise UsageError(
                 f"the shard {shard} in {results.out} ran with other options than the shard "
                 f"{first} ({', '.join(unlike)}); run it again with the same."
             )
         alike = alike and here.listing == begun.listing
         fewest, most = min(fewest, here.listing.files), max(most, here.listing.files)
-    return begun.ending, [] if alike else [_moved(fewest, most)]
+    return begun.settings, [] if alike else [_moved(fewest, most)]
 
 
 def _moved(fewest: int, most: int) -> str:
@@ -178,7 +178,7 @@ def _each(texts: Iterable[str]) -> str:
 
 
 def _put_together(
-    results: Results, shards: dict[Shard, Summary], summary: Summary, ending: Ending
+    results: Results, shards: dict[Shard, Summary], summary: Summary, settings: RunSettings
 ) -> list[Place]:
     """Proves, and writes the tables and the page.
 
@@ -187,45 +187,45 @@ def _put_together(
     """
     if not summary.found:
         raise UsageError(f"the shards in {results.out} have found no images; check the folder.")
-    summary.min_confidence = ending.min_confidence
-    summary.target_accuracy = ending.target_accuracy
-    svm = _svm_of(ending)
-    columns = predictions.needed(ending.card, svm)
-    tables = predictions.made_tables(
+    summary.min_confidence = settings.min_confidence
+    summary.target_accuracy = settings.target_accuracy
+    svm = _svm_of(settings)
+    columns = predictions.required_columns(settings.card, svm)
+    tables = predictions.build_tables(
         itertools.chain.from_iterable(
             _proved(results, shard, its, columns) for shard, its in shards.items() if its.found
         ),
-        ending.card,
-        night=results.night(summary),
-        top=ending.top,
+        settings.card,
+        new_runs=results.new_runs(summary),
+        top=settings.top,
         svm=svm,
-        min_confidence=ending.min_confidence,
+        min_confidence=settings.min_confidence,
         beside=results.out,
     )
     published_tables.write_tables(results, tables, summary)
     proof.count(summary, tables)
     summary.complete = True
-    proof.judge(summary, ending.max_failures)
-    whole = not ending.restrictions
+    proof.judge(summary, settings.max_failures)
+    whole = not settings.restrictions
     worn = [file for shard in shards for file in _merge_parts(results, shard, whole)]
     _close(summary)
     results.write_current(tables.predictions, summary)
     results.parts.check()
-    report.write(results, summary, tables, ending.report)
+    report.write(results, summary, tables, settings.report)
     return worn
 
 
-def _svm_of(ending: Ending) -> SVM | None:
+def _svm_of(settings: RunSettings) -> SVM | None:
     """The SVM that the shards ran with.
 
     Raises:
         ModelError: its file is not what it was.
     """
-    if ending.svm is None:
+    if settings.svm is None:
         return None
-    path = Path(from_text(ending.svm))
+    path = Path(from_text(settings.svm))
     svm = svms.load(path)
-    if svm.digest != ending.svm_digest:
+    if svm.digest != settings.svm_digest:
         raise ModelError(
             f"{path} is not the SVM that the shards ran with; put that one back, or run them again."
         )
@@ -240,7 +240,7 @@ def _proved(
     Raises:
         OutputError: they differ, a part is damaged or gone.
     """
-    rows, digest = read_rows(results, shard), read_handover(results, shard).digest
+    rows, digest = read_rows(results, shard), read_manifest(results, shard).digest
     found = sound = 0
     for part in results.parts.read(rows, columns):
         found += part.num_rows
@@ -270,9 +270,11 @@ def _merge_parts(results: Results, shard: Shard, whole: bool) -> list[Place]:
     parts.check = results.parts.check
     if len(parts.own()) < compaction.MANY_PARTS:
         return []
-    ledger = Ledger(parts)
-    ledger.read()
-    return compaction.merge(ledger, ledger.marked(read_rows(results, shard)) if whole else None)
+    row_index = RowIndex(parts)
+    row_index.read()
+    return compaction.merge(
+        row_index, row_index.marked(read_rows(results, shard)) if whole else None
+    )
 
 
 def _close(summary: Summary) -> None:

@@ -11,22 +11,22 @@ import pyarrow as pa
 
 from boatinfer.errors import Failure
 from boatinfer.results.proof import Files
-from boatinfer.results.store.index import Ledger
+from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.keyed_arrays import (
     KEY,
     Array,
-    Lookup,
-    Records,
-    joined,
+    KeyedArrays,
+    KeyIndex,
+    duplicate_mask,
+    join_keys,
     keys,
-    repeated,
-    taken,
+    take_rows,
 )
 from boatinfer.results.store.parts import Marks
 from boatinfer.storage.base import Place
 from boatinfer.storage.listing import Found
 
-__all__ = ["Agenda", "chunks", "current", "dangerous", "first", "reusable", "table", "waves"]
+__all__ = ["DueFiles", "chunks", "current", "dangerous", "first", "reusable", "table", "waves"]
 
 #: A chunk of a listing ends at this many files, or after this many seconds: so the first
 #: image is classified long before a slow disk has listed the last.
@@ -58,12 +58,12 @@ def table(chunk: list[Found]) -> pa.Table:
 
 
 def reusable(
-    ledger: Ledger, wants_features: bool, lenient: bool, fresh: bool
-) -> tuple[Lookup, Marks]:
+    row_index: RowIndex, wants_features: bool, lenient: bool, fresh: bool
+) -> tuple[KeyIndex, Marks]:
     """The rows that say all that a run wants.
 
     Args:
-        ledger: the last row of every path and model.
+        row_index: the last row of every path and model.
         wants_features: whether a row without features does not do.
         lenient: whether a row of a damaged image does.
         fresh: whether no row does.
@@ -71,10 +71,10 @@ def reusable(
     Returns:
         ``bytes`` and ``mtime_ns`` of the files by their paths, and the rows.
     """
-    marked = ledger.blank()
+    marked = row_index.blank()
 
     def slices() -> Iterator[Array]:
-        for rows in ledger.last():
+        for rows in row_index.last():
             enough = rows["ours"] & (rows["status"] == 0) & (not fresh)
             if not lenient:
                 enough &= ~rows["damaged"]
@@ -84,24 +84,24 @@ def reusable(
             marked[usable["place"]] = True
             yield usable
 
-    known = Lookup(slices(), ["bytes", "mtime_ns"], ledger.parts.folder)
-    return known, ledger.marks(marked)
+    known = KeyIndex(slices(), ["bytes", "mtime_ns"], row_index.parts.folder)
+    return known, row_index.marks(marked)
 
 
-def dangerous(ledger: Ledger) -> frozenset[str]:
+def dangerous(row_index: RowIndex) -> frozenset[str]:
     """The paths of images that have ended a worker process, with any model."""
     ends = {Failure.CRASHED.value, Failure.TIMED_OUT.value}
-    codes = [code for code, status in enumerate(ledger.statuses) if status in ends]
+    codes = [code for code, status in enumerate(row_index.statuses) if status in ends]
     if not codes:
         return frozenset()
-    marked = ledger.blank()
-    for rows in ledger.last():
+    marked = row_index.blank()
+    for rows in row_index.last():
         marked[rows["place"][np.isin(rows["status"], codes)]] = True
-    tables = ledger.parts.read_marked(ledger.marks(marked), ["path"])
+    tables = row_index.parts.read_marked(row_index.marks(marked), ["path"])
     return frozenset(path for table in tables for path in table["path"].to_pylist())
 
 
-class Agenda:
+class DueFiles:
     """What a run has found so far, and what of it is due.
 
     Args:
@@ -115,10 +115,10 @@ class Agenda:
     """
 
     def __init__(
-        self, known: Lookup, beside: Place, dangerous: frozenset[str] = frozenset()
+        self, known: KeyIndex, beside: Place, dangerous: frozenset[str] = frozenset()
     ) -> None:
         self._known, self.dangerous = known, dangerous
-        self.found = Records(_NOTED, beside)
+        self.found = KeyedArrays(_NOTED, beside)
         self.total: int | None = None
 
     def due(self, found: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -150,30 +150,30 @@ class Agenda:
         return due
 
 
-def current(found: Records, ledger: Ledger) -> Iterator[Files]:
+def current(found: KeyedArrays, row_index: RowIndex) -> Iterator[Files]:
     """The files found and their rows, slice by slice; a file that was listed twice is one.
 
     Args:
-        found: `Agenda.found`.
-        ledger: what the parts say.
+        found: `DueFiles.found`.
+        row_index: what the parts say.
     """
-    count = max(found.fitting, ledger.fitting)
-    for files, rows in zip(found.slices(count), ledger.last(count), strict=True):
-        firsts = np.flatnonzero(~repeated(files))
+    count = max(found.partitions_needed, row_index.partitions_needed)
+    for files, rows in zip(found.slices(count), row_index.last(count), strict=True):
+        firsts = np.flatnonzero(~duplicate_mask(files))
         due = np.logical_or.reduceat(files["due"], firsts) if len(firsts) else files["due"]
-        these, their = joined(taken(files, firsts), rows)
-        yield Files(len(firsts), taken(rows, their), due[these])
+        these, their = join_keys(take_rows(files, firsts), rows)
+        yield Files(len(firsts), take_rows(rows, their), due[these])
 
 
 def batches(due: Iterable[pa.Table], size: int) -> Iterator[list[Found]]:
-    """Cuts `Agenda.due` into lists of at most ``size`` files, none empty."""
+    """Cuts `DueFiles.due` into lists of at most ``size`` files, none empty."""
     for files in due:
         for start in range(0, files.num_rows, size):
             yield [Found(**row) for row in files.slice(start, size).to_pylist()]
 
 
 def waves(due: Iterable[pa.Table], most: int) -> Iterator[pa.Table]:
-    """Gathers `Agenda.due` to tables of ``most`` files or a few more, none empty."""
+    """Gathers `DueFiles.due` to tables of ``most`` files or a few more, none empty."""
     wave: list[pa.Table] = []
     for files in due:
         wave.append(files)

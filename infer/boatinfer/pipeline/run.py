@@ -25,9 +25,9 @@ from boatinfer.isolation.supervisor import Supervisor, WorkerDiedError
 from boatinfer.models import svm as svms
 from boatinfer.models.device import Device
 from boatinfer.models.model import open_model
-from boatinfer.parallel import spread
+from boatinfer.parallel import parallel_unordered
 from boatinfer.pipeline import plan, shard_manifest
-from boatinfer.pipeline.context import Night
+from boatinfer.pipeline.context import RunContext
 from boatinfer.pipeline.engines import local
 from boatinfer.pipeline.options import Engine, RunOptions
 from boatinfer.pipeline.progress import Progress
@@ -37,9 +37,9 @@ from boatinfer.results import proof, published_tables
 from boatinfer.results.folder import Results
 from boatinfer.results.integrity import set_aside
 from boatinfer.results.store.compaction import compact
-from boatinfer.results.store.duplicates import Contents
-from boatinfer.results.store.index import Ledger
-from boatinfer.results.store.keyed_arrays import Records
+from boatinfer.results.store.duplicates import ContentIndex
+from boatinfer.results.store.index import RowIndex
+from boatinfer.results.store.keyed_arrays import KeyedArrays
 from boatinfer.results.store.parts import PartError
 from boatinfer.results.store.rows import Row
 from boatinfer.results.store.shards import Shard
@@ -47,7 +47,7 @@ from boatinfer.results.summary import Summary, Trained
 from boatinfer.results.tables import predictions
 from boatinfer.signals import stop_on_signals
 from boatinfer.storage.base import Place
-from boatinfer.storage.connections import served_by
+from boatinfer.storage.connections import s3_endpoint
 from boatinfer.storage.listing import Found
 from boatinfer.storage.locations import resolved
 from boatinfer.text import counted, to_text
@@ -85,64 +85,66 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
     summary = _begin(options, folder, shard)
     with (
         stop_on_signals() as stop,
-        served_by(options.endpoint),
+        s3_endpoint(options.endpoint),
         images.limited(options.memory, options.threads),
         contextlib.ExitStack() as stack,
     ):
-        night = Night(options, folder, results, summary, stop, progress)
+        context = RunContext(options, folder, results, summary, stop, progress)
         there = results.exists()
         if there:  # then a second run ends at once
             stack.enter_context(results.hold(summary.folder))
-        with night.told_if_failed() if there else contextlib.nullcontext():
-            found = _start(night, stack)
+        with context.record_failure() if there else contextlib.nullcontext():
+            found = _start(context, stack)
         if not there:  # and only a run that can start makes a new folder
             stack.enter_context(results.hold(summary.folder))
-        with night.told_if_failed():
-            _work(night, found, stack)
+        with context.record_failure():
+            _work(context, found, stack)
     return summary
 
 
-def _start(night: Night, stack: contextlib.ExitStack) -> Iterator[pa.Table]:
+def _start(context: RunContext, stack: contextlib.ExitStack) -> Iterator[pa.Table]:
     """Opens the model and sees the first images: what can go wrong before a folder is made.
 
     Args:
-        night: the run.
+        context: the run.
         stack: keeps the listing, which has a thread of its own.
 
     Returns:
         The images found, chunk by chunk, while the listing goes on: tables of `plan.table`.
     """
-    shard = night.results.shard
-    if _isolated(night.options):
-        night.worker = _start_worker(night.options)
-        stack.callback(night.worker.close)
-    night.selection = Selection(night.options, night.folder, night.results.out, shard, night.stop)
-    listing = night.stages.taking("list", plan.chunks(night.selection.files()))
-    found = stack.enter_context(spread(plan.table, listing, 1))
-    with night.stages.working("start"):
-        _open_model(night, stack)
-        night.svm = svms.load_for(night.model, night.options.svm)
-    if night.options.features and night.model.card.features is None:
-        raise UsageError(f"{night.model.path} has no feature output, so --features cannot work.")
-    threshold = abstention.wanted(
-        night.model.digest,
-        night.model.card.classes,
-        min_confidence=night.options.min_confidence,
-        target_accuracy=night.options.target_accuracy,
-        evaluation=night.options.evaluation,
+    shard = context.results.shard
+    if _isolated(context.options):
+        context.worker = _start_worker(context.options)
+        stack.callback(context.worker.close)
+    context.selection = Selection(
+        context.options, context.folder, context.results.out, shard, context.stop
+    )
+    listing = context.stages.taking("list", plan.chunks(context.selection.files()))
+    found = stack.enter_context(parallel_unordered(plan.table, listing, 1))
+    with context.stages.working("start"):
+        _open_model(context, stack)
+        context.svm = svms.load_for(context.model, context.options.svm)
+    if context.options.features and context.model.card.features is None:
+        raise UsageError(f"{context.model.path} has no feature output, so --features cannot work.")
+    threshold = abstention.resolve_threshold(
+        context.model.digest,
+        context.model.card.classes,
+        min_confidence=context.options.min_confidence,
+        target_accuracy=context.options.target_accuracy,
+        evaluation=context.options.evaluation,
     )
     if threshold is not None:
-        night.summary.min_confidence = threshold.min_confidence
-        night.summary.target_accuracy = threshold.target_accuracy
+        context.summary.min_confidence = threshold.min_confidence
+        context.summary.target_accuracy = threshold.target_accuracy
     first = next(found, None)
-    night.stop.check()
-    if first is None and not night.selection.listing.files:  # a shard may have none of some
-        raise night.selection.nothing_found()
-    summary = night.summary
-    summary.versions, summary.device = versions(), night.model.device.value
-    summary.model, summary.model_name = night.model.digest, night.model.card.name
-    summary.classes, summary.training = night.model.card.classes, Trained.of(night.model.card)
-    summary.threads = night.options.threads or usable_cpus()
+    context.stop.check()
+    if first is None and not context.selection.listing.files:  # a shard may have none of some
+        raise context.selection.nothing_found()
+    summary = context.summary
+    summary.versions, summary.device = versions(), context.model.device.value
+    summary.model, summary.model_name = context.model.digest, context.model.card.name
+    summary.classes, summary.training = context.model.card.classes, Trained.of(context.model.card)
+    summary.threads = context.options.threads or usable_cpus()
     return found if first is None else itertools.chain([first], found)
 
 
@@ -166,143 +168,147 @@ def _start_worker(options: RunOptions) -> Supervisor[Found, Row]:
     return Supervisor(task, lost_in_run, options.image_timeout)
 
 
-def _open_model(night: Night, stack: contextlib.ExitStack) -> None:
+def _open_model(context: RunContext, stack: contextlib.ExitStack) -> None:
     """Opens the model where the work is done: in the worker process, or here."""
-    if night.worker is not None:
+    if context.worker is not None:
         try:
-            night.model = night.worker.opened()
+            context.model = context.worker.opened()
         except WorkerDiedError as error:
             raise ModelError(
-                f"opening the model {night.options.model or 'boats'} failed: {error}"
+                f"opening the model {context.options.model or 'boats'} failed: {error}"
             ) from error
         return
-    device = night.options.device
-    if night.options.engine is Engine.RAY:
+    device = context.options.device
+    if context.options.engine is Engine.RAY:
         from boatinfer.pipeline.engines.ray import cluster
 
-        stack.enter_context(cluster.cluster(night.options.ray_address))
+        stack.enter_context(cluster.cluster(context.options.ray_address))
         device = Device.CPU  # here; the workers' machines may have others
-    night.model = open_model(night.options.model, device, 1, night.options.batch_size)
+    context.model = open_model(context.options.model, device, 1, context.options.batch_size)
 
 
-def _work(night: Night, found: Iterator[pa.Table], stack: contextlib.ExitStack) -> None:
+def _work(context: RunContext, found: Iterator[pa.Table], stack: contextlib.ExitStack) -> None:
     """Classifies, proves and summarises; starts over without a part that is damaged.
 
     Args:
-        night: the run.
+        context: the run.
         found: the images found.
         stack: as of `start`.
     """
     while True:
         try:
-            _work_once(night, found)
+            _work_once(context, found)
         except PartError as error:
-            if not set_aside(night.results.parts, error.part):
+            if not set_aside(context.results.parts, error.part):
                 raise
-            night.summary.remarks.append(
+            context.summary.remarks.append(
                 f"The part {error.part.name} was damaged: it was set aside, and its images "
                 "were classified anew."
             )
-            if str(night.options.from_file) == "-":
+            if str(context.options.from_file) == "-":
                 raise OutputError(
                     f"the part {error.part} was damaged and is set aside; run again, for the "
                     "list on the standard input cannot be read twice."
                 ) from error
-            if night.worker is not None:
-                night.worker.close()
-            found = _start(night, stack)
+            if context.worker is not None:
+                context.worker.close()
+            found = _start(context, stack)
         else:
             return
 
 
-def _work_once(night: Night, found: Iterator[pa.Table]) -> None:
-    results, summary, options = night.results, night.summary, night.options
+def _work_once(context: RunContext, found: Iterator[pa.Table]) -> None:
+    results, summary, options = context.results, context.summary, context.options
     results.supersede()
-    ledger = Ledger(results.parts, summary.model, summary.run)
-    ledger.read()
-    last_part = ledger.last_part
-    noted = _classify(night, found, ledger)
-    left_out = night.selection.left_out
+    row_index = RowIndex(results.parts, summary.model, summary.run)
+    row_index.read()
+    last_part = row_index.last_part
+    noted = _classify(context, found, row_index)
+    left_out = context.selection.left_out
     summary.other_files = dict(sorted(left_out.other_files.items()))
     summary.system_folders = dict(sorted(left_out.system_folders.items()))
-    card = night.model.card
-    if night.worker is not None:
-        night.worker.close()  # what follows needs its memory more
-    ledger.read()
-    proved = proof.prove(summary, plan.current(noted, ledger), ledger, last_part)
+    card = context.model.card
+    if context.worker is not None:
+        context.worker.close()  # what follows needs its memory more
+    row_index.read()
+    proved = proof.prove(summary, plan.current(noted, row_index), row_index, last_part)
     del noted
-    _require_complete(night)
+    _require_complete(context)
     if results.shard is not None:
-        ending = shard_manifest.Ending.of(options, card, night.svm, summary.min_confidence)
-        left = shard_manifest.Handover(ending, night.selection.listing, proved.digest)
-        shard_manifest.leave(results, proved.marks, left)
-        night.close(0)
+        settings = shard_manifest.RunSettings.of(options, card, context.svm, summary.min_confidence)
+        left = shard_manifest.ShardManifest(settings, context.selection.listing, proved.digest)
+        shard_manifest.write_manifest(results, proved.marks, left)
+        context.close(0)
         results.write_summary(summary)
         return
-    with night.stages.working("tables"):
-        tables = predictions.made_tables(
-            results.parts.read_marked(proved.marks, predictions.needed(card, night.svm)),
+    with context.stages.working("tables"):
+        tables = predictions.build_tables(
+            results.parts.read_marked(
+                proved.marks, predictions.required_columns(card, context.svm)
+            ),
             card,
-            night=results.night(summary),
+            new_runs=results.new_runs(summary),
             top=options.top,
-            svm=night.svm,
+            svm=context.svm,
             min_confidence=summary.min_confidence,
             beside=results.out,
         )
         published_tables.write_tables(results, tables, summary)
     proof.count(summary, tables)
     proof.judge(summary, options.max_failures)
-    night.close(summary.exit_code)
+    context.close(summary.exit_code)
     results.write_current(tables.predictions, summary)
-    night.report(tables)
+    context.report(tables)
     results.write_summary(summary)
     # Mere housekeeping: the next run tries again.
     with contextlib.suppress(BoatinferError, OSError):
         compact(
-            ledger,
+            row_index,
             None if options.restrictions else proved.marks,
             merged=lambda: results.write_current(tables.predictions, summary),
         )
 
 
-def _require_complete(night: Night) -> None:
-    summary = night.summary
-    if night.stop.signal_number:
+def _require_complete(context: RunContext) -> None:
+    summary = context.summary
+    if context.stop.signal_number:
         raise RunInterruptedError(
             f"interrupted; {summary.classified + summary.reused:,} of "
             f"{counted(summary.found, 'image')} are done, and the next run continues from "
             "there.",
-            night.stop.signal_number,
+            context.stop.signal_number,
         )
     if not summary.complete:
         raise BoatinferError(
-            f"the rows in {night.results.out} do not account for every image found, see "
+            f"the rows in {context.results.out} do not account for every image found, see "
             "run.json; run again, and report it if it stays so."
         )
 
 
-def _classify(night: Night, found: Iterator[pa.Table], ledger: Ledger) -> Records:
+def _classify(context: RunContext, found: Iterator[pa.Table], row_index: RowIndex) -> KeyedArrays:
     """Classifies images and records them in parts; after a signal, those it has begun.
 
     Args:
-        night: the run.
+        context: the run.
         found: the images found, chunk by chunk.
-        ledger: what the parts say.
+        row_index: what the parts say.
 
     Returns:
-        `plan.Agenda.found`: what was found, and what of it was due.
+        `plan.DueFiles.found`: what was found, and what of it was due.
     """
-    options, parts = night.options, night.results.parts
-    known, marks = plan.reusable(ledger, night.wants_features, options.lenient, options.fresh)
-    agenda = plan.Agenda(known, parts.folder, plan.dangerous(ledger))
-    contents = Contents(parts, marks)
+    options, parts = context.options, context.results.parts
+    known, marks = plan.reusable(row_index, context.wants_features, options.lenient, options.fresh)
+    due_files = plan.DueFiles(known, parts.folder, plan.dangerous(row_index))
+    contents = ContentIndex(parts, marks)
     started = time.monotonic()
     # What is due is found in a thread that is ahead of the work, so that its end can be told.
-    with spread(lambda files: files, agenda.due(found), 1, ahead=LISTED_AHEAD) as due:
-        done = _engine(options)(night, due, agenda, contents)
+    with parallel_unordered(
+        lambda files: files, due_files.due(found), 1, ahead=LISTED_AHEAD
+    ) as due:
+        done = _engine(options)(context, due, due_files, contents)
     if done:
-        night.summary.images_per_second = round(done / (time.monotonic() - started), 1)
-    return agenda.found
+        context.summary.images_per_second = round(done / (time.monotonic() - started), 1)
+    return due_files.found
 
 
 def _engine(options: RunOptions) -> Callable[..., int]:

@@ -10,7 +10,7 @@ import msgspec
 import xxhash
 
 from boatinfer.errors import UsageError
-from boatinfer.file_types import has_image_ending
+from boatinfer.file_types import has_image_extension
 from boatinfer.pipeline.options import RunOptions
 from boatinfer.pipeline.plan import first
 from boatinfer.results.left_out import left_out_in_words
@@ -124,7 +124,7 @@ class Selection:
                 self.left_out,
                 lambda: self._stop.signal_number,
             )
-        if has_image_ending(options.from_file.name):
+        if has_image_extension(options.from_file.name):
             raise UsageError(
                 f"{self._list} is an image and no list of paths; for single images use "
                 "'boatinfer classify'."

@@ -19,17 +19,17 @@ from boatinfer.results.store.parts import Marks
 from boatinfer.results.store.shards import Shard
 from boatinfer.storage.base import Place
 from boatinfer.storage.documents import decoded
-from boatinfer.storage.files import replacing
+from boatinfer.storage.files import atomic_write
 from boatinfer.storage.locations import opened
 from boatinfer.text import to_text
 
-__all__ = ["Ending", "Handover", "leave", "read_handover", "read_rows"]
+__all__ = ["RunSettings", "ShardManifest", "read_manifest", "read_rows", "write_manifest"]
 
 _KEY = b"boatinfer.handover"
 _ROWS = pa.schema([("part", pa.int32()), ("row", pa.int32())])
 
 
-class Ending(msgspec.Struct, frozen=True, kw_only=True):
+class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The options that matter at the end of a run; they are the same for all shards.
 
     The attributes are those of `RunOptions`; ``card`` is the model's, and ``svm_digest`` that of
@@ -53,7 +53,7 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(
         cls, options: RunOptions, card: Card, svm: SVM | None, min_confidence: float | None
-    ) -> Ending:
+    ) -> RunSettings:
         """Takes from a run's options, and the threshold that it found, what its end needs."""
         return cls(
             card=card,
@@ -71,11 +71,11 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
             target_accuracy=options.target_accuracy,
         )
 
-    def unlike(self, other: Ending) -> list[str]:
+    def unlike(self, other: RunSettings) -> list[str]:
         """The options that are not the same, as they are written on the command line."""
         return list(self._unlike(other))
 
-    def _unlike(self, other: Ending) -> Iterator[str]:
+    def _unlike(self, other: RunSettings) -> Iterator[str]:
         for name in self.__struct_fields__:
             mine, theirs = getattr(self, name), getattr(other, name)
             if name == "restrictions":
@@ -84,36 +84,36 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
                 yield f"--{name.replace('_', '-')}"
 
 
-class Handover(msgspec.Struct, frozen=True):
+class ShardManifest(msgspec.Struct, frozen=True, rename={"settings": "ending"}):
     """What a shard says beside its rows.
 
     Attributes:
-        ending: how the run is to end.
+        settings: how the run is to end.
         listing: what it has seen of the folder, all shards' files together.
         digest: of its own files, `boatinfer.results.proof.Proved.digest`.
     """
 
-    ending: Ending
+    settings: RunSettings
     listing: Listing
     digest: int
 
 
-def leave(results: Results, rows: Marks, handover: Handover) -> None:
+def write_manifest(results: Results, rows: Marks, manifest: ShardManifest) -> None:
     """Leaves word of the rows of a shard, for `boatinfer.pipeline.merge_shards`.
 
     Args:
         results: the shard's.
         rows: of the images that it has found.
-        handover: what else there is to say.
+        manifest: what else there is to say.
 
     Raises:
         OutputError: the disk is full, read-only, or gone.
     """
     assert results.shard is not None
     results.parts.check()
-    schema = _ROWS.with_metadata({_KEY: msgspec.json.encode(handover)})
+    schema = _ROWS.with_metadata({_KEY: msgspec.json.encode(manifest)})
     with (
-        replacing(_file(results, results.shard)) as temporary,
+        atomic_write(_file(results, results.shard)) as temporary,
         pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
     ):
         for part, mark in rows.items():
@@ -121,7 +121,7 @@ def leave(results: Results, rows: Marks, handover: Handover) -> None:
             writer.write_table(pa.table([np.full_like(row, part), row], schema=schema))
 
 
-def read_handover(results: Results, shard: Shard) -> Handover:
+def read_manifest(results: Results, shard: Shard) -> ShardManifest:
     """Reads what a shard has left beside its rows.
 
     Raises:
@@ -130,7 +130,7 @@ def read_handover(results: Results, shard: Shard) -> Handover:
     file = _file(results, shard)
     try:
         said = pq.read_schema(opened(file)).metadata[_KEY]
-        return decoded(said, Handover)
+        return decoded(said, ShardManifest)
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
         raise _unreadable(file, shard) from error
 

@@ -20,11 +20,11 @@ from boatinfer.pipeline.options import RunOptions
 from boatinfer.pipeline.timings import Stages
 from boatinfer.results.store.rows import Row
 from boatinfer.storage.base import Place
-from boatinfer.storage.connections import served_by
+from boatinfer.storage.connections import s3_endpoint
 from boatinfer.storage.listing import Found
 
 if TYPE_CHECKING:
-    from boatinfer.results.store.duplicates import Contents
+    from boatinfer.results.store.duplicates import ContentIndex
 
 __all__ = ["Classification", "Classifying", "Work", "lost", "lost_in_run"]
 
@@ -57,7 +57,7 @@ class Work(NamedTuple):
     threads: int
     features: bool
     lenient: bool
-    contents: Contents | None
+    contents: ContentIndex | None
     memory: int | None = None
     share: float = 1.0
 
@@ -103,7 +103,7 @@ class Classification:
             DeviceError: likewise.
         """
         with contextlib.ExitStack() as stack:
-            stack.enter_context(served_by(self.endpoint))
+            stack.enter_context(s3_endpoint(self.endpoint))
             content = read_model(self.model) if self.content is None else self.content
             model = load(content, self.model, self.device, 1, self.batch_size)
             if model.device is not Device.CUDA:

@@ -17,7 +17,7 @@ from boatinfer.results.folder import Results
 from boatinfer.results.store.rows import matrix
 from boatinfer.results.tables.csv_files import csv_safe
 from boatinfer.storage.base import Place
-from boatinfer.storage.files import replacing, require_writable
+from boatinfer.storage.files import atomic_write, require_writable
 
 __all__ = ["export"]
 
@@ -49,7 +49,7 @@ def export(out: Place, output: Path, force: bool = False) -> int:
     results = find_results(out)
     require_writable(output, *results.parts.files(), force=force)
     table = _table(results)
-    with replacing(output) as temporary, temporary.open("wb") as file:
+    with atomic_write(output) as temporary, temporary.open("wb") as file:
         _write(table, output.suffix, file)
     return int(table.num_rows)
 

@@ -32,7 +32,7 @@ from boatinfer.results.store.shards import Shard
 from boatinfer.results.summary import Summary, read_summary
 from boatinfer.storage.base import Place
 from boatinfer.storage.bucket import BucketPath
-from boatinfer.storage.files import TEMPORARY, replacing, writing
+from boatinfer.storage.files import TEMPORARY, atomic_write, translate_write_errors
 from boatinfer.text import to_text
 
 __all__ = ["ASIDE", "Results"]
@@ -106,7 +106,7 @@ class Results:
             OutputError: it cannot be written.
         """
         self._refuse_other(folder)
-        with writing(self.out):
+        with translate_write_errors(self.out):
             self.parts.folder.mkdir(parents=True, exist_ok=True)
             (self.out / "runs").mkdir(exist_ok=True)
         with held(self.out, self.shard) as self.parts.check:
@@ -125,7 +125,7 @@ class Results:
         Raises:
             OutputError: it cannot be written.
         """
-        with writing(self.shards):
+        with translate_write_errors(self.shards):
             for note in self.notes():
                 shard = Shard.parse(note.stem)
                 if self.shard in {None, shard} or shard.count != self.shard.count:
@@ -142,7 +142,7 @@ class Results:
         Raises:
             OutputError: it cannot be removed.
         """
-        with writing(self.out):
+        with translate_write_errors(self.out):
             for folder in (self.out, self.parts.folder, self.out / "runs", self.shards):
                 for leftover in folder.glob(".*"):
                     if _LEFTOVER.fullmatch(leftover.name) and leftover.is_file():
@@ -163,7 +163,7 @@ class Results:
                 f"{self.out} holds the results of {last.folder}, not of {folder}; choose another "
                 "folder with -o."
             )
-        with writing(self.out):
+        with translate_write_errors(self.out):
             names = {path.name for path in self.out.iterdir()} if self.out.exists() else set()
         if last is None and not names <= _OURS:
             raise UsageError(
@@ -241,7 +241,7 @@ class Results:
             except OutputError as error:
                 yield str(error)
 
-    def night(self, summary: Summary) -> list[str]:
+    def new_runs(self, summary: Summary) -> list[str]:
         """The runs whose new images are one night's: this one, and what it went on from.
 
         These are its shards, and the runs before it back to the last complete one with its model.
@@ -268,7 +268,7 @@ class Results:
         self._damaged.clear()
         stays = self.shard is not None and not self._superseded
         for path in (self._summary_of(summary.run), *([] if stays else [self.run_json])):
-            with replacing(path) as temporary:
+            with atomic_write(path) as temporary:
                 temporary.write_text(summary.text(), encoding="utf-8")
 
     def write_current(self, rows: pa.Table, summary: Summary) -> None:

@@ -12,7 +12,7 @@ from boatinfer.results.summary import Summary
 from boatinfer.results.tables.csv_files import csv_digest
 from boatinfer.storage.base import Place
 from boatinfer.storage.errors import StoreError
-from boatinfer.storage.files import writing
+from boatinfer.storage.files import translate_write_errors
 
 __all__ = ["aside", "damage", "is_whole", "set_aside"]
 
@@ -101,7 +101,7 @@ def set_aside(parts: Parts, part: Place) -> bool:
         if not lost:
             return False
     parts.check()
-    with writing(part):
+    with translate_write_errors(part):
         part.rename(part.parent / f"{part.name}{ASIDE}")
     return True
 

@@ -20,8 +20,8 @@ from boatinfer.errors import BusyError
 from boatinfer.results.store.shards import Shard
 from boatinfer.storage.base import Place
 from boatinfer.storage.bucket import BucketPath
-from boatinfer.storage.files import writing
-from boatinfer.storage.lease import Lease, holder
+from boatinfer.storage.files import translate_write_errors
+from boatinfer.storage.lease import Lease, current_holder
 
 __all__ = ["SHARDS", "held", "held_by"]
 
@@ -59,7 +59,7 @@ def held(out: Place, shard: Shard | None) -> Iterator[Callable[[], None]]:
             if shard is None or other.count != shard.count:
                 _refuse_held(lock, f"{out}, shard {other},")
         if shard is not None:
-            with writing(folder):
+            with translate_write_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
             check = _take(stack, folder / f"{shard.name}.lock", f"{out}, shard {shard},")
             gate.close()
@@ -78,7 +78,7 @@ def _take(
     if isinstance(lock, BucketPath):
         return _take_lease(stack, lock, timeout)
     file = FileLock(str(lock), timeout=timeout, poll_interval=_LOOK_SECONDS / 10)
-    with writing(lock.parent):
+    with translate_write_errors(lock.parent):
         try:
             file.acquire()
         except Timeout:
@@ -116,7 +116,7 @@ def _take_lease(
 def _refuse_held(lock: Place, what: str) -> None:
     """Refuses a lock that somebody holds."""
     if isinstance(lock, BucketPath):
-        who = holder(lock)
+        who = current_holder(lock)
         if who is not None:
             raise _busy(what, who)
         return
@@ -126,7 +126,7 @@ def _refuse_held(lock: Place, what: str) -> None:
 
 def _holder(lock: Place) -> str | None:
     if isinstance(lock, BucketPath):
-        return holder(lock)
+        return current_holder(lock)
     if not _note(lock).exists():
         return None
     try:

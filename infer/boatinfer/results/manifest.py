@@ -17,7 +17,7 @@ from boatinfer.results.store.rows import OK
 from boatinfer.results.summary import Summary, parsed
 from boatinfer.results.tables.external_sort import batches
 from boatinfer.storage.base import Place
-from boatinfer.storage.files import replacing
+from boatinfer.storage.files import atomic_write
 from boatinfer.storage.locations import opened
 
 __all__ = ["Manifest", "read_manifest", "replace_summary", "write_manifest"]
@@ -54,7 +54,7 @@ def write_manifest(file: Place, rows: pa.Table, summary: Summary, part: int) -> 
     """
     schema = _SCHEMA.with_metadata({_SUMMARY: summary.text(), _PART: str(part)})
     with (
-        replacing(file) as temporary,
+        atomic_write(file) as temporary,
         pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
     ):
         for table in batches(rows):
@@ -70,7 +70,7 @@ def replace_summary(file: Place, summary: Summary) -> None:
     """
     before = read_manifest(file)
     metadata = {_SUMMARY: summary.text(), _PART: str(before.part)}
-    with replacing(file) as temporary:
+    with atomic_write(file) as temporary:
         table = before.found.replace_schema_metadata(metadata)
         pq.write_table(table, temporary, compression="zstd")
 

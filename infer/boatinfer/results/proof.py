@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 
 from boatinfer.errors import TOO_MANY_FAILURES, UsageError
 from boatinfer.results.mix import Mix
-from boatinfer.results.store.index import Ledger
+from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.keyed_arrays import Array
 from boatinfer.results.store.parts import Marks
 from boatinfer.results.summary import Summary
-from boatinfer.results.tables.predictions import UNSURE, Tables, counts, guesses
+from boatinfer.results.tables.predictions import UNSURE, Tables, counts, network_labels
 from boatinfer.text import counted
 
 __all__ = ["Files", "Proved", "allowance", "count", "judge", "prove"]
@@ -28,7 +28,7 @@ class Files(NamedTuple):
 
     Attributes:
         number: how many files these are.
-        rows: records of `Ledger.last`, of those that have a row.
+        rows: records of `RowIndex.last`, of those that have a row.
         due: which of these were to be worked on, bool [N].
     """
 
@@ -49,16 +49,16 @@ class Proved(NamedTuple):
     digest: int
 
 
-def prove(summary: Summary, found: Iterable[Files], ledger: Ledger, last_part: int) -> Proved:
+def prove(summary: Summary, found: Iterable[Files], row_index: RowIndex, last_part: int) -> Proved:
     """Counts what became of every image found, and sets the summary's ``complete``.
 
     Args:
         summary: of the run.
         found: all files, each once.
-        ledger: what the parts on disk say.
+        row_index: what the parts on disk say.
         last_part: the number of the last part when the run began.
     """
-    marked, before = ledger.blank(), ledger.after(last_part)
+    marked, before = row_index.blank(), row_index.after(last_part)
     failures: Counter[str] = Counter()
     summary.found = summary.classified = summary.reused = summary.warnings = rows = digest = 0
     for files in found:
@@ -71,14 +71,14 @@ def prove(summary: Summary, found: Iterable[Files], ledger: Ledger, last_part: i
         summary.reused += int((proved & sound & ~now).sum())
         summary.warnings += int((proved & sound & files.rows["warned"]).sum())
         failed = np.bincount(files.rows["status"][proved & ~sound & now])
-        failures += Counter(dict(zip(ledger.statuses, failed.tolist(), strict=False)))
+        failures += Counter(dict(zip(row_index.statuses, failed.tolist(), strict=False)))
         marked[place] = True
         rows += len(place)
         digest += int(files.rows["low"].sum())
     summary.failures, summary.failed = dict(sorted(failures.items())), failures.total()
     accounted = summary.classified + summary.reused + summary.failed
     summary.complete = accounted == rows == summary.found
-    return Proved(ledger.marks(marked), digest % 2**64)
+    return Proved(row_index.marks(marked), digest % 2**64)
 
 
 def count(summary: Summary, tables: Tables) -> None:
@@ -91,7 +91,7 @@ def count(summary: Summary, tables: Tables) -> None:
         summary.unsure = summary.labels.get(UNSURE, 0)
     summary.unlisted = int(pc.sum(pc.ends_with(tables.failures["path"], "/")).as_py() or 0)
     summary.new = Mix.of(
-        (counts(guesses(some)), some["confidence"].to_numpy())
+        (counts(network_labels(some)), some["confidence"].to_numpy())
         for some in tables.classified(new=True)
     )
 

@@ -12,7 +12,7 @@ from boatinfer.results.summary import Summary
 from boatinfer.results.tables.csv_files import read_csv, write_csv
 from boatinfer.results.tables.external_sort import Sorter, batches
 from boatinfer.results.tables.predictions import UNSURE, Tables
-from boatinfer.storage.files import replacing, writing
+from boatinfer.storage.files import atomic_write, translate_write_errors
 
 __all__ = ["read_tables", "write_tables"]
 
@@ -38,9 +38,9 @@ def write_tables(results: Results, tables: Tables, summary: Summary) -> None:
     digests: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
         for path, table in written.items():
-            digests[path.name] = write_csv(stack.enter_context(replacing(path)), table)
+            digests[path.name] = write_csv(stack.enter_context(atomic_write(path)), table)
     if results.review not in written:
-        with writing(results.review):
+        with translate_write_errors(results.review):
             results.review.unlink(missing_ok=True)
     summary.tables = digests
 
@@ -54,7 +54,7 @@ def read_tables(results: Results) -> Tables:
     """
     last = results.last_finished()
     current = results.current()
-    ours = pc.is_in(current["run"].cast(pa.string()), pa.array(results.night(last)))
+    ours = pc.is_in(current["run"].cast(pa.string()), pa.array(results.new_runs(last)))
     old = current.filter(pc.invert(ours))["path"].combine_chunks()
     predictions = read_csv(results.predictions, ["path", "label", "confidence", "status"])
     failures = read_csv(results.failures, ["path", "reason", "message"])

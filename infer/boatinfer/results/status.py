@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from boatinfer.results.folder import Results
 from boatinfer.results.integrity import aside
 from boatinfer.results.locks import held_by
-from boatinfer.results.store.parts import reading
+from boatinfer.results.store.parts import translate_read_errors
 from boatinfer.results.store.rows import OK
 from boatinfer.results.store.shards import Shard
 from boatinfer.results.summary import Summary
@@ -47,7 +47,7 @@ def holdings(results: Results) -> dict[str, str]:
         said["shards"] = _shards(results)
     if damaged := aside(results.parts):
         said["damaged"] = f"{joined([part.name for part in damaged])}: set aside, not needed"
-    size = sum(reading(file, file.stat).st_size for file in files)
+    size = sum(translate_read_errors(file, file.stat).st_size for file in files)
     return said | {
         "runs": f"{len(list((results.out / 'runs').glob('*.json'))):,}",
         "parts": f"{counted(len(files), 'file')}, {size:,} bytes",

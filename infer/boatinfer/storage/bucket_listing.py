@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from boatinfer.errors import UsageError
-from boatinfer.file_types import has_image_ending, is_system_folder
+from boatinfer.file_types import has_image_extension, is_system_folder
 from boatinfer.storage.base import Place
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.listing import Choice, Found, LeftOut, names
@@ -66,7 +66,7 @@ def _takes(choice: Choice, path: str, left_out: LeftOut) -> bool:
         return False
     if not choice.takes(name, path):
         return False
-    if has_image_ending(name):
+    if has_image_extension(name):
         return True
     left_out.file(name)
     return False

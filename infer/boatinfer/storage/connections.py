@@ -12,7 +12,7 @@ from typing import Any
 from boatinfer.errors import UsageError, how_to_bring
 from boatinfer.storage.errors import reason_of
 
-__all__ = ["connection", "served_by"]
+__all__ = ["connection", "s3_endpoint"]
 
 #: Names of Amazon's own servers, for which obstore knows the address of each bucket.
 _AMAZON = ".amazonaws.com"
@@ -25,7 +25,7 @@ _CREDENTIALS_FOR = timedelta(minutes=5)
 
 
 @contextlib.contextmanager
-def served_by(url: str | None) -> Iterator[None]:
+def s3_endpoint(url: str | None) -> Iterator[None]:
     """Names the S3 server, for this process and those that it starts; None changes nothing."""
     before = os.environ.get(_ENDPOINT)
     if url is not None:

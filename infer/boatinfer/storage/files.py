@@ -16,13 +16,13 @@ from boatinfer.storage.bucket import BucketPath
 
 __all__ = [
     "TEMPORARY",
+    "atomic_write",
     "making_folder",
-    "replacing",
     "require_folder",
     "require_new_folder",
     "require_writable",
     "temporary_folder",
-    "writing",
+    "translate_write_errors",
 ]
 
 #: Ending of a file that is still being written; whoever finds one may delete it.
@@ -30,7 +30,7 @@ TEMPORARY = ".tmp"
 
 
 @contextlib.contextmanager
-def replacing(path: Place) -> Iterator[Path]:
+def atomic_write(path: Place) -> Iterator[Path]:
     """Gives a temporary path beside ``path``, which takes its name once written and synced.
 
     What goes into a bucket is written to a temporary file of this machine, and sent at the end.
@@ -47,7 +47,7 @@ def replacing(path: Place) -> Iterator[Path]:
     """
     if isinstance(path, BucketPath):
         with (
-            writing(path),
+            translate_write_errors(path),
             tempfile.TemporaryDirectory(prefix="boatinfer-", dir=temporary_folder()) as folder,
         ):
             file = Path(folder) / path.name
@@ -57,7 +57,7 @@ def replacing(path: Place) -> Iterator[Path]:
     assert isinstance(path, Path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
-        with writing(path):
+        with translate_write_errors(path):
             yield temporary
             with temporary.open("r+b") as written:
                 os.fsync(written.fileno())
@@ -99,7 +99,7 @@ def making_folder(folder: Path) -> Iterator[Path]:
     final = Path(os.path.realpath(folder))
     temporary = final.with_name(f".{final.name}.{os.getpid()}{TEMPORARY}")
     try:
-        with writing(folder):
+        with translate_write_errors(folder):
             final.parent.mkdir(parents=True, exist_ok=True)
             temporary.mkdir()
             yield temporary
@@ -112,7 +112,7 @@ def making_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def writing(path: Place) -> Iterator[None]:
+def translate_write_errors(path: Place) -> Iterator[None]:
     """Turns what the disk refuses while ``path`` is written into an `OutputError`."""
     try:
         yield

@@ -3,7 +3,7 @@
 A bucket has no locks, but S3 and Google's storage have conditional PUTs: the object is made only
 if there is none, and renewed or taken over only if nobody else has written it since. A lease ends
 when its holder deletes the object, and may be taken over when it has not been renewed for
-`ENDS_AFTER` seconds by the store's own clock, or when its holder's process is seen to be gone.
+`LEASE_TTL` seconds by the store's own clock, or when its holder's process is seen to be gone.
 A store that ignores the condition is found out, and the user told.
 """
 
@@ -27,14 +27,14 @@ from msgspec import Meta
 from boatinfer.errors import BusyError
 from boatinfer.storage.bucket import BucketPath, Status
 from boatinfer.storage.documents import DocumentError, decoded
-from boatinfer.storage.files import writing
+from boatinfer.storage.files import translate_write_errors
 
-__all__ = ["BEAT", "ENDS_AFTER", "Lease", "holder"]
+__all__ = ["LEASE_TTL", "RENEW_INTERVAL", "Lease", "current_holder"]
 
 #: Seconds between two renewals.
-BEAT = 20.0
+RENEW_INTERVAL = 20.0
 #: Seconds without a renewal after which anybody may take the lease over.
-ENDS_AFTER = 90.0
+LEASE_TTL = 90.0
 
 
 class _Note(msgspec.Struct):
@@ -44,7 +44,7 @@ class _Note(msgspec.Struct):
     key: str
     place: str
     process: Annotated[int, Meta(ge=0, le=2**31 - 1)]
-    beats: int = 0
+    generation: int = 0
 
 
 class Lease:
@@ -71,7 +71,7 @@ class Lease:
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Takes the lease, and renews it until the body ends."""
-        with writing(self._path):
+        with translate_write_errors(self._path):
             self._take()
             self._try_conditions()
         beat = threading.Thread(target=self._beat, name="boatinfer-lease", daemon=True)
@@ -92,20 +92,20 @@ class Lease:
             BusyError: another run has taken it over.
             OutputError: the store does not tell.
         """
-        with writing(self._path):
-            if self._lost or time.monotonic() - self._renewed > 2 * BEAT:
+        with translate_write_errors(self._path):
+            if self._lost or time.monotonic() - self._renewed > 2 * RENEW_INTERVAL:
                 self._renew()
         if self._lost:
             raise BusyError(
                 f"{self._path.parent} was taken over by another run, for the store could not be "
-                f"reached for more than {ENDS_AFTER:.0f} seconds; what was recorded is kept."
+                f"reached for more than {LEASE_TTL:.0f} seconds; what was recorded is kept."
             )
 
     def _take(self) -> None:
         self._renewed = time.monotonic()
         note, status = _read(self._path)  # first, lest a store without conditions overwrite it
         there = bool(status.etag)
-        if there and not (_is_gone(note) or self._age(status) > ENDS_AFTER):
+        if there and not (_is_gone(note) or self._age(status) > LEASE_TTL):
             raise self._busy(note)
         try:
             self._write(_same(status.etag, status.version) if there else "create")
@@ -127,7 +127,7 @@ class Lease:
             )
 
     def _beat(self) -> None:
-        while not self._lost and not self._end.wait(BEAT):
+        while not self._lost and not self._end.wait(RENEW_INTERVAL):
             with contextlib.suppress(OSError):  # the next beat tries again
                 self._renew()
 
@@ -136,7 +136,7 @@ class Lease:
             if self._lost:
                 return
             started = time.monotonic()
-            self._note.beats += 1
+            self._note.generation += 1
             try:
                 if not self._conditional and _read(self._path)[0].key != self._note.key:
                     raise FileExistsError
@@ -164,17 +164,17 @@ class Lease:
     def _busy(self, note: _Note) -> BusyError:
         return BusyError(
             f"{self._path.parent} is held by {note.holder}; wait until that run has ended (one "
-            f"that was killed holds it for {ENDS_AFTER:.0f} seconds more), or choose another -o."
+            f"that was killed holds it for {LEASE_TTL:.0f} seconds more), or choose another -o."
         )
 
 
-def holder(path: BucketPath) -> str | None:
+def current_holder(path: BucketPath) -> str | None:
     """Who holds the lease, in words; None if nobody does, by the clock of this machine."""
     try:
         note, status = _read(path)
     except OSError:
         return None
-    fresh = time.time_ns() - status.st_mtime_ns < ENDS_AFTER * 1e9
+    fresh = time.time_ns() - status.st_mtime_ns < LEASE_TTL * 1e9
     return note.holder if fresh and note.key and not _is_gone(note) else None
 
 

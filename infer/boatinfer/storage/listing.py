@@ -29,9 +29,9 @@ from typing import NamedTuple
 from boatinfer.errors import UsageError
 from boatinfer.file_types import (
     begins_as_image,
-    ending_of,
-    has_image_ending,
-    has_known_ending,
+    extension_of,
+    has_image_extension,
+    has_known_extension,
     is_system_folder,
 )
 from boatinfer.storage.base import Place, Status
@@ -94,7 +94,7 @@ class LeftOut:
 
     def file(self, name: str) -> None:
         """Counts a file that is no image."""
-        _count(self._files, to_text(ending_of(name)) or NO_ENDING)
+        _count(self._files, to_text(extension_of(name)) or NO_ENDING)
 
     def folder(self, path: str) -> None:
         """Counts a folder of the system, once for all its files that come one after the other."""
@@ -247,7 +247,7 @@ class _Walk:
             elif name.startswith("."):
                 continue
             elif self.choice.takes(name, path):
-                if has_image_ending(name) or self._looks_like_image(name, folder):
+                if has_image_extension(name) or self._looks_like_image(name, folder):
                     yield _found(entry, path)
                 else:
                     self.left_out.file(name)
@@ -267,7 +267,7 @@ class _Walk:
         """Whether a file of an unknown ending is an image by its first bytes."""
         return (
             self.choice.sniff is not False
-            and not has_known_ending(name)
+            and not has_known_extension(name)
             and begins_as_image(f"{folder}/{name}")
         )
 
@@ -290,7 +290,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError as error:
         # A link in a ring is nothing; what else cannot be told is entered, and fails as a folder.
-        return error.errno != errno.ELOOP and not has_image_ending(entry.name)
+        return error.errno != errno.ELOOP and not has_image_extension(entry.name)
 
 
 def _found(entry: os.DirEntry[str], path: str) -> Found:

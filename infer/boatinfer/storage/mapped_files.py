@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from boatinfer.storage.base import Place
-from boatinfer.storage.files import temporary_folder, writing
+from boatinfer.storage.files import temporary_folder, translate_write_errors
 
 __all__ = ["MANY", "mapped", "scratch"]
 
@@ -33,7 +33,7 @@ def scratch(beside: Place) -> Iterator[IO[bytes]]:
         OutputError: the disk is full, read-only, or gone.
     """
     folder = beside if isinstance(beside, Path) else temporary_folder()
-    with writing(folder), tempfile.TemporaryFile(dir=folder) as file:
+    with translate_write_errors(folder), tempfile.TemporaryFile(dir=folder) as file:
         yield file
 
 

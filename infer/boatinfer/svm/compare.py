@@ -14,7 +14,7 @@ from boatinfer.analysis import metrics
 from boatinfer.analysis.compare import speed
 from boatinfer.errors import UsageError
 from boatinfer.results.find import find_results
-from boatinfer.storage.files import replacing, require_writable
+from boatinfer.storage.files import atomic_write, require_writable
 from boatinfer.svm.fit import Setting, chosen, cross_validated, grid, pipeline
 from boatinfer.svm.labelled import Labelled, labelled_features
 from boatinfer.svm.options import SVMCompareOptions
@@ -190,7 +190,7 @@ def _network(tested: Labelled) -> Classifier:
     truth = np.array(tested.classes)[tested.truth]
     rate = speed(tested.results, tested.run)
     name = f"network ({tested.run.model_name})"
-    return _scored(name, truth, tested.said.astype(np.str_), None, rate and 1 / rate)
+    return _scored(name, truth, tested.network_labels.astype(np.str_), None, rate and 1 / rate)
 
 
 def _scored(
@@ -232,5 +232,5 @@ def draw(compared: Compared, path: Path) -> None:
         axes.grid(axis="x", alpha=0.3)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
     figure.supxlabel(compared.how, fontsize="small")
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:], dpi=120)

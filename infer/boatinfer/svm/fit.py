@@ -19,7 +19,7 @@ from boatinfer.models import svm as svms
 from boatinfer.models.kernel import Kernel
 from boatinfer.models.svm import SVM
 from boatinfer.results.find import find_results
-from boatinfer.storage.files import replacing, require_writable
+from boatinfer.storage.files import atomic_write, require_writable
 from boatinfer.svm.labelled import Labelled, labelled_features
 from boatinfer.svm.options import FitOptions
 
@@ -139,7 +139,7 @@ def fit(options: FitOptions, say: Say = lambda _: None) -> tuple[SVM, Report]:
     report = _report(options, setting, known, folds=folds, scored=scored, seconds=seconds)
     samples = known.features[:: 1 + len(known.truth) // _COMPARED]
     svm = svms.save(options.output, content, fitted, samples)
-    with replacing(beside) as temporary:
+    with atomic_write(beside) as temporary:
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     return svm, report
 

@@ -27,7 +27,7 @@ class Labelled(NamedTuple):
         features: float32 [N, D].
         classes: K names, sorted.
         truth: int64 [N], places among the classes.
-        said: str [N], the network's labels.
+        network_labels: str [N], the network's labels.
     """
 
     results: Results
@@ -35,7 +35,7 @@ class Labelled(NamedTuple):
     features: Floats
     classes: list[str]
     truth: npt.NDArray[np.int64]
-    said: npt.NDArray[np.object_]
+    network_labels: npt.NDArray[np.object_]
 
 
 def labelled_features(results: Results, labels: Path | None, least: int = 1) -> Labelled:
@@ -62,16 +62,16 @@ def labelled_features(results: Results, labels: Path | None, least: int = 1) -> 
         )
     images, truth = images.filter(truth.is_valid()), truth.drop_null().dictionary_encode()
     features = None
-    said: list[npt.NDArray[np.object_]] = []
+    predicted: list[npt.NDArray[np.object_]] = []
     for part in results.parts.read(images, ["label", "features"]):
         if "features" not in part.column_names:
             raise UsageError(f"{out} holds images without features; run again with --features.")
         block = matrix(part["features"])
         if features is None:  # all at once: half the memory of joining the parts
             features = np.empty((images.num_rows, block.shape[1]), np.float32)
-        done = sum(len(block) for block in said)
+        done = sum(len(block) for block in predicted)
         features[done : done + len(block)] = block
-        said.append(part["label"].combine_chunks().to_numpy(zero_copy_only=False))
+        predicted.append(part["label"].combine_chunks().to_numpy(zero_copy_only=False))
     names = np.array(truth.dictionary.to_pylist(), object)
     if features is None or len(names) < least:
         raise UsageError(
@@ -80,4 +80,4 @@ def labelled_features(results: Results, labels: Path | None, least: int = 1) -> 
         )
     classes, places = np.unique(names, return_inverse=True)
     codes = places[truth.indices.to_numpy()].astype(np.int64)
-    return Labelled(results, run, features, classes.tolist(), codes, np.concatenate(said))
+    return Labelled(results, run, features, classes.tolist(), codes, np.concatenate(predicted))

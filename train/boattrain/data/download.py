@@ -15,7 +15,7 @@ from urllib.request import url2pathname
 from filelock import FileLock, Timeout
 
 from boatinfer.errors import BusyError, UsageError
-from boatinfer.storage.files import making_folder, require_new_folder, writing
+from boatinfer.storage.files import making_folder, require_new_folder, translate_write_errors
 from boattrain.data.fetch import ARCHIVE, fetch
 from boattrain.data.options import DownloadOptions
 from boattrain.data.unpack import lift, unpack
@@ -66,7 +66,7 @@ def _archive(url: str, output: Path) -> Iterator[Path]:
         return
     final = Path(os.path.realpath(output))
     part = final.with_name(f"{final.name}.part")
-    with writing(part), _alone(part, output):
+    with translate_write_errors(part), _alone(part, output):
         try:
             archive = fetch(url, part)
         except BaseException:

@@ -25,7 +25,7 @@ import boatinfer
 from boatinfer.errors import OutputError, UsageError, first_line
 from boatinfer.progress import shown
 from boatinfer.storage.documents import DocumentError, read_document
-from boatinfer.storage.files import replacing
+from boatinfer.storage.files import atomic_write
 
 __all__ = ["ARCHIVE", "fetch"]
 
@@ -219,7 +219,7 @@ def _read_source(archive: Path) -> _Source:
 
 
 def _write_source(archive: Path, source: _Source) -> None:
-    with replacing(_note(archive)) as temporary:
+    with atomic_write(_note(archive)) as temporary:
         temporary.write_bytes(msgspec.json.encode(source))
 
 

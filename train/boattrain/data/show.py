@@ -22,7 +22,7 @@ from boatinfer.dataset.class_folders import (
 from boatinfer.dataset.splits import TEST, TRAIN, parse_share
 from boatinfer.errors import ImageError, UsageError
 from boatinfer.images.spec import ImageSpec
-from boatinfer.storage.files import replacing, require_writable
+from boatinfer.storage.files import atomic_write, require_writable
 from boattrain.augment import Augmentation, augment
 from boattrain.data.options import ShowOptions
 
@@ -155,5 +155,5 @@ def _draw(batch: Batch, columns: int, output: Path) -> None:
         left, top = column * (width + _GAP), row * (height + _TITLE)
         pen.text((left + width // 2, top + _TITLE // 2), label, "black", font, anchor="mm")
         sheet.paste(Image.fromarray(pixels), (left, top + _TITLE))
-    with replacing(output) as temporary:
+    with atomic_write(output) as temporary:
         sheet.save(temporary, "PNG")

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from boatinfer.errors import OutputError
 from boatinfer.storage.documents import DocumentError, read_document
-from boatinfer.storage.files import TEMPORARY, replacing, writing
+from boatinfer.storage.files import TEMPORARY, atomic_write, translate_write_errors
 
 __all__ = ["FOLDER", "Array", "Maker", "cache_folder", "kept", "require_room"]
 
@@ -69,7 +69,7 @@ def cache_folder(data: Path, chosen: Path | None = None) -> Path:
 
             place = xxhash.xxh3_64_hexdigest(os.fsencode(data.resolve()))
             chosen = user_cache_path("boatinfer") / place
-    with writing(chosen):
+    with translate_write_errors(chosen):
         chosen.mkdir(parents=True, exist_ok=True)
     return chosen
 
@@ -106,7 +106,7 @@ def kept(
         OutputError: the array cannot be written.
     """
     raw, about = folder / f"{name}.raw", folder / f"{name}.json"
-    with writing(raw):
+    with translate_write_errors(raw):
         lock = FileLock(folder / f"{name}.lock")
         try:
             lock.acquire(timeout=0)
@@ -122,11 +122,11 @@ def kept(
             leftover.unlink(missing_ok=True)
         row_bytes = int(np.dtype(dtype).itemsize * np.prod(shape))
         require_room(folder, most * row_bytes)
-        with replacing(raw) as temporary:
+        with atomic_write(raw) as temporary:
             with temporary.open("wb", buffering=0) as file:
                 notes = make(file)
             rows = temporary.stat().st_size // row_bytes
-        with replacing(about) as temporary:
+        with atomic_write(about) as temporary:
             temporary.write_bytes(msgspec.json.encode(_About(_FORMAT, key, rows, notes)))
         return _map(raw, dtype, (rows, *shape)), notes
     finally:

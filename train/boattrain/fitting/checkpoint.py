@@ -19,7 +19,7 @@ import numpy as np
 
 from boatinfer.errors import UsageError
 from boatinfer.storage.documents import decoded
-from boatinfer.storage.files import replacing, writing
+from boatinfer.storage.files import atomic_write, translate_write_errors
 from boattrain.fitting.array_cache import Array
 from boattrain.fitting.history import Epoch
 
@@ -93,7 +93,7 @@ class Checkpoint:
         """
         if len(state.history) == 1:
             self.clear()
-        with writing(self.folder):
+        with translate_write_errors(self.folder):
             self.folder.mkdir(exist_ok=True)
         if not self._best(best).exists():
             _write(self._best(best), state.best_weights)
@@ -162,7 +162,7 @@ class Checkpoint:
 
 
 def _write(path: Path, arrays: Sequence[Array]) -> None:
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez(file, *arrays)
 
 

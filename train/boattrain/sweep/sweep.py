@@ -26,7 +26,7 @@ from boatinfer.dataset.splits import parse_share
 from boatinfer.errors import RunInterruptedError, UsageError
 from boatinfer.signals import Stop, stop_on_signals
 from boatinfer.storage.documents import DocumentError, read_document
-from boatinfer.storage.files import replacing, require_new_folder, writing
+from boatinfer.storage.files import atomic_write, require_new_folder, translate_write_errors
 from boatinfer.text import counted
 from boattrain.backend import load_keras
 from boattrain.config import to_toml
@@ -230,17 +230,17 @@ class _Folder:
     def _write(self) -> None:
         from boattrain.fitting.plots import draw_sweep
 
-        with writing(self.path):
+        with translate_write_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         table, picture, memory, settings = self.files
-        with replacing(table) as temporary, temporary.open("w", newline="") as file:
+        with atomic_write(table) as temporary, temporary.open("w", newline="") as file:
             rows = map(msgspec.structs.astuple, self.points)
             csv.writer(file).writerows([Point.__struct_fields__, *rows])
-        with replacing(picture) as temporary:
+        with atomic_write(picture) as temporary:
             draw_sweep(self.points, temporary)
-        with replacing(settings) as temporary:
+        with atomic_write(settings) as temporary:
             temporary.write_text(to_toml(self.options, "train sweep"), encoding="utf-8")
-        with replacing(memory) as temporary:  # last: a result in it is in the others
+        with atomic_write(memory) as temporary:  # last: a result in it is in the others
             temporary.write_bytes(msgspec.json.format(msgspec.json.encode(self._known)))
 
 

@@ -14,11 +14,11 @@ from boatinfer.images.admission import Limits
 from boatinfer.isolation.worker import Batch
 from boatinfer.models.model import Model
 from boatinfer.pipeline import plan
-from boatinfer.pipeline.context import Night
+from boatinfer.pipeline.context import RunContext
 from boatinfer.pipeline.engines.stages import batches_ahead
 from boatinfer.pipeline.progress import Progress
 from boatinfer.pipeline.worker import Classifying, Work
-from boatinfer.results.store.duplicates import Contents
+from boatinfer.results.store.duplicates import ContentIndex
 from boatinfer.results.store.rows import OK, Row
 from boatinfer.storage.listing import Found
 from boatinfer.text import counted
@@ -34,68 +34,70 @@ PART_SECONDS = 30.0
 PAGE_SHARE = 0.25
 
 
-def work(night: Night, due: Iterator[pa.Table], agenda: plan.Agenda, contents: Contents) -> int:
+def work(
+    context: RunContext, due: Iterator[pa.Table], due_files: plan.DueFiles, contents: ContentIndex
+) -> int:
     """Does what is due in this process; gives how many images that were."""
     written = time.monotonic()
     done = failed = 0
     pending: list[Row] = []
     try:
-        with _spread(night, due, agenda, contents) as rows_done:
-            night.begun()
+        with _spread(context, due, due_files, contents) as rows_done:
+            context.begun()
             for rows in rows_done:
                 pending += rows
                 done += len(rows)
                 failed += sum(row.status != OK for row in rows)
                 if len(pending) >= PART_ROWS or time.monotonic() - written >= PART_SECONDS:
                     recorded, pending = pending, []
-                    night.record(recorded, contents)
+                    context.record(recorded, contents)
                     written = time.monotonic()
-                night.progress(Progress(agenda.total, done, failed))
+                context.progress(Progress(due_files.total, done, failed))
     finally:  # whatever happened, what was done is kept
         if pending:
-            night.record(pending, contents)
+            context.record(pending, contents)
     return done
 
 
 @contextlib.contextmanager
 def _spread(
-    night: Night, due: Iterator[pa.Table], agenda: plan.Agenda, contents: Contents
+    context: RunContext, due: Iterator[pa.Table], due_files: plan.DueFiles, contents: ContentIndex
 ) -> Iterator[Iterator[list[Row]]]:
     """Gives the rows of what is due, in lists, as they are done elsewhere."""
-    size, threads = night.model.batch_size, night.summary.threads or 1
-    batches = itertools.takewhile(lambda _: not night.stop.signal_number, plan.batches(due, size))
-    options = night.options
+    size, threads = context.model.batch_size, context.summary.threads or 1
+    batches = itertools.takewhile(lambda _: not context.stop.signal_number, plan.batches(due, size))
+    options = context.options
     memory = Limits(options.memory).memory
-    work = Work(night.folder, threads, night.wants_features, options.lenient, contents, memory)
-    if night.worker is None:
-        with _here(night, work, batches) as rows:
+    work = Work(context.folder, threads, context.wants_features, options.lenient, contents, memory)
+    if context.worker is None:
+        with _here(context, work, batches) as rows:
             yield rows
         return
-    ahead = batches_ahead(night.model.device, night.folder, size, threads)
-    night.worker.begin(work._replace(share=1 - PAGE_SHARE))
-    rows = night.worker.results(
+    ahead = batches_ahead(context.model.device, context.folder, size, threads)
+    context.worker.begin(work._replace(share=1 - PAGE_SHARE))
+    rows = context.worker.results(
         batches,
         ahead,
-        alone=lambda found: found.path in agenda.dangerous,
-        stopped=lambda: night.stop.signal_number,
+        alone=lambda found: found.path in due_files.dangerous,
+        stopped=lambda: context.stop.signal_number,
     )
     with contextlib.closing(rows), images.limited(memory, options.threads, PAGE_SHARE):
         yield rows
-    for stage, seconds in night.worker.seconds.items():
-        night.stages.add(stage, seconds)
-    if night.worker.replaced:
-        night.summary.remarks.append(
+    for stage, seconds in context.worker.seconds.items():
+        context.stages.add(stage, seconds)
+    if context.worker.replaced:
+        context.summary.remarks.append(
             f"The worker process died or hung, and was replaced, "
-            f"{counted(night.worker.replaced, 'time')}."
+            f"{counted(context.worker.replaced, 'time')}."
         )
 
 
 @contextlib.contextmanager
 def _here(
-    night: Night, work: Work, batches: Iterator[list[Found]]
+    context: RunContext, work: Work, batches: Iterator[list[Found]]
 ) -> Iterator[Iterator[list[Row]]]:
     """As `_spread`, in the threads of this process."""
-    assert isinstance(night.model, Model)
-    service = Classifying(night.model, night.stages)
+    assert isinstance(context.model, Model)
+    service = Classifying(context.model, context.stages)
     with service.work(work, map(Batch, itertools.count(1), batches)) as done:
         yield (results for _, results, _ in done)

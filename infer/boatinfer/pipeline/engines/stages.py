@@ -10,7 +10,7 @@ from boatinfer import images
 from boatinfer.isolation.journal import working
 from boatinfer.isolation.worker import Batch, Done
 from boatinfer.models.device import Device
-from boatinfer.parallel import fetched, spread
+from boatinfer.parallel import fetch_unordered, parallel_unordered
 from boatinfer.pipeline.classifier import Classifier
 from boatinfer.results.store.rows import Row
 from boatinfer.storage.base import Place
@@ -42,14 +42,16 @@ def classified(
         ahead = _Ahead(work)
         if isinstance(work.folder, BucketPath):  # many requests at a time hide their latency
             taken = map(ahead.enter, batches)
-            fetching = fetched(work.fetch, taken, work.size, _requests(threads))
+            fetching = fetch_unordered(work.fetch, taken, work.size, _requests(threads))
             source = stages.enter_context(fetching)
             read, classify = work.decode, work.classify
         if work.model.device is not Device.CUDA:
-            rows = spread(_numbered(classify), source, threads)
+            rows = parallel_unordered(_numbered(classify), source, threads)
         else:
-            loaded = stages.enter_context(spread(_numbered(read), source, threads, ahead=1))
-            rows = spread(_numbered(work.infer), loaded, 1)
+            loaded = stages.enter_context(
+                parallel_unordered(_numbered(read), source, threads, ahead=1)
+            )
+            rows = parallel_unordered(_numbered(work.infer), loaded, 1)
         done = stages.enter_context(rows)
         stages.callback(ahead.open)  # at the end who waits for room can end too
         yield (

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from boatinfer.results.store.index import Ledger
-from boatinfer.results.store.parts import WRITING, Marks, Parts, number_of, reading
+from boatinfer.results.store.index import RowIndex
+from boatinfer.results.store.parts import WRITING, Marks, Parts, number_of, translate_read_errors
 from boatinfer.storage.base import Place
-from boatinfer.storage.files import writing
+from boatinfer.storage.files import translate_write_errors
 from boatinfer.storage.locations import opened
 
 __all__ = ["compact", "merge", "remove"]
@@ -31,7 +31,7 @@ _GONE = b"boatinfer.gone"
 
 
 def compact(
-    ledger: Ledger, found: Marks | None = None, merged: Callable[[], None] = lambda: None
+    row_index: RowIndex, found: Marks | None = None, merged: Callable[[], None] = lambda: None
 ) -> None:
     """Merges small and outdated parts when there are many, one part in memory at a time.
 
@@ -44,30 +44,32 @@ def compact(
     twice, of which the later ones count; they are equal.
 
     Args:
-        ledger: what the parts say that are to be merged.
+        row_index: what the parts say that are to be merged.
         found: the rows that the run has a use for; None if it did not look for all images.
         merged: called when the new parts are there, before the old ones go.
 
     Raises:
         OutputError: the disk is full, read-only, or gone, or a part is damaged.
     """
-    worn = merge(ledger, found)
+    worn = merge(row_index, found)
     if worn:
         merged()
-        remove(ledger.parts, worn)
+        remove(row_index.parts, worn)
 
 
-def merge(ledger: Ledger, found: Marks | None) -> list[Place]:
+def merge(row_index: RowIndex, found: Marks | None) -> list[Place]:
     """The first half of `compact`: writes new parts, and gives the old ones, which may go now."""
-    parts = ledger.parts
+    parts = row_index.parts
     files = parts.own()
     if len(files) < MANY_PARTS:
         return []
-    footers = {file: reading(file, functools.partial(_footer, file)) for file in files}
+    footers = {
+        file: translate_read_errors(file, functools.partial(_footer, file)) for file in files
+    }
     gone_before = {number_of(file) for file in files if _GONE in (footers[file].metadata or {})}
     here: dict[int, Any] = {}
     gone: dict[int, Any] = {}
-    for number, last in ledger.marks().items():
+    for number, last in row_index.marks().items():
         was_gone = number in gone_before
         useful = np.full(len(last), not was_gone) if found is None else found[number]
         here[number] = last & useful
@@ -94,7 +96,7 @@ def remove(parts: Parts, files: Iterable[Place]) -> None:
         OutputError: the folder may not be written to.
     """
     parts.check()
-    with writing(parts.folder):
+    with translate_write_errors(parts.folder):
         for file in files:
             file.unlink()
 

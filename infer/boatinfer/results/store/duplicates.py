@@ -10,21 +10,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from boatinfer.results.store.keyed_arrays import KEY, Lookup, Records, key, keys
+from boatinfer.results.store.keyed_arrays import KEY, KeyedArrays, KeyIndex, key, keys
 from boatinfer.results.store.parts import Marks, Parts
 from boatinfer.results.store.rows import VECTORS, Row, matrix
 
-__all__ = ["Contents"]
+__all__ = ["ContentIndex"]
 
 _CONTENT = np.dtype([*KEY.descr, ("place", np.int64)])
 
 
-class Contents:
+class ContentIndex:
     """Finds rows by the content of their image.
 
     Args:
         parts: where the rows are.
-        known: the rows to find, all of classified images.
+        duplicate_of: the rows to find, all of classified images.
     """
 
     def __init__(self, parts: Parts, known: Marks) -> None:
@@ -39,7 +39,7 @@ class Contents:
         self.__dict__.update(state, _reading=threading.Lock())
 
     def find(self, content: str) -> int | None:
-        """Looks an xxh3-128 (hex) up; gives a value for `Row.known`, or None."""
+        """Looks an xxh3-128 (hex) up; gives a value for `Row.duplicate_of`, or None."""
         with self._reading:
             lookup = self._lookup
         if not len(lookup):
@@ -48,15 +48,15 @@ class Contents:
         return int(found["place"][0]) if there[0] else None
 
     @functools.cached_property
-    def _lookup(self) -> Lookup:
+    def _lookup(self) -> KeyIndex:
         """All contents and the places of their rows; read when first asked for."""
-        records = Records(_CONTENT, self._parts.folder)
+        records = KeyedArrays(_CONTENT, self._parts.folder)
         parts = self._parts.read_marked(self._known, ["content"])
         marked = ((number, mark) for number, mark in self._known.items() if mark.any())
         for (number, mark), table in zip(marked, parts, strict=True):
             place = number << 32 | np.flatnonzero(mark)
             records.add(keys(table["content"]), place=place)
-        return Lookup(records.slices(records.fitting), ["place"], self._parts.folder)
+        return KeyIndex(records.slices(records.partitions_needed), ["place"], self._parts.folder)
 
     def fill(self, rows: Sequence[Row], features: bool) -> None:
         """Fills in, for rows that are ``known``, what the earlier rows say.
@@ -68,8 +68,8 @@ class Contents:
         Raises:
             OutputError: a part is damaged.
         """
-        same = [row for row in rows if row.known is not None]
-        known = np.array([row.known for row in same], np.int64)
+        same = [row for row in rows if row.duplicate_of is not None]
+        known = np.array([row.duplicate_of for row in same], np.int64)
         order = np.argsort(known, kind="stable")
         same, known = [same[i] for i in order], known[order]
         earlier = pa.table({"part": known >> 32, "row": known & 0xFFFFFFFF})

@@ -14,12 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from boatinfer.results.store.keyed_arrays import KEY, Array, Records, keys, repeated
+from boatinfer.results.store.keyed_arrays import KEY, Array, KeyedArrays, duplicate_mask, keys
 from boatinfer.results.store.parts import Marks, Parts, number_of
 from boatinfer.results.store.rows import OK
 from boatinfer.storage.locations import concurrently
 
-__all__ = ["Ledger"]
+__all__ = ["RowIndex"]
 
 _ROW = np.dtype(
     [
@@ -33,7 +33,7 @@ _ROW = np.dtype(
 )
 
 
-class Ledger:
+class RowIndex:
     """The rows of a results folder, on disk where they are many.
 
     A record has a key, that of the path; ``place``, the row's number among those of all parts;
@@ -55,7 +55,7 @@ class Ledger:
         self._clear()
 
     def _clear(self) -> None:
-        self._records = Records(_ROW, self.parts.folder)
+        self._records = KeyedArrays(_ROW, self.parts.folder)
         self._starts: dict[int, int] = {}
         self._places = 0
         self.statuses = [OK]
@@ -66,9 +66,9 @@ class Ledger:
         return max(self._starts, default=0)
 
     @property
-    def fitting(self) -> int:
+    def partitions_needed(self) -> int:
         """How many slices make each small enough."""
-        return self._records.fitting
+        return self._records.partitions_needed
 
     def read(self) -> None:
         """Reads the parts that have come since the last time; no part ever changes.
@@ -101,8 +101,8 @@ class Ledger:
         Yields:
             Records sorted by key.
         """
-        for rows in self._records.slices(count or self.fitting):
-            again = repeated(rows)
+        for rows in self._records.slices(count or self.partitions_needed):
+            again = duplicate_mask(rows)
             yield rows[~np.append(again[1:], False)] if again.any() else rows
 
     def blank(self) -> npt.NDArray[np.bool_]:

@@ -18,7 +18,16 @@ import xxhash
 from boatinfer.storage import mapped_files
 from boatinfer.storage.base import Place
 
-__all__ = ["KEY", "Lookup", "Records", "joined", "key", "keys", "repeated", "taken"]
+__all__ = [
+    "KEY",
+    "KeyIndex",
+    "KeyedArrays",
+    "duplicate_mask",
+    "join_keys",
+    "key",
+    "keys",
+    "take_rows",
+]
 
 Array = npt.NDArray[Any]
 
@@ -40,7 +49,7 @@ def key(text: str) -> Array:
     return _digests([text.encode()])
 
 
-def repeated(records: Array) -> npt.NDArray[np.bool_]:
+def duplicate_mask(records: Array) -> npt.NDArray[np.bool_]:
     """Which of sorted records have the key of the one before."""
     same = np.zeros(len(records), np.bool_)
     same[1:] = (records["high"][1:] == records["high"][:-1]) & (
@@ -49,13 +58,13 @@ def repeated(records: Array) -> npt.NDArray[np.bool_]:
     return same
 
 
-def joined(some: Array, others: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def join_keys(some: Array, others: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """The places in both of keys that two arrays of records share; neither repeats one."""
     both = np.empty(len(some) + len(others), KEY)
     for name in KEY.names or ():
         both[name] = np.concatenate([some[name], others[name]])
     order = _by_key(both)
-    second = np.flatnonzero(repeated(both[order]))
+    second = np.flatnonzero(duplicate_mask(both[order]))
     return order[second - 1], order[second] - len(some)
 
 
@@ -63,7 +72,7 @@ def joined(some: Array, others: Array) -> tuple[npt.NDArray[np.intp], npt.NDArra
 _PER_RUN = 4
 
 
-def taken(records: Array, places: npt.NDArray[np.intp]) -> Array:
+def take_rows(records: Array, places: npt.NDArray[np.intp]) -> Array:
     """The records at some places, [N]; numpy alone would copy them field by field."""
     whole = records.view(f"V{records.itemsize}")
     return whole.take(places).view(records.dtype)
@@ -80,7 +89,7 @@ def _digests(raw: Iterable[bytes]) -> Array:
     return np.frombuffer(b"".join(map(xxhash.xxh3_128_digest, raw)), KEY)
 
 
-class Records:
+class KeyedArrays:
     """Records that are gathered, and given back slice by slice, sorted by their key.
 
     Args:
@@ -118,7 +127,7 @@ class Records:
             self._waiting, self._wait = [np.empty(0, self._kind)], 0
 
     @property
-    def fitting(self) -> int:
+    def partitions_needed(self) -> int:
         """How many slices make each small enough."""
         return 1 + _PER_RUN * self.count // mapped_files.MANY
 
@@ -126,7 +135,7 @@ class Records:
         """Gives all records, in slices of about equal size.
 
         Args:
-            count: how many slices there are to be. Another `Records` in as many slices has the
+            count: how many slices there are to be. Another `KeyedArrays` in as many slices has the
                 same keys in each.
 
         Yields:
@@ -146,7 +155,7 @@ class Records:
         return self._waiting[0]
 
 
-class Lookup:
+class KeyIndex:
     """Records to be found by their key, on disk.
 
     Args:
@@ -209,9 +218,9 @@ def _by_key(records: Array) -> npt.NDArray[np.intp]:
 
 def _sorted(pieces: Sequence[Array]) -> Array:
     """Records in the order of their keys; those of equal keys in that of the pieces."""
-    plain = [piece.view(f"V{piece.itemsize}") for piece in pieces]  # as in `taken`
+    plain = [piece.view(f"V{piece.itemsize}") for piece in pieces]  # as in `take_rows`
     records = np.concatenate(plain).view(pieces[0].dtype)
-    return taken(records, _by_key(records))
+    return take_rows(records, _by_key(records))
 
 
 def _run(records: Array) -> _Run:

@@ -27,10 +27,10 @@ from boatinfer.errors import WARNING, OutputError, first_line
 from boatinfer.results.store.rows import Row, table
 from boatinfer.results.store.shards import Shard
 from boatinfer.storage.base import Place
-from boatinfer.storage.files import replacing, writing
+from boatinfer.storage.files import atomic_write, translate_write_errors
 from boatinfer.storage.locations import concurrently, opened
 
-__all__ = ["WRITING", "Marks", "PartError", "Parts", "digest", "number_of", "reading"]
+__all__ = ["WRITING", "Marks", "PartError", "Parts", "digest", "number_of", "translate_read_errors"]
 
 #: Rows by their parts: of each part, by number, which of its rows, bool [rows].
 Marks = Mapping[int, npt.NDArray[np.bool_]]
@@ -160,9 +160,9 @@ class Parts:
             OutputError: the part is damaged.
         """
         file = _open(part)
-        table = reading(part, lambda: file.read([*_LIGHT.names, "error"]))
-        light = reading(part, lambda: table.select(_LIGHT.names).cast(_LIGHT))
-        error = reading(part, lambda: table["error"])
+        table = translate_read_errors(part, lambda: file.read([*_LIGHT.names, "error"]))
+        light = translate_read_errors(part, lambda: table.select(_LIGHT.names).cast(_LIGHT))
+        error = translate_read_errors(part, lambda: table["error"])
         warned = pc.fill_null(pc.starts_with(error, WARNING), False)
         count = table.num_rows
         columns = [
@@ -214,7 +214,7 @@ class Parts:
             table = _read(files[number], columns)
             whole = np.array_equal(rows, np.arange(table.num_rows))
             take = functools.partial(table.take, pa.array(rows))
-            yield table if whole else reading(files[number], take)
+            yield table if whole else translate_read_errors(files[number], take)
 
     def statuses(self, number: int) -> list[str]:
         """The statuses of the rows of a part; none if there is no such part.
@@ -248,7 +248,7 @@ class Parts:
 
     def _put(self, number: int, content: Any) -> None:
         shard = f"-{self.shard.name}" if self.shard else ""
-        with replacing(self.folder / f"{number:06d}-{digest(content)}{shard}.parquet") as path:
+        with atomic_write(self.folder / f"{number:06d}-{digest(content)}{shard}.parquet") as path:
             path.write_bytes(content)
 
     def renumber(self) -> None:
@@ -261,7 +261,7 @@ class Parts:
         for before, file in itertools.pairwise(files):
             if number_of(before) == number_of(file):
                 self._put(self.next_number(), file.read_bytes())
-                with writing(self.folder):
+                with translate_write_errors(self.folder):
                     file.unlink()
 
     def next_number(self) -> int:
@@ -326,7 +326,9 @@ _OF_THE_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno
 
 
 def _open(part: Place) -> pq.ParquetFile:
-    return reading(part, lambda: pq.ParquetFile(opened(part), page_checksum_verification=True))
+    return translate_read_errors(
+        part, lambda: pq.ParquetFile(opened(part), page_checksum_verification=True)
+    )
 
 
 def _read(part: Place, columns: Sequence[str] | None) -> pa.Table:
@@ -334,10 +336,10 @@ def _read(part: Place, columns: Sequence[str] | None) -> pa.Table:
     file = _open(part)
     names = file.schema_arrow.names
     there = names if columns is None else [name for name in columns if name in names]
-    return reading(part, lambda: file.read(there))
+    return translate_read_errors(part, lambda: file.read(there))
 
 
-def reading(part: Place, read: Callable[[], Any]) -> Any:
+def translate_read_errors(part: Place, read: Callable[[], Any]) -> Any:
     """Calls ``read``; what it raises about the part becomes a `PartError`."""
     try:
         return read()

@@ -39,8 +39,8 @@ class Row:
         probabilities: float32 [C]; None for a failure.
         features: float32 [D]; None for a failure, or if not asked for.
         svm: float32 [K], scores of the SVM inside the model; None for a failure, or without one.
-        known: where an earlier row of the same content is, as `Contents.find` says;
-            `Contents.fill` then copies what that row holds.
+        duplicate_of: where an earlier row of the same content is, as `ContentIndex.find` says;
+            `ContentIndex.fill` then copies what that row holds.
         run: the run that classified the image, if it was not this one.
     """
 
@@ -53,7 +53,7 @@ class Row:
     probabilities: Floats | None = None
     features: Floats | None = None
     svm: Floats | None = None
-    known: int | None = None
+    duplicate_of: int | None = None
     run: str | None = None
 
 

@@ -16,7 +16,7 @@ from boatinfer.results.store.rows import OK, matrix
 from boatinfer.results.tables.external_sort import Sorter, batches
 from boatinfer.storage.base import Place
 
-__all__ = ["Tables", "counts", "guesses", "made_tables", "needed"]
+__all__ = ["Tables", "build_tables", "counts", "network_labels", "required_columns"]
 
 #: The label of an image that is left to people.
 UNSURE = "unsure"
@@ -64,7 +64,7 @@ def _labelled(predictions: pa.Table, new: bool) -> pa.ChunkedArray:
     return pc.and_(labelled, predictions["new"]) if new else labelled
 
 
-def guesses(predictions: pa.Table) -> pa.ChunkedArray:
+def network_labels(predictions: pa.Table) -> pa.ChunkedArray:
     """What the network says of each image, even of one that is labelled otherwise."""
     return predictions["guess" if "guess" in predictions.column_names else "label"]
 
@@ -75,17 +75,17 @@ def counts(column: pa.ChunkedArray) -> dict[str, int]:
     return {of["values"]: of["counts"] for of in found if of["values"] is not None}
 
 
-def needed(card: Card, svm: SVM | None) -> list[str]:
-    """The columns of the parts that `made_tables` needs."""
+def required_columns(card: Card, svm: SVM | None) -> list[str]:
+    """The columns of the parts that `build_tables` needs."""
     columns = ["path", "status", "error", "run", "probabilities"]
     return columns + (["features"] if svm else ["svm"] if card.svm else [])
 
 
-def made_tables(
+def build_tables(
     parts: Iterable[pa.Table],
     card: Card,
     *,
-    night: Sequence[str],
+    new_runs: Sequence[str],
     top: int,
     svm: SVM | None,
     min_confidence: float | None,
@@ -94,9 +94,9 @@ def made_tables(
     """Makes both tables, sorted by path.
 
     Args:
-        parts: the `needed` columns of the rows of all images found, some at a time.
+        parts: the `required_columns` columns of the rows of all images found, some at a time.
         card: the model's, which names the classes.
-        night: the runs whose images are new, `Results.night`.
+        new_runs: the runs whose images are new, `Results.new_runs`.
         top: how many classes each image's row names, 1 to 10.
         svm: adds its labels, from the features; None where there is none, or it is in the model.
         min_confidence: what is less sure is labelled `UNSURE`, with the network's label in the
@@ -109,7 +109,7 @@ def made_tables(
     predictions, failures = Sorter(["path"], beside), Sorter(["path"], beside)
     for part in parts:
         predictions.add(
-            _predictions(part, night, card, top=top, svm=svm, min_confidence=min_confidence)
+            _predictions(part, new_runs, card, top=top, svm=svm, min_confidence=min_confidence)
         )
         failures.add(_failures(part))
     return Tables(predictions.table(), failures.table())
@@ -117,7 +117,7 @@ def made_tables(
 
 def _predictions(
     part: pa.Table,
-    night: Sequence[str],
+    new_runs: Sequence[str],
     card: Card,
     *,
     top: int,
@@ -149,7 +149,7 @@ def _predictions(
         labels, scores = _by_svm(sound, card, svm)
         columns["svm_label"] = pa.array(labels.tolist(), pa.string()).take(gaps)
         columns["svm_score"] = _rounded(scores).take(gaps)
-    columns["new"] = pc.is_in(part["run"], pa.array(night, pa.string()))
+    columns["new"] = pc.is_in(part["run"], pa.array(new_runs, pa.string()))
     return pa.table(columns)
 
 

@@ -27,14 +27,14 @@ from boatinfer.errors import BoatinferError, DeviceError, UsageError, first_line
 from boatinfer.models.device import Device
 from boatinfer.models.model import Model, read_model
 from boatinfer.pipeline import plan
-from boatinfer.pipeline.context import Night
+from boatinfer.pipeline.context import RunContext
 from boatinfer.pipeline.engines.local import PART_ROWS, PART_SECONDS
 from boatinfer.pipeline.engines.ray.cluster import device_of, threads_of
-from boatinfer.pipeline.engines.ray.worker import Sight, Task, Worker
+from boatinfer.pipeline.engines.ray.worker import NodeRequirements, Task, Worker
 from boatinfer.pipeline.progress import Progress
-from boatinfer.results.store.duplicates import Contents
+from boatinfer.results.store.duplicates import ContentIndex
 from boatinfer.signals import Stop
-from boatinfer.storage.files import replacing
+from boatinfer.storage.files import atomic_write
 from boatinfer.versions import versions
 
 __all__ = ["work"]
@@ -51,57 +51,63 @@ _BLOCKS_EACH = 4
 _REPEATS = {"max_restarts": -1, "max_task_retries": 100}
 
 
-def work(night: Night, due: Iterator[pa.Table], agenda: plan.Agenda, contents: Contents) -> int:
+def work(
+    context: RunContext, due: Iterator[pa.Table], due_files: plan.DueFiles, contents: ContentIndex
+) -> int:
     """Lets a Ray cluster do what is due; gives how many images that were."""
     done = failed = 0
-    night.begun()
+    context.begun()
 
     def count(more: int, bad: int) -> None:
         nonlocal done, failed
         done, failed = done + more, failed + bad
-        night.progress(Progress(agenda.total, done, failed))
+        context.progress(Progress(due_files.total, done, failed))
 
     for wave in plan.waves(due, WAVE_FILES):
-        if night.stop.signal_number:
+        if context.stop.signal_number:
             break
-        task = _task(night, wave, agenda, contents)
-        night.summary.device, night.summary.threads = _distribute(
-            task, wave, night.options.workers, night.stop, count
+        task = _task(context, wave, due_files, contents)
+        context.summary.device, context.summary.threads = _distribute(
+            task, wave, context.options.workers, context.stop, count
         )
     return done
 
 
-def _task(night: Night, due: pa.Table, agenda: plan.Agenda, contents: Contents) -> Task:
+def _task(
+    context: RunContext, due: pa.Table, due_files: plan.DueFiles, contents: ContentIndex
+) -> Task:
     """What the workers of a Ray cluster need to know."""
-    options, device = night.options, device_of(night.options.device)
+    options, device = context.options, device_of(context.options.device)
     ends = tuple(due["path"].take([0, due.num_rows - 1]).to_pylist())
-    mark = night.results.out / f".ray-{night.summary.run}"
+    mark = context.results.out / f".ray-{context.summary.run}"
     return Task(
-        sight=Sight(versions(), mark, night.folder, ends, options.endpoint).of_what_is_there(),
-        content=read_model(night.model.path),
-        path=night.model.path,
+        requirements=NodeRequirements(
+            versions(), mark, context.folder, ends, options.endpoint
+        ).of_what_is_there(),
+        content=read_model(context.model.path),
+        path=context.model.path,
         device=device,
         threads=options.threads or threads_of(device),
-        parts=night.results.parts,
-        run=night.summary.run,
-        size=night.model.batch_size,
-        features=night.wants_features,
+        parts=context.results.parts,
+        run=context.summary.run,
+        size=context.model.batch_size,
+        features=context.wants_features,
         lenient=options.lenient,
         contents=contents,
-        dangerous=agenda.dangerous,
+        dangerous=due_files.dangerous,
         image_timeout=options.image_timeout,
         memory=options.memory,
-        block_rows=PART_ROWS if device is Device.CUDA else _part_rows(night),
+        block_rows=PART_ROWS if device is Device.CUDA else _part_rows(context),
     )
 
 
-def _part_rows(night: Night) -> int:
+def _part_rows(context: RunContext) -> int:
     """Images that make a part, as far as one batch tells how many seconds they take."""
-    image, size = night.model.card.image, night.model.batch_size
+    image, size = context.model.card.image, context.model.batch_size
     batch = np.zeros((size, image.height, image.width, 3), np.uint8)
     started = time.perf_counter()
-    assert isinstance(night.model, Model)
-    night.model.infer(batch)
+    assert isinstance(context.model, Model)
+    context.model.infer(batch)
     rate = size / (time.perf_counter() - started)
     return min(PART_ROWS, max(size, int(rate * PART_SECONDS)))
 
@@ -161,10 +167,10 @@ def _wanting(task: Task) -> Iterator[None]:
     So none does after the run's end, even one that Ray has lost sight of; and a mark that a
     killed run left is taken away.
     """
-    mark, shard = task.sight.mark, task.parts.shard
+    mark, shard = task.requirements.mark, task.parts.shard
     for old in mark.parent.glob(f".ray-*{f'-shard-{shard.name}' if shard else 'Z'}"):
         old.unlink(missing_ok=True)
-    with replacing(mark) as temporary:
+    with atomic_write(mark) as temporary:
         temporary.write_bytes(b"")
     try:
         yield
@@ -301,14 +307,14 @@ def _look_around(task: Task) -> None:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    look = ray.remote(num_cpus=0, max_retries=0)(Sight.lacking)
+    look = ray.remote(num_cpus=0, max_retries=0)(NodeRequirements.unmet)
     ours = ray.get_runtime_context().get_node_id()
     answers = {}
     for node in _machines(task):
         if node["NodeID"] == ours:
             continue
         here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-        answer = look.options(scheduling_strategy=here).remote(task.sight)
+        answer = look.options(scheduling_strategy=here).remote(task.requirements)
         answers[answer] = node["NodeManagerHostname"]
     for answer, host in answers.items():
         try:

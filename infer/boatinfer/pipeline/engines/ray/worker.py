@@ -18,27 +18,27 @@ from boatinfer.models.device import Device
 from boatinfer.models.model import ModelInfo
 from boatinfer.pipeline.engines.stages import batches_ahead
 from boatinfer.pipeline.worker import Classification, Work, lost_in_run
-from boatinfer.results.store.duplicates import Contents
+from boatinfer.results.store.duplicates import ContentIndex
 from boatinfer.results.store.parts import Parts
 from boatinfer.results.store.rows import OK
 from boatinfer.storage.base import Place
-from boatinfer.storage.connections import served_by
+from boatinfer.storage.connections import s3_endpoint
 from boatinfer.storage.listing import Found
 from boatinfer.text import from_text
 from boatinfer.versions import versions
 
-__all__ = ["Sight", "Task", "Worker"]
+__all__ = ["NodeRequirements", "Task", "Worker"]
 
 
 @dataclass(frozen=True)
-class Sight:
+class NodeRequirements:
     """What a machine must see, and have, to take part.
 
     Attributes:
         versions: of the libraries.
         mark: a file in the results folder, there for as long as the run wants parts.
         folder: the folder that the paths are relative to.
-        some: texts of the paths of images in it, of which one may have gone since; none if
+        sample_paths: texts of the paths of images in it, of which one may have gone since; none if
             there is none to look for.
         endpoint: the S3 server, if it is not Amazon's.
     """
@@ -46,10 +46,10 @@ class Sight:
     versions: dict[str, str]
     mark: Place
     folder: Place
-    some: tuple[str, ...]
+    sample_paths: tuple[str, ...]
     endpoint: str | None
 
-    def lacking(self) -> str | None:
+    def unmet(self) -> str | None:
         """Why the machine that this runs on cannot take part, in words; None if it can."""
         for name, version in versions().items():
             wanted = self.versions.get(name)
@@ -58,7 +58,7 @@ class Sight:
                     f"has {name} {version}, and the run began with {wanted}; install the same "
                     "everywhere."
                 )
-        with served_by(self.endpoint):
+        with s3_endpoint(self.endpoint):
             try:
                 out, images = self.mark.is_file(), self._sees_images()
             except (BoatinferError, OSError) as error:
@@ -76,12 +76,12 @@ class Sight:
             )
         return None
 
-    def of_what_is_there(self) -> Sight:
+    def of_what_is_there(self) -> NodeRequirements:
         """The same without the images that cannot be seen from here either."""
-        return replace(self, some=tuple(filter(self._is_there, self.some)))
+        return replace(self, sample_paths=tuple(filter(self._is_there, self.sample_paths)))
 
     def _sees_images(self) -> bool:
-        return not self.some or any(map(self._is_there, self.some))
+        return not self.sample_paths or any(map(self._is_there, self.sample_paths))
 
     def _is_there(self, path: str) -> bool:
         if isinstance(self.folder, Path):
@@ -94,7 +94,7 @@ class Task:
     """What every worker needs to know.
 
     Attributes:
-        sight: what its machine must see.
+        requirements: what its machine must see.
         content: of the model file, which so need not be on the workers' machines.
         path: names the model file in error messages.
         device: ``cpu`` or ``cuda``.
@@ -111,7 +111,7 @@ class Task:
         block_rows: the most images of a block.
     """
 
-    sight: Sight
+    requirements: NodeRequirements
     content: bytes
     path: Place
     device: Device
@@ -121,7 +121,7 @@ class Task:
     size: int
     features: bool
     lenient: bool
-    contents: Contents
+    contents: ContentIndex
     dangerous: frozenset[str]
     image_timeout: float
     memory: int | None
@@ -145,11 +145,11 @@ class Worker:
         self._told: dict[int, pa.Table] = {}
         self._error: BoatinferError | None = None
         task = self._task
-        self._served = served_by(task.sight.endpoint)
+        self._served = s3_endpoint(task.requirements.endpoint)
         self._served.__enter__()  # for as long as the worker lives
         task.parts.check = self._check
         try:
-            lacking = task.sight.lacking()  # the machine may have joined the cluster just now
+            lacking = task.requirements.unmet()  # the machine may have joined the cluster just now
             if lacking:
                 raise UsageError(f"a machine of the Ray cluster, {platform.node()}, {lacking}")
             self._open()
@@ -162,11 +162,11 @@ class Worker:
         share = 1.0 if task.memory else min(1.0, task.threads / usable_cpus())
         memory = int(Limits(task.memory).memory * share)
         opens = Classification(
-            task.path, task.device, task.size, task.sight.endpoint, memory, task.content
+            task.path, task.device, task.size, task.requirements.endpoint, memory, task.content
         )
         self._process = Supervisor(opens, lost_in_run, task.image_timeout)
         self._model: ModelInfo = self._process.opened()
-        folder, features = task.sight.folder, task.features
+        folder, features = task.requirements.folder, task.features
         self._process.begin(
             Work(folder, task.threads, features, task.lenient, task.contents, memory)
         )
@@ -192,7 +192,7 @@ class Worker:
         task, model = self._task, self._model
         files = [Found(**row) for row in block.select(Found._fields).to_pylist()]
         batches = (files[i : i + task.size] for i in range(0, len(files), task.size))
-        ahead = batches_ahead(model.device, task.sight.folder, task.size, task.threads)
+        ahead = batches_ahead(model.device, task.requirements.folder, task.size, task.threads)
         done = self._process.results(batches, ahead, lambda file: file.path in task.dangerous)
         rows = [row for some in done for row in some]
         rows.sort(key=lambda row: row.path)  # a block done twice makes the same part
@@ -207,7 +207,7 @@ class Worker:
 
     def _check(self) -> None:
         """Keeps a worker that outlives its run from writing."""
-        mark = self._task.sight.mark
+        mark = self._task.requirements.mark
         if not mark.is_file():
             raise BoatinferError(f"the run has ended: {mark} is gone.")
 
