@@ -332,7 +332,7 @@ def _read_lease(content: bytes, _: Path) -> None:
     _is_gone(decoded(content, _Note))
 
 
-_LEASE = b'{"holder":"process 7 on host","key":"k","place":"p","process":7,"beats":0}'
+_LEASE = b'{"holder":"process 7 on host","key":"k","place":"p","process":7,"generation":0}'
 _TOML = b'command = "train cnn"\nsize = "12x40"\nepochs = 3\nbatch-size = 32\nforce = true\n'
 _LABELS = b'path,label\nred/000.jpg,red\n"green/001.jpg",\'=green\n./blue/000.jpg,blue\n'
 _LIST = b"red/000.jpg\r\ngreen/001.jpg\nblue/../blue/000.jpg\n"

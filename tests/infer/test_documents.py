@@ -170,7 +170,7 @@ def test_no_damage_to_a_file_of_the_results_is_a_traceback(
 
 @pytest.mark.parametrize("process", [-1, 2**31, 10**30, "7"])
 def test_a_lease_of_no_process_is_nobodys(process: Any) -> None:
-    note = {"holder": "h", "key": "k", "place": "p", "process": process, "beats": 0}
+    note = {"holder": "h", "key": "k", "place": "p", "process": process, "generation": 0}
     content = msgspec.json.encode(note) if process != 10**30 else b'{"process":1%030d}' % 0
     with pytest.raises(DocumentError):
         decoded(content, _Note)

@@ -205,10 +205,10 @@ def test_another_models_rows_outlive_one_merge_and_no_more(
     "dies",
     [
         ("published_tables.write_tables", 12),
-        ("Night.close", 12),
+        ("RunContext.close", 12),
         ("Results.write_current", 12),
         ("proof.count", 12),
-        ("Night.report", 13),
+        ("RunContext.report", 13),
         ("Results.write_summary", 13),
     ],
 )

@@ -61,7 +61,7 @@ def test_a_lease_whose_holder_has_gone(
     with Lease(lock).held():
         here = msgspec.json.decode(lock.read_bytes())["place"]
     lock.write_bytes(msgspec.json.encode(
-        {"holder": "x", "key": "x", "process": int(gone.stdout), "place": "y", "beats": 1}
+        {"holder": "x", "key": "x", "process": int(gone.stdout), "place": "y", "generation": 1}
     ))  # fmt: skip
     if machine == "here":
         forge(lock, place=here)
@@ -71,7 +71,7 @@ def test_a_lease_whose_holder_has_gone(
             pass
     with monkeypatch.context() as later:
         if machine == "elsewhere":
-            later.setattr(lease, "ENDS_AFTER", -2.0)
+            later.setattr(lease, "LEASE_TTL", -2.0)
         assert current_holder(lock) is None
         with Lease(lock).held():
             later.undo()
@@ -98,7 +98,7 @@ def test_of_two_that_want_a_lease_at_once_one_gets_it(
 
     with contextlib.ExitStack() as faster:
         with monkeypatch.context() as late:
-            late.setattr(lease, "ENDS_AFTER", -2.0)
+            late.setattr(lease, "LEASE_TTL", -2.0)
             monkeypatch.setattr(BucketPath, "load", look)
             with pytest.raises(BusyError, match="is held by process"), Lease(lock).held():
                 pass
@@ -107,18 +107,18 @@ def test_of_two_that_want_a_lease_at_once_one_gets_it(
 
 
 def test_a_lease_is_renewed(lock: BucketPath, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "BEAT", 0.02)
+    monkeypatch.setattr(lease, "RENEW_INTERVAL", 0.02)
     with Lease(lock).held():
         before = lock.read_bytes()
         while lock.read_bytes() == before:
             pass
-        assert msgspec.json.decode(lock.read_bytes())["beats"] > 0
+        assert msgspec.json.decode(lock.read_bytes())["generation"] > 0
 
 
 def test_a_lease_that_was_taken_over_lets_nothing_be_written(
     bucket: str, lock: BucketPath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lease, "BEAT", 0.0)  # then every check asks the store
+    monkeypatch.setattr(lease, "RENEW_INTERVAL", 0.0)  # then every check asks the store
     results = Results(lock.parent)
     with pytest.raises(BusyError, match="was taken over"), results.hold("s3://elsewhere"):
         results.parts.check()

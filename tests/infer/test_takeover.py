@@ -45,7 +45,7 @@ def test_a_run_that_lost_its_lease_writes_nothing_more(
         s3.requests.clear()
         return prove(*arguments)
 
-    monkeypatch.setattr(lease, "BEAT", 0.0)
+    monkeypatch.setattr(lease, "RENEW_INTERVAL", 0.0)
     monkeypatch.setattr(proof, "prove", taken_over)
     with pytest.raises(BusyError, match="taken over"):
         run(RunOptions(pictures, out, model_file))
@@ -58,7 +58,7 @@ def test_a_lease_outlives_an_answer_that_was_lost(bucket: str) -> None:
     mine = Lease(lock)
     with mine.held():
         note = msgspec.json.decode(lock.read_bytes())
-        lock.write_bytes(msgspec.json.encode(note | {"beats": note["beats"] + 1}))
+        lock.write_bytes(msgspec.json.encode(note | {"generation": note["beats"] + 1}))
         mine._renew()
         before = lock.read_bytes()
         mine._renew()
