@@ -58,7 +58,7 @@ def test_a_lease_outlives_an_answer_that_was_lost(bucket: str) -> None:
     mine = Lease(lock)
     with mine.held():
         note = msgspec.json.decode(lock.read_bytes())
-        lock.write_bytes(msgspec.json.encode(note | {"generation": note["beats"] + 1}))
+        lock.write_bytes(msgspec.json.encode(note | {"generation": note["generation"] + 1}))
         mine._renew()
         before = lock.read_bytes()
         mine._renew()

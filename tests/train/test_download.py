@@ -98,7 +98,7 @@ def test_a_later_command_goes_on_where_the_first_one_stopped(
 
 def test_a_killed_download_goes_on(site: Site, made: Path) -> None:
     site.cuts = [200_000]
-    held = "from boattrain import fetch; fetch._PAUSES = (60.0,); from boatinfer import cli; "
+    held = "from boattrain.data import fetch; fetch._PAUSES = (60.0,); from boatinfer import cli; "
     command = [sys.executable, "-c", f"{held} import sys; sys.argv[0] = 'boatinfer'; cli.main()"]
     with subprocess.Popen(
         [*command, "data", "download", site.url, "-o", made], stderr=subprocess.PIPE, text=True
@@ -115,7 +115,7 @@ def test_a_killed_download_goes_on(site: Site, made: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 def test_ctrl_c_is_one_sentence(site: Site, made: Path) -> None:
     site.cuts = [200_000]
-    held = "from boattrain import fetch; fetch._PAUSES = (60.0,); from boatinfer import cli; "
+    held = "from boattrain.data import fetch; fetch._PAUSES = (60.0,); from boatinfer import cli; "
     command = [sys.executable, "-c", f"{held} import sys; sys.argv[0] = 'boatinfer'; cli.main()"]
     with subprocess.Popen(
         [*command, "data", "download", site.url, "-o", made], stderr=subprocess.PIPE, text=True
