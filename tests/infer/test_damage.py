@@ -310,3 +310,18 @@ def test_a_folder_that_may_not_be_changed_says_so(
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(OutputError, match="could not be written: Permission denied"):
         night()
+
+
+@pytest.mark.parametrize("column", ["second_label", "second_confidence", "svm_score"])
+def test_a_table_that_lost_a_column_makes_no_page(
+    boatinfer: Command, night: Night, out: Path, column: str
+) -> None:
+    night(top=2)
+    table = out / "predictions.csv"
+    head, _, rows = table.read_text().partition("\n")
+    damaged = f"{head},svm_label" if column == "svm_score" else head.replace(column, "other")
+    rows = rows.replace("\n", ",red\n") if column == "svm_score" else rows
+    table.write_text(f"{damaged}\n{rows}")
+    done = boatinfer("report", out)
+    assert (done.code, done.err.count("\n")) == (7, 1)
+    assert f"{table} lacks columns of" in done.err

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from boatinfer.errors import OutputError
 from boatinfer.results.folder import Results
 from boatinfer.results.summary import Summary
 from boatinfer.results.tables.csv_files import read_csv, write_csv
 from boatinfer.results.tables.external_sort import Sorter, batches
-from boatinfer.results.tables.predictions import UNSURE, Tables
+from boatinfer.results.tables.predictions import ORDINALS, UNSURE, Tables
+from boatinfer.storage.base import Place
 from boatinfer.storage.files import atomic_write, translate_write_errors
 
 __all__ = ["read_tables", "write_tables"]
@@ -57,6 +60,18 @@ def read_tables(results: Results) -> Tables:
     ours = pc.is_in(current["run"].cast(pa.string()), pa.array(results.new_runs(last)))
     old = current.filter(pc.invert(ours))["path"].combine_chunks()
     predictions = read_csv(results.predictions, ["path", "label", "confidence", "status"])
+    _require_pairs(results.predictions, predictions.column_names)
     failures = read_csv(results.failures, ["path", "reason", "message"])
     new = pc.invert(pc.is_in(predictions["path"], value_set=old))
     return Tables(predictions.append_column("new", new), failures)
+
+
+def _require_pairs(file: Place, names: Sequence[str]) -> None:
+    """Refuses a table with a label that lacks its confidence or score, or the other way round."""
+    columns = {name for name in names if name.startswith(tuple(filter(None, [*ORDINALS, "svm_"])))}
+    for label in {name.rsplit("_", 1)[0] for name in columns}:
+        number = "score" if label == "svm" else "confidence"
+        if not {f"{label}_label", f"{label}_{number}"} <= columns:
+            raise OutputError(
+                f"{file} lacks columns of {label} labels; run again to have it written anew."
+            )
