@@ -138,7 +138,7 @@ def _options(
     pass
 
 
-app.command("run")(from_fields(commands.RunCommand, commands.run))
+app.command("run")(from_fields(commands.RunCommand, commands.run, commands.PANELS))
 app.command("classify")(commands.classify)
 app.command("features")(commands.features)
 app.command("results")(commands.results)
@@ -147,12 +147,12 @@ app.command("evaluate")(from_fields(analysis.EvaluateCommand, analysis.evaluate)
 app.command("similar")(from_fields(analysis.SimilarCommand, analysis.similar))
 app.command("compare")(from_fields(analysis.CompareCommand, analysis.compare))
 
-model = typer.Typer(cls=Commands, no_args_is_help=True, help="Look into model files.")
+model = typer.Typer(cls=Commands, no_args_is_help=True, help="Inspect and check model files.")
 model.command("show")(models.show)
 model.command("check")(models.check)
 app.add_typer(model, name="model")
 
-svm = typer.Typer(cls=Commands, no_args_is_help=True, help="Train an SVM on features.")
+svm = typer.Typer(cls=Commands, no_args_is_help=True, help="Train and compare SVMs on features.")
 svm.command("fit")(from_fields(FitOptions, commands.svm_fit))
 svm.command("compare")(from_fields(analysis.SVMCompareCommand, analysis.svm_compare))
 app.add_typer(svm, name="svm")

@@ -221,7 +221,7 @@ class Results:
     def history(self, before: Summary) -> Iterator[Summary]:
         """Reads the summaries of the runs before one, latest first; a damaged one is left out.
 
-        A run sets it aside in the end, in `write_summary`.
+        A run sets it aside in the end, with `set_aside_damaged`.
         """
         for file in self._runs():
             if file.stem < before.run:
@@ -254,19 +254,22 @@ class Results:
             runs.append(before.run)
         return runs
 
+    def set_aside_damaged(self) -> list[str]:
+        """Renames the damaged summaries that `history` has met; gives a remark on each."""
+        remarks = []
+        for file in self._damaged:
+            with contextlib.suppress(OSError):  # the next run tries again
+                file.rename(file.parent / f"{file.name}{ASIDE}")
+                remarks.append(f"The summary runs/{file.name} was damaged: it was set aside.")
+        self._damaged.clear()
+        return remarks
+
     def write_summary(self, summary: Summary) -> None:
         """Writes ``run.json`` and the run's own copy in ``runs``.
 
         What a shard has left stays until a run of it that can start has superseded it.
         """
         self.parts.check()
-        for file in self._damaged:
-            with contextlib.suppress(OSError):  # the next run tries again
-                file.rename(file.parent / f"{file.name}{ASIDE}")
-                summary.remarks.append(
-                    f"The summary runs/{file.name} was damaged: it was set aside."
-                )
-        self._damaged.clear()
         stays = self.shard is not None and not self._superseded
         for path in (self._summary_of(summary.run), *([] if stays else [self.run_json])):
             with atomic_write(path) as temporary:
