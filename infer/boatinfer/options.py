@@ -1,4 +1,4 @@
-"""Options that several commands share; those of one kind of command are beside what they call.
+"""Options that several commands share; the others are beside the code that uses them.
 
 Every option is declared once, for Python and the command line.
 """
@@ -59,6 +59,6 @@ Labels = Annotated[
 
 
 def check_target(accuracy: float | None) -> None:
-    """Refuses a --target-accuracy that is none."""
+    """Refuses a --target-accuracy that is not between 0 and 1."""
     if accuracy is not None and not 0 < accuracy < 1:
         raise UsageError(f"--target-accuracy {accuracy}: give a share between 0 and 1, as 0.99.")

@@ -1,7 +1,4 @@
-"""Long pieces of work, and how far they are.
-
-On a terminal that is a bar, otherwise a line every 30 seconds; on standard error.
-"""
+"""Shows progress on standard error: a bar on a terminal, otherwise a line every 30 seconds."""
 
 from __future__ import annotations
 
@@ -25,14 +22,14 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-__all__ = ["Advance", "in_threads", "shown"]
+__all__ = ["Advance", "map_files_in_threads", "progress_bar"]
 
 Advance = Callable[[int], None]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: Files that are handed out to the threads together.
-_HANDED_OUT = 4096
+#: Files that are submitted to the threads at a time.
+_SUBMIT_SIZE = 4096
 
 _LINE_SECONDS = 30.0
 _COLUMNS: dict[str, tuple[ProgressColumn, ...]] = {
@@ -42,20 +39,20 @@ _COLUMNS: dict[str, tuple[ProgressColumn, ...]] = {
 
 
 @contextlib.contextmanager
-def shown(
+def progress_bar(
     work: str, total: int | None, unit: Literal["files", "bytes"], done: int = 0
 ) -> Iterator[Advance]:
-    """Gives the function to call with how much more is done.
+    """Shows progress; yields the function to call with each further amount done.
 
     Args:
-        work: what goes on, such as ``"reading"``.
-        total: how much there is to do; None if nobody knows.
+        work: name of the work, such as ``"reading"``.
+        total: how much there is to do; None if unknown.
         unit: what is counted.
         done: how much was done before.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _lines(work, total, unit, done)
+        yield _print_lines(work, total, unit, done)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), *_COLUMNS[unit])
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
@@ -63,24 +60,24 @@ def shown(
         yield lambda more: bar.update(task, advance=more)
 
 
-def in_threads(
+def map_files_in_threads(
     work: str, function: Callable[[Item], Result], files: Sequence[Item]
 ) -> list[Result]:
     """Calls a function for every file, several at a time.
 
     Args:
-        work: what goes on, such as ``"reading"``.
-        function: what to do with one; should it raise, no further ones are begun.
-        files: what to call it with.
+        work: name of the work for the progress bar, such as ``"reading"``.
+        function: called with one file; if it raises, no further files are begun.
+        files: the arguments of the calls.
 
     Returns:
-        What it returned, in the order of the files.
+        The results, in the order of the files.
     """
     results = []
-    with shown(work, len(files), "files") as advance, ThreadPoolExecutor() as threads:
+    with progress_bar(work, len(files), "files") as advance, ThreadPoolExecutor() as threads:
         try:
-            for start in range(0, len(files), _HANDED_OUT):
-                for result in threads.map(function, files[start : start + _HANDED_OUT]):
+            for start in range(0, len(files), _SUBMIT_SIZE):
+                for result in threads.map(function, files[start : start + _SUBMIT_SIZE]):
                     results.append(result)
                     advance(1)
         except BaseException:  # Ctrl-C too
@@ -89,19 +86,19 @@ def in_threads(
     return results
 
 
-def _lines(work: str, total: int | None, unit: str, done: int) -> Advance:
-    said = time.monotonic()
+def _print_lines(work: str, total: int | None, unit: str, done: int) -> Advance:
+    printed_at = time.monotonic()
 
     def text(count: int) -> str:
         return decimal(count) if unit == "bytes" else f"{count:,} {unit}"
 
     def advance(more: int) -> None:
-        nonlocal said, done
+        nonlocal printed_at, done
         done += more
-        if time.monotonic() - said >= _LINE_SECONDS:
-            said = time.monotonic()
-            whole = "" if total is None else f" of {text(total)}"
-            with contextlib.suppress(OSError):  # nobody reads it; the work goes on
-                print(f"{work}: {text(done)}{whole}", file=sys.stderr)  # noqa: T201
+        if time.monotonic() - printed_at >= _LINE_SECONDS:
+            printed_at = time.monotonic()
+            of_total = "" if total is None else f" of {text(total)}"
+            with contextlib.suppress(OSError):  # standard error is closed; the work goes on
+                print(f"{work}: {text(done)}{of_total}", file=sys.stderr)  # noqa: T201
 
     return advance

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from boatinfer.errors import OutputError, UsageError
-from boatinfer.quiet import native_chatter_hidden
+from boatinfer.quiet import native_stderr_hidden
 from boatinfer.storage.files import (
     atomic_write,
     making_folder,
@@ -89,10 +89,10 @@ def test_what_may_not_be_written_is_refused_before_any_work(tmp_path: Path) -> N
 def test_native_chatter_is_hidden_unless_it_explains_an_error(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with native_chatter_hidden():
+    with native_stderr_hidden():
         os.write(2, b"hello from C\n")
     assert capfd.readouterr().err == ""
-    with pytest.raises(RuntimeError), native_chatter_hidden():
+    with pytest.raises(RuntimeError), native_stderr_hidden():
         os.write(2, b"this is why\n")
         raise RuntimeError
     assert capfd.readouterr().err == "this is why\n"

@@ -86,12 +86,12 @@ def test_the_limits_of_all_control_groups_around_the_process_count(
         file = tmp_path / "mounted" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text + "\n")
-    found = memory._of_groups(tmp_path / "mounted", tmp_path / "member")
+    found = memory._cgroup_limits(tmp_path / "mounted", tmp_path / "member")
     assert sorted(found) == sorted(limits)
 
 
 def test_what_is_free_is_within_the_limits_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "usable_memory", lambda: memory.in_use() + 100 * MIB)
+    monkeypatch.setattr(memory, "usable_memory", lambda: memory.memory_in_use() + 100 * MIB)
     assert memory.free_memory() == pytest.approx(100 * MIB, abs=MIB)
 
 
@@ -249,7 +249,7 @@ def test_small_images_are_not_looked_at_closely() -> None:
 @pytest.fixture
 def base(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process takes 100 MiB for itself."""
-    monkeypatch.setattr(admission, "in_use", lambda: 100 * MIB)
+    monkeypatch.setattr(admission, "memory_in_use", lambda: 100 * MIB)
 
 
 class _Entering(threading.Thread):

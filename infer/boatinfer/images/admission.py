@@ -17,7 +17,7 @@ from functools import cached_property
 from boatinfer.cpus import usable_cpus
 from boatinfer.errors import Failure, ImageError
 from boatinfer.isolation.journal import still_in_hand
-from boatinfer.memory import in_use, size_text, trim, usable_memory
+from boatinfer.memory import format_size, memory_in_use, release_freed_memory, usable_memory
 
 __all__ = ["Gate", "Turn", "limited", "limits", "loading", "room"]
 
@@ -103,18 +103,18 @@ class _Memory(Gate):
         self._used: deque[int] = deque(maxlen=_MEASURED)
 
     def leave(self, size: int) -> None:
-        trim()  # before others are let in, who measure
+        release_freed_memory()  # before others are let in, who measure
         super().leave(size)
 
     def _fits(self, size: int, mine: int) -> bool:
         if not self.held:
-            self._used.append(in_use())
+            self._used.append(memory_in_use())
             self.room = max(0, int(self._bound * (1 - 3 * _SHARE)) - min(self._used))
         if self.held == mine and size + mine > self.room:
             raise ImageError(
                 Failure.TOO_LARGE,
-                f"reading it takes about {size_text(size + mine)} of memory, and "
-                f"{size_text(int(self.room))} are left for it; allow more with --memory",
+                f"reading it takes about {format_size(size + mine)} of memory, and "
+                f"{format_size(int(self.room))} are left for it; allow more with --memory",
             )
         return super()._fits(size, mine)
 

@@ -9,7 +9,7 @@ from types import ModuleType
 
 from PIL import Image
 
-from boatinfer.errors import Failure, ImageError, first_line, how_to_bring
+from boatinfer.errors import Failure, ImageError, first_line, install_hint
 from boatinfer.images.geometry import refuse_bomb
 from boatinfer.images.jxl import jxl_size
 from boatinfer.images.opened import Opened
@@ -25,7 +25,7 @@ def _module(name: str, extra: str, what: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        message = f"{what} needs the extra [{extra}]: {how_to_bring(extra)}"
+        message = f"{what} needs the extra [{extra}]: {install_hint(extra)}"
         raise ImageError(Failure.UNSUPPORTED, message) from error
 
 

@@ -17,7 +17,7 @@ from boatinfer.images.reader import read
 from boatinfer.images.spec import ImageSpec
 from boatinfer.isolation.supervisor import IMAGE_TIMEOUT, Supervisor
 from boatinfer.isolation.worker import Batch, Done, EachItem
-from boatinfer.memory import limit_process
+from boatinfer.memory import limit_process_memory
 
 __all__ = ["IsolatedReader", "PixelsOf"]
 
@@ -77,7 +77,7 @@ class _Reading(EachItem[tuple[int, Any], tuple[int, Any]]):
 
     @contextlib.contextmanager
     def _bounded(self, batches: Iterator[Batch]) -> Iterator[Iterator[Done]]:
-        limit_process(self.memory)
+        limit_process_memory(self.memory)
         with limited(self.memory, self.threads), super().work(None, batches) as done:
             yield done
 

@@ -11,7 +11,7 @@ from boatinfer import images
 from boatinfer.errors import Failure
 from boatinfer.images.admission import Limits
 from boatinfer.isolation.worker import Batch, Done
-from boatinfer.memory import limit_process
+from boatinfer.memory import limit_process_memory
 from boatinfer.models.device import Device
 from boatinfer.models.model import BUILT_IN, Model, load, read_model
 from boatinfer.pipeline.classifier import Classifier
@@ -107,7 +107,7 @@ class Classification:
             content = read_model(self.model) if self.content is None else self.content
             model = load(content, self.model, self.device, 1, self.batch_size)
             if model.device is not Device.CUDA:
-                limit_process(self.memory)
+                limit_process_memory(self.memory)
             return Classifying(model, close=stack.pop_all().close)
 
 

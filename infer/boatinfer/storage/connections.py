@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from boatinfer.errors import UsageError, how_to_bring
+from boatinfer.errors import UsageError, install_hint
 from boatinfer.storage.errors import reason_of
 
 __all__ = ["connection", "s3_endpoint"]
@@ -57,7 +57,7 @@ def _connected(scheme: str, bucket: str, endpoint: str | None) -> tuple[Any, Any
         return _google(bucket) if scheme == "gs" else _amazon(bucket)
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"{uri} needs {error.name}, which is not installed; {how_to_bring('bucket')}."
+            f"{uri} needs {error.name}, which is not installed; {install_hint('bucket')}."
         ) from error
 
 

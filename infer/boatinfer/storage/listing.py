@@ -28,9 +28,9 @@ from typing import NamedTuple
 
 from boatinfer.errors import UsageError
 from boatinfer.file_types import (
-    begins_as_image,
     extension_of,
     has_image_extension,
+    has_image_signature,
     has_known_extension,
     is_system_folder,
 )
@@ -268,7 +268,7 @@ class _Walk:
         return (
             self.choice.sniff is not False
             and not has_known_extension(name)
-            and begins_as_image(f"{folder}/{name}")
+            and has_image_signature(f"{folder}/{name}")
         )
 
 

@@ -17,7 +17,7 @@ from boatinfer.dataset.class_folders import class_folders, find_classes, list_fi
 from boatinfer.dataset.splits import SPLITS, TRAIN, VALID, stratify
 from boatinfer.errors import ImageError, UsageError
 from boatinfer.images.spec import ImageSpec
-from boatinfer.progress import shown
+from boatinfer.progress import progress_bar
 from boatinfer.storage.listing import Choice, scan
 from boatinfer.text import from_text, to_text
 
@@ -164,7 +164,7 @@ def _read(data: Path, files: list[Facts]) -> list[Facts]:
     found: list[Facts] = []
     with (
         images.IsolatedReader(_look) as reader,
-        shown("reading", len(files), "files") as advance,
+        progress_bar("reading", len(files), "files") as advance,
     ):
         for start in range(0, len(files), _CHUNK):
             some = files[start : start + _CHUNK]
