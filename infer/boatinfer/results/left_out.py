@@ -45,4 +45,4 @@ def left_out_in_words(left_out: _Counts) -> list[str]:
 
 def _named(counts: Mapping[str, int]) -> str:
     largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return joined([f"{count:,} {printable(name)}" for name, count in largest], most=_NAMED)
+    return joined([f"{count:,} {printable(name)}" for name, count in largest], max_names=_NAMED)
