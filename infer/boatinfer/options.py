@@ -14,7 +14,7 @@ from boatinfer.errors import UsageError
 from boatinfer.memory import parse_size
 from boatinfer.models.device import Device
 from boatinfer.storage.base import Place
-from boatinfer.storage.locations import local, place
+from boatinfer.storage.locations import local_path, place
 
 __all__ = ["Device", "Force", "Labels", "Memory", "ModelFile", "OnDevice", "check_target"]
 
@@ -50,7 +50,7 @@ Memory = Annotated[
 Labels = Annotated[
     Path | None,
     typer.Option(
-        parser=local,
+        parser=local_path,
         metavar="FILE",
         help="CSV file with the columns path and label; if not given, the folder that an image "
         "lies in is its class.",

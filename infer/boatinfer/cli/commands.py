@@ -12,11 +12,11 @@ import typer
 from boatinfer.cli.pandas import without_pandas
 from boatinfer.cli.progress import shown
 from boatinfer.errors import TOO_MANY_FAILURES, OutputError
-from boatinfer.isolation.process import prepare
+from boatinfer.isolation.process import start_in_advance
 from boatinfer.options import Device, Force, Memory, ModelFile, OnDevice
 from boatinfer.pipeline.options import Engine, RunOptions
 from boatinfer.storage.base import Place
-from boatinfer.storage.locations import local, place
+from boatinfer.storage.locations import local_path, place
 from boatinfer.svm.options import FitOptions
 from boatinfer.text import counted, printable, to_text
 
@@ -43,7 +43,9 @@ def run(command: RunCommand) -> None:
     if command.isolate and command.engine is Engine.LOCAL:
         from boatinfer.pipeline.worker import Classification
 
-        prepare(Classification.of(command))  # while this process loads what the worker needs not
+        start_in_advance(
+            Classification.of(command)
+        )  # while this process loads what the worker needs not
     from boatinfer.pipeline.run import run as run_night
 
     with shown(not command.quiet) as progress:
@@ -114,7 +116,7 @@ def _largest_first(counts: dict[str, int]) -> list[tuple[str, int]]:
 
 def classify(
     images: Annotated[
-        list[Path], typer.Argument(parser=local, metavar="IMAGE...", help="Image files.")
+        list[Path], typer.Argument(parser=local_path, metavar="IMAGE...", help="Image files.")
     ],
     model: ModelFile = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to print.")] = 5,
@@ -150,7 +152,7 @@ def features(
         typer.Option(
             "-o",
             "--output",
-            parser=local,
+            parser=local_path,
             metavar="FILE",
             help="File to write: .npz, .npy, .csv or .parquet.",
         ),

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from boatinfer.storage.locations import local
+from boatinfer.storage.locations import local_path
 
 __all__ = ["from_fields"]
 
@@ -53,12 +53,12 @@ def from_fields(kind: type[Options], call: Callable[[Options], None]) -> Callabl
 
 
 def _refusing_uris(hint: Any) -> Any:
-    """Has a parameter that is a path, and is not parsed otherwise, parsed by `local`."""
+    """Has a parameter that is a path, and is not parsed otherwise, parsed by `local_path`."""
     kind, parameter = typing.get_args(hint)[:2]
     if kind not in (Path, Path | None) or parameter.parser is not None:
         return hint
     parameter = copy.copy(parameter)
-    parameter.parser, parameter.metavar = local, parameter.metavar or "PATH"
+    parameter.parser, parameter.metavar = local_path, parameter.metavar or "PATH"
     return Annotated[kind, parameter]
 
 

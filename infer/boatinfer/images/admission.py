@@ -16,7 +16,7 @@ from functools import cached_property
 
 from boatinfer.cpus import usable_cpus
 from boatinfer.errors import Failure, ImageError
-from boatinfer.isolation.journal import still_in_hand
+from boatinfer.isolation.journal import restart_item_clock
 from boatinfer.memory import format_size, memory_in_use, release_freed_memory, usable_memory
 
 __all__ = ["Gate", "Turn", "limited", "limits", "loading", "room"]
@@ -67,7 +67,7 @@ class Gate:
                 while not self._changed.wait_for(
                     lambda: self._waiting[0] is me and self._fits(size, mine), _LOOK_EVERY
                 ):
-                    still_in_hand()
+                    restart_item_clock()
                 self.held += size
             finally:
                 self._waiting.remove(me)

@@ -102,7 +102,7 @@ class IsolatedReader(Generic[Item, Result]):
             task, _lost, self._timeout
         )
         try:
-            self._worker.opened()
+            self._worker.wait_until_open()
             self._worker.begin(None)
         except BaseException:
             self._worker.close()

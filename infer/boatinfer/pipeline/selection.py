@@ -18,8 +18,8 @@ from boatinfer.results.store.shards import Shard
 from boatinfer.signals import Stop
 from boatinfer.storage.base import Place
 from boatinfer.storage.bucket import BucketPath
-from boatinfer.storage.bucket_listing import listed_objects, scan_objects
-from boatinfer.storage.listing import Choice, Found, LeftOut, listed, scan
+from boatinfer.storage.bucket_listing import objects_from_list, scan_objects
+from boatinfer.storage.listing import FileFilter, LeftOut, ListedFile, files_from_list, scan
 from boatinfer.text import printable
 
 __all__ = ["Listing", "Selection"]
@@ -65,10 +65,10 @@ class Selection:
         self.listing = Listing()
         self.left_out = LeftOut()
 
-    def files(self) -> Iterator[Found]:
+    def files(self) -> Iterator[ListedFile]:
         """Lists them, until a signal comes."""
         options = self._options
-        files: Iterator[Found] = itertools.takewhile(
+        files: Iterator[ListedFile] = itertools.takewhile(
             lambda _: not self._stop.signal_number, self._chosen()
         )
         if options.limit is not None:
@@ -105,9 +105,9 @@ class Selection:
                 return f" {pattern} is a folder: --include '{inside}' takes the images in it."
         return ""
 
-    def _chosen(self) -> Iterator[Found]:
+    def _chosen(self) -> Iterator[ListedFile]:
         options, folder = self._options, self._folder
-        choice = Choice(
+        choice = FileFilter(
             options.recursive,
             tuple(options.include),
             tuple(options.exclude),
@@ -130,12 +130,12 @@ class Selection:
                 "'boatinfer classify'."
             )
         if isinstance(folder, BucketPath):
-            return self._existing(listed_objects(folder, options.from_file, choice))
-        return self._existing(listed(Path(str(options.folder)), options.from_file, choice))
+            return self._existing(objects_from_list(folder, options.from_file, choice))
+        return self._existing(files_from_list(Path(str(options.folder)), options.from_file, choice))
 
-    def _existing(self, files: Iterator[Found]) -> Iterator[Found]:
+    def _existing(self, files: Iterator[ListedFile]) -> Iterator[ListedFile]:
         """The files of a list, unless none of them is there: then it is of another folder."""
-        missing: list[Found] = []
+        missing: list[ListedFile] = []
         for file in files:
             if file.bytes >= 0:
                 yield from (*missing, file)
@@ -149,7 +149,7 @@ class Selection:
                 f"{self._options.folder}."
             )
 
-    def _sharded(self, files: Iterator[Found], shard: Shard) -> Iterator[Found]:
+    def _sharded(self, files: Iterator[ListedFile], shard: Shard) -> Iterator[ListedFile]:
         for file in files:
             self.listing.note(file.path)
             if shard.takes(file.path):

@@ -21,7 +21,7 @@ from boatinfer.pipeline.timings import Stages
 from boatinfer.results.store.rows import Row
 from boatinfer.storage.base import Place
 from boatinfer.storage.connections import s3_endpoint
-from boatinfer.storage.listing import Found
+from boatinfer.storage.listing import ListedFile
 
 if TYPE_CHECKING:
     from boatinfer.results.store.duplicates import ContentIndex
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 __all__ = ["Classification", "Classifying", "Work", "lost", "lost_in_run"]
 
 
-def lost(found: Found, reason: Failure, message: str) -> Row:
+def lost(found: ListedFile, reason: Failure, message: str) -> Row:
     """The row of an image that ended the worker process."""
     return Row(*found, status=reason.value, error=message)
 
 
-def lost_in_run(found: Found, reason: Failure, message: str) -> Row:
+def lost_in_run(found: ListedFile, reason: Failure, message: str) -> Row:
     """As `lost`, in a run, where the time limit is an option."""
     option = " (--image-timeout)" if reason is Failure.TIMED_OUT else ""
     return lost(found, reason, message + option)

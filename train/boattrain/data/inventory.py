@@ -18,7 +18,7 @@ from boatinfer.dataset.splits import SPLITS, TRAIN, VALID, stratify
 from boatinfer.errors import ImageError, UsageError
 from boatinfer.images.spec import ImageSpec
 from boatinfer.progress import progress_bar
-from boatinfer.storage.listing import Choice, scan
+from boatinfer.storage.listing import FileFilter, scan
 from boatinfer.text import from_text, to_text
 
 __all__ = ["Facts", "Inventory", "take_inventory"]
@@ -152,7 +152,7 @@ def _unlisted(data: Path, roots: list[Path], listed: set[str]) -> tuple[list[str
 
 def _found(data: Path, folder: Path, *, recursive: bool = True) -> list[str]:
     """Names the images in a folder, whatever their ending."""
-    choice = Choice(recursive=recursive, sniff=True)
+    choice = FileFilter(recursive=recursive, sniff=True)
     return sorted(_name(data, folder, from_text(file.path)) for file in scan(folder, None, choice))
 
 

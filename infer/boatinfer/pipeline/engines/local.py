@@ -20,7 +20,7 @@ from boatinfer.pipeline.progress import Progress
 from boatinfer.pipeline.worker import Classifying, Work
 from boatinfer.results.store.duplicates import ContentIndex
 from boatinfer.results.store.rows import OK, Row
-from boatinfer.storage.listing import Found
+from boatinfer.storage.listing import ListedFile
 from boatinfer.text import counted
 
 __all__ = ["PART_ROWS", "PART_SECONDS", "work"]
@@ -94,7 +94,7 @@ def _spread(
 
 @contextlib.contextmanager
 def _here(
-    context: RunContext, work: Work, batches: Iterator[list[Found]]
+    context: RunContext, work: Work, batches: Iterator[list[ListedFile]]
 ) -> Iterator[Iterator[list[Row]]]:
     """As `_spread`, in the threads of this process."""
     assert isinstance(context.model, Model)
