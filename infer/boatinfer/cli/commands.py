@@ -241,10 +241,10 @@ def report(
     memory: Memory = None,
 ) -> None:
     """Make the page of the last run anew, from what is in its results folder."""
-    from boatinfer.images import limited
+    from boatinfer.images import temporary_limits
     from boatinfer.pages.report import make_report
 
-    with limited(memory, None):
+    with temporary_limits(memory, None):
         typer.echo(f"report: {make_report(out)}")
 
 

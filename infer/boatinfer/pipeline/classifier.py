@@ -87,12 +87,12 @@ class Classifier:
 
     def takes_ahead(self, size: int) -> bool:
         """Whether a file of so many bytes is small enough to be read ahead of the work."""
-        return 0 <= size <= images.limits().ahead / self.size
+        return 0 <= size <= images.current_limits().read_ahead_size / self.size
 
     def _load(self, row: Row) -> bytes:
         try:
             with self.stages.working("read"):
-                data, status = images.load_in(self.folder, from_text(row.path), row.bytes)
+                data, status = images.load_from_folder(self.folder, from_text(row.path), row.bytes)
         except ImageError:
             raise
         except Exception as error:  # whatever it is, it is this file's trouble alone
@@ -109,7 +109,7 @@ class Classifier:
         readable: list[Row] = []
         for row, data in _one_in_hand(fetched):
             rows.append(row)
-            with images.Turn():
+            with images.LargeFileSlot():
                 if self._row(row, data, pixels[len(readable)]):
                     readable.append(row)
         return Loaded(rows, readable, pixels)

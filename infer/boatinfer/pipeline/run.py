@@ -86,7 +86,7 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
     with (
         stop_on_signals() as stop,
         s3_endpoint(options.endpoint),
-        images.limited(options.memory, options.threads),
+        images.temporary_limits(options.memory, options.threads),
         contextlib.ExitStack() as stack,
     ):
         context = RunContext(options, folder, results, summary, stop, progress)

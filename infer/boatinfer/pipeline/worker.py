@@ -145,7 +145,7 @@ class Classifying:
             stages=self._stages,
         )
         with (
-            images.limited(settings.memory, settings.threads, settings.share),
+            images.temporary_limits(settings.memory, settings.threads, settings.share),
             classified(classifier, batches, settings.threads) as done,
         ):
             yield done

@@ -81,7 +81,7 @@ def _spread(
         alone=lambda found: found.path in due_files.dangerous,
         stopped=lambda: context.stop.signal_number,
     )
-    with contextlib.closing(rows), images.limited(memory, options.threads, PAGE_SHARE):
+    with contextlib.closing(rows), images.temporary_limits(memory, options.threads, PAGE_SHARE):
         yield rows
     for stage, seconds in context.worker.seconds.items():
         context.stages.add(stage, seconds)

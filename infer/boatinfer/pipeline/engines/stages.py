@@ -68,7 +68,7 @@ class _Ahead:
     """
 
     def __init__(self, work: Classifier) -> None:
-        self._work, self._gate = work, images.Gate(images.limits().ahead)
+        self._work, self._gate = work, images.Gate(images.current_limits().read_ahead_size)
         self._sizes: dict[int, int] = {}
 
     def enter(self, batch: Batch) -> Batch:
