@@ -1,4 +1,4 @@
-"""Options that several commands share; those of one kind of command are beside what they call.
+"""Options that several commands share; the others are beside the code that uses them.
 
 Every option is declared once, for Python and the command line.
 """
@@ -15,7 +15,7 @@ from boatinfer.memory import parse_size
 from boatinfer.models.built_in import model_place
 from boatinfer.models.device import Device
 from boatinfer.storage.base import Place
-from boatinfer.storage.locations import local
+from boatinfer.storage.locations import local_path
 
 __all__ = ["Device", "Force", "Labels", "Memory", "ModelFile", "OnDevice", "check_target"]
 
@@ -51,7 +51,7 @@ Memory = Annotated[
 Labels = Annotated[
     Path | None,
     typer.Option(
-        parser=local,
+        parser=local_path,
         metavar="FILE",
         help="Ground truth: CSV file with the columns path and label; by default an image's class "
         "is the name of its folder.",
@@ -60,6 +60,6 @@ Labels = Annotated[
 
 
 def check_target(accuracy: float | None) -> None:
-    """Refuses a --target-accuracy that is none."""
+    """Refuses a --target-accuracy that is not between 0 and 1."""
     if accuracy is not None and not 0 < accuracy < 1:
         raise UsageError(f"--target-accuracy {accuracy}: give a share between 0 and 1, as 0.99.")

@@ -334,7 +334,7 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(
     with progress.display("reading", "images") as update:
         update(40, None, "")  # the listing goes on
         update(1041, 2000, "3 failed")
-    with progress.shown("fetching", 2_000_000, "bytes", done=1_000_000) as advance:
+    with progress.progress_bar("fetching", 2_000_000, "bytes", done=1_000_000) as advance:
         advance(500_000)
     assert capsys.readouterr().err.splitlines() == [
         "reading: 40 images",

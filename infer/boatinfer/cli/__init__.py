@@ -22,7 +22,7 @@ import boatinfer
 from boatinfer.cli import analysis, commands, models
 from boatinfer.cli.fields import from_fields
 from boatinfer.cli.streams import guard_standard_files, show_warnings
-from boatinfer.errors import BoatinferError, UsageError, first_line, how_to_bring
+from boatinfer.errors import BoatinferError, UsageError, first_line, install_hint
 from boatinfer.storage.errors import StoreError
 from boatinfer.svm.options import FitOptions
 from boatinfer.text import printable, to_text
@@ -106,7 +106,7 @@ def _extras(name: str | None = None) -> EntryPoints:
 def _missing_extra(entry: EntryPoint, error: ModuleNotFoundError) -> UsageError:
     return UsageError(
         f"'boatinfer {entry.name.replace('.', ' ')}' needs {error.name}, which is not installed; "
-        f"{how_to_bring(','.join(entry.extras))}."
+        f"{install_hint(','.join(entry.extras))}."
     )
 
 

@@ -11,7 +11,7 @@ import typer
 
 from boatinfer.analysis.options import CompareOptions, EvaluateOptions, SimilarOptions
 from boatinfer.cli.pandas import without_pandas
-from boatinfer.storage.locations import local
+from boatinfer.storage.locations import local_path
 from boatinfer.svm.options import SVMCompareOptions
 
 __all__ = [
@@ -29,7 +29,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text."
 Html = Annotated[
     Path | None,
     typer.Option(
-        "--html", parser=local, metavar="FILE", help="Also write an HTML page with images."
+        "--html", parser=local_path, metavar="FILE", help="Also write an HTML page with images."
     ),
 ]
 

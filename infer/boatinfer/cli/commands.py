@@ -14,14 +14,14 @@ import typer
 
 from boatinfer.cli.pandas import without_pandas
 from boatinfer.errors import TOO_MANY_FAILURES, OutputError
-from boatinfer.isolation.process import prepare
+from boatinfer.isolation.process import start_in_advance
 from boatinfer.options import Device, Force, Memory, ModelFile, OnDevice
 from boatinfer.pipeline.options import PANELS as RUN_PANELS
 from boatinfer.pipeline.options import Engine, RunOptions
 from boatinfer.pipeline.progress import Progress
 from boatinfer.progress import Update, display
 from boatinfer.storage.base import Place
-from boatinfer.storage.locations import local, place
+from boatinfer.storage.locations import local_path, place
 from boatinfer.svm.options import FitOptions
 from boatinfer.text import counted, printable, to_text
 
@@ -53,7 +53,9 @@ def run(command: RunCommand) -> None:
     if command.isolate and command.engine is Engine.LOCAL:
         from boatinfer.pipeline.worker import Classification
 
-        prepare(Classification.of(command))  # while this process loads what the worker needs not
+        start_in_advance(
+            Classification.of(command)
+        )  # while this process loads what the worker needs not
     from boatinfer.pipeline.run import run as run_night
 
     with contextlib.nullcontext() if command.quiet else display("", "images") as update:
@@ -135,7 +137,7 @@ def _largest_first(counts: dict[str, int]) -> list[tuple[str, int]]:
 
 def classify(
     images: Annotated[
-        list[Path], typer.Argument(parser=local, metavar="IMAGE...", help="Image files.")
+        list[Path], typer.Argument(parser=local_path, metavar="IMAGE...", help="Image files.")
     ],
     model: ModelFile = None,
     top: Annotated[int, typer.Option(min=1, metavar="N", help="Number of classes to print.")] = 5,
@@ -194,7 +196,7 @@ def features(
         typer.Option(
             "-o",
             "--output",
-            parser=local,
+            parser=local_path,
             metavar="FILE",
             help="File to write: .npz, .npy, .csv or .parquet.",
         ),
@@ -282,10 +284,10 @@ def report(
     memory: Memory = None,
 ) -> None:
     """Write the page of the last run again, from its results folder."""
-    from boatinfer.images import limited
+    from boatinfer.images import temporary_limits
     from boatinfer.pages.report import make_report
 
-    with limited(memory, None):
+    with temporary_limits(memory, None):
         typer.echo(f"report: {make_report(out)}")
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from boatinfer.storage.locations import local
+from boatinfer.storage.locations import local_path
 
 __all__ = ["from_fields"]
 
@@ -67,12 +67,12 @@ def from_fields(
 
 
 def _shown(hint: Any, panel: str | None) -> Any:
-    """Completes a parameter: a path is parsed by `local`, and values have names that people use."""
+    """Completes a parameter: a path is parsed by `local_path`, and values have readable names."""
     kind, parameter = typing.get_args(hint)[:2]
     parameter = copy.copy(parameter)
     kinds = (kind, *typing.get_args(kind))
     if kind in (Path, Path | None) and parameter.parser is None:
-        parameter.parser, parameter.metavar = local, parameter.metavar or "PATH"
+        parameter.parser, parameter.metavar = local_path, parameter.metavar or "PATH"
     parameter.metavar = parameter.metavar or next(
         (name for type_, name in _METAVARS.items() if type_ in kinds), None
     )

@@ -27,7 +27,7 @@ from boatinfer.results.summary import Summary
 from boatinfer.results.tables import predictions
 from boatinfer.signals import Stop
 from boatinfer.storage.base import Place
-from boatinfer.storage.listing import Found
+from boatinfer.storage.listing import ListedFile
 from boatinfer.text import to_text
 
 __all__ = ["RunContext"]
@@ -63,7 +63,7 @@ class RunContext:
     stages: Stages = field(default_factory=Stages)
     selection: Selection = field(init=False)
     model: ModelInfo = field(init=False)
-    worker: Supervisor[Found, Row] | None = None
+    worker: Supervisor[ListedFile, Row] | None = None
     svm: SVM | None = field(init=False)
 
     @property

@@ -48,8 +48,8 @@ from boatinfer.results.tables import predictions
 from boatinfer.signals import stop_on_signals
 from boatinfer.storage.base import Place
 from boatinfer.storage.connections import s3_endpoint
-from boatinfer.storage.listing import Found
-from boatinfer.storage.locations import resolved
+from boatinfer.storage.listing import ListedFile
+from boatinfer.storage.locations import resolve
 from boatinfer.text import counted, to_text
 from boatinfer.versions import versions
 
@@ -81,12 +81,12 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
     _require_utf8()
     proof.allowance(options.max_failures)  # refuses what is none
     shard = Shard.parse(options.shard) if options.shard else None
-    folder, results = resolved(options.folder), Results(options.results_folder, shard)
+    folder, results = resolve(options.folder), Results(options.results_folder, shard)
     summary = _begin(options, folder, shard)
     with (
         stop_on_signals() as stop,
         s3_endpoint(options.endpoint),
-        images.limited(options.memory, options.threads),
+        images.temporary_limits(options.memory, options.threads),
         contextlib.ExitStack() as stack,
     ):
         context = RunContext(options, folder, results, summary, stop, progress)
@@ -168,7 +168,7 @@ def _isolated(options: RunOptions) -> bool:
     return options.isolate and options.engine is Engine.LOCAL
 
 
-def _start_worker(options: RunOptions) -> Supervisor[Found, Row]:
+def _start_worker(options: RunOptions) -> Supervisor[ListedFile, Row]:
     """Starts the process that opens the model and works on the images."""
     task = Classification.of(options)
     return Supervisor(task, lost_in_run, options.image_timeout)
@@ -178,7 +178,7 @@ def _open_model(context: RunContext, stack: contextlib.ExitStack) -> None:
     """Opens the model where the work is done: in the worker process, or here."""
     if context.worker is not None:
         try:
-            context.model = context.worker.opened()
+            context.model = context.worker.wait_until_open()
         except WorkerDiedError as error:
             raise ModelError(
                 f"opening the model {context.options.model or 'boats'} failed: {error}"

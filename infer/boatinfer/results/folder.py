@@ -30,7 +30,7 @@ from boatinfer.results.store.rows import OK
 from boatinfer.results.store.shards import Shard
 from boatinfer.results.summary import Summary, read_summary
 from boatinfer.storage.base import Place
-from boatinfer.storage.files import TEMPORARY, atomic_write, translate_write_errors
+from boatinfer.storage.files import TEMPORARY_SUFFIX, atomic_write, translate_write_errors
 from boatinfer.storage.locations import is_folder, is_remote
 from boatinfer.text import to_text
 
@@ -52,7 +52,7 @@ _LEFTOVER = re.compile(
     r"\.([1-9]\d*-of-\d+\.(json|parquet)"
     r"|(predictions|failures|review)\.csv|run\.json|report\.html|\.current\.parquet"
     rf"|\d{{6,}}-[0-9a-f]{{16}}{_SHARD}\.parquet|[0-9TZ.]+(-shard{_SHARD})?\.json)"
-    rf"\.\d+{re.escape(TEMPORARY)}"
+    rf"\.\d+{re.escape(TEMPORARY_SUFFIX)}"
 )
 
 

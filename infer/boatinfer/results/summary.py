@@ -14,7 +14,7 @@ from boatinfer.errors import OutputError
 from boatinfer.models.card import Card
 from boatinfer.results.mix import Mix
 from boatinfer.storage.base import Place
-from boatinfer.storage.documents import DocumentError, content_of, decoded
+from boatinfer.storage.documents import DocumentError, decode_document, read_content
 
 __all__ = ["Summary", "Trained", "parsed", "read_summary"]
 
@@ -114,7 +114,7 @@ def parsed(content: bytes) -> Summary:
     Raises:
         DocumentError: it is damaged.
     """
-    summary = decoded(content, Summary)
+    summary = decode_document(content, Summary)
     if summary.digest:
         blank = _FULL.sub(_BLANK, content)
         if xxhash.xxh3_128_hexdigest(blank) != summary.digest:
@@ -135,7 +135,7 @@ def read_summary(file: Place) -> Summary | None:
         OutputError: it is damaged.
     """
     try:
-        return parsed(content_of(file))
+        return parsed(read_content(file))
     except FileNotFoundError:
         return None
     except DocumentError as error:
