@@ -125,13 +125,13 @@ def test_a_folder_is_no_page(boatinfer: Command, out: Path, tmp_path: Path) -> N
 
 def test_a_chart_takes_the_colours_of_the_page() -> None:
     curve = Curve([0, 0.5, 1], [0.1, 0.4, 1], "a curve")
-    svg = chart(curve, says='the "curve"', x="from left", y="upwards", points=True)
+    svg = chart(curve, description='the "curve"', x="from left", y="upwards", points=True)
     assert svg.startswith('<svg class="chart" role="img" aria-label="the &#34;curve&#34;"')
     assert "var(--bar)" in svg
     assert "#0" not in svg
     assert "<style" not in svg
     assert "from left" in svg
-    assert svg == chart(curve, says='the "curve"', x="from left", y="upwards", points=True)
+    assert svg == chart(curve, description='the "curve"', x="from left", y="upwards", points=True)
 
 
 def test_of_many_classes_the_most_confused_are_shown() -> None:

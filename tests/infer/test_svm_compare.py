@@ -45,7 +45,7 @@ def test_figures_on_other_images_are_those_of_scikit_learn(train: Path, test: Pa
         assert svm.macro_f1 == pytest.approx(f1_score(new.truth, predicted, average="macro"))
         assert svm.interval[0] < svm.accuracy < svm.interval[1]
         assert svm.images == 60
-    assert not found.caution
+    assert not found.warning
 
 
 def test_without_other_images_it_warns_of_flattery(train: Path, boatinfer: Command) -> None:

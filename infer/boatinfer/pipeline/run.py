@@ -92,11 +92,11 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
         context = RunContext(options, folder, results, summary, stop, progress)
         there = results.exists()
         if there:  # then a second run ends at once
-            stack.enter_context(results.hold(summary.folder))
+            stack.enter_context(results.lock(summary.folder))
         with context.record_failure() if there else contextlib.nullcontext():
             found = _start(context, stack)
         if not there:  # and only a run that can start makes a new folder
-            stack.enter_context(results.hold(summary.folder))
+            stack.enter_context(results.lock(summary.folder))
         with context.record_failure():
             _work(context, found, stack)
     return summary
@@ -237,25 +237,25 @@ def _work_once(context: RunContext, found: Iterator[pa.Table]) -> None:
     if results.shard is not None:
         settings = shard_manifest.RunSettings.of(options, card, context.svm, summary.min_confidence)
         left = shard_manifest.ShardManifest(settings, context.selection.listing, proved.digest)
-        shard_manifest.write_manifest(results, proved.marks, left)
+        shard_manifest.write_manifest(results, proved.masks, left)
         context.close(0)
         results.write_summary(summary)
         return
     with context.stages.working("tables"):
         tables = predictions.build_tables(
-            results.parts.read_marked(
-                proved.marks, predictions.required_columns(card, context.svm)
+            results.parts.read_masked(
+                proved.masks, predictions.required_columns(card, context.svm)
             ),
             card,
             new_runs=results.new_runs(summary),
             top=options.top,
             svm=context.svm,
             min_confidence=summary.min_confidence,
-            beside=results.out,
+            scratch_folder=results.out,
         )
         published_tables.write_tables(results, tables, summary)
-    proof.count(summary, tables)
-    proof.judge(summary, options.max_failures)
+    proof.count_labels(summary, tables)
+    proof.set_exit_code(summary, options.max_failures)
     context.close(summary.exit_code)
     results.write_current(tables.predictions, summary)
     context.report(tables)
@@ -264,8 +264,8 @@ def _work_once(context: RunContext, found: Iterator[pa.Table]) -> None:
     with contextlib.suppress(BoatinferError, OSError):
         compact(
             row_index,
-            None if options.restrictions else proved.marks,
-            merged=lambda: results.write_current(tables.predictions, summary),
+            None if options.restrictions else proved.masks,
+            on_written=lambda: results.write_current(tables.predictions, summary),
         )
 
 

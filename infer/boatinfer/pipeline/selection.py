@@ -152,5 +152,5 @@ class Selection:
     def _sharded(self, files: Iterator[Found], shard: Shard) -> Iterator[Found]:
         for file in files:
             self.listing.note(file.path)
-            if shard.takes(file.path):
+            if shard.contains(file.path):
                 yield file

@@ -1,4 +1,4 @@
-"""The proof that nothing was skipped, counted from what the parts on disk say."""
+"""The proof that no image was skipped, counted from the parts on disk."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from boatinfer.errors import TOO_MANY_FAILURES, UsageError
 from boatinfer.results.mix import Mix
 from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.keyed_arrays import Array
-from boatinfer.results.store.parts import Marks
+from boatinfer.results.store.parts import RowMasks
 from boatinfer.results.summary import Summary
 from boatinfer.results.tables.predictions import UNSURE, Tables, counts, network_labels
 from boatinfer.text import counted
 
-__all__ = ["Files", "Proved", "allowance", "count", "judge", "prove"]
+__all__ = ["Files", "Proof", "allowance", "count_labels", "prove", "set_exit_code"]
 
 
 class Files(NamedTuple):
-    """Some of the files found, and what the parts on disk say of them.
+    """A batch of the files found, and their rows in the parts on disk.
 
     Attributes:
-        number: how many files these are.
-        rows: records of `RowIndex.last`, of those that have a row.
-        due: which of these were to be worked on, bool [N].
+        number: number of files.
+        rows: records of `RowIndex.last_rows`, of the files that have a row.
+        due: which of these were due to be classified, bool [N].
     """
 
     number: int
@@ -37,52 +37,52 @@ class Files(NamedTuple):
     due: npt.NDArray[np.bool_]
 
 
-class Proved(NamedTuple):
+class Proof(NamedTuple):
     """The rows of the files found.
 
     Attributes:
-        marks: which they are.
+        masks: masks of the rows.
         digest: the sum of the lower halves of their keys, modulo 2^64.
     """
 
-    marks: Marks
+    masks: RowMasks
     digest: int
 
 
-def prove(summary: Summary, found: Iterable[Files], row_index: RowIndex, last_part: int) -> Proved:
-    """Counts what became of every image found, and sets the summary's ``complete``.
+def prove(summary: Summary, batches: Iterable[Files], row_index: RowIndex, last_part: int) -> Proof:
+    """Counts the outcomes of all images found, and sets the summary's ``complete``.
 
     Args:
-        summary: of the run.
-        found: all files, each once.
-        row_index: what the parts on disk say.
+        summary: the run's summary, which is updated.
+        batches: all files found, each once.
+        row_index: index of the parts on disk.
         last_part: the number of the last part when the run began.
     """
-    marked, before = row_index.blank(), row_index.after(last_part)
+    mask, first_new_place = row_index.empty_mask(), row_index.first_place_after(last_part)
     failures: Counter[str] = Counter()
     summary.found = summary.classified = summary.reused = summary.warnings = rows = digest = 0
-    for files in found:
-        now, place = files.rows["now"], files.rows["place"]
-        # what was due has a new row, the rest its old one
-        proved = (place >= before) == files.due
-        sound = files.rows["status"] == 0
+    for files in batches:
+        from_this_run, places = files.rows["same_run"], files.rows["place"]
+        # a file that was due has a new row, any other its old one
+        proved = (places >= first_new_place) == files.due
+        classified = files.rows["status"] == 0
         summary.found += files.number
-        summary.classified += int((proved & sound & now).sum())
-        summary.reused += int((proved & sound & ~now).sum())
-        summary.warnings += int((proved & sound & files.rows["warned"]).sum())
-        failed = np.bincount(files.rows["status"][proved & ~sound & now])
+        summary.classified += int((proved & classified & from_this_run).sum())
+        summary.reused += int((proved & classified & ~from_this_run).sum())
+        summary.warnings += int((proved & classified & files.rows["warned"]).sum())
+        failed = np.bincount(files.rows["status"][proved & ~classified & from_this_run])
         failures += Counter(dict(zip(row_index.statuses, failed.tolist(), strict=False)))
-        marked[place] = True
-        rows += len(place)
+        mask[places] = True
+        rows += len(places)
         digest += int(files.rows["low"].sum())
     summary.failures, summary.failed = dict(sorted(failures.items())), failures.total()
     accounted = summary.classified + summary.reused + summary.failed
     summary.complete = accounted == rows == summary.found
-    return Proved(row_index.marks(marked), digest % 2**64)
+    return Proof(row_index.row_masks(mask), digest % 2**64)
 
 
-def count(summary: Summary, tables: Tables) -> None:
-    """Notes in the summary what the page and later nights compare."""
+def count_labels(summary: Summary, tables: Tables) -> None:
+    """Adds counts of labels to the summary, for the page and for comparison with later runs."""
     predictions = tables.predictions
     summary.labels = dict(sorted(counts(predictions["label"]).items()))
     if "svm_label" in predictions.column_names:
@@ -91,35 +91,35 @@ def count(summary: Summary, tables: Tables) -> None:
         summary.unsure = summary.labels.get(UNSURE, 0)
     summary.unlisted = int(pc.sum(pc.ends_with(tables.failures["path"], "/")).as_py() or 0)
     summary.new = Mix.of(
-        (counts(network_labels(some)), some["confidence"].to_numpy())
-        for some in tables.classified(new=True)
+        (counts(network_labels(rows)), rows["confidence"].to_numpy())
+        for rows in tables.classified(new=True)
     )
 
 
-def judge(summary: Summary, max_failures: str) -> None:
-    """Sets the exit code of a complete run, and says in ``error`` why it is not 0.
+def set_exit_code(summary: Summary, max_failures: str) -> None:
+    """Sets ``exit_code`` and ``error`` of a complete run.
 
     Args:
-        summary: what is counted.
-        max_failures: as on the command line.
+        summary: the run's summary, which is updated.
+        max_failures: the value of ``--max-failures``.
     """
-    said = []
+    reasons = []
     if summary.failed > allowance(max_failures)(summary.found):
-        said.append(
+        reasons.append(
             f"{summary.failed:,} of {counted(summary.found, 'image')} failed, more than "
             f"--max-failures {max_failures} allows"
         )
     if summary.unlisted:
-        said.append(f"{counted(summary.unlisted, 'folder')} could not be listed")
-    summary.exit_code = TOO_MANY_FAILURES if said else 0
-    summary.error = f"{', and '.join(said)}." if said else None
+        reasons.append(f"{counted(summary.unlisted, 'folder')} could not be listed")
+    summary.exit_code = TOO_MANY_FAILURES if reasons else 0
+    summary.error = f"{', and '.join(reasons)}." if reasons else None
 
 
 def allowance(text: str) -> Callable[[int], float]:
-    """Reads ``--max-failures``: a share of the images found, or a number of them.
+    """Parses ``--max-failures``: a percentage of the images found, or a number of them.
 
     Returns:
-        The most images that may fail, for a number of images found.
+        A function from the number of images found to the most that may fail.
 
     Raises:
         UsageError: it is neither.

@@ -1,4 +1,4 @@
-"""The options of what is done with support vector machines."""
+"""Options of the commands for support vector machines."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FitOptions:
     kernel: Annotated[Kernel, typer.Option(help="Kernel of the SVM.")] = "rbf"
     penalty: Annotated[
         float,
-        typer.Option("--C", min=1e-9, help="Penalty: a larger one fits the images closer."),
+        typer.Option("--C", min=1e-9, help="Penalty: a larger one fits the images more closely."),
     ] = 1.0
     search: Annotated[
         bool,
@@ -45,16 +45,16 @@ class FitOptions:
     ] = 5
     class_weights: Annotated[
         Literal["none", "balanced"],
-        typer.Option(help="balanced: a rare class's images count more, each class the same."),
+        typer.Option(help="balanced: classes are weighted equally, whatever their numbers."),
     ] = "none"
     probability: Annotated[
-        bool, typer.Option("--probability", help="Give probabilities as scores: calibrate them.")
+        bool, typer.Option("--probability", help="Calibrate the scores to probabilities.")
     ] = False
     labels: Labels = None
     force: Force = False
 
     def __post_init__(self) -> None:
-        """Refuses what is no number of its kind."""
+        """Checks the numbers."""
         if not 0 < self.penalty < math.inf:
             raise UsageError(f"--C {self.penalty}: it must be a number above 0.")
         if self.folds == 1 or not 0 <= self.folds <= 100:
@@ -78,7 +78,7 @@ class SVMCompareOptions:
         ),
     ] = None
     network: Annotated[
-        bool, typer.Option("--network", help="Put the network itself beside the SVMs.")
+        bool, typer.Option("--network", help="Compare the SVMs with the network too.")
     ] = False
     search: Annotated[
         bool, typer.Option("--search", help="Try values of C, and of RBF's gamma; take the best.")
@@ -88,12 +88,12 @@ class SVMCompareOptions:
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="CSV file with the columns path and label, of OUT; if not given, the folder that "
-            "an image lies in is its class.",
+            help="CSV file with the columns path and label, of OUT; if not given, the folder of an "
+            "image is its class.",
         ),
     ] = None
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Picture to draw, .png or .svg."),
+        typer.Option("-o", "--output", metavar="FILE", help="Chart to draw, .png or .svg."),
     ] = None
     force: Force = False
