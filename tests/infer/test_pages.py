@@ -138,7 +138,7 @@ def test_of_many_classes_the_most_confused_are_shown() -> None:
     counts = np.diag(np.full(60, 5))
     counts[3, 55] = 2
     names = [f"class {number}" for number in range(60)]
-    matrix = Matrix.of(names, counts.tolist())
+    matrix = Matrix.from_counts(names, counts.tolist())
     assert (len(matrix.names), matrix.left_out) == (40, 20)
     row, column = (matrix.names.index(f"class {number}") for number in (3, 55))
     count, share = matrix.rows[row][column]

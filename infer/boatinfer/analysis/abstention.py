@@ -187,10 +187,10 @@ def _abstained_text(threshold: Threshold) -> str:
 
 
 def _too_few_text(images: int, target: float) -> str:
-    least = images_required(target)
+    minimum = images_required(target)
     return (
         f"{images:,} evaluated images do not show an accuracy of {target:g} at any confidence "
-        f"(this needs at least {least:,} if all are correct, or more if a few are wrong)"
+        f"(this needs at least {minimum:,} if all are correct, or more if a few are wrong)"
     )
 
 

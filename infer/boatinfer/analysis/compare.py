@@ -101,14 +101,14 @@ class Comparison:
 
     def text(self) -> str:
         """All metrics, for a terminal."""
-        count, ends = len(self.agreement.truth), self.agreement.intervals.accuracy
+        count, interval = len(self.agreement.truth), self.agreement.intervals.accuracy
         blocks = [
             table([self._side(0), self._side(1)], names=5),
             [
                 f"images in both: {count:,}; only in A: {self.unmatched[0]:,}; only in B: "
                 f"{self.unmatched[1]:,}; changed in between and left out: {self.changed:,}",
                 f"agreement: {self.agreement.accuracy:.4f} "
-                f"(95 % interval {ends[0]:.4f} to {ends[1]:.4f})",
+                f"(95 % interval {interval[0]:.4f} to {interval[1]:.4f})",
             ],
         ]
         if pairs := self.agreement.pairs("{} in A, {} in B"):
@@ -153,15 +153,15 @@ def compare(options: CompareOptions) -> Comparison:
         raise UsageError(f"{options.one} and {options.other} have no image in common.")
     _require_common_classes(runs, options)
     rows_b = all_b.take(pc.index_in(rows_a["path"], value_set=all_b["path"].combine_chunks()))
-    same = pc.equal(rows_a["content"], rows_b["content"])
+    unchanged = pc.equal(rows_a["content"], rows_b["content"])
     unmatched = all_a.num_rows - rows_a.num_rows, all_b.num_rows - rows_a.num_rows
-    changed = rows_a.num_rows - int(pc.sum(same).as_py() or 0)
+    changed = rows_a.num_rows - int(pc.sum(unchanged).as_py() or 0)
     if changed == rows_a.num_rows:
         raise UsageError(
             f"{options.one} and {options.other} have paths in common, but no image of the same "
             "content."
         )
-    rows_a, rows_b = rows_a.filter(same), rows_b.filter(same)
+    rows_a, rows_b = rows_a.filter(unchanged), rows_b.filter(unchanged)
     classes = list(dict.fromkeys([*runs[0].classes, *runs[1].classes]))
     names = pa.array(classes, pa.string())
     paths = rows_a["path"].combine_chunks()

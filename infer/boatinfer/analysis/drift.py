@@ -16,7 +16,7 @@ Shares = npt.NDArray[np.float64]
 #: Number of random samples for the divergence expected by chance.
 _DRAWN = 1000
 #: A smaller divergence is never reported, even if significant.
-_LEAST = 0.02
+_MIN_DIVERGENCE = 0.02
 #: With at least this many earlier runs, their own differences count too.
 _EARLIER_RUNS = 3
 
@@ -37,20 +37,20 @@ class Drift(NamedTuple):
 
     @property
     def unusual(self) -> bool:
-        """Whether it is larger than by chance, than between earlier runs, and than `_LEAST`."""
-        return self.divergence > max(self.chance, self.earlier or 0.0, _LEAST)
+        """Whether it exceeds chance, the differences of earlier runs, and `_MIN_DIVERGENCE`."""
+        return self.divergence > max(self.chance, self.earlier or 0.0, _MIN_DIVERGENCE)
 
 
-def jensen_shannon(one: npt.ArrayLike, other: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def jensen_shannon(first: npt.ArrayLike, second: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Jensen-Shannon divergence in bits: 0 for equal shares, 1 for disjoint ones.
 
     Lin, "Divergence measures based on the Shannon entropy", 1991.
 
     Args:
-        one: counts or shares, [..., K], each with a positive sum.
-        other: likewise.
+        first: counts or shares, [..., K], each with a positive sum.
+        second: likewise.
     """
-    p, q = (_shares(np.asarray(counts, np.float64)) for counts in (one, other))
+    p, q = (_shares(np.asarray(counts, np.float64)) for counts in (first, second))
     return np.maximum(0.0, _entropy((p + q) / 2) - (_entropy(p) + _entropy(q)) / 2)
 
 

@@ -199,7 +199,7 @@ def _network_evaluation(
         if batch_truth.null_count < len(batch_truth):
             truth_indices = batch_truth.drop_null().to_numpy().astype(np.int64)
             probabilities = matrix(part["probabilities"].filter(batch_truth.is_valid()))
-            confidences = Confidence.of(probabilities, truth_indices)
+            confidences = Confidence.from_probabilities(probabilities, truth_indices)
             predicted = probabilities.argmax(axis=1)
             columns.append((truth_indices, predicted, confidences.confidence, confidences.rank))
     if not columns:
@@ -225,8 +225,8 @@ def _svm_evaluation(results: Results, paths: pa.Array, truth: pa.Array) -> Evalu
             "written anew."
         )
     labelled = truth.is_valid()
-    both = pa.chunked_array([truth.filter(labelled), *labels.filter(labelled).chunks])
-    codes = both.combine_chunks().dictionary_encode()
+    combined = pa.chunked_array([truth.filter(labelled), *labels.filter(labelled).chunks])
+    codes = combined.combine_chunks().dictionary_encode()
     names = np.array(codes.dictionary.to_pylist(), object)
     classes, class_indices = np.unique(names, return_inverse=True)
     true, predicted = class_indices[codes.indices.to_numpy()].reshape(2, -1)

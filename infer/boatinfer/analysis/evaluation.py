@@ -44,7 +44,7 @@ class Confidence:
     rank: Labels
 
     @classmethod
-    def of(cls, probabilities: npt.NDArray[np.float32], truth: Labels) -> Self:
+    def from_probabilities(cls, probabilities: npt.NDArray[np.float32], truth: Labels) -> Self:
         """Computes them from probabilities float32 [N, C] and true classes int64 [N]."""
         return cls(probabilities.max(axis=1), metrics.ranks(probabilities, truth))
 
@@ -144,16 +144,21 @@ class Evaluation:
         return {
             "images": len(self.truth),
             **self.headline(),
-            "classes": self._by_class(),
+            "classes": self._class_document(),
             "confusion": self.confusion.tolist(),
             "confused": self.pairs_document("truth", "predicted"),
-            **(self._by_confidence(self.confidence) if self.confidence else {}),
+            **(self._confidence_document(self.confidence) if self.confidence else {}),
         }
 
-    def pairs_document(self, one: str, other: str) -> list[dict[str, Any]]:
+    def pairs_document(self, truth_key: str, predicted_key: str) -> list[dict[str, Any]]:
         """The most confused pairs, for JSON; the arguments are the keys of the two classes."""
         return [
-            {one: truth, other: predicted, "images": len(paths), "paths": paths[:_ALL_PATHS]}
+            {
+                truth_key: truth,
+                predicted_key: predicted,
+                "images": len(paths),
+                "paths": paths[:_ALL_PATHS],
+            }
             for truth, predicted, paths in self.confused()
         ]
 
@@ -166,7 +171,7 @@ class Evaluation:
             "macro_f1_interval": self.intervals.macro_f1.tolist(),
         }
 
-    def _by_class(self) -> dict[str, dict[str, Any]]:
+    def _class_document(self) -> dict[str, dict[str, Any]]:
         columns: dict[str, list[Any]] = {}
         for name in ClassScores._fields:
             columns[name] = _nan_to_none(getattr(self.scores, name))
@@ -180,7 +185,7 @@ class Evaluation:
             for name, row in zip(self.classes, rows, strict=True)
         }
 
-    def _by_confidence(self, confidence: Confidence) -> dict[str, Any]:
+    def _confidence_document(self, confidence: Confidence) -> dict[str, Any]:
         bins = metrics.calibration(self.correct, confidence.confidence)
         edges = np.linspace(0, 1, len(bins.images) + 1)
         return {
@@ -204,27 +209,27 @@ class Evaluation:
         ks = [k for k in _TOP if k < len(self.classes)]
         return {str(k): float(np.mean(confidence.rank < k)) for k in ks}
 
-    def text(self, what: str = "") -> str:
+    def text(self, suffix: str = "") -> str:
         """All metrics, for a terminal.
 
         Args:
-            what: added to the headings, such as " (SVM)".
+            suffix: added to the headings, such as " (SVM)".
         """
         blocks = [self._class_table(), self.matrix()]
         pairs = self.pairs()
         blocks += [["Most confused", *pairs]] if pairs else []
         blocks += self._confidence_tables(self.confidence) if self.confidence else []
         tables = ("\n".join(block) for block in blocks)
-        return "\n\n".join(["\n".join(self._figures(what)), self.summary(what), *tables])
+        return "\n\n".join(["\n".join(self._figures(suffix)), self.summary(suffix), *tables])
 
-    def summary(self, what: str = "") -> str:
+    def summary(self, suffix: str = "") -> str:
         """Counts of predicted and true classes, and scikit-learn's report; arguments as `text`."""
-        return "\n\n".join([*self._distributions(what), self._report()])
+        return "\n\n".join([*self._distributions(suffix), self._report()])
 
-    def _distributions(self, what: str) -> Iterator[str]:
+    def _distributions(self, suffix: str) -> Iterator[str]:
         for name, axis in [("Prediction distribution", 0), ("Ground-truth distribution", 1)]:
             counts = self.confusion.sum(axis=axis)
-            yield "\n".join([f"{name}{what}", *table(zip(self.classes, counts, strict=True))])
+            yield "\n".join([f"{name}{suffix}", *table(zip(self.classes, counts, strict=True))])
 
     def _report(self) -> str:
         from sklearn.metrics import classification_report
@@ -239,7 +244,7 @@ class Evaluation:
         )
         return report.rstrip()
 
-    def _figures(self, what: str) -> list[str]:
+    def _figures(self, suffix: str) -> list[str]:
         rows = [
             ("accuracy", f"{self.accuracy:.4f}", _interval(self.intervals.accuracy)),
             ("macro-F1", f"{self.macro_f1:.4f}", _interval(self.intervals.macro_f1)),
@@ -250,7 +255,7 @@ class Evaluation:
             ]
             error = metrics.calibration(self.correct, self.confidence.confidence).error
             rows.append(("calibration error", f"{error:.4f}", ""))
-        return [f"Figures{what}, with 95 % intervals", *table(rows)]
+        return [f"Figures{suffix}, with 95 % intervals", *table(rows)]
 
     def _class_table(self) -> list[str]:
         rows: list[Sequence[object]] = [
@@ -284,7 +289,7 @@ class Evaluation:
         return table(rows, names=3)
 
     def _confidence_tables(self, confidence: Confidence) -> Iterator[list[str]]:
-        document = self._by_confidence(confidence)
+        document = self._confidence_document(confidence)
         rows: list[Sequence[object]] = [("confidence", "images", "mean", "accuracy")]
         for entry in document["calibration"]:
             if entry["images"]:

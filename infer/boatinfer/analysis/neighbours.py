@@ -18,7 +18,7 @@ from boatinfer.models.inference import Floats
 __all__ = ["closest_pairs", "distances", "matrix_of_distances", "nearest"]
 
 Vectors = npt.NDArray[Any]
-Places = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 Distances = npt.NDArray[np.float64]
 
 #: Elements of a temporary array that fits into the processor's cache.
@@ -62,7 +62,7 @@ def matrix_of_distances(vectors: Floats, metric: Metric) -> Distances:
 
 def nearest(
     blocks: Iterable[Floats], query: Floats, k: int, metric: Metric
-) -> tuple[Places, Distances]:
+) -> tuple[Indices, Distances]:
     """Finds the k vectors nearest to a query.
 
     Args:
@@ -88,7 +88,7 @@ def nearest(
 
 def closest_pairs(
     blocks: Callable[[int], Iterable[Floats]], k: int, metric: Metric
-) -> tuple[Places, Distances]:
+) -> tuple[Indices, Distances]:
     """Finds the k pairs of vectors that are closest to each other.
 
     Every vector is compared with every other, by a matrix product in float32; those that may
@@ -146,8 +146,8 @@ def _tiles(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:
 
 
 def _pairs_within(
-    first_tile: Floats, second_tile: Floats, start: Places, k: int, bound: float
-) -> tuple[Places, Distances]:
+    first_tile: Floats, second_tile: Floats, start: Indices, k: int, bound: float
+) -> tuple[Indices, Distances]:
     """Pairs of one vector of each tile, in order, that may be among the k closest."""
     lengths = [np.einsum("ij,ij->i", tile, tile) for tile in (first_tile, second_tile)]
     squared = lengths[0][:, None] + lengths[1] - 2 * (first_tile @ second_tile.T)
@@ -168,7 +168,7 @@ def _pairs_within(
     return candidates + start, exact
 
 
-def _smallest(values: Distances, k: int) -> Places:
+def _smallest(values: Distances, k: int) -> Indices:
     """Indices of the k smallest values, in order; of equal values the earlier."""
     if len(values) > k:
         bound = np.partition(values, k - 1)[k - 1]

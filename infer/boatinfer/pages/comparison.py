@@ -29,7 +29,7 @@ def write(file: Path, comparison: Comparison) -> None:
         "comparison.html",
         **document,
         verdict=comparison.verdict,
-        matrix=Matrix.of(list(document["classes"]), document["confusion"]),
+        matrix=Matrix.from_counts(list(document["classes"]), document["confusion"]),
         pairs=list(_pairs(comparison, document)),
     )
 

@@ -47,9 +47,9 @@ def _part(name: str, evaluation: Evaluation, album: Album) -> dict[str, Any]:
         "name": name,
         **document,
         "most": max(max(c["images"], c["predicted"]) for c in document["classes"].values()),
-        "matrix": Matrix.of(list(evaluation.classes), document["confusion"]),
+        "matrix": Matrix.from_counts(list(evaluation.classes), document["confusion"]),
         "pairs": list(_pairs(evaluation, document["confused"], album)),
-        **(_by_confidence(evaluation, document) if evaluation.confidence else {}),
+        **(_confidence_values(evaluation, document) if evaluation.confidence else {}),
     }
 
 
@@ -69,7 +69,7 @@ def _pairs(
         yield {**pair, "pictures": album.pictures(rows)}
 
 
-def _by_confidence(evaluation: Evaluation, document: Mapping[str, Any]) -> dict[str, Any]:
+def _confidence_values(evaluation: Evaluation, document: Mapping[str, Any]) -> dict[str, Any]:
     bins = [entry for entry in document["calibration"] if entry["images"]]
     confidences, accuracies = (
         [entry[name] for entry in bins] for name in ("confidence", "accuracy")

@@ -27,7 +27,7 @@ class Matrix(NamedTuple):
     left_out: int
 
     @classmethod
-    def of(cls, names: Sequence[str], counts: Sequence[Sequence[int]]) -> Matrix:
+    def from_counts(cls, names: Sequence[str], counts: Sequence[Sequence[int]]) -> Matrix:
         """Selects the classes to show.
 
         Args:

@@ -43,7 +43,7 @@ class RunHistory:
     earlier: Sequence[Summary]
 
     @classmethod
-    def of(cls, summary: Summary, history: Iterable[Summary]) -> RunHistory:
+    def select(cls, summary: Summary, history: Iterable[Summary]) -> RunHistory:
         """Selects the runs that can be compared.
 
         Args:

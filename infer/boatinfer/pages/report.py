@@ -29,7 +29,7 @@ __all__ = ["make_report", "write"]
 _CLASSES = 200
 #: Thumbnails in each part of the review: the least confident, those where network and SVM
 #: disagree, and the most confident of each of the most frequent classes.
-_DOUBTFUL, _DISAGREEING, _SUREST, _SUREST_CLASSES = 18, 12, 2, 24
+_LEAST_CONFIDENT, _DISAGREEING, _MOST_CONFIDENT, _MOST_CONFIDENT_CLASSES = 18, 12, 2, 24
 #: Failures that are listed for each reason, at most.
 _FAILED = 50
 #: Rows of the table of images, at most; a larger run is sampled.
@@ -120,7 +120,7 @@ def _announce_incomplete(results: Results, summary: Summary) -> None:
 def _report_values(results: Results, summary: Summary, tables: Tables) -> dict[str, Any]:
     # the predicted classes, also of images below the abstention threshold
     labels = counts(network_labels(tables.predictions))
-    history = RunHistory.of(
+    history = RunHistory.select(
         msgspec.structs.replace(summary, labels=labels), results.history(summary)
     )
     classes = list(_classes(history))
@@ -197,20 +197,24 @@ class _Selection:
         self._sample_positions = np.unique(
             np.linspace(0, total - 1, min(_ROWS, total)).round().astype(np.int64)
         )
-        self._doubtful: list[pa.Table] = []
+        self._least_confident: list[pa.Table] = []
         self._disagreeing: list[pa.Table] = []
-        self._surest: list[pa.Table] = []
+        self._most_confident: list[pa.Table] = []
         self._counts: Counter[str] = Counter()
 
     def add(self, rows: pa.Table) -> None:
         """Adds a batch of rows."""
-        places = self._sample_positions - self._passed
-        positions = places[(places >= 0) & (places < rows.num_rows)]
+        upcoming = self._sample_positions - self._passed
+        positions = upcoming[(upcoming >= 0) & (upcoming < rows.num_rows)]
         self.sample += rows.take(pa.array(positions)).to_pylist()
         self._passed += rows.num_rows
         self._counts.update(counts(network_labels(rows)))
-        self._doubtful = [_top_rows(self._doubtful, rows, _DOUBTFUL, "ascending")]
-        self._surest = [_surest(pa.concat_tables([*self._surest, rows]))]
+        self._least_confident = [
+            _top_rows(self._least_confident, rows, _LEAST_CONFIDENT, "ascending")
+        ]
+        self._most_confident = [
+            _most_confident_rows(pa.concat_tables([*self._most_confident, rows]))
+        ]
         if "svm_label" in rows.column_names:
             predicted = network_labels(rows).cast(pa.string())
             rows = rows.filter(pc.not_equal(predicted, rows["svm_label"].cast(pa.string())))
@@ -218,9 +222,9 @@ class _Selection:
             self._disagreeing = [_top_rows(self._disagreeing, rows, _DISAGREEING, "descending")]
 
     @property
-    def doubtful(self) -> list[dict[str, Any]]:
+    def least_confident(self) -> list[dict[str, Any]]:
         """The least confident images."""
-        return [row for rows in self._doubtful for row in rows.to_pylist()]
+        return [row for rows in self._least_confident for row in rows.to_pylist()]
 
     @property
     def disagreeing(self) -> list[dict[str, Any]]:
@@ -228,11 +232,13 @@ class _Selection:
         return [row for rows in self._disagreeing for row in rows.to_pylist()]
 
     @property
-    def surest(self) -> Iterator[dict[str, Any]]:
+    def most_confident(self) -> Iterator[dict[str, Any]]:
         """The most confident images of the most frequent classes."""
-        commonest = sorted(self._counts.items(), key=lambda item: -item[1])[:_SUREST_CLASSES]
-        for label, _ in commonest:
-            for rows in self._surest:
+        most_frequent = sorted(self._counts.items(), key=lambda item: -item[1])[
+            :_MOST_CONFIDENT_CLASSES
+        ]
+        for label, _ in most_frequent:
+            for rows in self._most_confident:
                 yield from rows.filter(pc.equal(network_labels(rows), label)).to_pylist()
 
 
@@ -243,23 +249,23 @@ def _top_rows(tables: list[pa.Table], rows: pa.Table, count: int, order: str) ->
     return all_rows.take(pc.select_k_unstable(all_rows, min(count, all_rows.num_rows), keys))
 
 
-def _surest(rows: pa.Table) -> pa.Table:
+def _most_confident_rows(rows: pa.Table) -> pa.Table:
     """The most confident rows of each class; of equally confident ones the first."""
     label = network_labels(rows).cast(pa.string()).combine_chunks().dictionary_encode()
     label = label.indices.to_numpy()
     order = np.lexsort((-rows["confidence"].to_numpy(), label))
     ordered = label[order]
     rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
-    return rows.take(pa.array(order[rank < _SUREST]))
+    return rows.take(pa.array(order[rank < _MOST_CONFIDENT]))
 
 
 def _review(selection: _Selection, album: Album) -> dict[str, Any]:
     """The images for review."""
     return {
-        "doubtful": album.pictures(selection.doubtful),
+        "least_confident": album.pictures(selection.least_confident),
         "disagreeing": album.pictures(selection.disagreeing),
         "disagreements": selection.disagreements,
-        "surest": album.pictures(selection.surest),
+        "most_confident": album.pictures(selection.most_confident),
     }
 
 
@@ -274,11 +280,11 @@ def _failures(failures: pa.Table, summary: Summary) -> Iterator[dict[str, Any]]:
 
 
 def _stages(summary: Summary) -> Iterator[dict[str, Any]]:
-    most = max(summary.stages.values(), default=0.0)
+    largest = max(summary.stages.values(), default=0.0)
     done = summary.classified + summary.failed
     for stage, name in _STAGES.items():
         if stage in summary.stages:
             seconds = summary.stages[stage]
             rate = done / seconds if stage in _PER_IMAGE and seconds else None
-            share = seconds / most if most else 0.0
+            share = seconds / largest if largest else 0.0
             yield {"name": name, "seconds": seconds, "rate": rate, "share": share}

@@ -217,13 +217,13 @@ class Results:
         last = self.last_run()
         return last if last is not None and last.complete else None
 
-    def history(self, before: Summary) -> Iterator[Summary]:
+    def history(self, run: Summary) -> Iterator[Summary]:
         """Reads the summaries of the runs before one, latest first; skips damaged ones.
 
         `write_summary` sets the damaged ones aside.
         """
         for file in self._runs():
-            if file.stem < before.run:
+            if file.stem < run.run:
                 try:
                     summary = read_summary(file)
                 except OutputError:
@@ -248,10 +248,10 @@ class Results:
         complete one with its model.
         """
         runs = [summary.run, *summary.shards]
-        for before in self.history(summary):
-            if before.complete and before.new and before.model == summary.model:
+        for earlier in self.history(summary):
+            if earlier.complete and earlier.new and earlier.model == summary.model:
                 break
-            runs.append(before.run)
+            runs.append(earlier.run)
         return runs
 
     def write_summary(self, summary: Summary) -> None:

@@ -31,7 +31,9 @@ class Mix(msgspec.Struct, kw_only=True):
     mean_confidence: float | None = None
 
     @classmethod
-    def of(cls, batches: Iterable[tuple[Mapping[str, int], npt.NDArray[np.floating]]]) -> Mix:
+    def from_batches(
+        cls, batches: Iterable[tuple[Mapping[str, int], npt.NDArray[np.floating]]]
+    ) -> Mix:
         """Sums up batches: counts of predicted classes, and confidences, float [N], of each."""
         labels: Counter[str] = Counter()
         counts, total = np.zeros(BINS, np.int64), 0.0

@@ -14,7 +14,7 @@ from boatinfer.text import from_text, to_text
 __all__ = ["relocate"]
 
 #: Images that are sampled, and the share of them that must exist in the new folder.
-_SAMPLE, _LEAST = 200, 0.1
+_SAMPLE, _MIN_SHARE = 200, 0.1
 
 
 def relocate(out: Place, folder: Place, force: bool) -> str:
@@ -46,7 +46,7 @@ def relocate(out: Place, folder: Place, force: bool) -> str:
         )
     with lock_results(out, None) as results.parts.check:
         present, sampled = _images_there(results, new)
-        if present < _LEAST * sampled and not force:
+        if present < _MIN_SHARE * sampled and not force:
             raise UsageError(
                 f"of {sampled:,} images that the results in {out} know, {present:,} are in "
                 f"{folder}; give the folder that was moved, or --force."

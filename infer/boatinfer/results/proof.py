@@ -90,7 +90,7 @@ def count_labels(summary: Summary, tables: Tables) -> None:
     if summary.min_confidence is not None:
         summary.unsure = summary.labels.get(UNSURE, 0)
     summary.unlisted = int(pc.sum(pc.ends_with(tables.failures["path"], "/")).as_py() or 0)
-    summary.new = Mix.of(
+    summary.new = Mix.from_batches(
         (counts(network_labels(rows)), rows["confidence"].to_numpy())
         for rows in tables.classified(new=True)
     )
@@ -133,4 +133,4 @@ def allowance(text: str) -> Callable[[int], float]:
         raise UsageError(
             f"--max-failures {text}: give a percentage such as 5%, from 0% to 100%, or a number."
         )
-    return lambda found: found * number / 100 if share else number
+    return lambda images: images * number / 100 if share else number

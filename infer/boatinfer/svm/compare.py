@@ -59,8 +59,8 @@ class Classifier:
     @property
     def interval(self) -> list[float]:
         """The accuracy's 95 % interval."""
-        ends = metrics.wilson(np.array([self.correct]), np.array([self.images]))[:, 0]
-        return [float(end) for end in ends]
+        interval = metrics.wilson(np.array([self.correct]), np.array([self.images]))[:, 0]
+        return [float(end) for end in interval]
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def compare(options: SVMCompareOptions, say: Callable[[str], None] = lambda _: N
         if options.output.suffix not in _PICTURES:
             raise UsageError(f"{options.output}: the ending must be one of {', '.join(_PICTURES)}.")
         require_writable(options.output, force=options.force)
-    labelled = labelled_features(results, options.labels, least=2)
+    labelled = labelled_features(results, options.labels, min_classes=2)
     folds = min(options.folds, int(np.bincount(labelled.truth).max()))
     if folds < 2 and (options.search or options.test is None):
         raise UsageError(
@@ -137,12 +137,12 @@ def compare(options: SVMCompareOptions, say: Callable[[str], None] = lambda _: N
     test_set = labelled if options.test is None else _test_images(options, labelled)
     settings = _settings(options, labelled, folds, say)
     if options.test is None:
-        rows = list(_by_folds(labelled, settings, folds))
+        rows = list(_cross_validated_classifiers(labelled, settings, folds))
         description = (
             f"{len(labelled.truth):,} images of {options.out}, {folds}-fold cross-validation"
         )
     else:
-        rows = list(_by_test(labelled, test_set, settings))
+        rows = list(_tested_classifiers(labelled, test_set, settings))
         description = (
             f"fitted on {len(labelled.truth):,} images of {options.out}, tested on "
             f"{len(test_set.truth):,} of {options.test}"
@@ -189,7 +189,9 @@ def _name(setting: Setting) -> str:
     return f"{'RBF' if setting.kernel == 'rbf' else setting.kernel} SVM, {setting}"
 
 
-def _by_folds(labelled: Labelled, settings: Sequence[Setting], folds: int) -> Iterator[Classifier]:
+def _cross_validated_classifiers(
+    labelled: Labelled, settings: Sequence[Setting], folds: int
+) -> Iterator[Classifier]:
     for result in cross_validated(labelled, settings, folds):
         predict = result.predict_seconds / len(labelled.truth)
         yield _scored(
@@ -197,7 +199,7 @@ def _by_folds(labelled: Labelled, settings: Sequence[Setting], folds: int) -> It
         )
 
 
-def _by_test(
+def _tested_classifiers(
     labelled: Labelled, test_set: Labelled, settings: Sequence[Setting]
 ) -> Iterator[Classifier]:
     truth, count = np.array(test_set.classes)[test_set.truth], len(test_set.truth)
@@ -245,9 +247,9 @@ def draw(comparison: Comparison, path: Path) -> None:
     figure = Figure(figsize=(11, 1.6 + 0.7 * len(rows)), layout="constrained")
     scores, times = figure.subplots(1, 2, sharey=True)
     accuracy = np.array([row.accuracy for row in rows])
-    ends = np.abs(np.array([row.interval for row in rows]).T - accuracy)
+    error_bars = np.abs(np.array([row.interval for row in rows]).T - accuracy)
     scores.barh(
-        positions + 0.2, accuracy, 0.38, xerr=ends, capsize=3, label="accuracy, 95 % interval"
+        positions + 0.2, accuracy, 0.38, xerr=error_bars, capsize=3, label="accuracy, 95 % interval"
     )
     scores.barh(positions - 0.2, [row.macro_f1 for row in rows], 0.38, label="macro-F1")
     scores.set(yticks=positions, yticklabels=names, xlim=(0, 1))

@@ -123,7 +123,7 @@ def fit(options: FitOptions, say: Say = lambda _: None) -> tuple[SVM, Report]:
     results, report_file = find_results(options.out), options.output.with_suffix(".report.json")
     for path in (options.output, report_file):
         require_writable(path, force=options.force)
-    labelled = labelled_features(results, options.labels, least=2)
+    labelled = labelled_features(results, options.labels, min_classes=2)
     folds = _possible_folds(options, labelled)
     setting = Setting(options.kernel, options.penalty, balanced=options.class_weights == "balanced")
     settings = grid(setting, labelled.features.shape[1]) if options.search else [setting]
@@ -332,8 +332,8 @@ def _report(
         if result.setting == setting:
             correct = np.array([int((result.predicted == labelled.truth).sum())])
             report.accuracy, report.macro_f1 = accuracy, macro
-            ends = metrics.wilson(correct, np.array([len(labelled.truth)]))
-            report.accuracy_interval = ends[:, 0].tolist()
+            interval = metrics.wilson(correct, np.array([len(labelled.truth)]))
+            report.accuracy_interval = interval[:, 0].tolist()
         if options.search:
             parameters = {"penalty": result.setting.penalty, "gamma": result.setting.gamma}
             report.searched.append({**parameters, "accuracy": accuracy, "macro_f1": macro})

@@ -38,13 +38,13 @@ class Labelled(NamedTuple):
     network_labels: npt.NDArray[np.object_]
 
 
-def labelled_features(results: Results, labels: Path | None, least: int = 1) -> Labelled:
+def labelled_features(results: Results, labels: Path | None, min_classes: int = 1) -> Labelled:
     """Reads the features of the last run's images.
 
     Args:
         results: results of a run with features.
         labels: a table of true classes, see `true_labels`; None means the class folders.
-        least: minimum number of classes.
+        min_classes: minimum number of classes.
 
     Raises:
         UsageError: the folder holds no features, an image is in no class folder, no image has
@@ -73,11 +73,11 @@ def labelled_features(results: Results, labels: Path | None, least: int = 1) -> 
         features[start : start + len(block)] = block
         predicted.append(part["label"].combine_chunks().to_numpy(zero_copy_only=False))
     names = np.array(truth.dictionary.to_pylist(), object)
-    if features is None or len(names) < least:
+    if features is None or len(names) < min_classes:
         raise UsageError(
             f"{out} holds images of {len(names)} classes, and an SVM needs two or more; run on a "
             "folder with one sub-folder a class, or give the true classes with --labels FILE."
         )
-    classes, places = np.unique(names, return_inverse=True)
-    codes = places[truth.indices.to_numpy()].astype(np.int64)
+    classes, class_indices = np.unique(names, return_inverse=True)
+    codes = class_indices[truth.indices.to_numpy()].astype(np.int64)
     return Labelled(results, run, features, classes.tolist(), codes, np.concatenate(predicted))

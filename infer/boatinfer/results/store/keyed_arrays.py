@@ -76,10 +76,10 @@ def join_keys(first: Array, second: Array) -> tuple[npt.NDArray[np.intp], npt.ND
 _PER_RUN = 4
 
 
-def take_rows(records: Array, places: npt.NDArray[np.intp]) -> Array:
+def take_rows(records: Array, indices: npt.NDArray[np.intp]) -> Array:
     """The records at some indices, [N]; numpy's own take copies them field by field."""
     raw = records.view(f"V{records.itemsize}")
-    return raw.take(places).view(records.dtype)
+    return raw.take(indices).view(records.dtype)
 
 
 class _Run(NamedTuple):
@@ -208,10 +208,10 @@ class KeyIndex:
                 name: self._columns[name] for name in self._fields
             }
         # Of two records that share only this half, one in 10^19, the second is not found.
-        places = np.minimum(high.searchsorted(key["high"]), len(high) - 1)
-        present = (high[places] == key["high"]) & (low[places] == key["low"])
-        places = places[present]
-        return present, {name: self._columns[name][places] for name in self._fields}
+        indices = np.minimum(high.searchsorted(key["high"]), len(high) - 1)
+        present = (high[indices] == key["high"]) & (low[indices] == key["low"])
+        indices = indices[present]
+        return present, {name: self._columns[name][indices] for name in self._fields}
 
 
 def _by_key(records: Array) -> npt.NDArray[np.intp]:

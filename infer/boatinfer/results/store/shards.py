@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Shard"]
 
-_MOST = 65_536
+_MAX_SHARDS = 65_536
 
 
 @dataclass(frozen=True, order=True)
@@ -44,10 +44,10 @@ class Shard:
         """
         match = re.fullmatch(r"(\d{1,6})(?:/|-of-)(\d{1,6})", text)
         number, count = (int(match[1]), int(match[2])) if match else (0, 0)
-        if not 1 <= number <= count <= _MOST:
+        if not 1 <= number <= count <= _MAX_SHARDS:
             raise UsageError(
                 f"--shard {text}: give I/N, such as 3/64 for the third of 64; I is from 1 to N, "
-                f"and N at most {_MOST:,}."
+                f"and N at most {_MAX_SHARDS:,}."
             )
         return cls(count, number)
 

@@ -79,7 +79,7 @@ def merged(
         bound = min(_key(tables[i], keys, ends[i] - 1) for i in unfinished)
         pieces = []
         for i in unfinished:
-            end = _after(tables[i], keys, bound, starts[i], ends[i])
+            end = _first_row_after(tables[i], keys, bound, starts[i], ends[i])
             pieces.append(tables[i].slice(starts[i], end - starts[i]))
             starts[i] = end
         pieces = [piece for piece in pieces if piece.num_rows]
@@ -109,7 +109,7 @@ def _key(table: pa.Table, keys: Sequence[str], row: int) -> tuple[Any, ...]:
     return tuple(table[key][row].as_py() for key in keys)
 
 
-def _after(
+def _first_row_after(
     table: pa.Table, keys: Sequence[str], bound: tuple[Any, ...], start: int, end: int
 ) -> int:
     """The first row between ``start`` and ``end`` whose key is greater than ``bound``."""

@@ -147,14 +147,14 @@ def _predictions(
         columns["label"] = pc.if_else(confident, columns["guess"].cast(pa.string()), UNSURE)
         columns["label"] = columns["label"].dictionary_encode()
     if svm is not None or card.svm is not None:
-        labels, scores = _by_svm(classified_rows, card, svm)
+        labels, scores = _svm_predictions(classified_rows, card, svm)
         columns["svm_label"] = pa.array(labels.tolist(), pa.string()).take(row_indices)
         columns["svm_score"] = _rounded(scores).take(row_indices)
     columns["new"] = pc.is_in(part["run"], pa.array(new_runs, pa.string()))
     return pa.table(columns)
 
 
-def _by_svm(
+def _svm_predictions(
     classified_rows: pa.Table, card: Card, svm: SVM | None
 ) -> tuple[npt.NDArray[np.str_], npt.NDArray[Any]]:
     """Labels and scores [N] of the SVM file, or of the SVM inside the model."""
