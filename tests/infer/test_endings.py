@@ -207,7 +207,7 @@ def test_a_folder_of_other_things_is_not_filled(
     (tmp_path / "documents" / "letter.txt").touch()
     for folder in (tmp_path / "documents", pictures):
         before = sorted(folder.rglob("*"))
-        with pytest.raises(UsageError, match=r"something else than results|itself"):
+        with pytest.raises(UsageError, match=r"other files than results|itself"):
             night(out=folder)
         assert sorted(folder.rglob("*")) == before
 

@@ -32,7 +32,7 @@ def test_the_page_of_an_evaluation_has_its_figures(
     done = boatinfer("evaluate", out, "--html", file)
     assert done.out.endswith(f"page: {file}\n")
     html = file.read_text()
-    for said in ["0.9167", "green taken for red: 1", "green/wrong.jpg", "Macro-F1"]:
+    for said in ["0.9167", "green predicted as red: 1", "green/wrong.jpg", "Macro-F1"]:
         assert said in html
     assert html.count('<svg class="chart" role="img"') == 2
     assert html.count("data:image/jpeg") == 1

@@ -304,7 +304,7 @@ def test_report_refuses_what_is_no_results_folder(
     assert not (tmp_path / "nothing").exists()
     night()
     (tmp_path / "out" / "predictions.csv").write_text("")
-    with pytest.raises(OutputError, match="run again to have it written anew"):
+    with pytest.raises(OutputError, match="run again to rewrite it"):
         make_report(tmp_path / "out")
 
 

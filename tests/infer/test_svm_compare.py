@@ -52,7 +52,7 @@ def test_without_other_images_it_warns_of_flattery(train: Path, boatinfer: Comma
     done = boatinfer("svm", "compare", train, "--network")
     assert done.code == 0
     assert "5-fold cross-validation" in done.out
-    assert "are flattered; --test OUT" in done.out
+    assert "are too high; --test OUT" in done.out
     assert [line.split()[0] for line in done.out.splitlines()[2:5]] == ["network", "linear", "RBF"]
 
 

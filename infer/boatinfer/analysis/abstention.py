@@ -110,7 +110,7 @@ def resolve_threshold(
         if threshold is None:
             raise UsageError(
                 f"{evaluation}: {_too_few_text(images, target_accuracy)}; evaluate more "
-                "labelled images, or ask for less."
+                "labelled images, or choose a lower target accuracy."
             )
     if threshold is not None and UNSURE in classes:
         raise UsageError(
@@ -208,7 +208,7 @@ def _read(file: Path, model: str) -> tuple[RiskCoverage, int]:
     if document.model != model:
         raise UsageError(
             f"{file} is an evaluation of another model ({document.model[:12]}, and this is "
-            f"{model[:12]}); evaluate this one."
+            f"{model[:12]}); evaluate this model."
         )
     points = np.array([msgspec.structs.astuple(point) for point in document.network.risk_coverage])
     return RiskCoverage(*points.T), document.network.images

@@ -181,7 +181,7 @@ def compare(options: CompareOptions) -> Comparison:
 def _rows(results: Results) -> pa.Table:
     parts = list(results.parts.read(results.current(), ["path", "content", "label"]))
     if not parts:
-        raise UsageError(f"{results.out} holds no image that was classified.")
+        raise UsageError(f"{results.out} holds no classified images.")
     return pa.concat_tables(parts).sort_by("path")
 
 

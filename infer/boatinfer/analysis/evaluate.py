@@ -183,7 +183,7 @@ def _images(results: Results) -> pa.Table:
     """`Results.current` in the order in which the parts are read."""
     images = results.current()
     if not images.num_rows:
-        raise UsageError(f"{results.out} holds no image that was classified.")
+        raise UsageError(f"{results.out} holds no classified images.")
     return images.sort_by([("part", "ascending"), ("row", "ascending")])
 
 
@@ -221,8 +221,7 @@ def _svm_evaluation(results: Results, paths: pa.Array, truth: pa.Array) -> Evalu
     labels = table["svm_label"].take(pc.index_in(paths, value_set=table["path"].combine_chunks()))
     if labels.null_count:
         raise OutputError(
-            f"{results.predictions} does not name every image of its run; run again to have it "
-            "written anew."
+            f"{results.predictions} does not name every image of its run; run again to rewrite it."
         )
     labelled = truth.is_valid()
     combined = pa.chunked_array([truth.filter(labelled), *labels.filter(labelled).chunks])
@@ -248,8 +247,7 @@ def _svm_labels(results: Results) -> pa.Table | None:
         )
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise OutputError(
-            f"{results.predictions} cannot be read ({first_line(error)}); run again to have it "
-            "written anew."
+            f"{results.predictions} cannot be read ({first_line(error)}); run again to rewrite it."
         ) from error
     if table["svm_label"].null_count:
         return None

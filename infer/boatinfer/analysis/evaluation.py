@@ -280,7 +280,7 @@ class Evaluation:
             lines.append((name, index + 1, *(cell or "." for cell in line)))
         return [f"Confusion matrix (a row: {rows}; a column: {columns})", *table(lines)]
 
-    def pairs(self, words: str = "{} taken for {}") -> list[str]:
+    def pairs(self, words: str = "{} predicted as {}") -> list[str]:
         """The most confused pairs, for a terminal; empty if all predictions are correct."""
         rows = []
         for truth, predicted, paths in self.confused():

@@ -33,7 +33,7 @@ Floats = npt.NDArray[np.floating]
 Counts = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
 
-#: Numbers that `intervals` holds at a time, at most.
+#: Elements of an array of bootstrap samples, at most.
 _RESAMPLED = 4_000_000
 
 

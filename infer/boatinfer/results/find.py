@@ -34,7 +34,7 @@ def find_results(place: Place) -> Results:
         if inside:
             raise UsageError(f"{place} holds folders of results; give one: {joined(inside)}.")
         raise UsageError(
-            f"{place} holds no results; run 'boatinfer run {place}' first, or give the folder that "
-            "its -o named."
+            f"{place} holds no results; run 'boatinfer run {place}' first, or give the folder of "
+            "its -o option."
         )
     return default

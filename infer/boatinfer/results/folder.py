@@ -72,7 +72,7 @@ class Results:
         self.review = out / "review.csv"
         self.report = out / "report.html"
         self.run_json = self.shards / f"{shard.name}.json" if shard else out / "run.json"
-        self._warned = self._superseded = False
+        self._told = self._superseded = False
         self._damaged: list[Place] = []
 
     def exists(self) -> bool:
@@ -167,8 +167,7 @@ class Results:
             names = {path.name for path in self.out.iterdir()} if self.out.exists() else set()
         if last is None and not names <= _OWN_NAMES:
             raise UsageError(
-                f"{self.out} holds something else than results; choose a new or empty folder "
-                "with -o."
+                f"{self.out} holds other files than results; choose a new or empty folder with -o."
             )
 
     def _any_summary(self) -> Summary | None:
@@ -317,12 +316,12 @@ class Results:
                 return self.current()  # a run has just ended, and has merged parts
             raise OutputError(
                 f"parts are missing from {self.parts.folder}; run again: their images will be "
-                "classified anew."
+                "classified again."
             )
         return index.filter(pc.equal(index["status"], OK))
 
     def last_finished(self) -> Summary:
-        """As `last_complete`; says so, on standard error, if it is not the last run.
+        """As `last_complete`, with a warning on standard error if it is not the last run.
 
         Raises:
             UsageError: there is no complete run here.
@@ -331,7 +330,7 @@ class Results:
         last, complete = self.last_run(), self.last_complete()
         if last is None and complete is None and self.shard_files():
             raise UsageError(
-                f"shards have run into {self.out}; put them together with 'boatinfer results "
+                f"{self.out} holds shards that are not merged; merge them with 'boatinfer results "
                 f"{self.out} --finish'."
             )
         if last is None and complete is None:
@@ -339,15 +338,13 @@ class Results:
                 f"{self.out} is no results folder; give the folder that 'boatinfer run' wrote to."
             )
         if complete is None:
-            raise UsageError(
-                f"{self.out} holds the results of no complete run; run it again first."
-            )
-        if last and not (last.complete or complete.run == last.run or self._warned):
-            self._warned = True
-            reason = last.error or ("it goes on" if self.lock_holder() else "it was killed")
+            raise UsageError(f"{self.out} holds the results of no complete run; run again first.")
+        if last and not (last.complete or complete.run == last.run or self._told):
+            self._told = True
+            why = last.error or ("it goes on" if self.lock_holder() else "it was killed")
             typer.echo(
                 f"boatinfer: the last run into {self.out}, started {last.started}, is not complete "
-                f"({reason.rstrip('.')}); this is of the last complete one, started "
+                f"({why.rstrip('.')}); this is of the last complete one, started "
                 f"{complete.started}.",
                 err=True,
             )

@@ -65,8 +65,8 @@ def _changed_tables(results: Results, complete: Summary) -> Iterator[str]:
         return
     for name in changed:
         yield (
-            f"{results.out / name} is not as the last complete run wrote it; run again to have it "
-            "written anew."
+            f"{results.out / name} is not as the last complete run wrote it; run again to "
+            "rewrite it."
         )
 
 

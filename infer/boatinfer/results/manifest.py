@@ -88,5 +88,5 @@ def read_manifest(file: Place) -> Manifest:
         return Manifest(parsed(metadata[_SUMMARY]), int(metadata[_PART]), table)
     except (OSError, TypeError, KeyError, ValueError, pa.ArrowException) as error:
         raise OutputError(
-            f"{file} cannot be read ({first_line(error)}); run again to have it written anew."
+            f"{file} cannot be read ({first_line(error)}); run again to rewrite it."
         ) from error

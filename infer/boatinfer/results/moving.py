@@ -41,15 +41,15 @@ def relocate(out: Place, folder: Place, force: bool) -> str:
         raise UsageError(f"the folder {folder} does not exist; give the one that holds the images.")
     if results.shard_files():
         raise UsageError(
-            f"shards have run into {out} and are not put together; do that first, with "
-            f"'boatinfer results {out} --finish'."
+            f"{out} holds shards that are not merged; merge them first with 'boatinfer results "
+            f"{out} --finish'."
         )
     with lock_results(out, None) as results.parts.check:
         present, sampled = _images_there(results, new)
         if present < _MIN_SHARE * sampled and not force:
             raise UsageError(
-                f"of {sampled:,} images that the results in {out} know, {present:,} are in "
-                f"{folder}; give the folder that was moved, or --force."
+                f"of {sampled:,} images in the results in {out}, {present:,} are in {folder}; give "
+                "the new place of the moved folder, or --force."
             )
         return _rename(results, to_text(str(new)), f"{present:,} of {sampled:,} images looked for")
 

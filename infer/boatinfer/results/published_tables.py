@@ -72,6 +72,4 @@ def _require_pairs(file: Place, names: Sequence[str]) -> None:
     for label in {name.rsplit("_", 1)[0] for name in columns}:
         number = "score" if label == "svm" else "confidence"
         if not {f"{label}_label", f"{label}_{number}"} <= columns:
-            raise OutputError(
-                f"{file} lacks columns of {label} labels; run again to have it written anew."
-            )
+            raise OutputError(f"{file} lacks columns of {label} labels; run again to rewrite it.")

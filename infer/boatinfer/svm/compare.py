@@ -26,7 +26,7 @@ __all__ = ["Classifier", "Comparison", "compare", "draw"]
 _PICTURES = (".png", ".svg")
 _WARNING = (
     "The features come from the network: if it was trained on these images, its own accuracy and "
-    "that of the SVMs are flattered; --test OUT of images it has not seen tells more."
+    "that of the SVMs are too high; --test OUT of images it has not seen is a better estimate."
 )
 
 
@@ -111,12 +111,14 @@ class Comparison:
         )
 
 
-def compare(options: SVMCompareOptions, say: Callable[[str], None] = lambda _: None) -> Comparison:
+def compare(
+    options: SVMCompareOptions, on_progress: Callable[[str], None] = lambda _: None
+) -> Comparison:
     """Fits a linear and an RBF SVM on features and tests them, and optionally the network.
 
     Args:
         options: the results folders and the settings.
-        say: called with progress messages.
+        on_progress: called with progress messages.
 
     Raises:
         UsageError: a folder holds no features or labels, or the two are of different models.
@@ -131,11 +133,11 @@ def compare(options: SVMCompareOptions, say: Callable[[str], None] = lambda _: N
     folds = min(options.folds, int(np.bincount(labelled.truth).max()))
     if folds < 2 and (options.search or options.test is None):
         raise UsageError(
-            f"{options.out} holds one image of each class, too few to cross-validate; give others "
-            "with --test."
+            f"{options.out} holds one image of each class, too few to cross-validate; give test "
+            "images with --test."
         )
     test_set = labelled if options.test is None else _test_images(options, labelled)
-    settings = _settings(options, labelled, folds, say)
+    settings = _settings(options, labelled, folds, on_progress)
     if options.test is None:
         rows = list(_cross_validated_classifiers(labelled, settings, folds))
         description = (
@@ -173,14 +175,15 @@ def _test_images(options: SVMCompareOptions, labelled: Labelled) -> Labelled:
 
 
 def _settings(
-    options: SVMCompareOptions, labelled: Labelled, folds: int, say: Callable[[str], None]
+    options: SVMCompareOptions, labelled: Labelled, folds: int, on_progress: Callable[[str], None]
 ) -> list[Setting]:
     plain = [Setting("linear"), Setting("rbf")]
     if not options.search:
         return plain
     dimension = labelled.features.shape[1]
     searches = (
-        list(cross_validated(labelled, grid(setting, dimension), folds, say)) for setting in plain
+        list(cross_validated(labelled, grid(setting, dimension), folds, on_progress))
+        for setting in plain
     )
     return [chosen(labelled.truth, scored) for scored in searches]
 

@@ -34,7 +34,7 @@ __all__ = [
     "report_estimated_time",
 ]
 
-Say = Callable[[str], None]
+ProgressCallback = Callable[[str], None]
 
 #: With more images, a linear SVM is a `LinearSVM`: libsvm's time grows with the square of their
 #: number or faster.
@@ -108,12 +108,12 @@ class Report(msgspec.Struct, kw_only=True):
     fit_seconds: float
 
 
-def fit(options: FitOptions, say: Say = lambda _: None) -> tuple[SVM, Report]:
+def fit(options: FitOptions, on_progress: ProgressCallback = lambda _: None) -> tuple[SVM, Report]:
     """Fits an SVM on the features of a results folder and saves it.
 
     Args:
         options: the results folder and the settings.
-        say: called with progress messages.
+        on_progress: called with progress messages.
 
     Raises:
         UsageError: the folder holds no features, or fewer than two classes.
@@ -128,8 +128,8 @@ def fit(options: FitOptions, say: Say = lambda _: None) -> tuple[SVM, Report]:
     setting = Setting(options.kernel, options.penalty, balanced=options.class_weights == "balanced")
     settings = grid(setting, labelled.features.shape[1]) if options.search else [setting]
     fits = len(settings) * folds + 1 + (folds + 1) * options.probability
-    report_estimated_time(setting, labelled, fits, say)
-    scored = list(cross_validated(labelled, settings, folds, say)) if folds else []
+    report_estimated_time(setting, labelled, fits, on_progress)
+    scored = list(cross_validated(labelled, settings, folds, on_progress)) if folds else []
     setting = chosen(labelled.truth, scored) if scored else setting
     started = time.perf_counter()
     fitted = pipeline(setting, len(labelled.truth)).fit(labelled.features, labelled.truth)
@@ -169,7 +169,10 @@ def pipeline(setting: Setting, images: int) -> Any:
 
 
 def cross_validated(
-    labelled: Labelled, settings: Sequence[Setting], folds: int, say: Say = lambda _: None
+    labelled: Labelled,
+    settings: Sequence[Setting],
+    folds: int,
+    on_progress: ProgressCallback = lambda _: None,
 ) -> Iterator[Scored]:
     """Cross-validates settings; the folds are stratified and the same for every setting.
 
@@ -177,7 +180,7 @@ def cross_validated(
         labelled: the images.
         settings: the settings to try.
         folds: number of folds, at least 2.
-        say: called with the scores of each setting.
+        on_progress: called with the scores of each setting.
     """
     import joblib
     from sklearn.model_selection import StratifiedKFold
@@ -204,7 +207,7 @@ def cross_validated(
         scored = Scored(setting, predicted, float(means[0]), float(means[1]) * folds)
         if len(settings) > 1:
             accuracy, macro = _scores(labelled.truth, scored)
-            say(
+            on_progress(
                 f"{setting}: accuracy {accuracy:.4f}, macro-F1 {macro:.4f} in {folds}-fold "
                 f"cross-validation ({number} of {len(settings)})"
             )
@@ -271,7 +274,9 @@ def _calibrated(setting: Setting, labelled: Labelled, folds: int) -> npt.NDArray
     return sigmoids.T.astype(np.float64)
 
 
-def report_estimated_time(setting: Setting, labelled: Labelled, fits: int, say: Say) -> None:
+def report_estimated_time(
+    setting: Setting, labelled: Labelled, fits: int, on_progress: ProgressCallback
+) -> None:
     """Estimates the time and memory for all images from a few, and reports it."""
     images, dimension = labelled.features.shape
     if labelled.features.size <= _QUICK:
@@ -294,7 +299,7 @@ def report_estimated_time(setting: Setting, labelled: Labelled, fits: int, say: 
     memory = 4 * labelled.features.size * (1 + (4 if uses_libsvm else 2) * jobs)
     hint = "; --kernel linear is faster" if setting.kernel == "rbf" and seconds > 600 else ""
     total_text = f", {fits} fits {_duration(seconds * fits / jobs)} in all" if fits > 1 else ""
-    say(
+    on_progress(
         f"fitting {images:,} images of {dimension:,} features takes about {_duration(seconds)}"
         f"{total_text}, and {memory / 1e9:.1f} GB of memory{hint}"
     )

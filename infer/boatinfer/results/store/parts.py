@@ -360,7 +360,7 @@ def translate_read_errors(part: Place, read: Callable[[], Any]) -> Any:
             raise OutputError(f"the part {part} cannot be read ({error}); run again.") from error
         raise PartError(
             f"the part {part} is damaged ({first_line(error)}); delete it and run again: its "
-            "images will be classified anew.",
+            "images will be classified again.",
             part,
         ) from error
 

@@ -23,9 +23,9 @@ _FORMULA = r"^([=+\-@\t\r])"
 _HEADER = 4096
 #: Endings of the names of numeric columns.
 _NUMBERS = ("confidence", "score")
-#: Rows that are written, and bytes that are read, at a time.
+#: Rows of a batch that is written, and bytes of a chunk that is read.
 _ROWS, _CHUNK = 65_536, 2**20
-#: How tables are written.
+#: Options of the CSV writer.
 _OPTIONS = pa.csv.WriteOptions(quoting_style="needed")
 
 
@@ -116,7 +116,7 @@ def read_csv(path: Place, required: Collection[str]) -> pa.Table:
             raise ValueError("a path is missing")
     except (OSError, ValueError, pa.ArrowException) as error:
         raise OutputError(
-            f"{path} cannot be read ({first_line(error)}); run again to have it written anew."
+            f"{path} cannot be read ({first_line(error)}); run again to rewrite it."
         ) from error
     for index, name in enumerate(table.column_names):
         if name == "path":
