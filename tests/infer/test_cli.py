@@ -15,11 +15,11 @@ import pytest
 import boatinfer as package
 import colours
 from boatinfer import __main__ as entry
-from boatinfer import cli
-from boatinfer.cli import models, progress
+from boatinfer import cli, progress
+from boatinfer.cli import models
 from boatinfer.models.card import Golden, GoldenImage, Training, decode_card
 from boatinfer.pipeline.options import RunOptions
-from boatinfer.pipeline.run import Progress, run
+from boatinfer.pipeline.run import run
 from support import Command
 
 HEAVY = ["onnxruntime", "pyarrow", "sklearn", "matplotlib", "tensorflow", "keras", "scipy"]
@@ -320,15 +320,19 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "_LINE_SECONDS", 0.0)
-    with progress.shown() as update:
-        update(Progress(None, 40, 3))
-        update(Progress(100, 41, 3))
-    first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith("40 images, ")  # the listing goes on
-    assert second.startswith("41 of 100 images, ")
+    with progress.display("reading", "images") as update:
+        update(40, None, "")  # the listing goes on
+        update(1041, 2000, "3 failed")
+    with progress.shown("fetching", 2_000_000, "bytes", done=1_000_000) as advance:
+        advance(500_000)
+    assert capsys.readouterr().err.splitlines() == [
+        "reading: 40 images",
+        "reading: 1,041 of 2,000 images, 3 failed",
+        "fetching: 1.5 MB of 2.0 MB",
+    ]
     monkeypatch.setattr(progress, "_LINE_SECONDS", 30.0)
-    with progress.shown() as update:
-        update(Progress(100, 40, 3))
+    with progress.display("", "images") as update:
+        update(40, 100, "")
     assert capsys.readouterr().err == ""
 
 

@@ -21,7 +21,7 @@ from typer.main import get_command
 import boatinfer
 from boatinfer.cli import analysis, commands, models
 from boatinfer.cli.fields import from_fields
-from boatinfer.cli.streams import guard_standard_files
+from boatinfer.cli.streams import guard_standard_files, show_warnings
 from boatinfer.errors import BoatinferError, UsageError, first_line, how_to_bring
 from boatinfer.storage.errors import StoreError
 from boatinfer.svm.options import FitOptions
@@ -168,6 +168,7 @@ def main() -> None:
     """Runs the command line; an error of ours is one sentence and its exit code."""
     atexit.register(gc.freeze)  # all memory goes with the process: no need to look for garbage
     guard_standard_files()
+    show_warnings()
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # of caches that are its own affair
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from boatinfer.cli.pandas import without_pandas
-from boatinfer.cli.progress import shown
 from boatinfer.errors import TOO_MANY_FAILURES, OutputError
 from boatinfer.isolation.process import prepare
 from boatinfer.options import Device, Force, Memory, ModelFile, OnDevice
 from boatinfer.pipeline.options import Engine, RunOptions
+from boatinfer.pipeline.progress import Progress
+from boatinfer.progress import Update, display
 from boatinfer.storage.base import Place
 from boatinfer.storage.locations import local, place
 from boatinfer.svm.options import FitOptions
@@ -46,8 +50,8 @@ def run(command: RunCommand) -> None:
         prepare(Classification.of(command))  # while this process loads what the worker needs not
     from boatinfer.pipeline.run import run as run_night
 
-    with shown(not command.quiet) as progress:
-        summary = run_night(command, progress)
+    with contextlib.nullcontext() if command.quiet else display("", "images") as update:
+        summary = run_night(command, _figures(update) if update else lambda _: None)
     if command.json:
         typer.echo(summary.text(), nl=False)
     elif not command.quiet:
@@ -58,6 +62,17 @@ def run(command: RunCommand) -> None:
         else:
             _print_files(command.results_folder, summary, command.report)
     _exit(summary, command.results_folder)
+
+
+def _figures(update: Update) -> Callable[[Progress], None]:
+    """Shows a run's progress, with its images per second."""
+    started = time.monotonic()
+
+    def show(now: Progress) -> None:
+        rate = now.done / max(1e-3, time.monotonic() - started)
+        update(now.done, now.total, f"{rate:,.0f} a second, {now.failed:,} failed")
+
+    return show
 
 
 def _exit(summary: Summary, out: Place) -> None:

@@ -11,6 +11,7 @@ from boatinfer.images.admission import loading
 from boatinfer.storage.base import Place, Status
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.bucket import Status as BucketStatus
+from boatinfer.storage.locations import is_remote
 
 __all__ = ["MAX_BYTES", "load", "load_in"]
 
@@ -73,7 +74,7 @@ def load_in(folder: Place, path: str, size: int = 0) -> tuple[bytes, Status]:
     Raises:
         ImageError: ``vanished``, ``unreadable`` or ``too_large``.
     """
-    if isinstance(folder, BucketPath):
+    if is_remote(folder):
         loading(min(size, MAX_BYTES))
         return _load_object(folder / path)
     return load(os.path.join(str(folder), path))  # noqa: PTH118

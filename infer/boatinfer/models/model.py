@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib.resources import files
@@ -110,7 +111,9 @@ class Model(ModelInfo):
         """Images that the graph takes at a time; None if any number, 0 if it has no such axis."""
         return images_at_a_time(self.session)
 
-    def predict(self, pictures: Iterable[str | Path | Pixels] | str | Path) -> Predictions:
+    def predict(
+        self, pictures: Iterable[str | os.PathLike[str] | Pixels] | str | os.PathLike[str]
+    ) -> Predictions:
         """Classifies pictures, in this process: one that crashes the decoder ends it.
 
         Args:
@@ -124,7 +127,7 @@ class Model(ModelInfo):
             ImageError: a picture cannot be read; the message names it.
             UsageError: there is no picture.
         """
-        waiting = iter([pictures] if isinstance(pictures, str | Path) else pictures)
+        waiting = iter([pictures] if isinstance(pictures, str | os.PathLike) else pictures)
         found: list[Inferred] = []
         while batch := [
             self._pixels(picture) for picture in itertools.islice(waiting, self.batch_size)
@@ -213,7 +216,7 @@ class Model(ModelInfo):
                 "the model again, or update onnxruntime-gpu and simplejpeg."
             )
 
-    def _pixels(self, picture: str | Path | Pixels) -> Pixels:
+    def _pixels(self, picture: str | os.PathLike[str] | Pixels) -> Pixels:
         if isinstance(picture, np.ndarray):
             if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
                 raise ImageError(

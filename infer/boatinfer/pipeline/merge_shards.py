@@ -59,8 +59,7 @@ def finish(out: Place) -> Summary:
             "'boatinfer run --shard'."
         )
     with lock_results(out, None) as results.parts.check:
-        if isinstance(out, Path):
-            results.clean()
+        results.clean()
         shards = {shard: _checked(results, shard) for shard in _shards(results)}
         settings, remarks = _agreed(results, shards)
         summary = _summed(list(shards.values()))

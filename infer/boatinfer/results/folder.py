@@ -15,25 +15,26 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
+import logging
 import re
 from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import typer
 
 from boatinfer.errors import OutputError, UsageError
-from boatinfer.results.locks import SHARDS, lock_holder, lock_results
+from boatinfer.results.locks import SHARDS, lock_results, results_holder
 from boatinfer.results.manifest import read_manifest, replace_summary, write_manifest
 from boatinfer.results.store.parts import Parts, number_of
 from boatinfer.results.store.rows import OK
 from boatinfer.results.store.shards import Shard
 from boatinfer.results.summary import Summary, read_summary
 from boatinfer.storage.base import Place
-from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.files import TEMPORARY, atomic_write, translate_write_errors
+from boatinfer.storage.locations import is_folder, is_remote
 from boatinfer.text import to_text
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["DAMAGED_SUFFIX", "Results"]
 
@@ -78,9 +79,7 @@ class Results:
     def exists(self) -> bool:
         """Whether this is a results folder."""
         folders = (self.parts.folder, self.out / "runs")  # other folders may have a parts/ too
-        if isinstance(self.out, BucketPath):
-            return all(folder.is_dir() for folder in folders)
-        return all(os.path.isdir(str(folder)) for folder in folders)  # noqa: PTH112 (never raises)
+        return all(is_folder(folder) for folder in folders)
 
     def require(self) -> None:
         """Checks that this is a results folder.
@@ -111,13 +110,13 @@ class Results:
             (self.out / "runs").mkdir(exist_ok=True)
         with lock_results(self.out, self.shard) as self.parts.check:
             self.parts.renumber()
-            if self.shard is None and not isinstance(self.out, BucketPath):
+            if self.shard is None:
                 self.clean()
             yield
 
     def lock_holder(self) -> str | None:
         """Describes the process that has locked the folder; None if it is not locked."""
-        return lock_holder(self.out)
+        return results_holder(self.out)
 
     def supersede(self) -> None:
         """Removes the files of unmerged shards that a new run makes obsolete.
@@ -142,6 +141,8 @@ class Results:
         Raises:
             OutputError: a file cannot be removed.
         """
+        if is_remote(self.out):  # no temporary files
+            return
         with translate_write_errors(self.out):
             for folder in (self.out, self.parts.folder, self.out / "runs", self.shards):
                 for leftover in folder.glob(".*"):
@@ -321,7 +322,7 @@ class Results:
         return index.filter(pc.equal(index["status"], OK))
 
     def last_finished(self) -> Summary:
-        """As `last_complete`, with a warning on standard error if it is not the last run.
+        """As `last_complete`; warns if it is not the last run.
 
         Raises:
             UsageError: there is no complete run here.
@@ -342,11 +343,10 @@ class Results:
         if last and not (last.complete or complete.run == last.run or self._told):
             self._told = True
             why = last.error or ("it goes on" if self.lock_holder() else "it was killed")
-            typer.echo(
-                f"boatinfer: the last run into {self.out}, started {last.started}, is not complete "
-                f"({why.rstrip('.')}); this is of the last complete one, started "
-                f"{complete.started}.",
-                err=True,
+            _log.warning(
+                "the last run into %s, started %s, is not complete (%s); this is of the last "
+                "complete one, started %s.",
+                *(self.out, last.started, why.rstrip("."), complete.started),
             )
         return complete
 

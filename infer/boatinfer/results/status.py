@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from boatinfer.results.folder import Results
 from boatinfer.results.integrity import parts_set_aside
-from boatinfer.results.locks import lock_holder
+from boatinfer.results.locks import results_holder
 from boatinfer.results.store.parts import translate_read_errors
 from boatinfer.results.store.rows import OK
 from boatinfer.results.store.shards import Shard
@@ -88,7 +88,7 @@ def _shards(results: Results) -> str:
 def _state(results: Results, shard: Shard, suffix: str | None) -> str:
     if suffix == ".parquet":
         return "done"
-    holder = lock_holder(results.out, shard)
+    holder = results_holder(results.out, shard)
     if holder:
         return f"in progress, by {holder}"
     if suffix is None:

@@ -12,14 +12,14 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from boatinfer.errors import UsageError
 from boatinfer.storage.base import Place
 from boatinfer.storage.bucket import SCHEMES, BucketPath
 
-__all__ = ["concurrently", "local", "opened", "place", "resolved"]
+__all__ = ["concurrently", "is_folder", "is_remote", "local", "opened", "place", "resolved"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -75,9 +75,23 @@ def _local(uri: str) -> Path:
     return Path(path[1:] if os.name == "nt" else path)
 
 
+def is_remote(where: Place) -> TypeGuard[BucketPath]:
+    """Whether a place is in a bucket: requests take long, and objects appear whole."""
+    return isinstance(where, BucketPath)
+
+
+def is_folder(where: Place) -> bool:
+    """Whether there is such a folder; on a disk that may not be looked at there is none.
+
+    Raises:
+        OSError: the store of a bucket does not tell.
+    """
+    return where.is_dir() if is_remote(where) else os.path.isdir(str(where))  # noqa: PTH112
+
+
 def resolved(folder: Place) -> Place:
     """A folder by the one name that all its names lead to."""
-    return folder if isinstance(folder, BucketPath) else Path(os.path.realpath(str(folder)))
+    return folder if is_remote(folder) else Path(os.path.realpath(str(folder)))
 
 
 def opened(file: Place) -> Any:
@@ -86,14 +100,14 @@ def opened(file: Place) -> Any:
     Raises:
         OSError: there is no such object, or it cannot be read.
     """
-    return file.opened() if isinstance(file, BucketPath) else os.fspath(file)  # type: ignore[call-overload]
+    return file.opened() if is_remote(file) else os.fspath(file)  # type: ignore[call-overload]
 
 
 def concurrently(
     work: Callable[[Item], Result], items: Sequence[Item], where: Place
 ) -> Iterator[Result]:
     """Calls ``work`` on every item, in order; in a bucket on some at a time, to hide latency."""
-    if not isinstance(where, BucketPath) or len(items) < 2:
+    if not is_remote(where) or len(items) < 2:
         yield from map(work, items)
         return
     with ThreadPoolExecutor(_REQUESTS) as pool:
