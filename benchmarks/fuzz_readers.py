@@ -207,7 +207,7 @@ def _read_part(content: bytes, folder: Path) -> None:
         table.validate(full=True)
     row_index = RowIndex(parts, "f00d", "x")
     row_index.read()
-    list(row_index.last())
+    list(row_index.last_rows())
 
 
 def _read_summary(content: bytes, _: Path) -> None:
@@ -240,8 +240,8 @@ def _read_folder(content: bytes, folder: Path) -> None:
     """A whole results folder, packed: its files are damaged one by one."""
     from boatinfer.pages.report import make_report
     from boatinfer.results.folder import Results
-    from boatinfer.results.integrity import damage
-    from boatinfer.results.status import holdings
+    from boatinfer.results.integrity import find_damage
+    from boatinfer.results.status import folder_status
 
     with zipfile.ZipFile(io.BytesIO(_packed())) as zipped:
         zipped.extractall(folder)
@@ -250,9 +250,9 @@ def _read_folder(content: bytes, folder: Path) -> None:
     (folder / names[number]).write_bytes(content[2:])
     results = Results(folder)
     for ask in (
-        holdings,
+        folder_status,
         Results.current,
-        lambda of: list(damage(of)),
+        lambda of: list(find_damage(of)),
         lambda _: make_report(folder),
     ):
         with contextlib.suppress(BoatinferError):
@@ -299,7 +299,7 @@ def _read_evaluation(content: bytes, folder: Path) -> None:
     (folder / "e.json").write_bytes(content)
     model = json.loads(_files("evaluation.json")[0])["model"]
     curve, images = abstention._read(folder / "e.json", model)
-    abstention.find(curve, images, 0.5)
+    abstention.find_threshold(curve, images, 0.5)
 
 
 def _read_archive(content: bytes, folder: Path) -> None:

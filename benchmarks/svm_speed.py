@@ -14,7 +14,7 @@ import numpy as np
 
 from boatinfer.results.folder import Results
 from boatinfer.results.summary import Summary
-from boatinfer.svm.fit import Setting, pipeline, say_how_long
+from boatinfer.svm.fit import Setting, pipeline, report_estimated_time
 from boatinfer.svm.labelled import Labelled
 
 
@@ -33,7 +33,7 @@ def main(images: int = 100_000, dimension: int = 2048, classes: int = 16) -> Non
     known = Labelled(Results(Path()), run, features, names, truth, said)
     setting = Setting("linear")
     started = time.perf_counter()
-    say_how_long(setting, known, 1, lambda line: print(line, flush=True))
+    report_estimated_time(setting, known, 1, lambda line: print(line, flush=True))
     middle = time.perf_counter()
     fitted = pipeline(setting, images).fit(features, truth)
     took = time.perf_counter() - middle

@@ -31,7 +31,7 @@ def write_blobs(
     ]
     for row, of in zip(made, truth, strict=True):
         row.probabilities = np.eye(len(classes), dtype=np.float32)[of]
-    with results.hold("/images"):
+    with results.lock("/images"):
         results.parts.append(made, list(classes), model, "night")
         index = results.parts.index()
         summary = Summary(

@@ -13,7 +13,7 @@ from scipy.stats import binom
 
 import colours
 from boatinfer.analysis import metrics
-from boatinfer.analysis.abstention import find, required
+from boatinfer.analysis.abstention import find_threshold, images_required
 from boatinfer.analysis.evaluate import evaluate
 from boatinfer.analysis.options import EvaluateOptions
 from boatinfer.errors import UsageError
@@ -98,10 +98,10 @@ def test_the_figures_do_not_depend_on_the_threshold_of_the_run(
     assert found.network is not None
     assert plain.network is not None
     assert found.network.document() == plain.network.document()
-    assert plain.kept is None
-    assert found.kept is not None
-    assert (found.kept.images, found.kept.evaluated) == (12, 13)
-    assert "1 of 13 images; 12 of the other 12 are right (1.0000, 95 % interval" in found.text()
+    assert plain.run_threshold is None
+    assert found.run_threshold is not None
+    assert (found.run_threshold.images, found.run_threshold.evaluated) == (12, 13)
+    assert "1 of 13 images; 12 of the other 12 are correct (1.0000, 95 % interval" in found.text()
 
 
 def curve(right: np.ndarray, confidence: np.ndarray) -> metrics.RiskCoverage:
@@ -110,10 +110,10 @@ def curve(right: np.ndarray, confidence: np.ndarray) -> metrics.RiskCoverage:
 
 @pytest.mark.parametrize("target", [0.8, 0.95, 0.99])
 def test_so_many_right_images_are_needed_as_is_said(target: float) -> None:
-    count = required(target)
+    count = images_required(target)
     random = np.random.default_rng(0)
     for images, shown in [(count, True), (count - 1, False)]:
-        found = find(curve(np.full(images, True), random.random(images)), images, target)
+        found = find_threshold(curve(np.full(images, True), random.random(images)), images, target)
         assert (found is not None) == shown
 
 
@@ -123,11 +123,11 @@ def test_a_threshold_keeps_what_it_says_and_shows_its_target(seed: int, target: 
     random = np.random.default_rng(seed)
     confidence = random.choice(np.float32(random.random(random.integers(1, 300))), 800)
     right = random.random(800) < confidence**0.3
-    found = find(curve(right, confidence), 800, target)
+    found = find_threshold(curve(right, confidence), 800, target)
     if found is not None:
         kept = confidence >= found.min_confidence
-        assert (found.images, found.right) == (kept.sum(), right[kept].sum())
-        wrong = found.images - found.right
+        assert (found.images, found.correct) == (kept.sum(), right[kept].sum())
+        wrong = found.images - found.correct
         assert binom.cdf(wrong, found.images, 1 - target) <= 0.05 / 20 * (1 + 1e-6)
 
 
@@ -137,7 +137,7 @@ def test_a_chosen_threshold_rarely_promises_too_much() -> None:
     promised = misled = 0
     for _ in range(200):
         confidence = 0.8 + 0.2 * random.random(1000)
-        found = find(curve(random.random(1000) < confidence, confidence), 1000, 0.93)
+        found = find_threshold(curve(random.random(1000) < confidence, confidence), 1000, 0.93)
         if found is not None:
             promised += 1
             misled += (found.min_confidence + 1) / 2 < 0.93
@@ -160,7 +160,7 @@ def test_a_run_takes_its_threshold_from_an_evaluation(
     done = boatinfer("evaluate", tmp_path / "labelled-out", "--json", "--target-accuracy", "0.6")
     (tmp_path / "ev.json").write_text(done.out)
     shown = json.loads(done.out)["threshold"]
-    assert shown["images"] >= required(0.6)
+    assert shown["images"] >= images_required(0.6)
     options = {"target_accuracy": 0.6, "evaluation": tmp_path / "ev.json"}
     # The threshold is the confidence of one of the images that it was found with.
     again = night(folder=labelled, out=tmp_path / "labelled-out", **options)
@@ -182,7 +182,7 @@ def test_an_evaluation_that_does_not_fit_is_refused_before_any_work(
     broken.write_text('{"network": {"risk_coverage": [{}]}}')
     other = colours.write_model(tmp_path / "other.onnx", card=colours.card(notes="another"))
     refused: list[tuple[dict[str, Any], str]] = [
-        ({"target_accuracy": 0.99}, "at least 597 that are all right"),
+        ({"target_accuracy": 0.99}, "at least 597 if all are correct"),
         ({"target_accuracy": 0.6, "model": other}, "is an evaluation of another model"),
         ({"target_accuracy": 0.6, "evaluation": broken}, "is no evaluation of a network"),
         ({"target_accuracy": 0.6, "evaluation": tmp_path / "no.json"}, "cannot be read"),

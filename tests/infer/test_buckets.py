@@ -392,7 +392,7 @@ def test_shards_in_a_bucket_are_a_night_on_a_disk(
     far(shard="1/2")
     with pytest.raises(UsageError, match="lacks the shard 2/2"):
         finish(out)
-    with Results(out, Shard(2, 2)).hold(f"{boats}/valid"):
+    with Results(out, Shard(2, 2)).lock(f"{boats}/valid"):
         for shard in ("2/2", None):
             with pytest.raises(BusyError, match="is held by"):
                 far(shard=shard)

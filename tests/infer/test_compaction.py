@@ -31,7 +31,7 @@ def merge(parts: Parts, found: set[str] | None) -> None:
         return
     index, said = parts.index(), row_index(parts)
     rows = index.filter(pc.is_in(index["path"], pa.array(sorted(found), pa.string())))
-    compact(said, said.marked(rows))
+    compact(said, said.masks_of(rows))
 
 
 writes = st.lists(
@@ -173,7 +173,7 @@ def test_merging_keeps_a_row_of_each_model(tmp_path: Path, monkeypatch: pytest.M
     said.read()
     compact(said)
     (part,) = parts.files()
-    (table,) = parts.read(parts.light(part), ["model", "run"])
+    (table,) = parts.read(parts.read_light(part), ["model", "run"])
     kept = {(found["model"], found["run"]) for found in table.to_pylist()}
     assert kept == {(model, "late") for model in ("ours", "another", "a third")}
 
@@ -185,13 +185,13 @@ def test_a_shard_merges_no_part_of_others(tmp_path: Path, monkeypatch: pytest.Mo
     Parts(tmp_path).append([row(path, 0.25) for path in letters], CLASSES, "m", "undivided")
     for number in (1, 2, 3):
         shard = Shard(3, number)
-        if own := [row(path, 0.5) for path in letters if shard.takes(path)]:
+        if own := [row(path, 0.5) for path in letters if shard.contains(path)]:
             Parts(tmp_path, shard).append(own, CLASSES, "m", "of three")
     wanted = everything(Parts(tmp_path))
     for number in (1, 2):
         shard = Shard(2, number)
         parts = Parts(tmp_path, shard)
-        for path in (path for path in letters if shard.takes(path)):
+        for path in (path for path in letters if shard.contains(path)):
             parts.append([row(path, 0.75)], CLASSES, "m", "of two")
             wanted[path] = 0.75, None
         before = [file for file in tmp_path.iterdir() if shard.name not in file.name]

@@ -76,7 +76,7 @@ def test_only_the_same_images_are_compared(
     night(out=both.other, model=other_model, max_failures="1")
     found = compare(both)
     assert len(found.agreement.truth) == 9
-    assert (found.alone, found.changed) == ((2, 1), 1)
+    assert (found.unmatched, found.changed) == ((2, 1), 1)
 
 
 def test_from_the_command_line(
@@ -85,15 +85,15 @@ def test_from_the_command_line(
     said = boatinfer("compare", both.one, both.other).out
     assert re.search(r"  green in A, blue in B +4  green/000\.jpg", said)
     assert "agreement: 0.3333" in said
-    assert "p = 0.007812 (a difference that chance rarely makes)" in said
+    assert "p = 0.007812 (a significant difference)" in said
     assert json.loads(boatinfer("compare", both.one, both.other, "--json").out)["images"] == 12
     same = boatinfer("compare", both.one, both.one).out
     assert "agreement: 1.0000" in same
     assert "Confusion" not in same
-    assert "p = 1 (it may be chance)" in same
+    assert "p = 1 (not significant)" in same
     night(folder=pictures / "red", out=tmp_path / "flat")
     said = boatinfer("compare", tmp_path / "flat", tmp_path / "flat").out
-    assert "The truth is not known" in said
+    assert "The true classes are unknown" in said
 
 
 def test_what_cannot_be_compared_is_said(

@@ -18,8 +18,8 @@ from boatinfer.pipeline.merge_shards import finish
 from boatinfer.results import integrity as damages
 from boatinfer.results import published_tables
 from boatinfer.results.folder import Results
-from boatinfer.results.integrity import damage
-from boatinfer.results.status import holdings
+from boatinfer.results.integrity import find_damage
+from boatinfer.results.status import folder_status
 from boatinfer.results.store.parts import PartError, Parts
 from boatinfer.results.summary import Summary
 from boatinfer.results.tables import csv_files
@@ -67,8 +67,8 @@ def test_a_night_sets_a_damaged_part_aside_and_does_its_images_anew(
     assert part.name in remark
     for page in (out / "report.html", make_report(out)):
         assert remark in page.read_text()
-    assert part.name in holdings(Results(out))["damaged"]
-    assert not list(damage(Results(out)))
+    assert part.name in folder_status(Results(out))["damaged"]
+    assert not list(find_damage(Results(out)))
     again = night()
     assert (counts(again), again.remarks) == ((13, 0, 13, 0), [])
     night(out=tmp_path / "undisturbed")
@@ -92,7 +92,7 @@ def test_a_run_that_is_killed_when_a_part_is_set_aside_loses_nothing(
             night()
     assert not part.exists()
     assert counts(night()) == (12, 0, 12, 0)  # the killed run had recorded them
-    assert not list(damage(Results(out)))
+    assert not list(find_damage(Results(out)))
 
 
 def test_whole_parts_keep_their_rows_and_a_word_on_the_terminal_tells_of_the_other(
@@ -156,7 +156,7 @@ def test_what_the_disk_has_lost_is_set_aside_and_what_is_refused_is_not(
     def refuse(_: object) -> bool:
         raise error
 
-    monkeypatch.setattr(damages, "is_whole", refuse)
+    monkeypatch.setattr(damages, "is_intact", refuse)
     assert damages.set_aside(parts, part) is aside
     assert part.exists() is not aside
 
@@ -186,7 +186,7 @@ def test_shards_set_a_part_of_all_aside_and_the_end_says_so(night: Night, out: P
     assert [bool(shard.remarks) for shard in shards] == [True, False]  # one was faster
     summary = finish(out)
     assert (counts(summary), summary.remarks) == ((12, 12, 0, 0), shards[0].remarks)
-    assert not list(damage(Results(out)))
+    assert not list(find_damage(Results(out)))
 
 
 def test_a_part_in_a_bucket_is_set_aside(night: Night, bucket: str) -> None:
@@ -233,7 +233,7 @@ def test_tables_that_a_run_writes_meanwhile_are_not_damaged(
 
         def look(*arguments: Any) -> Summary:
             summary = written(*arguments)
-            found.extend(damage(results))
+            found.extend(find_damage(results))
             return summary
 
         monkeypatch.setattr(published_tables, "write_tables", look)
@@ -248,7 +248,7 @@ def test_tables_that_a_run_writes_meanwhile_are_not_damaged(
             return digest(path)
 
         monkeypatch.setattr(name, late)
-        assert not list(damage(results))
+        assert not list(find_damage(results))
 
 
 @pytest.mark.parametrize("left", ["", "{"])
@@ -263,7 +263,7 @@ def test_a_damaged_summary_stops_no_night(
     with pytest.raises(UsageError, match=f"holds the results of {pictures}, not of {elsewhere}"):
         night(folder=elsewhere)
     assert counts(night()) == (12, 0, 12, 0)
-    assert not list(damage(Results(out)))
+    assert not list(find_damage(Results(out)))
 
 
 def test_a_part_that_a_run_removes_while_it_is_counted(
@@ -276,18 +276,18 @@ def test_a_part_that_a_run_removes_while_it_is_counted(
             part.unlink()
         return []
 
-    monkeypatch.setattr("boatinfer.results.status.aside", merge)
+    monkeypatch.setattr("boatinfer.results.status.parts_set_aside", merge)
     with pytest.raises(PartError, match="has gone: a run is changing the folder"):
-        holdings(Results(out))
+        folder_status(Results(out))
 
 
 def test_the_tables_of_shards_are_verified_too(night: Night, out: Path) -> None:
     for number in (1, 2):
         night(shard=f"{number}/2")
     finish(out)
-    assert not list(damage(Results(out)))
+    assert not list(find_damage(Results(out)))
     (out / "predictions.csv").write_text("")
-    (sentence,) = damage(Results(out))
+    (sentence,) = find_damage(Results(out))
     assert "predictions.csv is not as" in sentence
 
 
@@ -295,7 +295,7 @@ def test_a_review_of_an_earlier_run_is_none_of_this_one(night: Night, out: Path)
     night(min_confidence=0.9)
     night()
     assert not (out / "review.csv").exists()
-    assert not list(damage(Results(out)))
+    assert not list(find_damage(Results(out)))
 
 
 def test_a_folder_that_may_not_be_changed_says_so(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from boatinfer.errors import BoatinferError, BusyError, OutputError
 from boatinfer.results.folder import Results
-from boatinfer.results.locks import held_by
+from boatinfer.results.locks import results_holder
 from boatinfer.results.store.parts import Parts
 from boatinfer.results.summary import Summary, parsed, read_summary
 from boatinfer.storage.documents import DocumentError, decode_document, read_document
@@ -183,7 +183,7 @@ def test_whoever_holds_a_folder_may_have_any_name(night: Night, tmp_path: Path) 
     out = tmp_path / "out"
     with FileLock(out / ".lock"):
         (out / ".holder").write_bytes(b"\xff" * 10_000)
-        who = held_by(out)
+        who = results_holder(out)
         assert who is not None
         assert len(who) == 200
         with pytest.raises(BusyError):

@@ -112,7 +112,7 @@ def test_a_held_folder_ends_the_second_run_and_says_who_holds_it(
     night: Callable[..., Summary], pictures: Path, tmp_path: Path
 ) -> None:
     results = Results(tmp_path / "out")
-    with results.hold(str(pictures)), pytest.raises(BusyError, match=f"process {os.getpid()} on "):
+    with results.lock(str(pictures)), pytest.raises(BusyError, match=f"process {os.getpid()} on "):
         night()
     assert night().classified == 12
 
@@ -128,7 +128,7 @@ def test_of_two_runs_that_make_the_folder_together_one_waits_for_nobody(
     with contextlib.ExitStack() as other:
 
         def overtake(*arguments: Any, **options: Any) -> Model:
-            other.enter_context(results.hold(str(pictures)))
+            other.enter_context(results.lock(str(pictures)))
             return open_model(*arguments, **options)
 
         monkeypatch.setattr("boatinfer.pipeline.run.open_model", overtake)
@@ -207,7 +207,7 @@ def test_a_folder_of_other_things_is_not_filled(
     (tmp_path / "documents" / "letter.txt").touch()
     for folder in (tmp_path / "documents", pictures):
         before = sorted(folder.rglob("*"))
-        with pytest.raises(UsageError, match=r"something else than results|itself"):
+        with pytest.raises(UsageError, match=r"other files than results|itself"):
             night(out=folder)
         assert sorted(folder.rglob("*")) == before
 

@@ -72,7 +72,7 @@ def test_the_text_tells_what_it_is_of(out: Path, boatinfer: Command) -> None:
     assert done.out.count("macro-F1") == 1
     for heading in ["Prediction distribution", "Ground-truth distribution", "Confusion matrix"]:
         assert f"\n{heading}" in done.out
-    assert "red taken for green  1  red/wrong.jpg" in done.out
+    assert "red predicted as green  1  red/wrong.jpg" in done.out
     assert done.out.endswith("Left out: 1 that failed.\n")
     assert json.loads(boatinfer("evaluate", out, "--json").out)["network"]["images"] == 12
 
@@ -175,7 +175,7 @@ def test_what_cannot_be_evaluated_is_said(
     for image in pictures.rglob("*.jpg"):
         image.write_text("hello")
     night(max_failures="100%")
-    with pytest.raises(UsageError, match="holds no image that was classified"):
+    with pytest.raises(UsageError, match="holds no classified images"):
         evaluate(EvaluateOptions(tmp_path / "out"))
     assert boatinfer("evaluate", tmp_path / "out").code == 2
 

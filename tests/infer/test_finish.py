@@ -14,7 +14,7 @@ import colours
 from boatinfer.errors import BoatinferError, ModelError, OutputError
 from boatinfer.pipeline.merge_shards import finish
 from boatinfer.results.folder import Results
-from boatinfer.results.integrity import damage
+from boatinfer.results.integrity import find_damage
 from boatinfer.results.store.parts import Parts, number_of
 from boatinfer.results.store.rows import Row
 from boatinfer.results.store.shards import Shard
@@ -25,7 +25,7 @@ from support import Command
 
 
 def says_another_image(rows: list[Row], shard: Shard) -> None:
-    rows[0].path = next(path for path in map(str, itertools.count()) if not shard.takes(path))
+    rows[0].path = next(path for path in map(str, itertools.count()) if not shard.contains(path))
 
 
 def says_a_failure(rows: list[Row], _: Shard) -> None:
@@ -43,7 +43,7 @@ def test_a_part_that_is_whole_but_says_something_else_is_not_finished(
     out, shard = tmp_path / "out", Shard(2, 2)
     for number in (1, 2):
         night(shard=f"{number}/2")
-    summary, parts = Results(out).last_of(shard), Parts(out / "parts", shard)
+    summary, parts = Results(out).shard_summary(shard), Parts(out / "parts", shard)
     assert summary is not None
     (part,) = parts.own()
     there = pq.read_table(part).select(["path", "bytes", "mtime_ns", "content", "probabilities"])
@@ -51,7 +51,7 @@ def test_a_part_that_is_whole_but_says_something_else_is_not_finished(
     change(rows_, shard)
     part.unlink()
     parts.append(rows_, summary.classes, summary.model, summary.run, number_of(part))
-    assert not list(damage(Results(out)))
+    assert not list(find_damage(Results(out)))
     with pytest.raises(OutputError, match="do not hold what the shard 2/2 has found"):
         finish(out)
     assert not (out / "run.json").exists()

@@ -24,8 +24,8 @@ from boatinfer.errors import (
 from boatinfer.pipeline.classifier import Classifier
 from boatinfer.results import proof
 from boatinfer.results.folder import Results
-from boatinfer.results.integrity import damage
-from boatinfer.results.status import holdings
+from boatinfer.results.integrity import find_damage
+from boatinfer.results.status import folder_status
 from boatinfer.results.store import compaction
 from boatinfer.results.store.rows import Row
 from boatinfer.results.summary import Summary
@@ -108,7 +108,7 @@ def test_what_an_incomplete_run_recorded_is_not_mixed_in(
     before = contents(tmp_path / "out")
     interrupted()
     assert contents(tmp_path / "out") == before
-    assert not list(damage(Results(tmp_path / "out")))
+    assert not list(find_damage(Results(tmp_path / "out")))
     assert night().classified < 3  # what the interrupted run did is done
     after = contents(tmp_path / "out")
     assert {path for path in after if after[path] != before[path]} == {
@@ -152,11 +152,11 @@ def test_results_tells_of_a_run_in_progress_and_of_a_killed_one(
     work = Classifier.__call__
 
     def look(self: Classifier, batch: Any) -> list[Row]:
-        said.append(holdings(results)["last run"])
-        assert not list(damage(results))
+        said.append(folder_status(results)["last run"])
+        assert not list(find_damage(results))
         while len(said) == 8 and "; 0 images recorded" in said[-1]:  # another thread records them
             time.sleep(0.01)
-            said[-1] = holdings(results)["last run"]
+            said[-1] = folder_status(results)["last run"]
         if len(said) == 8:
             raise KeyboardInterrupt  # as a kill: nobody is told
         return work(self, batch)
@@ -165,7 +165,7 @@ def test_results_tells_of_a_run_in_progress_and_of_a_killed_one(
     with pytest.raises(KeyboardInterrupt):
         night(batch_size=1, threads=1)
     assert f"in progress, by process {os.getpid()} on " in said[-1]
-    assert "killed; 7 images recorded" in holdings(results)["last run"]
+    assert "killed; 7 images recorded" in folder_status(results)["last run"]
 
 
 def test_two_models_by_turns_do_nothing_twice(
@@ -179,8 +179,8 @@ def test_two_models_by_turns_do_nothing_twice(
         summary = night(model=model)
         assert counts(summary) == (12, 0, 12, 0)
         assert len(contents(tmp_path / "out")) == 12
-    assert "12 ever recorded" not in holdings(Results(tmp_path / "out"))["images"]
-    assert len(holdings(Results(tmp_path / "out"))["models"].split(", ")) == 2
+    assert "12 ever recorded" not in folder_status(Results(tmp_path / "out"))["images"]
+    assert len(folder_status(Results(tmp_path / "out"))["models"].split(", ")) == 2
 
 
 def test_another_models_rows_outlive_one_merge_and_no_more(
@@ -207,7 +207,7 @@ def test_another_models_rows_outlive_one_merge_and_no_more(
         ("published_tables.write_tables", 12),
         ("RunContext.close", 12),
         ("Results.write_current", 12),
-        ("proof.count", 12),
+        ("proof.count_labels", 12),
         ("RunContext.report", 13),
         ("Results.write_summary", 13),
     ],
@@ -224,7 +224,7 @@ def test_wherever_a_run_dies_a_complete_run_can_be_read(
     (tmp_path / "pictures" / "new.jpg").write_bytes(colours.picture("blue", seed=50))
     work = proof.prove
 
-    def die_after_the_proof(*arguments: Any) -> proof.Proved:
+    def die_after_the_proof(*arguments: Any) -> proof.Proof:
         proved = work(*arguments)
 
         def die(*_: Any, **__: Any) -> None:
@@ -242,9 +242,9 @@ def test_wherever_a_run_dies_a_complete_run_can_be_read(
     assert (complete.complete, complete.exit_code, complete.found) == (True, 0, found)
     assert (complete == before) == (found == 12)
     written = step != "published_tables.write_tables" and found == 12
-    assert [str(results.predictions) in said for said in damage(results)] == [True] * written
+    assert [str(results.predictions) in said for said in find_damage(results)] == [True] * written
     assert counts(night()) == (13, 0, 13, 0)
-    assert not list(damage(results))
+    assert not list(find_damage(results))
 
 
 @pytest.mark.parametrize("dies", ["store.compaction.remove", "folder.Results.write_current"])
@@ -274,7 +274,7 @@ def test_a_run_that_dies_while_it_merges_parts_can_be_read(
             night()
     results = Results(tmp_path / "out")
     assert results.current().num_rows == 13
-    assert not list(damage(results))
+    assert not list(find_damage(results))
     assert counts(night()) == (13, 0, 13, 0)
 
 
@@ -316,7 +316,7 @@ def test_a_table_that_cannot_be_written_leaves_all_of_the_last_run(
         with pytest.raises((KeyboardInterrupt, OutputError), match=f"^$|{table} could not be"):
             night(**options)
     assert [(out / name).read_bytes() for name in TABLES] == before
-    assert not list(out.glob("*.tmp")) + list(damage(Results(out)))
+    assert not list(out.glob("*.tmp")) + list(find_damage(Results(out)))
     night(**options)
     after = [(out / name).read_bytes() for name in TABLES]
     assert all(one != other for one, other in zip(before, after, strict=True))

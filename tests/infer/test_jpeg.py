@@ -344,7 +344,7 @@ def test_a_sound_image_with_a_warning_is_counted_and_reused(
     assert (strict.classified, strict.failures, strict.warnings) == (0, {"corrupt": 1}, 1)
     assert strict.reused == strict.found - 1
     page = (tmp_path / "out" / "report.html").read_text()
-    assert "Of 1 image the decoder warned" in page
+    assert "The decoder gave a warning for 1 image" in page
 
 
 def test_a_picture_in_memory_is_what_it_says(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_a_lease_that_was_taken_over_lets_nothing_be_written(
 ) -> None:
     monkeypatch.setattr(lease, "RENEW_INTERVAL", 0.0)  # then every check asks the store
     results = Results(lock.parent)
-    with pytest.raises(BusyError, match="was taken over"), results.hold("s3://elsewhere"):
+    with pytest.raises(BusyError, match="was taken over"), results.lock("s3://elsewhere"):
         results.parts.check()
         forge(lock)
         with results.parts.writer() as sink:
@@ -170,6 +170,6 @@ def test_a_run_holds_its_results(
 ) -> None:
     out = place(f"s3://{bucket}/out")
     held: list[str | None] = []
-    run(RunOptions(pictures, out, model_file), lambda _: held.append(Results(out).held_by()))
+    run(RunOptions(pictures, out, model_file), lambda _: held.append(Results(out).lock_holder()))
     assert held
     assert all(who and who.startswith("process ") for who in held)

@@ -13,7 +13,7 @@ from boatinfer.errors import BusyError, UsageError
 from boatinfer.pipeline.merge_shards import finish
 from boatinfer.results.folder import Results
 from boatinfer.results.left_out import left_out_in_words
-from boatinfer.results.moving import follow
+from boatinfer.results.moving import relocate
 from boatinfer.results.summary import Summary
 from boatinfer.storage.listing import LeftOut, scan
 from support import Command, counts, rows
@@ -124,7 +124,7 @@ def test_results_in_which_every_image_failed_follow_too(night: Run, tmp_path: Pa
     (tmp_path / "in" / "a.jpg").write_text("no image")
     night(folder=tmp_path / "in", out=tmp_path / "o", max_failures="100%")
     new = (tmp_path / "in").rename(tmp_path / "moved")
-    assert str(new) in follow(tmp_path / "o", new, force=False)
+    assert str(new) in relocate(tmp_path / "o", new, force=False)
 
 
 def test_shards_count_what_they_left_out_once(night: Run, pictures: Path, tmp_path: Path) -> None:
@@ -167,11 +167,11 @@ def test_results_do_not_follow_to_a_folder_without_the_images(
     out, other = tmp_path / "out", tmp_path / "other"
     other.mkdir()
     with pytest.raises(UsageError, match=r"of 12 images .* 0 are in"):
-        follow(out, other, force=False)
+        relocate(out, other, force=False)
     with pytest.raises(UsageError, match="does not exist"):
-        follow(out, tmp_path / "nowhere", force=True)
-    with Results(out).hold(str(pictures)), pytest.raises(BusyError):
-        follow(out, other, force=True)
+        relocate(out, tmp_path / "nowhere", force=True)
+    with Results(out).lock(str(pictures)), pytest.raises(BusyError):
+        relocate(out, other, force=True)
     assert json.loads((out / "run.json").read_text())["folder"] == str(pictures)
-    follow(out, other, force=True)
+    relocate(out, other, force=True)
     assert json.loads((out / "run.json").read_text())["folder"] == str(other)

@@ -147,7 +147,7 @@ def test_what_a_threshold_keeps_is_as_accurate_as_the_curve_says(
         assert share == pytest.approx(np.mean(right[confidence >= threshold]))
     assert curve.coverage[-1] == 1
     for coverage in (0.0, 0.3, 1.0):
-        place = curve.at(coverage)
+        place = curve.index_of(coverage)
         assert curve.coverage[place] >= coverage - 1e-9
         assert place == 0 or curve.coverage[place - 1] < coverage
 

@@ -74,7 +74,7 @@ def test_the_closest_pairs_are_those_of_all(
     metric: Metric, held: int, k: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(neighbours, "_TILE", 8)
-    monkeypatch.setattr(neighbours, "_HELD", held)
+    monkeypatch.setattr(neighbours, "_RESIDENT_BYTES", held)
     every = 1000 + vectors(60)  # far from the origin, where float32 products are coarse
     every[[3, 41]] = every[17]
 

@@ -32,7 +32,7 @@ def test_the_page_of_an_evaluation_has_its_figures(
     done = boatinfer("evaluate", out, "--html", file)
     assert done.out.endswith(f"page: {file}\n")
     html = file.read_text()
-    for said in ["0.9167", "green taken for red: 1", "green/wrong.jpg", "Macro-F1"]:
+    for said in ["0.9167", "green predicted as red: 1", "green/wrong.jpg", "Macro-F1"]:
         assert said in html
     assert html.count('<svg class="chart" role="img"') == 2
     assert html.count("data:image/jpeg") == 1
@@ -125,20 +125,20 @@ def test_a_folder_is_no_page(boatinfer: Command, out: Path, tmp_path: Path) -> N
 
 def test_a_chart_takes_the_colours_of_the_page() -> None:
     curve = Curve([0, 0.5, 1], [0.1, 0.4, 1], "a curve")
-    svg = chart(curve, says='the "curve"', x="from left", y="upwards", points=True)
+    svg = chart(curve, description='the "curve"', x="from left", y="upwards", points=True)
     assert svg.startswith('<svg class="chart" role="img" aria-label="the &#34;curve&#34;"')
     assert "var(--bar)" in svg
     assert "#0" not in svg
     assert "<style" not in svg
     assert "from left" in svg
-    assert svg == chart(curve, says='the "curve"', x="from left", y="upwards", points=True)
+    assert svg == chart(curve, description='the "curve"', x="from left", y="upwards", points=True)
 
 
 def test_of_many_classes_the_most_confused_are_shown() -> None:
     counts = np.diag(np.full(60, 5))
     counts[3, 55] = 2
     names = [f"class {number}" for number in range(60)]
-    matrix = Matrix.of(names, counts.tolist())
+    matrix = Matrix.from_counts(names, counts.tolist())
     assert (len(matrix.names), matrix.left_out) == (40, 20)
     row, column = (matrix.names.index(f"class {number}") for number in (3, 55))
     count, share = matrix.rows[row][column]

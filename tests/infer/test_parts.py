@@ -68,7 +68,7 @@ def test_the_part_after_a_million_is_the_last(tmp_path: Path) -> None:
     assert everything(parts) == {"p": (0.75, None)}
     row_index = RowIndex(parts)
     row_index.read()
-    assert {number: mark.tolist() for number, mark in row_index.marks().items()} == {
+    assert {number: mark.tolist() for number, mark in row_index.row_masks().items()} == {
         999_999: [False],
         1_000_000: [False],
         1_000_001: [True],
@@ -84,9 +84,9 @@ def test_a_ledger_forgets_the_rows_of_parts_that_have_gone(tmp_path: Path) -> No
     parts.files()[1].unlink()
     parts.append([row("three", 0.75)], CLASSES, "m", "r", 3)
     row_index.read()
-    (rows,) = row_index.last(1)
+    (rows,) = row_index.last_rows(1)
     assert len(rows) == 3
-    assert {number: mark.tolist() for number, mark in row_index.marks().items()} == {
+    assert {number: mark.tolist() for number, mark in row_index.row_masks().items()} == {
         1: [True, True],
         3: [True],
     }
@@ -99,10 +99,10 @@ def test_contents_find_rows_and_fill_them_in(tmp_path: Path) -> None:
     parts.append(kept[:9], CLASSES, "m", "two")
     row_index = RowIndex(parts)
     row_index.read()
-    useful = row_index.blank()
+    useful = row_index.empty_mask()
     useful[1:] = True  # of the first part all but p9
     useful[8] = False  # and of the second all but p1
-    contents = ContentIndex(parts, row_index.marks(useful))
+    contents = ContentIndex(parts, row_index.row_masks(useful))
     copies = [Row(f"copy{i}", 5, 6, kept[i].content) for i in (3, 12, 3, 0)]
     for copy in copies:
         copy.duplicate_of = contents.find(copy.content or "")
@@ -118,7 +118,7 @@ def test_contents_find_rows_and_fill_them_in(tmp_path: Path) -> None:
     assert other.run is None
     for unknown in ("f" * 32, kept[1].content, kept[9].content):
         assert contents.find(unknown or "") is None
-    assert ContentIndex(parts, row_index.marks(row_index.blank())).find("0" * 32) is None
+    assert ContentIndex(parts, row_index.row_masks(row_index.empty_mask())).find("0" * 32) is None
 
 
 def test_matrix_respects_slices() -> None:

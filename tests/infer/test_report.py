@@ -73,7 +73,7 @@ def page(pictures: Path, model_file: Path, tmp_path: Path) -> Page:
 
 def test_it_says_what_came_in(page: Page) -> None:
     assert "14 found = 13 classified + 0 reused + 1 failed" in page.text
-    assert re.search(r"red 5 38\.5 % .*green 4 .*What failed", page.text)
+    assert re.search(r"red 5 38\.5 % .*green 4 .*Failures", page.text)
     assert "not_an_image: 1" in page.text
 
 
@@ -110,7 +110,7 @@ def test_it_says_when_the_classes_of_a_night_are_unusual(
     night: Night, pictures: Path, tmp_path: Path
 ) -> None:
     night()
-    assert "There is no earlier night" in Page(tmp_path / "out/report.html").text
+    assert "There is no earlier run" in Page(tmp_path / "out/report.html").text
     _add(pictures, 1, red=9, green=9, blue=9)
     night()
     usual = Page(tmp_path / "out/report.html").text
@@ -169,8 +169,8 @@ def test_it_names_what_kept_the_run_from_the_whole_folder(
     done = boatinfer("run", pictures, "-o", out, "-m", model_file, *restricted)
     assert "not of the whole folder: --exclude 'gr*' --limit 5\n" in done.out
     page = Page(out / "report.html")
-    assert "Complete: nothing that was chosen was skipped" in page.text
-    assert "Not of the whole folder: --exclude 'gr*' --limit 5." in page.text
+    assert "Complete: no selected image was skipped" in page.text
+    assert "Only a part of the folder: --exclude 'gr*' --limit 5." in page.text
     assert json.loads((out / "run.json").read_text())["restrictions"] == [
         *("--exclude 'gr*'", "--limit 5"),
     ]
@@ -216,7 +216,7 @@ def test_a_night_of_another_model_is_no_measure(
     other = colours.write_model(tmp_path / "other.onnx", colours.card(notes="another"))
     _add(pictures, 1, red=30)
     night(model=other)
-    assert "There is no earlier night with this model" in Page(tmp_path / "out/report.html").text
+    assert "There is no earlier run with this model" in Page(tmp_path / "out/report.html").text
 
 
 def test_it_compares_with_training(night: Night, pictures: Path, tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_it_compares_with_training(night: Night, pictures: Path, tmp_path: Path)
     night(model=colours.write_model(tmp_path / "t.onnx", colours.card(training=training)))
     text = Page(tmp_path / "out/report.html").text
     assert "far from what the model learned from" in text
-    assert "In training 50 % of the valid images were right" in text
+    assert "The accuracy on the validation images was 50 %" in text
     assert re.search(r"red 4 33\.3 % 98\.0 %", text)
 
 
@@ -234,7 +234,7 @@ def test_where_nothing_is_new_it_shows_what_is_there(night: Night, tmp_path: Pat
     night()
     text = Page(tmp_path / "out/report.html").text
     assert "12 found = 0 classified + 12 reused + 0 failed" in text
-    assert "Nothing is new" in text
+    assert "There are no new images" in text
     assert "All 12 are in predictions.csv" in text
 
 
@@ -304,7 +304,7 @@ def test_report_refuses_what_is_no_results_folder(
     assert not (tmp_path / "nothing").exists()
     night()
     (tmp_path / "out" / "predictions.csv").write_text("")
-    with pytest.raises(OutputError, match="run again to have it written anew"):
+    with pytest.raises(OutputError, match="run again to rewrite it"):
         make_report(tmp_path / "out")
 
 
@@ -344,8 +344,8 @@ def test_what_is_left_to_people_counts_as_its_likeliest_class(
     _add(pictures, 1, red=1)
     assert night(min_confidence=1).unsure == 13
     page = Page(tmp_path / "out/report.html")
-    assert "Left to people 13 confidence below 1" in page.text
-    assert "13 left to people, all in review.csv" in page.text
+    assert "Manual review 13 confidence below 1" in page.text
+    assert "13 are below the confidence threshold, all in review.csv" in page.text
     assert {"#review", "review.csv"} <= set(page.addresses)
     assert re.search(r"unsure: red 0\.\d+ or \w+ 0\.\d+ 1-red-0.jpg", page.text)
     assert re.search(r"1-red-0.jpg unsure: red 0\.\d+ ", page.text)

@@ -22,7 +22,7 @@ from boatinfer.pipeline.merge_shards import finish
 from boatinfer.pipeline.selection import Selection
 from boatinfer.results import proof
 from boatinfer.results.folder import Results
-from boatinfer.results.integrity import damage
+from boatinfer.results.integrity import find_damage
 from boatinfer.results.store.keyed_arrays import (
     KEY,
     KeyedArrays,
@@ -182,7 +182,7 @@ def test_a_large_night_is_as_a_small_one(
         assert counts(summary) == counts(wanted)
         for name in ("failures", "labels", "unsure", "new", "tables", "complete", "exit_code"):
             assert getattr(summary, name) == getattr(wanted, name)
-        assert not list(damage(Results(large)))
+        assert not list(find_damage(Results(large)))
 
 
 def test_nothing_lies_about_while_a_night_works(
@@ -193,13 +193,13 @@ def test_nothing_lies_about_while_a_night_works(
 ) -> None:
     """So that nothing is left if it is killed."""
     names_: list[set[str]] = []
-    count = proof.count
+    count = proof.count_labels
 
     def look(*arguments: Any) -> Summary:
         names_.append({path.name for path in (tmp_path / "out").rglob("*") if path.is_file()})
         return count(*arguments)
 
-    monkeypatch.setattr(proof, "count", look)
+    monkeypatch.setattr(proof, "count_labels", look)
     night(report=False)
     ours = {"run.json", "predictions.csv", "failures.csv", ".lock", ".holder"}
     left = names_[0] - ours - {path.name for path in (tmp_path / "out" / "parts").iterdir()}

@@ -25,7 +25,7 @@ from boatinfer.pipeline.options import RunOptions
 from boatinfer.pipeline.run import run
 from boatinfer.results import locks
 from boatinfer.results.folder import Results
-from boatinfer.results.integrity import damage
+from boatinfer.results.integrity import find_damage
 from boatinfer.results.store import compaction
 from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.parts import Parts
@@ -60,7 +60,7 @@ def test_what_is_no_shard_is_refused(text: str) -> None:
 
 @given(shards, st.integers(0, 10**7))
 def test_part_numbers_of_shards_never_meet(shard: Shard, last: int) -> None:
-    number = shard.after(last)
+    number = shard.next_part_number(last)
     assert last < number <= last + shard.count
     assert number % shard.count == shard.number % shard.count
 
@@ -82,7 +82,7 @@ def test_parts_written_side_by_side_lose_and_repeat_nothing(
     for number, paths in history:
         shard = Shard(3, number)
         parts, value = Parts(folder, shard), next(values)
-        if own := sorted(filter(shard.takes, paths)):
+        if own := sorted(filter(shard.contains, paths)):
             parts.append([row(path, value) for path in own], CLASSES, "m", "r")
             wanted |= dict.fromkeys(own, (value, None))
         if merge:
@@ -102,7 +102,7 @@ def test_parts_written_side_by_side_lose_and_repeat_nothing(
 def of(
     shard: Shard, rows: dict[str, tuple[float, list[float] | None]]
 ) -> dict[str, tuple[float, list[float] | None]]:
-    return {path: value for path, value in rows.items() if shard.takes(path)}
+    return {path: value for path, value in rows.items() if shard.contains(path)}
 
 
 def in_shards(night: Callable[..., Summary], count: int, **changes: object) -> Summary:
@@ -128,7 +128,7 @@ def test_shards_together_are_an_undivided_run(
         assert getattr(summary, name) == getattr(whole, name)
     assert Results(tmp_path / "sharded").last_finished() == summary
     assert "=quoted" in (tmp_path / "sharded" / "report.html").read_text()
-    assert list(damage(Results(tmp_path / "sharded"))) == []
+    assert list(find_damage(Results(tmp_path / "sharded"))) == []
 
 
 def test_shards_and_undivided_runs_reuse_each_others_rows(
@@ -178,7 +178,7 @@ def test_who_excludes_whom(
 ) -> None:
     monkeypatch.setattr(locks, "_START_SECONDS", 0.1)
     out = tmp_path / "out"
-    with Results(out, Shard(2, 1)).hold(str(pictures)):
+    with Results(out, Shard(2, 1)).lock(str(pictures)):
         with pytest.raises(BusyError, match=f"shard 1/2, is held by process {os.getpid()} on"):
             night(shard="1/2")
         for shard in (None, "1/3"):
@@ -187,7 +187,7 @@ def test_who_excludes_whom(
         night(shard="2/2")
         with pytest.raises(BusyError, match="shard 1/2, is held"):
             finish(out)
-    with Results(out).hold(str(pictures)), pytest.raises(BusyError, match="out is held by"):
+    with Results(out).lock(str(pictures)), pytest.raises(BusyError, match="out is held by"):
         night(shard="1/2")
     night(shard="1/2")
     assert finish(out).found == 12
@@ -301,7 +301,7 @@ def test_results_says_how_far_each_shard_is(
         shard = Results(out, Shard(5, number))
         shard.supersede()
         shard.write_summary(left)
-    with Results(out, Shard(5, 2)).hold(str(pictures)):
+    with Results(out, Shard(5, 2)).lock(str(pictures)):
         said = boatinfer("results", out).out
     assert "1 of 5 done; 1/5 and 5/5 not begun; 2/5 in progress, by process" in said
     assert "; 3/5 killed; when all are, end the run with --finish" in said
@@ -321,7 +321,7 @@ def test_finishing_merges_the_parts_of_shards_and_readers_go_on(
         assert in_shards(night, 2, out=out).complete
     assert len(Parts(out / "parts").own()) <= 5  # each shard's, and those of images that have gone
     assert Results(out).current().num_rows == 12
-    assert list(damage(Results(out))) == []
+    assert list(find_damage(Results(out))) == []
     night(shard="2/2")  # a night that is not ended takes nothing away
     assert Results(out).current().num_rows == 12
     assert counts(night()) == (12, 0, 12, 0)

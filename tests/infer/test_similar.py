@@ -52,16 +52,16 @@ def test_the_nearest_are_those_of_the_model(
 
     for image in (pictures / "red/000.jpg", Path("red/000.jpg")):
         found = nearest(image, out, 5, metric)
-        assert found.among == len(names) == 12
-        assert found.found["path"].to_pylist() == [
+        assert found.compared == len(names) == 12
+        assert found.matches["path"].to_pylist() == [
             names[place].relative_to(pictures).as_posix() for place in order
         ]
-        assert found.found["distance"].to_pylist() == pytest.approx(expected[order], abs=1e-6)
-        assert found.found["label"].to_pylist()[:4] == ["red"] * 4
+        assert found.matches["distance"].to_pylist() == pytest.approx(expected[order], abs=1e-6)
+        assert found.matches["label"].to_pylist()[:4] == ["red"] * 4
 
 
 def _all(image: Path, out: Path, model: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = nearest(image, out, model=model).found.to_pylist()
+    found: list[dict[str, Any]] = nearest(image, out, model=model).matches.to_pylist()
     return found
 
 
@@ -69,7 +69,7 @@ def test_an_image_from_elsewhere_needs_the_model(
     out: Path, pictures: Path, model_file: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copy(pictures / "blue/001.jpg", tmp_path / "copy.jpg"))
-    found = nearest(copy, out, 1).found.to_pylist()  # known by its content, with no model
+    found = nearest(copy, out, 1).matches.to_pylist()  # known by its content, with no model
     assert found == [{"path": "blue/001.jpg", "label": "blue", "distance": 0}]
     copy.write_bytes(colours.picture("blue", seed=77))
     expected = open_model(model_file).predict([pictures / "blue/001.jpg", copy]).features
@@ -101,12 +101,12 @@ def test_duplicates_are_copies_and_the_closest_of_the_rest(
     shutil.copy(pictures / "red/000.jpg", pictures / "again.jpg")
     night(features=True)
     found = duplicates(tmp_path / "out", 1000)
-    assert found.same == [["again.jpg", "blue/copy.jpg", "red/000.jpg"]]
+    assert found.copies == [["again.jpg", "blue/copy.jpg", "red/000.jpg"]]
     closest = found.closest.to_pylist()
     assert len(closest) == 12 * 11 // 2
     assert [row["distance"] for row in closest] == sorted(row["distance"] for row in closest)
     named = {name for row in closest for name in (row["path"], row["other"])}
-    assert len(named & set(found.same[0])) == 1
+    assert len(named & set(found.copies[0])) == 1
     assert min(row["distance"] for row in closest) > 0
 
 
@@ -135,7 +135,7 @@ def test_what_cannot_be_compared_is_said(
         ([out, image], {"pairs": True}, "two images or more"),
         ([out, image], {"duplicates": True}, "one results folder"),
         ([out], {"duplicates": True, "pairs": True}, "one at a time"),
-        ([image, out], {"k": 0}, "k must be from 1"),
+        ([image, out], {"k": 0}, "k must be at least 1"),
     ]:
         with pytest.raises(BoatinferError, match=said):
             similar(SimilarOptions(paths, **options))  # type: ignore[arg-type]
@@ -148,6 +148,6 @@ def test_what_cannot_be_compared_is_said(
 def test_nearest_to_vaporetti_are_vaporetti(mardct: Path, tmp_path: Path) -> None:
     run(RunOptions(mardct / "valid", tmp_path / "out", features=True))
     for image in sorted((mardct / "valid/VaporettoACTV").iterdir())[:10]:
-        found = nearest(image, tmp_path / "out", 10).found
+        found = nearest(image, tmp_path / "out", 10).matches
         of_vaporetti = [path.startswith("VaporettoACTV/") for path in found["path"].to_pylist()]
         assert sum(of_vaporetti) >= 9

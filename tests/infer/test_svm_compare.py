@@ -45,14 +45,14 @@ def test_figures_on_other_images_are_those_of_scikit_learn(train: Path, test: Pa
         assert svm.macro_f1 == pytest.approx(f1_score(new.truth, predicted, average="macro"))
         assert svm.interval[0] < svm.accuracy < svm.interval[1]
         assert svm.images == 60
-    assert not found.caution
+    assert not found.warning
 
 
 def test_without_other_images_it_warns_of_flattery(train: Path, boatinfer: Command) -> None:
     done = boatinfer("svm", "compare", train, "--network")
     assert done.code == 0
     assert "5-fold cross-validation" in done.out
-    assert "are flattered; --test OUT" in done.out
+    assert "are too high; --test OUT" in done.out
     assert [line.split()[0] for line in done.out.splitlines()[2:5]] == ["network", "linear", "RBF"]
 
 

@@ -173,7 +173,7 @@ def evaluate(
         error, and the mean cross-entropy as ``loss``.
     """
     probabilities = predict(model, valid.pixels, batch_size)
-    sure = Confidence.of(probabilities, valid.labels)
+    sure = Confidence.from_probabilities(probabilities, valid.labels)
     names = np.array(list(valid.digests), object)
     evaluation = Evaluation(classes, names, valid.labels, probabilities.argmax(axis=1), sure)
     loss = cross_entropy(valid.labels, probabilities)

@@ -1,1 +1,1 @@
-"""What results say: beside the truth, beside other results, and beside each other."""
+"""Analysis of results: evaluation, comparison of runs, similar images, and drift."""

@@ -1,6 +1,6 @@
-"""Abstention: which predictions are left to people, and how sure a prediction must be.
+"""Abstention: the confidence threshold below which images are left for manual review.
 
-Nothing that is recorded depends on the threshold, so that another one needs no inference.
+The recorded rows do not depend on the threshold, so another one needs no inference.
 """
 
 from __future__ import annotations
@@ -20,11 +20,18 @@ from boatinfer.errors import UsageError
 from boatinfer.results.tables.predictions import UNSURE
 from boatinfer.storage.documents import DocumentError, read_document
 
-__all__ = ["Threshold", "advice", "find", "outcome", "required", "resolve_threshold"]
+__all__ = [
+    "Threshold",
+    "describe_outcome",
+    "describe_recommendation",
+    "find_threshold",
+    "images_required",
+    "resolve_threshold",
+]
 
-#: How sure one can be of the accuracy that a threshold is chosen for.
+#: Confidence level of the accuracy that a threshold is chosen for.
 LEVEL = 0.95
-#: Shares of the evaluated images that may be kept, largest first.
+#: Coverages that are tried, largest first.
 _COVERAGES = np.arange(20, 0, -1) / 20
 
 
@@ -45,28 +52,33 @@ class _Network(msgspec.Struct):
 
 
 class _Evaluation(msgspec.Struct):
-    """What is needed of the file of ``boatinfer evaluate --json``."""
+    """The fields that are read from a file of ``boatinfer evaluate --json``."""
 
     model: str
     network: _Network
 
 
 class Threshold(NamedTuple):
-    """From which confidence on a prediction counts, and what that rests on.
+    """An abstention threshold, and the evaluation that it is chosen from.
 
     Attributes:
-        min_confidence: below this a prediction is unsure.
-        target_accuracy: the accuracy it was chosen for; None where somebody set it.
-        images: how many evaluated images are as confident; 0 where none were evaluated.
-        right: how many of these are right.
-        evaluated: how many images were evaluated.
+        min_confidence: images with a lower confidence are labelled ``unsure``.
+        target_accuracy: the accuracy it was chosen for; None if it was set by the user.
+        images: number of evaluated images at least as confident; 0 if none were evaluated.
+        correct: number of these that are classified correctly.
+        evaluated: number of images evaluated.
     """
 
     min_confidence: float
     target_accuracy: float | None = None
     images: int = 0
-    right: int = 0
+    correct: int = 0
     evaluated: int = 0
+
+    def document(self) -> dict[str, float | None]:
+        """The fields, for JSON."""
+        fields = self._asdict()
+        return {"right" if name == "correct" else name: fields[name] for name in fields}
 
 
 def resolve_threshold(
@@ -77,114 +89,115 @@ def resolve_threshold(
     target_accuracy: float | None,
     evaluation: Path | None,
 ) -> Threshold | None:
-    """The threshold that a run's options ask for; None where every prediction counts.
+    """The threshold that a run's options ask for; None if there is none.
 
     Args:
         model: SHA-256 of the model file, hex.
-        classes: the model's.
+        classes: the model's classes.
         min_confidence: the threshold itself.
-        target_accuracy: the accuracy to be shown, from 0 to 1.
-        evaluation: a file that shows it, of ``boatinfer evaluate --json``.
+        target_accuracy: the accuracy to choose a threshold for, from 0 to 1.
+        evaluation: a file of ``boatinfer evaluate --json``, to choose it from.
 
     Raises:
-        UsageError: the evaluation cannot be used, or does not show the accuracy asked for.
+        UsageError: the evaluation cannot be used, or does not show the target accuracy.
     """
     threshold = None
     if min_confidence is not None:
         threshold = Threshold(min_confidence)
     elif target_accuracy is not None and evaluation is not None:
         curve, images = _read(evaluation, model)
-        threshold = find(curve, images, target_accuracy)
+        threshold = find_threshold(curve, images, target_accuracy)
         if threshold is None:
             raise UsageError(
-                f"{evaluation}: {_too_few(images, target_accuracy)}; evaluate more "
-                "labelled images, or ask for less."
+                f"{evaluation}: {_too_few_text(images, target_accuracy)}; evaluate more "
+                "labelled images, or choose a lower target accuracy."
             )
     if threshold is not None and UNSURE in classes:
         raise UsageError(
-            f"the model has a class {UNSURE!r} of its own, so nothing can be left to people under "
-            "that name; rename the class."
+            f"the model has a class {UNSURE!r} of its own, which is the label of images for manual "
+            "review; rename the class."
         )
     return threshold
 
 
-def find(curve: RiskCoverage, images: int, target: float) -> Threshold | None:
-    """The threshold that keeps the most images and still shows an accuracy.
+def find_threshold(curve: RiskCoverage, images: int, target: float) -> Threshold | None:
+    """The threshold with the highest coverage that still shows a target accuracy.
 
-    The accuracy is shown where the lower end of the one-sided Clopper-Pearson interval
-    ("The use of confidence or fiducial limits", 1934) of the images kept is not below it. Twenty
-    coverages are tried, and their errors shared out after Bonferroni, so that the accuracy of
-    the one that is chosen holds with a probability of 95 %.
+    The accuracy is shown if the lower end of the one-sided Clopper-Pearson interval ("The use of
+    confidence or fiducial limits", 1934) of the images kept is not below it. Twenty coverages are
+    tried, with a Bonferroni correction, so that the accuracy at the chosen threshold holds with a
+    probability of 95 %.
 
     Args:
-        curve: of the evaluated images.
-        images: how many they are.
+        curve: risk-coverage curve of the evaluated images.
+        images: number of evaluated images.
         target: the accuracy, between 0 and 1.
 
     Returns:
-        None where the images do not show it at any threshold.
+        The threshold; None if no threshold shows the accuracy.
     """
     from scipy.stats import beta
 
     for coverage in _COVERAGES:
-        place = curve.at(float(coverage))
-        kept = round(float(curve.coverage[place]) * images)
-        right = round(float(curve.accuracy[place]) * kept)
-        lower = beta.ppf((1 - LEVEL) / len(_COVERAGES), right, kept - right + 1) if right else 0.0
+        index = curve.index_of(float(coverage))
+        covered = round(float(curve.coverage[index]) * images)
+        correct = round(float(curve.accuracy[index]) * covered)
+        error = (1 - LEVEL) / len(_COVERAGES)
+        lower = beta.ppf(error, correct, covered - correct + 1) if correct else 0.0
         if lower >= target:
-            return Threshold(float(curve.threshold[place]), target, kept, right, images)
+            return Threshold(float(curve.threshold[index]), target, covered, correct, images)
     return None
 
 
-def required(target: float) -> int:
-    """How many images, all of them right, show an accuracy."""
+def images_required(target: float) -> int:
+    """The number of images, all classified correctly, that shows an accuracy."""
     return math.ceil(math.log((1 - LEVEL) / len(_COVERAGES)) / math.log(target))
 
 
-def advice(threshold: Threshold | None, images: int, target: float) -> str:
-    """A sentence on what `find` found for a target accuracy among so many images."""
+def describe_recommendation(threshold: Threshold | None, images: int, target: float) -> str:
+    """A sentence on the result of `find_threshold`."""
     if threshold is None:
-        return f"Target accuracy {target:g}: {_too_few(images, target)}."
+        return f"Target accuracy {target:g}: {_too_few_text(images, target)}."
     return (
-        f"Target accuracy {target:g}: leave what is less confident than "
-        f"{threshold.min_confidence:.4f} to people, {_left(threshold)}, which shows it with a "
-        f"probability of {100 * LEVEL:.0f} %."
+        f"Target accuracy {target:g}: leave images with a confidence below "
+        f"{threshold.min_confidence:.4f} for manual review, {_abstained_text(threshold)}, which "
+        f"shows it with a probability of {100 * LEVEL:.0f} %."
     )
 
 
-def outcome(threshold: Threshold) -> str:
-    """A sentence on what a threshold made of the evaluated images."""
-    share = ""
+def describe_outcome(threshold: Threshold) -> str:
+    """A sentence on the evaluated images below and above a run's threshold."""
+    accuracy_text = ""
     if threshold.images:
-        ends = metrics.wilson(np.array([threshold.right]), np.array([threshold.images]))[:, 0]
-        accuracy = threshold.right / threshold.images
-        share = f" ({accuracy:.4f}, 95 % interval {ends[0]:.4f} to {ends[1]:.4f})"
+        interval = metrics.wilson(np.array([threshold.correct]), np.array([threshold.images]))[:, 0]
+        accuracy = threshold.correct / threshold.images
+        accuracy_text = f" ({accuracy:.4f}, 95 % interval {interval[0]:.4f} to {interval[1]:.4f})"
     return (
         f"Unsure in this run, with a confidence below {threshold.min_confidence:.4f}: "
-        f"{_left(threshold)}{share}."
+        f"{_abstained_text(threshold)}{accuracy_text}."
     )
 
 
-def _left(threshold: Threshold) -> str:
-    left = threshold.evaluated - threshold.images
+def _abstained_text(threshold: Threshold) -> str:
+    abstained = threshold.evaluated - threshold.images
     return (
-        f"{left:,} of {threshold.evaluated:,} images; {threshold.right:,} of the other "
-        f"{threshold.images:,} are right"
+        f"{abstained:,} of {threshold.evaluated:,} images; {threshold.correct:,} of the other "
+        f"{threshold.images:,} are correct"
     )
 
 
-def _too_few(images: int, target: float) -> str:
-    least = required(target)
+def _too_few_text(images: int, target: float) -> str:
+    minimum = images_required(target)
     return (
         f"{images:,} evaluated images do not show an accuracy of {target:g} at any confidence "
-        f"(at least {least:,} that are all right would, or more with a few wrong)"
+        f"(this needs at least {minimum:,} if all are correct, or more if a few are wrong)"
     )
 
 
 def _read(file: Path, model: str) -> tuple[RiskCoverage, int]:
-    """The risk-coverage curve of an evaluation, and how many images it is of."""
+    """Reads the risk-coverage curve of an evaluation, and its number of images."""
     try:
-        found = read_document(file, _Evaluation)
+        document = read_document(file, _Evaluation)
     except FileNotFoundError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}; check its name.") from error
     except DocumentError as error:
@@ -192,10 +205,10 @@ def _read(file: Path, model: str) -> tuple[RiskCoverage, int]:
             f"{file} is no evaluation of a network ({error}); make one with 'boatinfer evaluate "
             "OUT --json'."
         ) from error
-    if found.model != model:
+    if document.model != model:
         raise UsageError(
-            f"{file} is an evaluation of another model ({found.model[:12]}, and this is "
-            f"{model[:12]}); evaluate this one."
+            f"{file} is an evaluation of another model ({document.model[:12]}, and this is "
+            f"{model[:12]}); evaluate this model."
         )
-    points = np.array([msgspec.structs.astuple(point) for point in found.network.risk_coverage])
-    return RiskCoverage(*points.T), found.network.images
+    points = np.array([msgspec.structs.astuple(point) for point in document.network.risk_coverage])
+    return RiskCoverage(*points.T), document.network.images

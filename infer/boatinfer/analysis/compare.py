@@ -1,4 +1,4 @@
-"""``boatinfer compare``: what two runs say of the same images."""
+"""``boatinfer compare``: the predictions of two runs for the same images."""
 
 from __future__ import annotations
 
@@ -21,52 +21,54 @@ from boatinfer.results.summary import Summary
 from boatinfer.storage.base import Place
 from boatinfer.text import printable, table
 
-__all__ = ["Compared", "compare", "speed"]
+__all__ = ["Comparison", "compare", "speed"]
 
 
 @dataclass(frozen=True)
-class Compared:
+class Comparison:
     """Two runs, A and B, over the same images.
 
     Attributes:
         outs: their results folders.
         runs: their last runs.
-        speeds: images a second of the last run of each that classified any with its model.
-        agreement: B's labels as predictions where A's are the truth.
-        alone: images that only A has, and only B.
-        changed: images of the same path whose content is not the same; they are left out.
-        right: each beside the truth, of the images whose class either model knows; None where
-            there are none.
+        speeds: images a second of each; of an earlier run if the last one classified nothing.
+        agreement: an evaluation of B's predictions with A's as the ground truth.
+        unmatched: number of images only in A, and only in B.
+        changed: number of images with the same path and different content, which are left out.
+        evaluations: of each against the ground truth, for the images whose true class is one of
+            either model; None if there are none.
     """
 
     outs: tuple[Place, Place]
     runs: tuple[Summary, Summary]
     speeds: tuple[float | None, float | None]
     agreement: Evaluation
-    alone: tuple[int, int]
+    unmatched: tuple[int, int]
     changed: int
-    right: tuple[Evaluation, Evaluation] | None
+    evaluations: tuple[Evaluation, Evaluation] | None
 
     @property
     def contingency(self) -> dict[str, int]:
-        """How many images both have right, A alone, B alone, and neither."""
-        assert self.right is not None
-        a, b = (one.right for one in self.right)
+        """Number of images that both classify correctly, only A, only B, and neither."""
+        assert self.evaluations is not None
+        a, b = (evaluation.correct for evaluation in self.evaluations)
         masks = {"both": a & b, "a_alone": a & ~b, "b_alone": ~a & b, "neither": ~a & ~b}
         return {name: int(mask.sum()) for name, mask in masks.items()}
 
     @property
     def verdict(self) -> str:
-        """A sentence on whether one of them is better."""
-        if self.right is None:
-            return "The truth is not known: no folder is a class of a model; give --labels FILE."
-        p = mcnemar(self.right[0].right, self.right[1].right)
-        meaning = "a difference that chance rarely makes" if p < 0.05 else "it may be chance"
-        figure = f"= {p:.4g}" if p >= 0.0001 else "< 0.0001"
-        return f"McNemar's exact test: p {figure} ({meaning})."
+        """A sentence on whether the difference in accuracy is significant."""
+        if self.evaluations is None:
+            return (
+                "The true classes are unknown: no folder is a class of a model; give --labels FILE."
+            )
+        p = mcnemar(self.evaluations[0].correct, self.evaluations[1].correct)
+        meaning = "a significant difference" if p < 0.05 else "not significant"
+        p_text = f"= {p:.4g}" if p >= 0.0001 else "< 0.0001"
+        return f"McNemar's exact test: p {p_text} ({meaning})."
 
     def document(self) -> dict[str, Any]:
-        """All figures, as JSON can hold them."""
+        """All metrics, for JSON."""
         sides = {
             name: {
                 "out": str(self.outs[i]),
@@ -75,8 +77,8 @@ class Compared:
                 "model_name": self.runs[i].model_name,
                 "device": self.runs[i].device,
                 "images_per_second": self.speeds[i],
-                "alone": self.alone[i],
-                **(self.right[i].headline() if self.right else {}),
+                "alone": self.unmatched[i],
+                **(self.evaluations[i].headline() if self.evaluations else {}),
             }
             for i, name in enumerate("ab")
         }
@@ -89,29 +91,29 @@ class Compared:
             "classes": self.agreement.classes,
             "confusion": self.agreement.confusion.tolist(),
             "disagreements": self.agreement.pairs_document("a", "b"),
-            "truth": self.right
+            "truth": self.evaluations
             and {
-                "images": len(self.right[0].truth),
+                "images": len(self.evaluations[0].truth),
                 **self.contingency,
-                "mcnemar_p": mcnemar(self.right[0].right, self.right[1].right),
+                "mcnemar_p": mcnemar(self.evaluations[0].correct, self.evaluations[1].correct),
             },
         }
 
     def text(self) -> str:
-        """All figures, for a terminal."""
-        count, ends = len(self.agreement.truth), self.agreement.intervals.accuracy
+        """All metrics, for a terminal."""
+        count, interval = len(self.agreement.truth), self.agreement.intervals.accuracy
         blocks = [
             table([self._side(0), self._side(1)], names=5),
             [
-                f"images in both: {count:,}; in A alone: {self.alone[0]:,}; in B alone: "
-                f"{self.alone[1]:,}; changed in between and left out: {self.changed:,}",
+                f"images in both: {count:,}; only in A: {self.unmatched[0]:,}; only in B: "
+                f"{self.unmatched[1]:,}; changed in between and left out: {self.changed:,}",
                 f"agreement: {self.agreement.accuracy:.4f} "
-                f"(95 % interval {ends[0]:.4f} to {ends[1]:.4f})",
+                f"(95 % interval {interval[0]:.4f} to {interval[1]:.4f})",
             ],
         ]
         if pairs := self.agreement.pairs("{} in A, {} in B"):
-            blocks += [["Where they differ most", *pairs]]
-            blocks += [self.agreement.matrix("what A says", "what B says")]
+            blocks += [["Most frequent differences", *pairs]]
+            blocks += [self.agreement.matrix("the class predicted in A", "in B")]
         return "\n\n".join("\n".join(block) for block in [*blocks, self._truth()])
 
     def _side(self, i: int) -> tuple[str, ...]:
@@ -120,66 +122,66 @@ class Compared:
         return "AB"[i], str(self.outs[i]), run.model_name, run.model[:12], rate
 
     def _truth(self) -> list[str]:
-        if self.right is None:
+        if self.evaluations is None:
             return [self.verdict]
         count = self.contingency
         return [
-            "Beside the truth, with 95 % intervals",
-            *side_by_side(zip("AB", self.right, strict=True)),
-            f"right: both {count['both']:,}; A alone {count['a_alone']:,}; B alone "
+            "Against the ground truth, with 95 % intervals",
+            *side_by_side(zip("AB", self.evaluations, strict=True)),
+            f"correct: both {count['both']:,}; only A {count['a_alone']:,}; only B "
             f"{count['b_alone']:,}; neither {count['neither']:,}",
             self.verdict,
         ]
 
 
-def compare(options: CompareOptions) -> Compared:
+def compare(options: CompareOptions) -> Comparison:
     """Compares the last runs of two results folders, image by image.
 
     Args:
-        options: which two, and where the truth is.
+        options: the two folders, and the ground truth.
 
     Raises:
         UsageError: there are no results, no images in common, or no classes in common.
         OutputError: the results are damaged.
     """
-    folders = find_results(options.one), find_results(options.other)
-    runs = folders[0].last_finished(), folders[1].last_finished()
-    a, b = (_rows(folder) for folder in folders)
-    there = pc.is_in(a["path"], value_set=b["path"].combine_chunks())
-    both = a.filter(there)
-    if not both.num_rows:
+    results = find_results(options.one), find_results(options.other)
+    runs = results[0].last_finished(), results[1].last_finished()
+    all_a, all_b = (_rows(folder) for folder in results)
+    in_both = pc.is_in(all_a["path"], value_set=all_b["path"].combine_chunks())
+    rows_a = all_a.filter(in_both)
+    if not rows_a.num_rows:
         raise UsageError(f"{options.one} and {options.other} have no image in common.")
     _require_common_classes(runs, options)
-    b_rows = b.take(pc.index_in(both["path"], value_set=b["path"].combine_chunks()))
-    same = pc.equal(both["content"], b_rows["content"])
-    alone = a.num_rows - both.num_rows, b.num_rows - both.num_rows
-    changed = both.num_rows - int(pc.sum(same).as_py() or 0)
-    if changed == both.num_rows:
+    rows_b = all_b.take(pc.index_in(rows_a["path"], value_set=all_b["path"].combine_chunks()))
+    unchanged = pc.equal(rows_a["content"], rows_b["content"])
+    unmatched = all_a.num_rows - rows_a.num_rows, all_b.num_rows - rows_a.num_rows
+    changed = rows_a.num_rows - int(pc.sum(unchanged).as_py() or 0)
+    if changed == rows_a.num_rows:
         raise UsageError(
             f"{options.one} and {options.other} have paths in common, but no image of the same "
             "content."
         )
-    both, b_rows = both.filter(same), b_rows.filter(same)
+    rows_a, rows_b = rows_a.filter(unchanged), rows_b.filter(unchanged)
     classes = list(dict.fromkeys([*runs[0].classes, *runs[1].classes]))
     names = pa.array(classes, pa.string())
-    paths = both["path"].combine_chunks()
-    said = tuple(_codes(rows["label"].combine_chunks(), names) for rows in (both, b_rows))
+    paths = rows_a["path"].combine_chunks()
+    predicted = tuple(_codes(rows["label"].combine_chunks(), names) for rows in (rows_a, rows_b))
     truth = pc.index_in(true_labels(paths, options.labels, runs[0].folder), value_set=names)
-    return Compared(
+    return Comparison(
         outs=(options.one, options.other),
         runs=runs,
-        speeds=(speed(folders[0], runs[0]), speed(folders[1], runs[1])),
-        agreement=Evaluation(classes, _texts(paths), said[0], said[1]),
-        alone=alone,
+        speeds=(speed(results[0], runs[0]), speed(results[1], runs[1])),
+        agreement=Evaluation(classes, _to_numpy(paths), predicted[0], predicted[1]),
+        unmatched=unmatched,
         changed=changed,
-        right=_beside_truth(classes, paths, truth, said),
+        evaluations=_evaluate_both(classes, paths, truth, predicted),
     )
 
 
 def _rows(results: Results) -> pa.Table:
     parts = list(results.parts.read(results.current(), ["path", "content", "label"]))
     if not parts:
-        raise UsageError(f"{results.out} holds no image that was classified.")
+        raise UsageError(f"{results.out} holds no classified images.")
     return pa.concat_tables(parts).sort_by("path")
 
 
@@ -188,32 +190,33 @@ def _require_common_classes(runs: tuple[Summary, Summary], options: CompareOptio
         raise UsageError(
             f"the models of {options.one} and {options.other} have no class in common "
             f"({printable(runs[0].classes[0])}, ... and {printable(runs[1].classes[0])}, ...), so "
-            "that their labels cannot be compared."
+            "their labels cannot be compared."
         )
 
 
-def _beside_truth(
-    classes: list[str], paths: pa.Array, truth: pa.Array, said: tuple[Labels, ...]
+def _evaluate_both(
+    classes: list[str], paths: pa.Array, truth: pa.Array, predictions: tuple[Labels, ...]
 ) -> tuple[Evaluation, Evaluation] | None:
-    known = truth.is_valid().to_numpy(zero_copy_only=False)
-    if not known.any():
+    labelled = truth.is_valid().to_numpy(zero_copy_only=False)
+    if not labelled.any():
         return None
-    true, names = truth.drop_null().to_numpy().astype(np.int64), _texts(paths)[known]
-    one, other = (Evaluation(classes, names, true, labels[known]) for labels in said)
-    return one, other
+    indices = truth.drop_null().to_numpy().astype(np.int64)
+    names = _to_numpy(paths)[labelled]
+    a, b = (Evaluation(classes, names, indices, labels[labelled]) for labels in predictions)
+    return a, b
 
 
 def _codes(labels: pa.Array, names: pa.Array) -> Labels:
     return np.asarray(pc.index_in(labels, value_set=names).to_numpy(), np.int64)
 
 
-def _texts(paths: pa.Array) -> Any:
+def _to_numpy(paths: pa.Array) -> Any:
     return paths.to_numpy(zero_copy_only=False)
 
 
-def speed(results: Results, last: Summary) -> float | None:
-    """Images a second of a run, or of the last one before it with its model that classified any."""
-    for run in itertools.chain([last], results.history(last)):
-        if run.model == last.model and run.classified and run.images_per_second:
+def speed(results: Results, summary: Summary) -> float | None:
+    """Images a second of a run, or of the last run of its model that classified any image."""
+    for run in itertools.chain([summary], results.history(summary)):
+        if run.model == summary.model and run.classified and run.images_per_second:
             return run.images_per_second
     return None

@@ -1,4 +1,4 @@
-"""Whether a night is unlike the others: its classes and its confidences beside theirs."""
+"""Drift: compares the predicted classes and confidences of a run with those of earlier runs."""
 
 from __future__ import annotations
 
@@ -13,71 +13,71 @@ __all__ = ["Drift", "drift", "jensen_shannon", "mean_shares"]
 Counts = npt.NDArray[np.int64]
 Shares = npt.NDArray[np.float64]
 
-#: Nights of chance that a night is measured by.
+#: Number of random samples for the divergence expected by chance.
 _DRAWN = 1000
-#: A smaller divergence is not worth a word, however sure it is.
-_LEAST = 0.02
-#: With so many nights their own differences are the measure too.
-_NIGHTS = 3
+#: A smaller divergence is never reported, even if significant.
+_MIN_DIVERGENCE = 0.02
+#: With at least this many earlier runs, their own differences count too.
+_EARLIER_RUNS = 3
 
 
 class Drift(NamedTuple):
-    """How far a night is from what is usual.
+    """The difference between a run and the mean of earlier runs.
 
     Attributes:
-        divergence: Jensen-Shannon, see `jensen_shannon`.
-        chance: what one of 1,000 nights that are drawn from the usual shares reaches.
-        others: the largest divergence of an earlier night from the rest of them; None
-            where there are too few.
+        divergence: Jensen-Shannon divergence, see `jensen_shannon`.
+        chance: the largest divergence of 1,000 random samples from the mean shares.
+        earlier: the largest divergence of an earlier run from the other earlier runs; None if
+            there are too few.
     """
 
     divergence: float
     chance: float
-    others: float | None
+    earlier: float | None
 
     @property
     def unusual(self) -> bool:
-        """Whether it is more than chance, more than earlier nights differ, and worth a word."""
-        return self.divergence > max(self.chance, self.others or 0.0, _LEAST)
+        """Whether it exceeds chance, the differences of earlier runs, and `_MIN_DIVERGENCE`."""
+        return self.divergence > max(self.chance, self.earlier or 0.0, _MIN_DIVERGENCE)
 
 
-def jensen_shannon(one: npt.ArrayLike, other: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Jensen-Shannon divergence in bits: 0 for equal shares, 1 for such that exclude each other.
+def jensen_shannon(first: npt.ArrayLike, second: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Jensen-Shannon divergence in bits: 0 for equal shares, 1 for disjoint ones.
 
     Lin, "Divergence measures based on the Shannon entropy", 1991.
 
     Args:
-        one: counts or shares, [..., K], each with a positive sum.
-        other: likewise.
+        first: counts or shares, [..., K], each with a positive sum.
+        second: likewise.
     """
-    p, q = (_shares(np.asarray(of, np.float64)) for of in (one, other))
+    p, q = (_shares(np.asarray(counts, np.float64)) for counts in (first, second))
     return np.maximum(0.0, _entropy((p + q) / 2) - (_entropy(p) + _entropy(q)) / 2)
 
 
-def mean_shares(nights: Sequence[Counts]) -> Shares:
-    """The usual: mean shares [K] of nights, each counting the same."""
-    return np.asarray(_shares(np.stack(nights).astype(np.float64)).mean(axis=0))
+def mean_shares(runs: Sequence[Counts]) -> Shares:
+    """Mean shares [K] of runs, with equal weights."""
+    return np.asarray(_shares(np.stack(runs).astype(np.float64)).mean(axis=0))
 
 
-def drift(now: Counts, nights: Sequence[Counts]) -> Drift:
-    """Compares a night with earlier ones.
+def drift(counts: Counts, earlier: Sequence[Counts]) -> Drift:
+    """Compares a run with earlier ones.
 
     Args:
-        now: int64 [K], images of each kind; not all zero.
-        nights: one or more such counts.
+        counts: int64 [K], images in each of K bins; not all zero.
+        earlier: such counts of one or more earlier runs.
     """
-    usual = mean_shares(nights)
-    others = None
-    if len(nights) >= _NIGHTS:
-        rest = [mean_shares([*nights[:i], *nights[i + 1 :]]) for i in range(len(nights))]
-        others = max(
-            float(jensen_shannon(night, of)) for night, of in zip(nights, rest, strict=True)
+    usual = mean_shares(earlier)
+    largest = None
+    if len(earlier) >= _EARLIER_RUNS:
+        largest = max(
+            float(jensen_shannon(run, mean_shares([*earlier[:i], *earlier[i + 1 :]])))
+            for i, run in enumerate(earlier)
         )
-    draw = np.random.default_rng(0)
-    tonight = draw.multinomial(int(now.sum()), usual, _DRAWN)
-    before = draw.multinomial(int(sum(night.sum() for night in nights)), usual, _DRAWN)
-    chance = float(jensen_shannon(tonight, before).max())
-    return Drift(float(jensen_shannon(now, usual)), chance, others)
+    generator = np.random.default_rng(0)
+    drawn = generator.multinomial(int(counts.sum()), usual, _DRAWN)
+    drawn_earlier = generator.multinomial(int(sum(run.sum() for run in earlier)), usual, _DRAWN)
+    chance = float(jensen_shannon(drawn, drawn_earlier).max())
+    return Drift(float(jensen_shannon(counts, usual)), chance, largest)
 
 
 def _shares(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

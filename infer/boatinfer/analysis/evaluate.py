@@ -1,4 +1,4 @@
-"""``boatinfer evaluate``: the last run's predictions beside the truth."""
+"""``boatinfer evaluate``: the last run's predictions against the ground truth."""
 
 from __future__ import annotations
 
@@ -25,23 +25,24 @@ from boatinfer.results.tables.csv_files import csv_plain
 from boatinfer.storage.locations import open_for_arrow
 from boatinfer.text import joined, printable
 
-__all__ = ["Evaluated", "evaluate"]
+__all__ = ["EvaluationResult", "evaluate"]
 
 #: Names that a sentence lists at most.
-_NAMED = 5
+_LISTED = 5
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """What the last run of a results folder is worth, where the truth is known.
+class EvaluationResult:
+    """The evaluation of the last run of a results folder.
 
     Attributes:
-        run: that run.
-        network: of the images whose true class the network knows; None where it knows none.
-        svm: the SVM's, of all images with a label; None where the run had no SVM.
-        unknown: labels that the network does not know, and how many images have them.
-        unlabelled: how many classified images have no label.
-        target_accuracy: for which accuracy to find a threshold; None for none.
+        run: the run.
+        network: evaluation of the network, on the images whose true class is one of the model's;
+            None if there are none.
+        svm: evaluation of the SVM, on all labelled images; None if the run had no SVM.
+        unknown: true classes that the network does not have, and their numbers of images.
+        unlabelled: number of classified images without a true class.
+        target_accuracy: the accuracy to find an abstention threshold for; None for none.
     """
 
     run: Summary
@@ -52,53 +53,57 @@ class Evaluated:
     target_accuracy: float | None = None
 
     @property
-    def threshold(self) -> abstention.Threshold | None:
-        """The confidence from which on the target accuracy is shown; None if it is nowhere."""
+    def recommended_threshold(self) -> abstention.Threshold | None:
+        """The abstention threshold that shows the target accuracy; None if there is none."""
         if self.target_accuracy is None or self.network is None:
             return None
-        network = self.network
-        return abstention.find(network.risk_coverage, len(network.truth), self.target_accuracy)
+        images = len(self.network.truth)
+        return abstention.find_threshold(self.network.risk_coverage, images, self.target_accuracy)
 
     @property
-    def kept(self) -> abstention.Threshold | None:
-        """What the run itself did not leave to people; None if it was to leave nothing."""
+    def run_threshold(self) -> abstention.Threshold | None:
+        """The run's own abstention threshold, with its counts; None if the run had none."""
         if self.run.min_confidence is None or self.network is None:
             return None
-        return self.network.above(self.run.min_confidence)
+        return self.network.abstain_below(self.run.min_confidence)
 
     @property
     def abstention(self) -> list[str]:
-        """Sentences that say what leaving the least confident to people does or would do."""
-        said = []
-        if self.kept:
-            said.append(abstention.outcome(self.kept))
+        """Sentences on the effect of the run's and of the recommended abstention threshold."""
+        sentences = []
+        if self.run_threshold:
+            sentences.append(abstention.describe_outcome(self.run_threshold))
         if self.target_accuracy is not None and self.network:
             images = len(self.network.truth)
-            said.append(abstention.advice(self.threshold, images, self.target_accuracy))
-        return said
+            sentences.append(
+                abstention.describe_recommendation(
+                    self.recommended_threshold, images, self.target_accuracy
+                )
+            )
+        return sentences
 
     @property
     def left_out(self) -> list[str]:
-        """Sentences that say which images and classes the figures are not of."""
-        out = []
+        """Sentences on the images and classes that are not evaluated."""
+        left_out = []
         if self.run.failed:
-            out.append(f"{self.run.failed:,} that failed")
+            left_out.append(f"{self.run.failed:,} that failed")
         if self.unlabelled:
-            out.append(f"{self.unlabelled:,} without a label")
+            left_out.append(f"{self.unlabelled:,} without a label")
         if self.unknown:
-            names = _some([f"{name} {count:,}" for name, count in self.unknown.items()])
+            names = _listed([f"{name} {count:,}" for name, count in self.unknown.items()])
             count = sum(self.unknown.values())
-            out.append(f"{count:,} of classes that the network does not know ({names})")
-        said = [f"Left out: {'; '.join(out)}."] if out else []
+            left_out.append(f"{count:,} of classes that the network does not know ({names})")
+        sentences = [f"Left out: {'; '.join(left_out)}."] if left_out else []
         if self.unknown and self.network:
-            share = self.network.right.sum() / (len(self.network.truth) + count)
-            said.append(f"Counting unknown classes as wrong, the accuracy is {share:.4f}.")
+            share = self.network.correct.sum() / (len(self.network.truth) + count)
+            sentences.append(f"Counting unknown classes as wrong, the accuracy is {share:.4f}.")
         if self.network and self.network.absent:
-            said.append(f"There is no image of {_some(self.network.absent)}.")
-        return said
+            sentences.append(f"There is no image of {_listed(self.network.absent)}.")
+        return sentences
 
     def document(self) -> dict[str, Any]:
-        """All figures, as JSON can hold them."""
+        """All metrics, for JSON."""
         return {
             "folder": self.run.folder,
             "run": self.run.run,
@@ -108,37 +113,39 @@ class Evaluated:
             "unlabelled": self.unlabelled,
             "unknown": self.unknown,
             "absent": self.network.absent if self.network else [],
-            "kept": self.kept and self.kept._asdict(),
-            "threshold": self.threshold and self.threshold._asdict(),
+            "kept": self.run_threshold and self.run_threshold.document(),
+            "threshold": self.recommended_threshold and self.recommended_threshold.document(),
             "network": self.network and self.network.document(),
             "svm": self.svm and self.svm.document(),
         }
 
     def text(self) -> str:
-        """All figures, for a terminal."""
-        known = self.network or self.svm
-        assert known is not None  # else `evaluate` has nothing to say
+        """All metrics, for a terminal."""
+        evaluation = self.network or self.svm
+        assert evaluation is not None  # else `evaluate` has raised an error
         heading = (
             f"{self.run.model_name} on {printable(self.run.folder)}, images of known class: "
-            f"{len(known.truth):,}"
+            f"{len(evaluation.truth):,}"
         )
-        blocks = [heading, known.text("" if self.network else " (SVM)")]
+        blocks = [heading, evaluation.text("" if self.network else " (SVM)")]
         if self.svm:
-            both = [("network", self.network), ("SVM", self.svm)]
-            rows = side_by_side((name, one) for name, one in both if one)
+            evaluations = [("network", self.network), ("SVM", self.svm)]
+            rows = side_by_side(
+                (name, evaluation) for name, evaluation in evaluations if evaluation
+            )
             blocks.append("\n".join(["Network and SVM, with 95 % intervals", *rows]))
-        last = [*self.abstention, *self.left_out]
-        return "\n\n".join([*blocks, *(["\n".join(last)] if last else [])])
+        notes = [*self.abstention, *self.left_out]
+        return "\n\n".join([*blocks, *(["\n".join(notes)] if notes else [])])
 
 
-def evaluate(options: EvaluateOptions) -> Evaluated:
-    """Compares the last run's predictions with the truth.
+def evaluate(options: EvaluateOptions) -> EvaluationResult:
+    """Compares the last run's predictions with the ground truth.
 
     Args:
-        options: which results, and where the truth is.
+        options: the results folder, and the ground truth.
 
     Raises:
-        UsageError: there are no results, no labels, or none that the model knows.
+        UsageError: there are no results, no true classes, or none that the model has.
         OutputError: the results are damaged.
     """
     results = find_results(options.out)
@@ -151,20 +158,22 @@ def evaluate(options: EvaluateOptions) -> Evaluated:
             f"{results.out}: the images lie in no class folders; give their true classes with "
             "--labels FILE, a CSV file with the columns path and label."
         )
-    places = pc.index_in(truth, value_set=pa.array(run.classes, pa.string()), skip_nulls=True)
-    network = _of_network(results, run, images, places)
-    svm = _of_svm(results, paths, truth)
+    truth_indices = pc.index_in(
+        truth, value_set=pa.array(run.classes, pa.string()), skip_nulls=True
+    )
+    network = _network_evaluation(results, run, images, truth_indices)
+    svm = _svm_evaluation(results, paths, truth)
     if network is None and svm is None:
         raise UsageError(
-            f"{results.out}: none of the true classes ({_some(_names(truth))}) is one that the "
-            f"model knows ({_some(run.classes)}); give the right ones with --labels FILE."
+            f"{results.out}: none of the true classes ({_listed(_names(truth))}) is one of the "
+            f"model's ({_listed(run.classes)}); give the true classes with --labels FILE."
         )
-    unknown = truth.filter(pc.and_(truth.is_valid(), places.is_null())).value_counts().to_pylist()
-    return Evaluated(
+    unknown = truth.filter(pc.and_(truth.is_valid(), truth_indices.is_null()))
+    return EvaluationResult(
         run=run,
         network=network,
         svm=svm,
-        unknown={count["values"]: count["counts"] for count in unknown},
+        unknown={entry["values"]: entry["counts"] for entry in unknown.value_counts().to_pylist()},
         unlabelled=truth.null_count,
         target_accuracy=options.target_accuracy,
     )
@@ -174,52 +183,54 @@ def _images(results: Results) -> pa.Table:
     """`Results.current` in the order in which the parts are read."""
     images = results.current()
     if not images.num_rows:
-        raise UsageError(f"{results.out} holds no image that was classified.")
+        raise UsageError(f"{results.out} holds no classified images.")
     return images.sort_by([("part", "ascending"), ("row", "ascending")])
 
 
-def _of_network(
+def _network_evaluation(
     results: Results, run: Summary, images: pa.Table, truth: pa.Array
 ) -> Evaluation | None:
-    """The network's predictions, part by part, where ``truth`` names one of its classes."""
+    """Reads the network's predictions, part by part, of images with a valid ``truth``."""
     columns: list[tuple[npt.NDArray[Any], ...]] = []
     done = 0
     for part in results.parts.read(images, ["probabilities"]):
-        of = truth.slice(done, part.num_rows)
+        batch_truth = truth.slice(done, part.num_rows)
         done += part.num_rows
-        if of.null_count < len(of):
-            places = of.drop_null().to_numpy().astype(np.int64)
-            probabilities = matrix(part["probabilities"].filter(of.is_valid()))
-            sure = Confidence.of(probabilities, places)
-            columns.append((places, probabilities.argmax(axis=1), sure.confidence, sure.rank))
+        if batch_truth.null_count < len(batch_truth):
+            truth_indices = batch_truth.drop_null().to_numpy().astype(np.int64)
+            probabilities = matrix(part["probabilities"].filter(batch_truth.is_valid()))
+            confidences = Confidence.from_probabilities(probabilities, truth_indices)
+            predicted = probabilities.argmax(axis=1)
+            columns.append((truth_indices, predicted, confidences.confidence, confidences.rank))
     if not columns:
         return None
-    places, best, confidence, rank = map(np.concatenate, zip(*columns, strict=True))
+    truth_indices, predicted, confidence, rank = map(np.concatenate, zip(*columns, strict=True))
     paths = images["path"].filter(truth.is_valid()).to_numpy()
     order = np.argsort(paths)
-    sure = Confidence(confidence[order], rank[order])
-    return Evaluation(run.classes, paths[order], places[order], best[order], sure)
+    confidences = Confidence(confidence[order], rank[order])
+    return Evaluation(
+        run.classes, paths[order], truth_indices[order], predicted[order], confidences
+    )
 
 
-def _of_svm(results: Results, paths: pa.Array, truth: pa.Array) -> Evaluation | None:
-    """The SVM's labels, as predictions.csv has them; None where it has none."""
-    said = _svm_labels(results)
-    if said is None:
+def _svm_evaluation(results: Results, paths: pa.Array, truth: pa.Array) -> Evaluation | None:
+    """The SVM's labels from predictions.csv; None if it has none."""
+    table = _svm_labels(results)
+    if table is None:
         return None
-    labels = said["svm_label"].take(pc.index_in(paths, value_set=said["path"].combine_chunks()))
+    labels = table["svm_label"].take(pc.index_in(paths, value_set=table["path"].combine_chunks()))
     if labels.null_count:
         raise OutputError(
-            f"{results.predictions} does not name every image of its run; run again to have it "
-            "written anew."
+            f"{results.predictions} does not name every image of its run; run again to rewrite it."
         )
-    known = truth.is_valid()
-    both = pa.chunked_array([truth.filter(known), *labels.filter(known).chunks])
-    codes = both.combine_chunks().dictionary_encode()
+    labelled = truth.is_valid()
+    combined = pa.chunked_array([truth.filter(labelled), *labels.filter(labelled).chunks])
+    codes = combined.combine_chunks().dictionary_encode()
     names = np.array(codes.dictionary.to_pylist(), object)
-    classes, places = np.unique(names, return_inverse=True)
-    true, predicted = places[codes.indices.to_numpy()].reshape(2, -1)
-    order = np.argsort(where := paths.filter(known).to_numpy(zero_copy_only=False))
-    return Evaluation(classes.tolist(), where[order], true[order], predicted[order])
+    classes, class_indices = np.unique(names, return_inverse=True)
+    true, predicted = class_indices[codes.indices.to_numpy()].reshape(2, -1)
+    order = np.argsort(labelled_paths := paths.filter(labelled).to_numpy(zero_copy_only=False))
+    return Evaluation(classes.tolist(), labelled_paths[order], true[order], predicted[order])
 
 
 def _svm_labels(results: Results) -> pa.Table | None:
@@ -236,8 +247,7 @@ def _svm_labels(results: Results) -> pa.Table | None:
         )
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise OutputError(
-            f"{results.predictions} cannot be read ({first_line(error)}); run again to have it "
-            "written anew."
+            f"{results.predictions} cannot be read ({first_line(error)}); run again to rewrite it."
         ) from error
     if table["svm_label"].null_count:
         return None
@@ -249,5 +259,5 @@ def _names(labels: pa.Array) -> list[str]:
     return [str(name) for name in labels.drop_null().unique().to_pylist()]
 
 
-def _some(names: Sequence[str]) -> str:
-    return printable(joined(names, _NAMED))
+def _listed(names: Sequence[str]) -> str:
+    return printable(joined(names, _LISTED))

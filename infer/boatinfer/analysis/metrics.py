@@ -1,4 +1,4 @@
-"""How good predictions are, where the truth is known."""
+"""Metrics of classification: accuracy, F1, calibration, risk and coverage, and their intervals."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ __all__ = [
 Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating]
 Counts = npt.NDArray[Any]
-Truths = npt.NDArray[np.bool_]
+Mask = npt.NDArray[np.bool_]
 
-#: Numbers that `intervals` holds at a time, at most.
+#: Elements of an array of bootstrap samples, at most.
 _RESAMPLED = 4_000_000
 
 
 class Scores(NamedTuple):
-    """The three figures by which models are compared, fractions of 1.
+    """The three metrics by which models are compared, from 0 to 1.
 
     Attributes:
-        accuracy: share of images whose likeliest class is the true one.
-        macro_f1: mean F1 over the classes, each counting the same.
+        accuracy: share of images that are classified correctly.
+        macro_f1: unweighted mean of F1 over the classes.
         calibration_error: see `calibration_error`.
     """
 
@@ -52,7 +52,7 @@ class Scores(NamedTuple):
 
 
 def scores(truth: Labels, probabilities: Floats) -> Scores:
-    """Scores probabilities against the truth.
+    """Computes the metrics of probabilities against the ground truth.
 
     Args:
         truth: int64 [N], class indices; N is at least 1.
@@ -67,7 +67,7 @@ def scores(truth: Labels, probabilities: Floats) -> Scores:
 
 
 def accuracy(truth: Labels, predicted: Labels) -> float:
-    """Share of the int64 [N] predictions that are true."""
+    """Share of the int64 [N] predictions that are correct."""
     return float(np.mean(truth == predicted))
 
 
@@ -78,38 +78,37 @@ def macro_f1(truth: Labels, predicted: Labels) -> float:
         truth: int64 [N].
         predicted: int64 [N].
     """
-    both = np.stack([truth, predicted])
-    classes, codes = np.unique(both, return_inverse=True)
-    true, guessed = codes.reshape(both.shape)
-    right = np.bincount(true[true == guessed], minlength=len(classes))
-    named = np.bincount(codes.reshape(-1), minlength=len(classes))
-    return float(np.mean(2 * right / named))
+    stacked = np.stack([truth, predicted])
+    classes, codes = np.unique(stacked, return_inverse=True)
+    true_codes, predicted_codes = codes.reshape(stacked.shape)
+    correct = np.bincount(true_codes[true_codes == predicted_codes], minlength=len(classes))
+    counts = np.bincount(codes.reshape(-1), minlength=len(classes))
+    return float(np.mean(2 * correct / counts))
 
 
 def calibration_error(truth: Labels, probabilities: Floats, bins: int = 15) -> float:
-    """Expected calibration error: how far confidence is from the share that is right.
+    """Expected calibration error: the mean difference between confidence and accuracy.
 
-    The predictions are put into bins of equal width by the confidence of their likeliest
-    class; the differences between mean confidence and accuracy are averaged over the bins,
-    weighted by how many predictions they hold (Guo et al., "On Calibration of Modern Neural
-    Networks", 2017, equation 3).
+    The predictions are put into bins of equal width by their confidence; the differences between
+    mean confidence and accuracy are averaged over the bins, weighted by their numbers of
+    predictions (Guo et al., "On Calibration of Modern Neural Networks", 2017, equation 3).
 
     Args:
         truth: int64 [N].
         probabilities: float [N, C].
-        bins: how many.
+        bins: number of bins.
     """
-    right = probabilities.argmax(axis=1) == truth
-    return calibration(right, probabilities.max(axis=1), bins).error
+    correct = probabilities.argmax(axis=1) == truth
+    return calibration(correct, probabilities.max(axis=1), bins).error
 
 
 class Calibration(NamedTuple):
     """Predictions in bins of equal width by their confidence, from 0 to 1.
 
     Attributes:
-        images: int64 [B], predictions in the bin.
-        confidence: float64 [B], their mean confidence; NaN for an empty bin.
-        accuracy: float64 [B], the share of them that is right; NaN for an empty bin.
+        images: int64 [B], number of predictions.
+        confidence: float64 [B], mean confidence; NaN for an empty bin.
+        accuracy: float64 [B], accuracy; NaN for an empty bin.
     """
 
     images: Labels
@@ -123,34 +122,34 @@ class Calibration(NamedTuple):
         return float(np.nansum(gaps * self.images) / self.images.sum())
 
 
-def calibration(right: Truths, confidence: Floats, bins: int = 15) -> Calibration:
+def calibration(correct: Mask, confidence: Floats, bins: int = 15) -> Calibration:
     """The calibration curve: accuracy by confidence.
 
     Args:
-        right: bool [N], whether each prediction is true; N is at least 1.
-        confidence: float [N], the probability of each prediction.
-        bins: B, how many.
+        correct: bool [N], whether each prediction is correct; N is at least 1.
+        confidence: float [N], the probability of each predicted class.
+        bins: B, the number of bins.
     """
     confidence = confidence.astype(np.float64)
     bin_of = np.clip((confidence * bins).astype(np.int64), 0, bins - 1)
     images = np.bincount(bin_of, minlength=bins)
-    sums = [np.bincount(bin_of, weights=of, minlength=bins) for of in (confidence, right)]
+    sums = [np.bincount(bin_of, weights=values, minlength=bins) for values in (confidence, correct)]
     filled = np.where(images, images, np.nan)
     return Calibration(images, sums[0] / filled, sums[1] / filled)
 
 
 def confusion(truth: Labels, predicted: Labels, classes: int) -> Labels:
     """Counts of images, int64 [C, C]: rows are true classes, columns predicted ones."""
-    both = np.bincount(truth * classes + predicted, minlength=classes * classes)
-    return both.reshape(classes, classes)
+    counts = np.bincount(truth * classes + predicted, minlength=classes * classes)
+    return counts.reshape(classes, classes)
 
 
 class ClassScores(NamedTuple):
-    """Scores of each class, float64 [C]; NaN where nothing says anything about it.
+    """Scores of each class, float64 [C]; NaN where undefined.
 
     Attributes:
-        precision: share of the images given this class that are of it.
-        recall: share of the images of this class that were given it.
+        precision: share of the images predicted as this class that are of it.
+        recall: share of the images of this class that are predicted as it.
         f1: harmonic mean of the two.
     """
 
@@ -160,42 +159,49 @@ class ClassScores(NamedTuple):
 
 
 def class_scores(confusion: Labels) -> ClassScores:
-    """Scores each class.
+    """Computes the scores of each class.
 
     Args:
-        confusion: counts as `confusion` gives, [C, C].
+        confusion: a confusion matrix [C, C], see `confusion`.
     """
     return _scores(confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0))
 
 
-def _scores(right: Counts, true: Counts, predicted: Counts) -> ClassScores:
-    with np.errstate(invalid="ignore"):  # 0 / 0: nothing is known
-        return ClassScores(right / predicted, right / true, 2 * right / (true + predicted))
+def _scores(correct: Counts, true_counts: Counts, predicted_counts: Counts) -> ClassScores:
+    with np.errstate(invalid="ignore"):  # 0 / 0 is undefined
+        return ClassScores(
+            correct / predicted_counts,
+            correct / true_counts,
+            2 * correct / (true_counts + predicted_counts),
+        )
 
 
-def wilson(right: Counts, of: Counts, level: float = 0.95) -> npt.NDArray[np.float64]:
-    """Confidence intervals of shares: of 0 of 22 it is 0 to 0.15, where a bootstrap says 0 to 0.
+def wilson(successes: Counts, trials: Counts, level: float = 0.95) -> npt.NDArray[np.float64]:
+    """Wilson score intervals of proportions: for 0 of 22 it is 0 to 0.15; a bootstrap's is 0 to 0.
 
     Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
 
     Args:
-        right: [N], how many.
-        of: [N], of how many; may be 0.
-        level: probability that an interval holds the true share.
+        successes: [N].
+        trials: [N]; may be 0.
+        level: probability that an interval contains the true proportion.
 
     Returns:
-        float64 [2, N], lower and upper ends; NaN for a share of nothing.
+        float64 [2, N], lower and upper ends; NaN for 0 trials.
     """
     from scipy.special import ndtri
 
     z = ndtri((1 + level) / 2)
-    with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0: nothing is known
-        share, spread = right / of, z * z / of
+    with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 is undefined
+        share, spread = successes / trials, z * z / trials
         middle = share + spread / 2
         half = np.sqrt(spread * (share * (1 - share) + spread / 4))
         ends = np.stack([middle - half, middle + half]) / (1 + spread)
-    ends[0, np.equal(right, 0)], ends[1, np.equal(right, of)] = 0, 1  # without rounding errors
-    return np.where(np.equal(of, 0), np.nan, ends)
+    ends[0, np.equal(successes, 0)], ends[1, np.equal(successes, trials)] = (
+        0,
+        1,
+    )  # without rounding errors
+    return np.where(np.equal(trials, 0), np.nan, ends)
 
 
 class Intervals(NamedTuple):
@@ -204,9 +210,9 @@ class Intervals(NamedTuple):
     Attributes:
         accuracy: float64 [2].
         macro_f1: float64 [2].
-        precision: float64 [2, C]; NaN where nothing is known; recall and f1 likewise.
-        recall: float64 [2, C].
-        f1: float64 [2, C].
+        precision: float64 [2, C]; NaN where undefined.
+        recall: float64 [2, C]; likewise.
+        f1: float64 [2, C]; likewise.
     """
 
     accuracy: npt.NDArray[np.float64]
@@ -219,110 +225,123 @@ class Intervals(NamedTuple):
 def intervals(
     confusion: Labels, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> Intervals:
-    """Confidence intervals of all figures.
+    """Confidence intervals of all metrics.
 
-    Accuracy, precision and recall are shares of images, so theirs are `wilson`'s. So is F1's: it
-    is 2 J / (1 + J), where J is the share of images that are right among those that are of the
-    class or were given it. Macro-F1's is the percentile bootstrap over the images.
+    Accuracy, precision and recall are proportions of images, and have Wilson intervals. So has F1:
+    it is 2 J / (1 + J), where J, the Jaccard index, is the proportion of correct predictions among
+    the images that are of the class or are predicted as it. Macro-F1 has a percentile bootstrap
+    interval over the images.
 
-    Images of one cell of the confusion matrix are alike to every figure, so that drawing N
-    images with replacement is one draw of the cells' counts from a multinomial distribution.
+    The metrics depend only on the counts in the confusion matrix, so drawing N images with
+    replacement is one draw of these counts from a multinomial distribution.
 
     Args:
-        confusion: counts as `confusion` gives, [C, C].
-        level: share of the resamples that an interval holds.
-        resamples: how many times N images are drawn.
-        seed: of the drawing.
+        confusion: a confusion matrix [C, C], see `confusion`.
+        level: confidence level.
+        resamples: number of bootstrap samples.
+        seed: seed of the random generator.
     """
-    draw, total = np.random.default_rng(seed), int(confusion.sum())
+    generator, total = np.random.default_rng(seed), int(confusion.sum())
     true, predicted = np.nonzero(confusion)
-    of_true, of_predicted = (np.eye(len(confusion))[cells] for cells in (true, predicted))
-    of_both = of_true * of_predicted
+    is_true, is_predicted = (np.eye(len(confusion))[cells] for cells in (true, predicted))
+    is_correct = is_true * is_predicted
     shares = confusion[true, predicted] / total
-    at_once = max(1, _RESAMPLED // len(shares))
-    macro = []
-    for start in range(0, resamples, at_once):
-        counts = draw.multinomial(total, shares, min(at_once, resamples - start))
-        right, of, given = counts @ of_both, counts @ of_true, counts @ of_predicted
-        macro.append(np.nanmean(_scores(right, of, given).f1, axis=1))
+    batch = max(1, _RESAMPLED // len(shares))
+    macro_f1s = []
+    for start in range(0, resamples, batch):
+        counts = generator.multinomial(total, shares, min(batch, resamples - start))
+        correct, true_counts, predicted_counts = (
+            counts @ is_correct,
+            counts @ is_true,
+            counts @ is_predicted,
+        )
+        macro_f1s.append(np.nanmean(_scores(correct, true_counts, predicted_counts).f1, axis=1))
     ends = [(1 - level) / 2, (1 + level) / 2]
-    hits, own, named = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-    either = wilson(hits, own + named - hits, level)
+    correct_counts, class_counts, predicted_totals = (
+        confusion.diagonal(),
+        confusion.sum(axis=1),
+        confusion.sum(axis=0),
+    )
+    jaccard = wilson(correct_counts, class_counts + predicted_totals - correct_counts, level)
     return Intervals(
-        accuracy=wilson(np.array([hits.sum()]), np.array([total]), level)[:, 0],
-        macro_f1=np.quantile(np.concatenate(macro), ends),
-        precision=wilson(hits, named, level),
-        recall=wilson(hits, own, level),
-        f1=2 * either / (1 + either),
+        accuracy=wilson(np.array([correct_counts.sum()]), np.array([total]), level)[:, 0],
+        macro_f1=np.quantile(np.concatenate(macro_f1s), ends),
+        precision=wilson(correct_counts, predicted_totals, level),
+        recall=wilson(correct_counts, class_counts, level),
+        f1=2 * jaccard / (1 + jaccard),
     )
 
 
 def ranks(probabilities: Floats, truth: Labels) -> Labels:
-    """Places of the true classes among all, int64 [N], 0 for the likeliest.
+    """Ranks of the true classes by probability, int64 [N], 0 for the most probable class.
 
-    Of classes equally likely the first comes first, as everywhere.
+    Equally probable classes are ranked by their index.
 
     Args:
         probabilities: float [N, C].
         truth: int64 [N].
     """
-    own = np.take_along_axis(probabilities, truth[:, None], axis=1)
-    before = np.arange(probabilities.shape[1]) < truth[:, None]
-    above = (probabilities > own) | ((probabilities == own) & before)
-    return np.asarray(above.sum(axis=1), np.int64)
+    true_probability = np.take_along_axis(probabilities, truth[:, None], axis=1)
+    is_earlier = np.arange(probabilities.shape[1]) < truth[:, None]
+    is_higher = (probabilities > true_probability) | (
+        (probabilities == true_probability) & is_earlier
+    )
+    return np.asarray(is_higher.sum(axis=1), np.int64)
 
 
 class RiskCoverage(NamedTuple):
-    """What is left to a machine that abstains below a threshold, and how good it then is.
+    """Coverage and accuracy of a classifier that abstains below a threshold.
 
     Attributes:
-        threshold: float64 [T], confidences in falling order; what is below is left to people.
-        coverage: float64 [T], share of the predictions that is kept.
-        accuracy: float64 [T], share of those that is right.
+        threshold: float64 [T], confidences in descending order.
+        coverage: float64 [T], share of the predictions at or above the threshold.
+        accuracy: float64 [T], accuracy of these.
     """
 
     threshold: npt.NDArray[np.float64]
     coverage: npt.NDArray[np.float64]
     accuracy: npt.NDArray[np.float64]
 
-    def at(self, coverage: float) -> int:
-        """The place of the highest threshold that keeps at least this share."""
+    def index_of(self, coverage: float) -> int:
+        """The index of the highest threshold with at least this coverage."""
         return int(np.searchsorted(self.coverage, coverage - 1e-9))
 
     def points(self, coverages: Iterable[float]) -> list[dict[str, float]]:
-        """The points `at` some coverages, each once, by the names of their figures."""
-        places = dict.fromkeys(self.at(coverage) for coverage in coverages)
+        """The distinct points at some coverages, as dictionaries of their fields."""
+        indices = dict.fromkeys(self.index_of(coverage) for coverage in coverages)
         figures = np.stack(self, axis=1)
-        return [dict(zip(self._fields, figures[p].tolist(), strict=True)) for p in places]
+        return [dict(zip(self._fields, figures[p].tolist(), strict=True)) for p in indices]
 
 
-def risk_coverage(right: Truths, confidence: Floats) -> RiskCoverage:
+def risk_coverage(correct: Mask, confidence: Floats) -> RiskCoverage:
     """The risk-coverage curve, at every confidence that occurs.
 
     Geifman and El-Yaniv, "Selective Classification for Deep Neural Networks", 2017.
 
     Args:
-        right: bool [N], whether each prediction is true; N is at least 1.
+        correct: bool [N], whether each prediction is correct; N is at least 1.
         confidence: float [N].
     """
-    thresholds, places, images = np.unique(-confidence, return_inverse=True, return_counts=True)
-    kept = np.cumsum(images)
-    hits = np.cumsum(np.bincount(places, weights=right))
-    return RiskCoverage(-thresholds.astype(np.float64), kept / len(right), hits / kept)
+    thresholds, positions, images = np.unique(-confidence, return_inverse=True, return_counts=True)
+    kept_counts = np.cumsum(images)
+    correct_counts = np.cumsum(np.bincount(positions, weights=correct))
+    return RiskCoverage(
+        -thresholds.astype(np.float64), kept_counts / len(correct), correct_counts / kept_counts
+    )
 
 
-def mcnemar(right: Truths, other: Truths) -> float:
-    """P-value of McNemar's exact test: are two classifiers equally often right?
+def mcnemar(correct_a: Mask, correct_b: Mask) -> float:
+    """P-value of McNemar's exact test that two classifiers have the same accuracy.
 
-    Only the images that one has right and the other has wrong count; were both equally good,
-    either would be right with probability 1/2 (McNemar, "Note on the sampling error of the
+    Only the images that exactly one of them classifies correctly count; under the null hypothesis
+    each is the correct one with probability 1/2 (McNemar, "Note on the sampling error of the
     difference between correlated proportions or percentages", 1947).
 
     Args:
-        right: bool [N], where the one is right.
-        other: bool [N], where the other is, on the same images.
+        correct_a: bool [N], whether each prediction of the first is correct.
+        correct_b: bool [N], likewise for the second, on the same images.
     """
     from scipy.stats import binomtest
 
-    one, both = int((right & ~other).sum()), int((right ^ other).sum())
-    return float(binomtest(one, both).pvalue) if both else 1.0
+    only_a, discordant = int((correct_a & ~correct_b).sum()), int((correct_a ^ correct_b).sum())
+    return float(binomtest(only_a, discordant).pvalue) if discordant else 1.0

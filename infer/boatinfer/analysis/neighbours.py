@@ -1,7 +1,7 @@
-"""Exact nearest neighbours among feature vectors that come in blocks, in flat memory.
+"""Exact nearest neighbours among feature vectors in blocks, in constant memory.
 
-Both metrics are squared Euclidean distances: the cosine distance is half the squared distance
-between vectors of length one.
+Both metrics are computed from squared Euclidean distances: the cosine distance is half the squared
+distance between vectors of length one.
 """
 
 from __future__ import annotations
@@ -18,39 +18,39 @@ from boatinfer.models.inference import Floats
 __all__ = ["closest_pairs", "distances", "matrix_of_distances", "nearest"]
 
 Vectors = npt.NDArray[Any]
-Places = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 Distances = npt.NDArray[np.float64]
 
-#: Numbers of a temporary that stays in the processor's cache.
-_CACHED = 2**17
+#: Elements of a temporary array that fits into the processor's cache.
+_CACHE_SIZE = 2**17
 #: Rows of the tiles that pairs are compared in.
 _TILE = 1024
-#: Bytes of the vectors that are held while all others pass by.
-_HELD = 2**28
-#: How far a float32 product may be from the truth, relative to the squared lengths.
-_SLACK = 1e-5
+#: Bytes of the vectors that are kept in memory while all others are read.
+_RESIDENT_BYTES = 2**28
+#: Largest error of a float32 product, relative to the squared lengths.
+_TOLERANCE = 1e-5
 
 
 def distances(block: Vectors, query: Vectors, metric: Metric) -> Distances:
-    """Distances of each vector of a block from one.
+    """Distances of each vector of a block from a query.
 
-    A vector of zeros has no direction; its cosine distance from any other is 1/2.
+    A zero vector has no direction; its cosine distance from any other is 1/2.
 
     Args:
         block: float32 [N, D].
         query: float32 [D].
-        metric: which distance.
+        metric: the distance.
 
     Returns:
         float64 [N].
     """
-    query = _directed(query[None], metric)[0]
+    query = _normalized(query[None], metric)[0]
     squared = np.empty(len(block), np.float64)
-    rows = max(1, _CACHED // len(query))
+    rows = max(1, _CACHE_SIZE // len(query))
     for start in range(0, len(block), rows):
-        here = slice(start, start + rows)
-        apart = _directed(block[here], metric) - query
-        squared[here] = np.einsum("ij,ij->i", apart, apart)
+        rows_slice = slice(start, start + rows)
+        differences = _normalized(block[rows_slice], metric) - query
+        squared[rows_slice] = np.einsum("ij,ij->i", differences, differences)
     return _distance(squared, metric)
 
 
@@ -62,74 +62,76 @@ def matrix_of_distances(vectors: Floats, metric: Metric) -> Distances:
 
 def nearest(
     blocks: Iterable[Floats], query: Floats, k: int, metric: Metric
-) -> tuple[Places, Distances]:
-    """Finds the k vectors nearest to one.
+) -> tuple[Indices, Distances]:
+    """Finds the k vectors nearest to a query.
 
     Args:
         blocks: float32 [N, D] each.
         query: float32 [D].
-        k: how many; fewer come back where there are fewer.
-        metric: which distance.
+        k: number of neighbours; fewer are returned if there are fewer vectors.
+        metric: the distance.
 
     Returns:
-        Their places, counted through all blocks, and distances, nearest first; of equals
-        the earlier.
+        Their indices, counted over all blocks, and distances, nearest first; of equal distances
+        the earlier vector.
     """
-    places, found = np.empty(0, np.int64), np.empty(0)
-    seen = 0
+    indices, best_distances = np.empty(0, np.int64), np.empty(0)
+    offset = 0
     for block in blocks:
-        places = np.concatenate([places, np.arange(seen, seen + len(block))])
-        found = np.concatenate([found, distances(block, query, metric)])
-        seen += len(block)
-        kept = _smallest(found, k)
-        places, found = places[kept], found[kept]
-    return places, found
+        indices = np.concatenate([indices, np.arange(offset, offset + len(block))])
+        best_distances = np.concatenate([best_distances, distances(block, query, metric)])
+        offset += len(block)
+        order = _smallest(best_distances, k)
+        indices, best_distances = indices[order], best_distances[order]
+    return indices, best_distances
 
 
 def closest_pairs(
     blocks: Callable[[int], Iterable[Floats]], k: int, metric: Metric
-) -> tuple[Places, Distances]:
+) -> tuple[Indices, Distances]:
     """Finds the k pairs of vectors that are closest to each other.
 
     Every vector is compared with every other, by a matrix product in float32; those that may
     be among the k are then measured again, exactly.
 
     Args:
-        blocks: gives the blocks, float32 [N, D] each, of all vectors from a place on.
-        k: how many.
-        metric: which distance.
+        blocks: a function that returns the blocks, float32 [N, D] each, of all vectors from an
+            index on.
+        k: number of pairs.
+        metric: the distance.
 
     Returns:
-        int64 [K, 2], the places of each pair, the smaller first, and float64 [K].
+        int64 [K, 2], the indices of each pair, the smaller first, and their distances, float64 [K].
     """
 
-    def directed(start: int) -> Iterator[Floats]:
-        return (_directed(block, metric) for block in blocks(start))
+    def normalized(start: int) -> Iterator[Floats]:
+        return (_normalized(block, metric) for block in blocks(start))
 
-    pairs, found = np.empty((0, 2), np.int64), np.empty(0)
-    for first, held in _held(directed(0)):
+    pairs, best_distances = np.empty((0, 2), np.int64), np.empty(0)
+    for first, resident in _resident_blocks(normalized(0)):
         second = first
-        for block in directed(first):
-            for rows, columns in _tiles(len(held), len(block)):
+        for block in normalized(first):
+            for rows, columns in _tiles(len(resident), len(block)):
                 if first + rows.start >= second + columns.stop:
-                    continue  # these pairs come the other way round
-                bound = found[-1] if len(found) == k else np.inf
+                    continue  # these pairs are compared in the opposite order
+                bound = best_distances[-1] if len(best_distances) == k else np.inf
                 start = np.array([first + rows.start, second + columns.start])
-                new = _pairs_within(held[rows], block[columns], start, k, bound)
-                pairs, found = np.concatenate([pairs, new[0]]), np.concatenate([found, new[1]])
-                kept = _smallest(found, k)
-                pairs, found = pairs[kept], found[kept]
+                candidates = _pairs_within(resident[rows], block[columns], start, k, bound)
+                pairs = np.concatenate([pairs, candidates[0]])
+                best_distances = np.concatenate([best_distances, candidates[1]])
+                order = _smallest(best_distances, k)
+                pairs, best_distances = pairs[order], best_distances[order]
             second += len(block)
-    return pairs, _distance(found, metric)
+    return pairs, _distance(best_distances, metric)
 
 
-def _held(blocks: Iterable[Floats]) -> Iterator[tuple[int, Floats]]:
-    """Blocks joined to about the size that may be held, each with the place it begins at."""
+def _resident_blocks(blocks: Iterable[Floats]) -> Iterator[tuple[int, Floats]]:
+    """Joins blocks to about `_RESIDENT_BYTES`; yields each with the index of its first vector."""
     start, size, waiting = 0, 0, list[Floats]()
     for block in blocks:
         waiting.append(block)
         size += block.nbytes
-        if size >= _HELD:
+        if size >= _RESIDENT_BYTES:
             joined = np.concatenate(waiting)
             yield start, joined
             start, size, waiting = start + len(joined), 0, []
@@ -138,42 +140,44 @@ def _held(blocks: Iterable[Floats]) -> Iterator[tuple[int, Floats]]:
 
 
 def _tiles(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:
-    for top in range(0, rows, _TILE):
-        for left in range(0, columns, _TILE):
-            yield slice(top, min(top + _TILE, rows)), slice(left, min(left + _TILE, columns))
+    for row in range(0, rows, _TILE):
+        for column in range(0, columns, _TILE):
+            yield slice(row, min(row + _TILE, rows)), slice(column, min(column + _TILE, columns))
 
 
 def _pairs_within(
-    one: Floats, other: Floats, start: Places, k: int, bound: float
-) -> tuple[Places, Distances]:
-    """Pairs of two tiles, the first before the second, that may be among the k closest."""
-    lengths = [np.einsum("ij,ij->i", tile, tile) for tile in (one, other)]
-    squared = lengths[0][:, None] + lengths[1] - 2 * (one @ other.T)
-    before = start[0] + np.arange(len(one))[:, None] < start[1] + np.arange(len(other))
-    squared[~before] = np.inf
-    slack = _SLACK * float(lengths[0].max() + lengths[1].max())
+    first_tile: Floats, second_tile: Floats, start: Indices, k: int, bound: float
+) -> tuple[Indices, Distances]:
+    """Pairs of one vector of each tile, in order, that may be among the k closest."""
+    lengths = [np.einsum("ij,ij->i", tile, tile) for tile in (first_tile, second_tile)]
+    squared = lengths[0][:, None] + lengths[1] - 2 * (first_tile @ second_tile.T)
+    is_ordered = start[0] + np.arange(len(first_tile))[:, None] < start[1] + np.arange(
+        len(second_tile)
+    )
+    squared[~is_ordered] = np.inf
+    tolerance = _TOLERANCE * float(lengths[0].max() + lengths[1].max())
     if not np.isfinite(bound) and squared.size > k:
-        bound = float(np.partition(squared, k - 1, axis=None)[k - 1]) + slack
-    near = np.argwhere(np.isfinite(squared) & (squared <= bound + slack))
-    exact = np.empty(len(near))
-    rows = max(1, _CACHED // one.shape[1])
-    for first in range(0, len(near), rows):
-        left, right = near[first : first + rows].T
-        apart = one[left].astype(np.float64) - other[right]
-        exact[first : first + rows] = np.einsum("ij,ij->i", apart, apart)
-    return near + start, exact
+        bound = float(np.partition(squared, k - 1, axis=None)[k - 1]) + tolerance
+    candidates = np.argwhere(np.isfinite(squared) & (squared <= bound + tolerance))
+    exact = np.empty(len(candidates))
+    rows = max(1, _CACHE_SIZE // first_tile.shape[1])
+    for row in range(0, len(candidates), rows):
+        first, second = candidates[row : row + rows].T
+        differences = first_tile[first].astype(np.float64) - second_tile[second]
+        exact[row : row + rows] = np.einsum("ij,ij->i", differences, differences)
+    return candidates + start, exact
 
 
-def _smallest(values: Distances, k: int) -> Places:
-    """Places of the k smallest values, in order; of equals the earlier."""
+def _smallest(values: Distances, k: int) -> Indices:
+    """Indices of the k smallest values, in order; of equal values the earlier."""
     if len(values) > k:
         bound = np.partition(values, k - 1)[k - 1]
-        near = np.flatnonzero(values <= bound)
-        return near[np.argsort(values[near], kind="stable")[:k]]
+        candidates = np.flatnonzero(values <= bound)
+        return candidates[np.argsort(values[candidates], kind="stable")[:k]]
     return np.argsort(values, kind="stable")
 
 
-def _directed(vectors: Vectors, metric: Metric) -> Vectors:
+def _normalized(vectors: Vectors, metric: Metric) -> Vectors:
     if metric is Metric.EUCLIDEAN:
         return vectors
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""The options of what is asked of results."""
+"""Options of the commands that analyse results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["CompareOptions", "EvaluateOptions", "Metric", "SimilarOptions"]
 
 
 class Metric(enum.StrEnum):
-    """How far two feature vectors are from each other."""
+    """Distance between two feature vectors."""
 
     EUCLIDEAN = "euclidean"
     COSINE = "cosine"
@@ -47,7 +47,7 @@ class EvaluateOptions:
     ] = None
 
     def __post_init__(self) -> None:
-        """Refuses an accuracy that is none."""
+        """Checks that the target accuracy is between 0 and 1."""
         check_target(self.target_accuracy)
 
 
@@ -111,6 +111,6 @@ class SimilarOptions:
     ] = None
 
     def __post_init__(self) -> None:
-        """Refuses a number that asks for nothing."""
+        """Checks that k is positive."""
         if self.k < 1:
-            raise UsageError(f"k must be from 1, not {self.k}.")
+            raise UsageError(f"k must be at least 1, not {self.k}.")

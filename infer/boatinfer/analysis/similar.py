@@ -1,4 +1,4 @@
-"""``boatinfer similar``: images whose feature vectors are near each other."""
+"""``boatinfer similar``: images whose feature vectors are close to each other."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ __all__ = ["Duplicates", "Nearest", "Pairs", "duplicates", "nearest", "pairs", "
 
 @dataclass(frozen=True)
 class Nearest:
-    """The images nearest to one.
+    """The nearest neighbours of an image.
 
     Attributes:
-        image: which one.
-        metric: which distance.
-        among: how many images were compared.
-        folder: which paths are relative to.
-        file: path of the one, relative to the folder or absolute.
-        found: ``path``, ``label`` and ``distance``, nearest first.
+        image: the image.
+        metric: the distance.
+        compared: number of images compared.
+        folder: the folder that paths are relative to.
+        file: path of the image, relative to the folder or absolute.
+        matches: ``path``, ``label`` and ``distance``, nearest first.
     """
 
     image: str
     metric: Metric
-    among: int
+    compared: int
     folder: str
     file: str
-    found: pa.Table
+    matches: pa.Table
 
     def document(self) -> dict[str, Any]:
         """As JSON can hold it."""
-        found = self.found.to_pylist()
-        return {"image": self.image, "metric": self.metric, "among": self.among, "nearest": found}
+        rows = self.matches.to_pylist()
+        return {"image": self.image, "metric": self.metric, "among": self.compared, "nearest": rows}
 
     def text(self) -> str:
         """For a terminal."""
-        rows = [(r["label"], r["path"], f"{r['distance']:.4g}") for r in self.found.to_pylist()]
-        heading = f"nearest to {printable(self.image)} among {counted(self.among, 'image')}"
+        rows = [(r["label"], r["path"], f"{r['distance']:.4g}") for r in self.matches.to_pylist()]
+        heading = f"nearest to {printable(self.image)} among {counted(self.compared, 'image')}"
         lines = table([("class", "image", self.metric.value), *rows], names=2)
         return "\n".join([heading, *lines])
 
@@ -66,9 +66,9 @@ class Pairs:
     """Distances between a few images.
 
     Attributes:
-        images: which ones, N of them.
-        metric: which distance.
-        folder: which paths are relative to.
+        images: the N images.
+        metric: the distance.
+        folder: the folder that paths are relative to.
         files: paths of the images, relative to the folder or absolute.
         distances: float64 [N, N].
     """
@@ -81,8 +81,8 @@ class Pairs:
 
     def document(self) -> dict[str, Any]:
         """As JSON can hold it."""
-        found = self.distances.tolist()
-        return {"images": self.images, "metric": self.metric, "distances": found}
+        distances = self.distances.tolist()
+        return {"images": self.images, "metric": self.metric, "distances": distances}
 
     def text(self) -> str:
         """For a terminal."""
@@ -101,28 +101,28 @@ class Duplicates:
     Attributes:
         metric: which distance.
         folder: which paths are relative to.
-        same: paths of each group of files with the same content.
+        copies: paths of each group of files with the same content.
         closest: ``path``, ``other`` and ``distance`` of the closest pairs of different
             content, closest first; of each group of the same the first counts.
     """
 
     metric: Metric
     folder: str
-    same: list[list[str]]
+    copies: list[list[str]]
     closest: pa.Table
 
     def document(self) -> dict[str, Any]:
         """As JSON can hold it."""
-        return {"metric": self.metric, "same": self.same, "closest": self.closest.to_pylist()}
+        return {"metric": self.metric, "same": self.copies, "closest": self.closest.to_pylist()}
 
     def text(self) -> str:
         """For a terminal."""
         rows = [(r["path"], r["other"], f"{r['distance']:.4g}") for r in self.closest.to_pylist()]
-        same = ["  " + printable("  ".join(group)) for group in self.same]
+        copies = ["  " + printable("  ".join(group)) for group in self.copies]
         return "\n".join(
             [
-                f"files of the same content: {len(same) or 'none'}",
-                *same,
+                f"files of the same content: {len(copies) or 'none'}",
+                *copies,
                 "closest pairs of different content",
                 *table([("image", "other image", self.metric.value), *rows], names=2),
             ]
@@ -130,16 +130,16 @@ class Duplicates:
 
 
 def similar(options: SimilarOptions) -> Nearest | Pairs | Duplicates:
-    """Answers what the options ask.
+    """Runs the search that the options select.
 
     Raises:
-        UsageError: they do not fit together, or there is no such image or no features.
-        ModelError: the model for an image outside of the results is not that of the results.
+        UsageError: the options are contradictory, or there is no such image or no features.
+        ModelError: the model for an image outside the results is not that of the results.
         OutputError: the results are damaged.
     """
     paths, metric = options.paths, options.metric
     if options.pairs and options.duplicates:
-        raise UsageError("--pairs and --duplicates are two questions; ask one at a time.")
+        raise UsageError("give either --pairs or --duplicates, not both.")
     if options.duplicates:
         if len(paths) != 1:
             raise UsageError("--duplicates takes one results folder: similar OUT --duplicates.")
@@ -163,27 +163,27 @@ def nearest(
     metric: Metric = Metric.EUCLIDEAN,
     model: Place | None = None,
 ) -> Nearest:
-    """Finds the images of a results folder that are nearest to one, itself left out.
+    """Finds the images of a results folder that are nearest to an image, which is left out.
 
     Args:
-        image: a file, or a path as predictions.csv has it.
-        out: a results folder made with features.
-        k: how many.
-        metric: which distance.
-        model: the model file of the results, for an image that is not in them; None takes
-            the built-in one.
+        image: a file, or a path from predictions.csv.
+        out: a results folder of a run with features.
+        k: number of images.
+        metric: the distance.
+        model: the model file of the results, for an image that is not in them; None means the
+            built-in one.
     """
     folder = _Folder(out)
     (query,) = folder.vectors([image], model)
-    others = folder.images
-    own = folder.place(image)
-    if own is not None:
-        others = others.filter(pc.not_equal(others["path"], own))
-    places, found = neighbours.nearest(folder.blocks(others), query, k, metric)
-    rows = others.take(pa.array(places)).append_column("distance", pa.array(found))
+    candidates = folder.images
+    own_path = folder.path_of(image)
+    if own_path is not None:
+        candidates = candidates.filter(pc.not_equal(candidates["path"], own_path))
+    indices, found_distances = neighbours.nearest(folder.blocks(candidates), query, k, metric)
+    rows = candidates.take(pa.array(indices)).append_column("distance", pa.array(found_distances))
     name, file = to_text(str(image)), folder.file(image)
-    found_rows = folder.labelled(rows)
-    return Nearest(name, metric, others.num_rows, folder.name, file, found_rows)
+    matches = folder.labelled(rows)
+    return Nearest(name, metric, candidates.num_rows, folder.name, file, matches)
 
 
 def pairs(
@@ -192,7 +192,7 @@ def pairs(
     metric: Metric = Metric.EUCLIDEAN,
     model: Place | None = None,
 ) -> Pairs:
-    """Measures the distances between a few images; the arguments are as for `nearest`."""
+    """Computes the distances between a few images; the arguments are as for `nearest`."""
     folder = _Folder(out)
     distances = neighbours.matrix_of_distances(folder.vectors(images, model), metric)
     names, files = [to_text(str(image)) for image in images], [folder.file(i) for i in images]
@@ -200,18 +200,18 @@ def pairs(
 
 
 def duplicates(out: Place, k: int = 20, metric: Metric = Metric.EUCLIDEAN) -> Duplicates:
-    """Finds the files of the same content, and the k closest pairs of the others.
+    """Finds the files of the same content, and the k closest pairs of images of other content.
 
-    Every image is compared with every other, so the time grows with the square of the number.
+    Every image is compared with every other, so the time grows with the square of their number.
     """
     folder = _Folder(out)
-    images, same = folder.distinct()
-    places, found = neighbours.closest_pairs(
+    images, copies = folder.distinct()
+    indices, found_distances = neighbours.closest_pairs(
         lambda start: folder.blocks(images.slice(start)), k, metric
     )
-    one, other = (images["path"].take(pa.array(column)) for column in places.T)
-    closest = pa.table({"path": one, "other": other, "distance": found})
-    return Duplicates(metric, folder.name, same, closest)
+    first, second = (images["path"].take(pa.array(column)) for column in indices.T)
+    closest = pa.table({"path": first, "other": second, "distance": found_distances})
+    return Duplicates(metric, folder.name, copies, closest)
 
 
 class _Folder:
@@ -232,17 +232,19 @@ class _Folder:
         self.images = images.sort_by([("part", "ascending"), ("row", "ascending")])
 
     def blocks(self, images: pa.Table) -> Iterator[Floats]:
-        """The features of some of the images, part by part."""
+        """The features of images, part by part."""
         for part in self._results.parts.read(images, ["features"]):
             yield matrix(part["features"])
 
     def labelled(self, rows: pa.Table) -> pa.Table:
-        """``path``, ``label`` and ``distance`` of a few rows of images."""
+        """``path``, ``label`` and ``distance`` of rows of images."""
         parts = self._results.parts.read(rows, ["path", "label"])
         labels = {row["path"]: row["label"] for part in parts for row in part.to_pylist()}
         label = [labels[path] for path in rows["path"].to_pylist()]
-        kinds = pa.array(label, pa.string())
-        return pa.table({"path": rows["path"], "label": kinds, "distance": rows["distance"]})
+        labels_column = pa.array(label, pa.string())
+        return pa.table(
+            {"path": rows["path"], "label": labels_column, "distance": rows["distance"]}
+        )
 
     def distinct(self) -> tuple[pa.Table, list[list[str]]]:
         """The images without copies, and the paths of each group of copies."""
@@ -250,11 +252,11 @@ class _Folder:
         rows = pa.concat_tables(parts).append_column("place", pa.array(range(self.images.num_rows)))
         groups = rows.sort_by("path").group_by("content", use_threads=False)
         groups = groups.aggregate([("place", "first"), ("path", "list")])
-        same = [paths for paths in groups["path_list"].to_pylist() if len(paths) > 1]
-        return self.images.take(groups["place_first"].combine_chunks().sort()), same
+        copies = [paths for paths in groups["path_list"].to_pylist() if len(paths) > 1]
+        return self.images.take(groups["place_first"].combine_chunks().sort()), copies
 
-    def place(self, image: Place) -> str | None:
-        """The path of an image within the results; None for one that lies elsewhere.
+    def path_of(self, image: Place) -> str | None:
+        """The path of an image within the results; None for an image outside them.
 
         Raises:
             UsageError: there is no such image.
@@ -268,15 +270,15 @@ class _Folder:
                 "this machine."
             )
         image = Path(str(image))
-        there = os.path.lexists(image)
+        exists = os.path.lexists(image)
         name = os.path.join(os.path.realpath(image.parent), image.name)  # noqa: PTH118
-        name = os.path.relpath(name, from_text(self._run.folder)) if there else str(image)
+        name = os.path.relpath(name, from_text(self._run.folder)) if exists else str(image)
         text = to_text(name.replace(os.sep, "/"))
         if pc.index(self.images["path"], text).as_py() >= 0:
             return text
         if image.is_dir():
             raise UsageError(f"{image} is a folder; give an image.")
-        if not there:
+        if not exists:
             raise UsageError(
                 f"there is no image {image}, neither a file nor in {self._results.out}; check its "
                 "name."
@@ -285,25 +287,27 @@ class _Folder:
 
     def file(self, image: Place) -> str:
         """The path of an image, relative to the scanned folder or absolute."""
-        return self.place(image) or to_text(os.path.realpath(str(image)))
+        return self.path_of(image) or to_text(os.path.realpath(str(image)))
 
     def vectors(self, images: Sequence[Place], model: Place | None) -> Floats:
-        """Features of images, float32 [N, D]: recorded ones, or else computed by the model."""
-        places = [self.place(image) or self._copy(image) for image in images]
-        recorded = pa.array([place for place in places if place is not None], pa.string())
-        rows = self.images.filter(pc.is_in(self.images["path"], value_set=recorded))
-        found = dict(
+        """Features of images, float32 [N, D]: recorded, or else computed by the model."""
+        paths = [self.path_of(image) or self._copy(image) for image in images]
+        recorded_paths = pa.array([path for path in paths if path is not None], pa.string())
+        rows = self.images.filter(pc.is_in(self.images["path"], value_set=recorded_paths))
+        recorded_features = dict(
             zip(rows["path"].to_pylist(), itertools.chain(*self.blocks(rows)), strict=True)
         )
-        new = [image for image, place in zip(images, places, strict=True) if place is None]
-        computed: Iterator[Floats] = iter(self._computed(new, model) if new else ())
-        return np.stack([next(computed) if place is None else found[place] for place in places])
+        missing = [image for image, path in zip(images, paths, strict=True) if path is None]
+        computed: Iterator[Floats] = iter(self._compute(missing, model) if missing else ())
+        return np.stack(
+            [next(computed) if path is None else recorded_features[path] for path in paths]
+        )
 
     def _copy(self, image: Place) -> str | None:
-        """The path of an image of the results that has the content of a file elsewhere."""
+        """The path of an image of the results with the same content as a file outside them."""
         try:
             content = xxhash.xxh3_128_hexdigest(load(str(image))[0])
-        except ImageError:  # computing its features will tell
+        except ImageError:  # `_compute` reports it
             return None
         for part in self._results.parts.read(self.images, ["path", "content"]):
             row = pc.index(part["content"], content).as_py()
@@ -311,21 +315,23 @@ class _Folder:
                 return str(part["path"][row])
         return None
 
-    def _computed(self, images: Sequence[Place], path: Place | None) -> Floats:
+    def _compute(self, images: Sequence[Place], path: Place | None) -> Floats:
         from boatinfer.models.model import open_model
 
         model, run = open_model(path), self._run
         if model.digest != run.model:
-            which = "the built-in model" if path is None else str(path)
+            model_text = "the built-in model" if path is None else str(path)
             raise ModelError(
-                f"{images[0]} is not in {self._results.out}, and {which} is not the model of "
+                f"{images[0]} is not in {self._results.out}, and {model_text} is not the model of "
                 f"these results, {run.model_name} ({run.model[:12]}); give it with -m."
             )
         with IsolatedReader(PixelReader(model.card.image)) as reader:
-            read = reader.map([Path(str(image)) for image in images])
-        for image, pixels in zip(images, read, strict=True):
+            pixel_arrays = reader.map([Path(str(image)) for image in images])
+        for image, pixels in zip(images, pixel_arrays, strict=True):
             if isinstance(pixels, ImageError):
                 raise UsageError(f"{image}: {pixels}")
-        features = model.predict([p for p in read if not isinstance(p, ImageError)]).features
+        features = model.predict(
+            [p for p in pixel_arrays if not isinstance(p, ImageError)]
+        ).features
         assert features is not None  # the results have some, of this model
         return features

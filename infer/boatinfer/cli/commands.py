@@ -235,12 +235,12 @@ def results(
 ) -> None:
     """Show what a results folder holds, verify it, or finish a run in shards."""
     from boatinfer.results.find import find_results
-    from boatinfer.results.status import holdings
+    from boatinfer.results.status import folder_status
 
     if moved is not None:
-        from boatinfer.results.moving import follow
+        from boatinfer.results.moving import relocate
 
-        typer.echo(printable(follow(find_results(out).out, moved, force)))
+        typer.echo(printable(relocate(find_results(out).out, moved, force)))
         return
     if finish:
         from boatinfer.pipeline.merge_shards import finish as finish_shards
@@ -255,7 +255,7 @@ def results(
     folder = find_results(out)
     if verify:
         _refuse_damage(folder)
-    held = holdings(folder)
+    held = folder_status(folder)
     for name, value in held.items():
         typer.echo(f"{name:<11} {printable(value)}")
     if verify:
@@ -264,9 +264,9 @@ def results(
 
 def _refuse_damage(folder: Results) -> None:
     """Reads everything; names what is damaged, and ends, if anything is."""
-    from boatinfer.results.integrity import damage
+    from boatinfer.results.integrity import find_damage
 
-    damaged = list(damage(folder))
+    damaged = list(find_damage(folder))
     for sentence in damaged:
         typer.echo(f"boatinfer: {sentence}", err=True)
     if damaged:

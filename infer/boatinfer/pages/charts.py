@@ -1,4 +1,4 @@
-"""Curves as SVG inside a page, in its colours."""
+"""Line charts as inline SVG, in the colours of the page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Curve", "chart"]
 
-#: Colours of the drawing, which become those of the page, light or dark.
+#: Placeholder colours, which are replaced by CSS variables of the page, light or dark.
 _COLOURS = {"#010101": "--ink", "#020202": "--line", "#030303": "--bar", "#040404": "--mark"}
 _INK, _LINE, _BAR, _MARK = _COLOURS
 _SETTINGS: Any = {
@@ -48,17 +48,23 @@ class Curve(NamedTuple):
 
 
 def chart(
-    curve: Curve, *, says: str, x: str, y: str, beside: Curve | None = None, points: bool = False
+    curve: Curve,
+    *,
+    description: str,
+    x: str,
+    y: str,
+    reference: Curve | None = None,
+    points: bool = False,
 ) -> Markup:
-    """Draws a curve of shares, from 0 to 1 each way or as far as they go.
+    """Draws a line chart.
 
     Args:
-        curve: what is shown.
-        says: the same in words, for those who do not see it.
-        x: what lies along the horizontal axis.
-        y: what lies along the vertical axis.
-        beside: what it is to be compared with, drawn dashed.
-        points: whether each value is marked.
+        curve: the curve.
+        description: alternative text for screen readers.
+        x: label of the horizontal axis.
+        y: label of the vertical axis.
+        reference: a second curve to compare with, drawn dashed.
+        points: whether to mark each value.
 
     Returns:
         An ``svg`` element.
@@ -70,25 +76,25 @@ def chart(
     with mpl.rc_context(_SETTINGS):
         figure = Figure(figsize=(5, 3.4), layout="constrained")
         axes = figure.add_subplot()
-        if beside is not None:
-            axes.plot(beside.x, beside.y, "--", color=_MARK, label=beside.name)
+        if reference is not None:
+            axes.plot(reference.x, reference.y, "--", color=_MARK, label=reference.name)
         axes.plot(curve.x, curve.y, color=_BAR, marker="o" if points else "", label=curve.name)
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         axes.grid(visible=True)
-        if beside is not None:
+        if reference is not None:
             axes.legend(frameon=False, loc="best")
-        drawn = io.StringIO()
+        buffer = io.StringIO()
         metadata = {"Date": None, "Creator": None, "Type": None, "Format": None}
-        figure.savefig(drawn, format="svg", transparent=True, metadata=metadata)
-    svg = drawn.getvalue()
+        figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
+    svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'<style type="text/css">.*?</style>', "", svg, flags=re.DOTALL)
     svg = re.sub(r' id="[a-zA-Z0-9.]+_\d+"', "", svg)
     svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    for drawn_as, name in _COLOURS.items():
-        svg = svg.replace(drawn_as, f"var({name})")
+    for colour, variable in _COLOURS.items():
+        svg = svg.replace(colour, f"var({variable})")
     return Markup(
-        svg.replace("<svg", f'<svg class="chart" role="img" aria-label="{escape(says)}"', 1)
+        svg.replace("<svg", f'<svg class="chart" role="img" aria-label="{escape(description)}"', 1)
     )

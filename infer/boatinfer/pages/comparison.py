@@ -1,4 +1,4 @@
-"""The page of a comparison: what two runs say of the same images."""
+"""The page of ``boatinfer compare``: the predictions of two runs for the same images."""
 
 from __future__ import annotations
 
@@ -6,45 +6,48 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from boatinfer.analysis.compare import Compared
+from boatinfer.analysis.compare import Comparison
 from boatinfer.pages import page
 from boatinfer.pages.matrix import Matrix
 from boatinfer.pages.thumbnails import Album
 
 __all__ = ["write"]
 
-#: Pictures of each pair of classes that the two differ in.
+#: Thumbnails of each pair of differing classes.
 _PICTURES = 8
 
 
-def write(file: Path, compared: Compared) -> None:
+def write(file: Path, comparison: Comparison) -> None:
     """Writes the page.
 
     Raises:
         OutputError: it could not be written.
     """
-    document = compared.document()
+    document = comparison.document()
     page.write(
         file,
         "comparison.html",
         **document,
-        verdict=compared.verdict,
-        matrix=Matrix.of(list(document["classes"]), document["confusion"]),
-        pairs=list(_pairs(compared, document)),
+        verdict=comparison.verdict,
+        matrix=Matrix.from_counts(list(document["classes"]), document["confusion"]),
+        pairs=list(_pairs(comparison, document)),
     )
 
 
-def _pairs(compared: Compared, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    album = Album(compared.runs[0].folder)
-    truth = _truth(compared)
+def _pairs(comparison: Comparison, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    album = Album(comparison.runs[0].folder)
+    truth = _truth(comparison)
     for pair in document["disagreements"]:
         rows = [{"path": path, "truth": truth.get(path)} for path in pair["paths"][:_PICTURES]]
         yield {**pair, "pictures": album.pictures(rows)}
 
 
-def _truth(compared: Compared) -> dict[str, str]:
-    """The true class of each image that has one."""
-    if compared.right is None:
+def _truth(comparison: Comparison) -> dict[str, str]:
+    """The true classes, by path, of the images that have one."""
+    if comparison.evaluations is None:
         return {}
-    one = compared.right[0]
-    return {path: one.classes[i] for path, i in zip(one.paths, one.truth, strict=True)}
+    evaluation = comparison.evaluations[0]
+    return {
+        path: evaluation.classes[i]
+        for path, i in zip(evaluation.paths, evaluation.truth, strict=True)
+    }

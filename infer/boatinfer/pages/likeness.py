@@ -1,4 +1,4 @@
-"""The pages of `boatinfer similar`: what looks like what."""
+"""The pages of ``boatinfer similar``: nearest images, distances, and duplicates."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from boatinfer.pages.thumbnails import Album
 
 __all__ = ["write"]
 
-#: Groups of copies that are shown, and images of each.
+#: Groups of copies that are shown, and images of each, at most.
 _GROUPS, _COPIES = 50, 6
 
 
 def write(file: Path, answer: Nearest | Pairs | Duplicates) -> None:
-    """Writes the page of an answer.
+    """Writes the page of a result.
 
     Raises:
         OutputError: it could not be written.
@@ -34,7 +34,7 @@ def _nearest(answer: Nearest) -> dict[str, Any]:
     album = Album(answer.folder)
     return {
         "query": album.pictures([{"path": answer.file}]),
-        "pictures": album.pictures(answer.found.to_pylist()),
+        "pictures": album.pictures(answer.matches.to_pylist()),
     }
 
 
@@ -48,10 +48,10 @@ def _duplicates(answer: Duplicates) -> dict[str, Any]:
     album = Album(answer.folder)
     groups = [
         {"count": len(group), "pictures": album.pictures({"path": p} for p in group[:_COPIES])}
-        for group in answer.same[:_GROUPS]
+        for group in answer.copies[:_GROUPS]
     ]
     closest = [
-        {**pair, "pictures": album.pictures({"path": pair[of]} for of in ("path", "other"))}
+        {**pair, "pictures": album.pictures({"path": pair[key]} for key in ("path", "other"))}
         for pair in answer.closest.to_pylist()
     ]
     return {"groups": groups, "closest": closest}

@@ -1,4 +1,4 @@
-"""A square table of counts on a page."""
+"""A confusion matrix on a page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 __all__ = ["Matrix"]
 
-#: Classes that the page shows at most: of more, those that are confused most.
+#: Classes that the page shows at most; of more, the most confused ones.
 _CLASSES = 40
 
 
@@ -17,9 +17,9 @@ class Matrix(NamedTuple):
     """A confusion matrix as a page shows it.
 
     Attributes:
-        names: of the classes shown.
-        rows: for each of them its counts, and each count's share of the row.
-        left_out: how many classes are not shown.
+        names: names of the classes shown.
+        rows: for each class its counts, and each count's share of the row.
+        left_out: number of classes that are not shown.
     """
 
     names: list[str]
@@ -27,12 +27,12 @@ class Matrix(NamedTuple):
     left_out: int
 
     @classmethod
-    def of(cls, names: Sequence[str], counts: Sequence[Sequence[int]]) -> Matrix:
-        """Picks what is shown.
+    def from_counts(cls, names: Sequence[str], counts: Sequence[Sequence[int]]) -> Matrix:
+        """Selects the classes to show.
 
         Args:
-            names: C of them.
-            counts: [C, C].
+            names: the C class names.
+            counts: the confusion matrix [C, C].
         """
         all_counts = np.array(counts)
         wrong = all_counts - np.diag(all_counts.diagonal())

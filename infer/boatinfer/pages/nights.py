@@ -1,4 +1,4 @@
-"""A night beside the earlier ones and beside training: figures, and what they say in words."""
+"""A run compared with earlier runs and with the training set: figures, and sentences on them."""
 
 from __future__ import annotations
 
@@ -16,205 +16,215 @@ from boatinfer.results.mix import BINS, Mix
 from boatinfer.results.summary import Summary
 from boatinfer.text import counted, printable
 
-__all__ = ["Nights"]
+__all__ = ["RunHistory"]
 
-#: Nights that are usual: the last ones with this model that classified anything.
-_LAST = 14
-#: Classes that a sentence names at most, each way.
-_NAMED = 3
-#: A class is named if its share is off by so much.
-_MOVED = 0.02
-#: Divergence from the training from which a sentence warns.
-_FAR = 0.1
-#: A mean confidence this far below the accuracy on the valid images is worth a word.
-_DOUBTFUL = 0.1
+#: Number of earlier runs to compare with.
+_EARLIER_RUNS = 14
+#: Classes that a sentence lists at most, in each direction.
+_LISTED = 3
+#: A class is listed if its share differs by more than this.
+_CHANGED_SHARE = 0.02
+#: Divergence from the training set above which a sentence warns.
+_FAR_FROM_TRAINING = 0.1
+#: A sentence warns of a mean confidence this far below the accuracy on the validation images.
+_LOW_CONFIDENCE = 0.1
 
 
 @dataclass(frozen=True)
-class Nights:
-    """One run's new images beside those of earlier runs.
+class RunHistory:
+    """One run's new images, compared with those of earlier runs.
 
     Attributes:
-        summary: the run; ``new`` says what it classified.
-        earlier: earlier runs with the same model that classified anything, latest first.
+        summary: the run's summary.
+        earlier: earlier complete runs of the same model with new images, latest first.
     """
 
     summary: Summary
     earlier: Sequence[Summary]
 
     @classmethod
-    def of(cls, summary: Summary, history: Iterable[Summary]) -> Nights:
-        """Picks the nights that can be compared.
+    def select(cls, summary: Summary, history: Iterable[Summary]) -> RunHistory:
+        """Selects the runs that can be compared.
 
         Args:
             summary: the run.
             history: the runs before it, latest first.
         """
-        alike = (
-            night
-            for night in history
-            if night.complete and night.model == summary.model and night.new and night.new.images
+        comparable = (
+            run
+            for run in history
+            if run.complete and run.model == summary.model and run.new and run.new.images
         )
-        return cls(summary, list(itertools.islice(alike, _LAST)))
+        return cls(summary, list(itertools.islice(comparable, _EARLIER_RUNS)))
 
     @property
-    def now(self) -> Mix:
-        """What the run classified."""
+    def new(self) -> Mix:
+        """The distribution of the run's new predictions."""
         return self.summary.new or Mix()
 
     @property
     def previous(self) -> Summary | None:
-        """The night before."""
+        """The previous run."""
         return self.earlier[0] if self.earlier else None
 
     @cached_property
     def labels(self) -> list[str]:
-        """Classes that occur in any of the nights or in training; the commonest now come first."""
+        """Classes of any of the runs or of the training set, most frequent in this run first."""
         training = self.summary.training.labels if self.summary.training else {}
-        everywhere = [
+        other_counts = [
             self.summary.labels,
             training,
-            *(_mix(night).labels for night in self.earlier),
+            *(_mix(run).labels for run in self.earlier),
         ]
-        names = dict.fromkeys(itertools.chain(self.now.labels, *everywhere))
+        names = dict.fromkeys(itertools.chain(self.new.labels, *other_counts))
         return sorted(
             names,
-            key=lambda name: (-self.now.labels.get(name, 0), -self.summary.labels.get(name, 0)),
+            key=lambda name: (-self.new.labels.get(name, 0), -self.summary.labels.get(name, 0)),
         )
 
     @cached_property
     def usual(self) -> Shares | None:
-        """Mean share of each of the `labels` over the earlier nights; None without any."""
+        """Mean share of each of the `labels` over the earlier runs; None without any."""
         return mean_shares([self._counts(_mix(n)) for n in self.earlier]) if self.earlier else None
 
     @cached_property
     def usual_confidences(self) -> Shares | None:
-        """Mean share of each span of confidence; None without earlier nights."""
-        nights = [np.array(_mix(night).confidences) for night in self.earlier]
-        return mean_shares(nights) if nights else None
+        """Mean share of each bin of confidence over the earlier runs; None without any."""
+        counts = [np.array(_mix(run).confidences) for run in self.earlier]
+        return mean_shares(counts) if counts else None
 
     @cached_property
     def training(self) -> Shares | None:
-        """Share of each of the `labels` among the training images; None where it is not known."""
-        trained = self.summary.training
-        if trained is None or not sum(trained.labels.values()):
+        """Share of each of the `labels` in the training set; None if unknown."""
+        training = self.summary.training
+        if training is None or not sum(training.labels.values()):
             return None
-        return mean_shares([np.array([trained.labels.get(name, 0) for name in self.labels])])
+        return mean_shares([np.array([training.labels.get(name, 0) for name in self.labels])])
 
     @cached_property
     def class_drift(self) -> Drift | None:
-        """How far the classes are from the usual; None where nothing can be compared."""
+        """Drift of the predicted classes; None if there is nothing to compare."""
         return self._drift(self._counts)
 
     @cached_property
     def confidence_drift(self) -> Drift | None:
-        """How far the confidences are from the usual."""
+        """Drift of the confidences; None if there is nothing to compare."""
         return self._drift(lambda mix: np.array(mix.confidences))
 
     @cached_property
     def from_training(self) -> float | None:
-        """Divergence of the classes from those of training, in bits."""
-        if self.training is None or not self.now.images:
+        """Divergence of the predicted classes from the training set, in bits."""
+        if self.training is None or not self.new.images:
             return None
-        return float(jensen_shannon(self._counts(self.now), self.training))
+        return float(jensen_shannon(self._counts(self.new), self.training))
 
     @property
     def unusual(self) -> bool:
-        """Whether anything is."""
+        """Whether the classes or the confidences are unusual."""
         drifts = (self.class_drift, self.confidence_drift)
-        return any(of is not None and of.unusual for of in drifts)
+        return any(drift is not None and drift.unusual for drift in drifts)
 
     def shares(self, mix: Mix | None) -> Shares | None:
-        """Share of each of the `labels`; None where there is nothing."""
+        """Share of each of the `labels`; None without images."""
         return mean_shares([self._counts(mix)]) if mix and mix.images else None
 
     def sentences(self) -> list[tuple[bool, str]]:
-        """What a person should know, each with whether it is unusual."""
-        if not self.now.images:
-            return [(False, "Nothing was classified anew, so there is nothing to compare.")]
-        said = [*self._of_before(), *self._of_classes(), *self._of_confidence()]
+        """Sentences on the comparison, each with whether it reports something unusual."""
+        if not self.new.images:
+            return [(False, "This run classified no new images, so there is nothing to compare.")]
+        sentences = [
+            *self._incomplete_sentences(),
+            *self._class_sentences(),
+            *self._confidence_sentences(),
+        ]
         if not self.earlier:
-            said.append((False, "There is no earlier night with this model to compare with yet."))
-        return [*said, *self._of_training()]
+            sentences.append(
+                (False, "There is no earlier run with this model to compare with yet.")
+            )
+        return [*sentences, *self._training_sentences()]
 
-    def _of_before(self) -> Iterable[tuple[bool, str]]:
-        before = self.now.images - self.summary.classified
-        if before > 0:
+    def _incomplete_sentences(self) -> Iterable[tuple[bool, str]]:
+        incomplete = self.new.images - self.summary.classified
+        if incomplete > 0:
             yield (
                 False,
-                f"{counted(before, 'image')} of an earlier run that did not come to its end count "
-                "as new with those of this one.",
+                f"{counted(incomplete, 'image')} of an earlier, incomplete run count as new too.",
             )
 
-    def _of_classes(self) -> Iterable[tuple[bool, str]]:
+    def _class_sentences(self) -> Iterable[tuple[bool, str]]:
         if self.class_drift is None or self.usual is None:
             return
         figure = f"Jensen-Shannon divergence from the usual: {_bits(self.class_drift)}"
         if not self.class_drift.unusual:
             yield False, f"The classes are about as usual ({figure})."
             return
-        now = self.shares(self.now)
-        assert now is not None
-        off = now - self.usual
-        order = np.argsort(-off, kind="stable")
-        up, down = order[:_NAMED], order[::-1][:_NAMED]
-        moved = [
-            f"{word} " + ", ".join(self._instead(i, now) for i in places if sign * off[i] > _MOVED)
-            for word, sign, places in [("more", 1, up), ("fewer", -1, down)]
-            if any(sign * off[i] > _MOVED for i in places)
+        shares = self.shares(self.new)
+        assert shares is not None
+        difference = shares - self.usual
+        order = np.argsort(-difference, kind="stable")
+        largest, smallest = order[:_LISTED], order[::-1][:_LISTED]
+        changes = [
+            f"{word} "
+            + ", ".join(
+                self._change_text(i, shares)
+                for i in indices
+                if sign * difference[i] > _CHANGED_SHARE
+            )
+            for word, sign, indices in [("more", 1, largest), ("fewer", -1, smallest)]
+            if any(sign * difference[i] > _CHANGED_SHARE for i in indices)
         ]
         yield (
             True,
-            f"The classes are unusual: {'; '.join(moved) or 'many small changes'} ({figure}).",
+            f"The classes are unusual: {'; '.join(changes) or 'many small changes'} ({figure}).",
         )
 
-    def _instead(self, place: int, now: Shares) -> str:
+    def _change_text(self, index: int, shares: Shares) -> str:
         assert self.usual is not None
-        was = percent(self.usual[place])
-        return f"{printable(self.labels[place])} ({percent(now[place])} instead of {was})"
+        usual = percent(self.usual[index])
+        return f"{printable(self.labels[index])} ({percent(shares[index])} instead of {usual})"
 
-    def _of_confidence(self) -> Iterable[tuple[bool, str]]:
-        mean, of = self.now.mean_confidence, self.confidence_drift
-        if of is None or mean is None:
+    def _confidence_sentences(self) -> Iterable[tuple[bool, str]]:
+        mean, drift = self.new.mean_confidence, self.confidence_drift
+        if drift is None or mean is None:
             return
-        usual = float(np.mean([_mix(night).mean_confidence for night in self.earlier]))
-        figures = f"mean confidence {mean:.2f}, usually {usual:.2f}; divergence {_bits(of)}"
-        if not of.unusual:
-            yield False, f"The network is about as sure as usual ({figures})."
+        usual = float(np.mean([_mix(run).mean_confidence for run in self.earlier]))
+        figures = f"mean confidence {mean:.2f}, usually {usual:.2f}; divergence {_bits(drift)}"
+        if not drift.unusual:
+            yield False, f"The network is about as confident as usual ({figures})."
         else:
-            how = "less sure" if mean < usual else "surer"
-            yield True, f"The network is {how} than usual ({figures})."
+            comparison = "less" if mean < usual else "more"
+            yield True, f"The network is {comparison} confident than usual ({figures})."
 
-    def _of_training(self) -> Iterable[tuple[bool, str]]:
-        far, trained = self.from_training, self.summary.training
-        if far is not None:
-            means = (
-                "far from what the model learned from, so trust rare classes less"
-                if far > _FAR
-                else "close to what the model learned from"
+    def _training_sentences(self) -> Iterable[tuple[bool, str]]:
+        divergence, training = self.from_training, self.summary.training
+        if divergence is not None:
+            meaning = (
+                "far from the training set, so trust rare classes less"
+                if divergence > _FAR_FROM_TRAINING
+                else "close to the training set"
             )
-            yield False, f"Beside training, the classes diverge by {far:.3f} bits: {means}."
-        mean = self.now.mean_confidence
-        if trained and trained.accuracy is not None and mean is not None:
-            below = mean < trained.accuracy - _DOUBTFUL
-            harder = ", so these pictures are harder than those" if below else ""
-            right, sure = percent(trained.accuracy), percent(mean)
-            sentence = f"In training {right} of the valid images were right; the mean confidence"
-            yield below, f"{sentence} now is {sure}{harder}."
+            yield False, f"The classes diverge from training by {divergence:.3f} bits: {meaning}."
+        mean = self.new.mean_confidence
+        if training and training.accuracy is not None and mean is not None:
+            lower = mean < training.accuracy - _LOW_CONFIDENCE
+            hint = ", so these images are harder than those" if lower else ""
+            accuracy, confidence = percent(training.accuracy), percent(mean)
+            sentence = f"The accuracy on the validation images was {accuracy}; the mean confidence"
+            yield lower, f"{sentence} of this run is {confidence}{hint}."
 
     def _drift(self, counts: Any) -> Drift | None:
-        if not self.earlier or not self.now.images:
+        if not self.earlier or not self.new.images:
             return None
-        return drift(counts(self.now), [counts(_mix(night)) for night in self.earlier])
+        return drift(counts(self.new), [counts(_mix(run)) for run in self.earlier])
 
     def _counts(self, mix: Mix) -> Any:
         return np.array([mix.labels.get(name, 0) for name in self.labels])
 
 
-def _mix(night: Summary) -> Mix:
-    return night.new or Mix(confidences=[0] * BINS)
+def _mix(run: Summary) -> Mix:
+    return run.new or Mix(confidences=[0] * BINS)
 
 
-def _bits(of: Drift) -> str:
-    others = "" if of.others is None else f", earlier nights up to {of.others:.3f}"
-    return f"{of.divergence:.3f} bits{others}"
+def _bits(drift: Drift) -> str:
+    earlier = "" if drift.earlier is None else f", earlier runs up to {drift.earlier:.3f}"
+    return f"{drift.divergence:.3f} bits{earlier}"

@@ -1,4 +1,4 @@
-"""What all pages share: how a template becomes a file, and how figures and names are written."""
+"""Rendering of pages from templates, and formatting of numbers and names."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ __all__ = [
     "address",
     "cost",
     "duration",
+    "fit_rows",
     "percent",
     "rendered",
     "require_html",
     "save",
-    "within",
     "write",
 ]
 
@@ -42,9 +42,9 @@ def write(file: Place, template: str, **values: Any) -> None:
     """Writes a page.
 
     Args:
-        file: where to.
+        file: the file to write.
         template: name of the template.
-        values: what it shows; all text is escaped.
+        values: variables of the template; all text is escaped.
 
     Raises:
         OutputError: the page could not be written.
@@ -53,12 +53,12 @@ def write(file: Place, template: str, **values: Any) -> None:
 
 
 def rendered(template: str, **values: Any) -> str:
-    """Makes what `write` writes."""
+    """Renders a page; the arguments are as for `write`."""
     return _environment().get_template(template).render(values)
 
 
 def save(file: Place, page: str) -> None:
-    """Writes a page that has been made.
+    """Writes a rendered page.
 
     Raises:
         OutputError: the page could not be written.
@@ -68,10 +68,10 @@ def save(file: Place, page: str) -> None:
 
 
 def require_html(file: Path) -> None:
-    """Refuses a name that no page should have, before any long work.
+    """Checks the name of a page, before any long work.
 
     Raises:
-        UsageError: it does not end in .html, is a folder, or lies in none.
+        UsageError: it does not end in .html, is a folder, or its folder does not exist.
     """
     if file.suffix.lower() not in {".html", ".htm"}:
         raise UsageError(f"the page {file} must end in .html; give it that ending.")
@@ -79,11 +79,11 @@ def require_html(file: Path) -> None:
 
 
 def address(path: str, folder: str) -> str:
-    """Where an image is, for a link.
+    """The URL of an image, for a link.
 
     Args:
-        path: text of its path, relative to the folder or absolute.
-        folder: text of the folder's path, absolute.
+        path: its path as text, relative to the folder or absolute.
+        folder: absolute path of the folder, as text.
     """
     if os.path.isabs(path):  # noqa: PTH117
         return _folder_address(path)
@@ -95,13 +95,15 @@ def _folder_address(folder: str) -> str:
     return place(from_text(folder)).as_uri().rstrip("/")
 
 
-def within(budget: int, rows: Iterable[Mapping[str, Any]], folder: str) -> Iterator[dict[str, Any]]:
-    """Gives rows their ``address``, as many as the page has room for.
+def fit_rows(
+    budget: int, rows: Iterable[Mapping[str, Any]], folder: str
+) -> Iterator[dict[str, Any]]:
+    """Adds an ``address`` to rows, for as many rows as fit into the page.
 
     Args:
-        budget: bytes of the page.
-        rows: each with a ``path``.
-        folder: which the paths are relative to.
+        budget: bytes that the rows may take in the page.
+        rows: rows with a ``path`` each.
+        folder: the folder that the paths are relative to.
     """
     for row in rows:
         link = address(row["path"], folder)
@@ -112,7 +114,7 @@ def within(budget: int, rows: Iterable[Mapping[str, Any]], folder: str) -> Itera
 
 
 def cost(path: str, link: str) -> int:
-    """Bytes that a page spends on the name of an image and its link, at most."""
+    """Bytes that the name of an image and its link take in a page, at most."""
     return 5 * len(path.encode()) + len(link) + 400  # a character may become &#34;
 
 
@@ -141,7 +143,7 @@ def _environment() -> Environment:
         "counted": counted,
         "shown": printable,
         "sentence": _sentence,
-        "moment": _moment,
+        "moment": _format_time,
         "duration": duration,
     }
     environment.filters |= filters
@@ -154,14 +156,14 @@ def _source(environment: Environment, name: str) -> str:
 
 
 def percent(share: float | None, digits: int = 0) -> str:
-    """Writes a share of 1; a dash where it is not known."""
+    """Formats a share of 1; a dash for None."""
     if share is None:
         return "\N{EN DASH}"
     return f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def duration(seconds: float) -> str:
-    """Writes seconds as a person would say them."""
+    """Formats a duration."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, seconds = divmod(round(seconds), 60)
@@ -170,12 +172,12 @@ def duration(seconds: float) -> str:
 
 
 def _sentence(text: str) -> str:
-    """Words of people and programs, whose options (``--max-failures``) no line's end breaks."""
+    """Escapes text, and prevents line breaks in options such as ``--max-failures``."""
     from markupsafe import Markup, escape
 
     return Markup(_OPTION.sub(r'<span class="option">\1</span>', str(escape(printable(text)))))
 
 
-def _moment(moment: str | None, form: str = "%A %d %B %Y, %H:%M %Z") -> str:
-    """A moment as the clock on the wall shows it."""
-    return "" if moment is None else datetime.fromisoformat(moment).astimezone().strftime(form)
+def _format_time(time: str | None, format_: str = "%A %d %B %Y, %H:%M %Z") -> str:
+    """Formats an ISO 8601 time as local time."""
+    return "" if time is None else datetime.fromisoformat(time).astimezone().strftime(format_)

@@ -1,4 +1,4 @@
-"""The page of a run: what a person wants to know in the morning, in the order they want it."""
+"""The page of a run, ``report.html``: the most important facts first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from boatinfer.pages import page
-from boatinfer.pages.nights import Nights
+from boatinfer.pages.nights import RunHistory
 from boatinfer.pages.thumbnails import Album
 from boatinfer.results.find import find_results
 from boatinfer.results.folder import Results
@@ -27,20 +27,20 @@ __all__ = ["make_report", "write"]
 
 #: Classes in the table of classes, at most.
 _CLASSES = 200
-#: Pictures in each part of the review: the most doubtful, those where network and SVM
-#: disagree, and the surest of each class, of the commonest classes.
-_DOUBTFUL, _DISAGREEING, _SUREST, _SUREST_CLASSES = 18, 12, 2, 24
-#: Failures that are named, of each reason.
+#: Thumbnails in each part of the review: the least confident, those where network and SVM
+#: disagree, and the most confident of each of the most frequent classes.
+_LEAST_CONFIDENT, _DISAGREEING, _MOST_CONFIDENT, _MOST_CONFIDENT_CLASSES = 18, 12, 2, 24
+#: Failures that are listed for each reason, at most.
 _FAILED = 50
-#: Rows of the table of images; a larger night is sampled.
+#: Rows of the table of images, at most; a larger run is sampled.
 _ROWS = 400
-#: Bytes that names may take, of failures and in the table of images.
+#: Bytes that the lists of failures and of images may take.
 _FAILED_BYTES, _ROWS_BYTES = 250_000, 500_000
 
-#: Between these a page has word of a later run that is not complete.
-_LATER = ("<!-- later run -->", "<!-- end of later run -->")
+#: Comments around the banner on a later, incomplete run.
+_LATER_RUN = ("<!-- later run -->", "<!-- end of later run -->")
 
-#: The stages of a run, for people, in their order.
+#: The stages of a run in their order, with their display names.
 _STAGES = {
     "start": "Opening and testing the model",
     "list": "Listing the folder",
@@ -50,52 +50,51 @@ _STAGES = {
     "record": "Recording results",
     "tables": "Proving and writing tables",
 }
-#: Those that are done image by image.
+#: The stages that are done image by image.
 _PER_IMAGE = {"read", "decode", "infer", "record"}
 
 
-def write(results: Results, summary: Summary, tables: Tables | None, wanted: bool = True) -> None:
-    """Writes ``report.html``, or removes an older one that would say something else.
+def write(results: Results, summary: Summary, tables: Tables | None, enabled: bool = True) -> None:
+    """Writes ``report.html``, or removes an outdated one.
 
     Args:
-        results: the folder to write into.
-        summary: the run in figures.
-        tables: what predictions.csv and failures.csv hold; None while the run goes on, or
-            if it did not come to its end: the page then says so, above that of the last
-            run that is complete.
-        wanted: whether there is to be a page.
+        results: the results folder.
+        summary: the run's summary.
+        tables: the contents of predictions.csv and failures.csv; None if the run is in progress or
+            incomplete: the page of the last complete run then gets a banner on it.
+        enabled: whether to write a page.
 
     Raises:
         OutputError: the page could not be written.
     """
-    if not wanted:
+    if not enabled:
         with translate_write_errors(results.report):
             results.report.unlink(missing_ok=True)
         return
     if tables is None:
-        _tell(results, summary)
+        _announce_incomplete(results, summary)
     else:
-        morning = _morning(results, summary, tables)
-        page.write(results.report, "report.html", summary=summary, morning=morning)
+        values = _report_values(results, summary, tables)
+        page.write(results.report, "report.html", summary=summary, report=values)
 
 
 def make_report(out: Place) -> Place:
-    """Writes ``report.html`` anew, of the last complete run and with word of a later one.
+    """Rewrites ``report.html`` of the last complete run, with a banner on a later one.
 
     Args:
         out: the results folder.
 
     Returns:
-        The page.
+        The path of the page.
 
     Raises:
-        UsageError: it is no results folder.
-        BusyError: a run is working in it.
+        UsageError: it is not a results folder.
+        BusyError: a run has locked it.
         OutputError: the results are damaged, or the page could not be written.
     """
     results = find_results(out)
-    last = results.last_run() or results.last_finished()  # which says why there is none
-    with results.hold(last.folder):
+    last = results.last_run() or results.last_finished()  # raises if there is none
+    with results.lock(last.folder):
         complete = results.last_complete()
         if complete is not None:
             write(results, complete, read_tables(results))
@@ -104,171 +103,188 @@ def make_report(out: Place) -> Place:
     return results.report
 
 
-def _tell(results: Results, summary: Summary) -> None:
+def _announce_incomplete(results: Results, summary: Summary) -> None:
     try:
-        before = results.report.read_bytes().decode()
+        page_text = results.report.read_bytes().decode()
     except (OSError, UnicodeDecodeError):
-        before = ""
-    head, begin, rest = before.partition(_LATER[0])
-    _, end, tail = rest.partition(_LATER[1])
+        page_text = ""
+    head, begin, rest = page_text.partition(_LATER_RUN[0])
+    _, end, tail = rest.partition(_LATER_RUN[1])
     if end:
-        told = page.rendered("later.html", summary=summary)
-        page.save(results.report, "".join([head, begin, told, end, tail]))
+        banner = page.rendered("later.html", summary=summary)
+        page.save(results.report, "".join([head, begin, banner, end, tail]))
     else:
         page.write(results.report, "unfinished.html", summary=summary)
 
 
-def _morning(results: Results, summary: Summary, tables: Tables) -> dict[str, Any]:
-    # of every class what the network says, even of an image that is left to people
+def _report_values(results: Results, summary: Summary, tables: Tables) -> dict[str, Any]:
+    # the predicted classes, also of images below the abstention threshold
     labels = counts(network_labels(tables.predictions))
-    nights = Nights.of(msgspec.structs.replace(summary, labels=labels), results.history(summary))
-    classes = list(_classes(nights))
+    history = RunHistory.select(
+        msgspec.structs.replace(summary, labels=labels), results.history(summary)
+    )
+    classes = list(_classes(history))
     count = tables.count(new=True)
-    anew = count > 0  # else the page shows what is there
-    picked = _Picked(count or tables.count(new=False))
-    for rows in tables.classified(new=anew):
-        picked.add(rows)
+    has_new = count > 0  # otherwise the page shows all images
+    selection = _Selection(count or tables.count(new=False))
+    for rows in tables.classified(new=has_new):
+        selection.add(rows)
     return {
-        "anew": anew,
+        "has_new": has_new,
         "left_out": left_out_in_words(summary),
-        "nights": nights,
+        "history": history,
         "classes": classes,
-        "most": max((of[name] or 0 for of in classes for name in ("share", "usual")), default=0),
-        "unnamed": max(0, len(nights.labels) - _CLASSES),
-        "confidences": _confidences(nights),
-        "review": _review(picked, Album(summary.folder)),
+        "most": max((row[name] or 0 for row in classes for name in ("share", "usual")), default=0),
+        "unnamed": max(0, len(history.labels) - _CLASSES),
+        "confidences": _confidences(history),
+        "review": _review(selection, Album(summary.folder)),
         "failures": list(_failures(tables.failures, summary)),
         "stages": list(_stages(summary)),
-        "images": list(page.within(_ROWS_BYTES, picked.sample, summary.folder)),
-        "of": picked.of,
+        "images": list(page.fit_rows(_ROWS_BYTES, selection.sample, summary.folder)),
+        "total": selection.total,
     }
 
 
-def _classes(nights: Nights) -> Iterator[dict[str, Any]]:
-    """One row for each class: its images and its shares, now, before, usually, in training."""
-    previous = nights.previous
+def _classes(history: RunHistory) -> Iterator[dict[str, Any]]:
+    """Rows of classes: images, and shares in this run, before, usually, and in training."""
+    previous = history.previous
     shares = {
-        "share": nights.shares(nights.now),
-        "previous": nights.shares(previous.new if previous else None),
-        "usual": nights.usual,
-        "training": nights.training,
+        "share": history.shares(history.new),
+        "previous": history.shares(previous.new if previous else None),
+        "usual": history.usual,
+        "training": history.training,
     }
-    for place, label in enumerate(nights.labels[:_CLASSES]):
+    for index, label in enumerate(history.labels[:_CLASSES]):
         yield {
             "label": label,
-            "images": nights.summary.labels.get(label, 0),
-            "new": nights.now.labels.get(label, 0),
-            **{name: None if of is None else float(of[place]) for name, of in shares.items()},
+            "images": history.summary.labels.get(label, 0),
+            "new": history.new.labels.get(label, 0),
+            **{
+                name: None if column is None else float(column[index])
+                for name, column in shares.items()
+            },
         }
 
 
-def _confidences(nights: Nights) -> dict[str, Any] | None:
-    """Shares of the spans of confidence, for a histogram; None where nothing is new."""
-    if not nights.now.images:
+def _confidences(history: RunHistory) -> dict[str, Any] | None:
+    """Shares of the bins of confidence, for a histogram; None without new images."""
+    if not history.new.images:
         return None
-    now = np.array(nights.now.confidences) / nights.now.images
-    usual = nights.usual_confidences
-    most = max(float(now.max()), 0.0 if usual is None else float(usual.max()))
-    return {"now": now.tolist(), "usual": None if usual is None else usual.tolist(), "most": most}
+    shares = np.array(history.new.confidences) / history.new.images
+    usual = history.usual_confidences
+    largest = max(float(shares.max()), 0.0 if usual is None else float(usual.max()))
+    return {
+        "shares": shares.tolist(),
+        "usual": None if usual is None else usual.tolist(),
+        "most": largest,
+    }
 
 
-class _Picked:
-    """The images that the page shows, picked as the rows go by, sorted by path.
+class _Selection:
+    """Selects the images that the page shows, from batches of rows sorted by path.
 
     Args:
-        of: how many images will go by.
+        total: number of images.
 
     Attributes:
-        sample: all of them, or some, evenly spread.
-        disagreements: how many there are to which the SVM gives another label than the network.
+        sample: all images, or an evenly spread sample.
+        disagreements: number of images whose SVM label is not the network's.
     """
 
-    def __init__(self, of: int) -> None:
-        self.of, self.disagreements, self._passed = of, 0, 0
+    def __init__(self, total: int) -> None:
+        self.total, self.disagreements, self._passed = total, 0, 0
         self.sample: list[dict[str, Any]] = []
-        self._places = np.unique(np.linspace(0, of - 1, min(_ROWS, of)).round().astype(np.int64))
-        self._doubtful: list[pa.Table] = []
+        self._sample_positions = np.unique(
+            np.linspace(0, total - 1, min(_ROWS, total)).round().astype(np.int64)
+        )
+        self._least_confident: list[pa.Table] = []
         self._disagreeing: list[pa.Table] = []
-        self._surest: list[pa.Table] = []
+        self._most_confident: list[pa.Table] = []
         self._counts: Counter[str] = Counter()
 
     def add(self, rows: pa.Table) -> None:
-        """Looks at more rows."""
-        places = self._places - self._passed
-        here = places[(places >= 0) & (places < rows.num_rows)]
-        self.sample += rows.take(pa.array(here)).to_pylist()
+        """Adds a batch of rows."""
+        upcoming = self._sample_positions - self._passed
+        positions = upcoming[(upcoming >= 0) & (upcoming < rows.num_rows)]
+        self.sample += rows.take(pa.array(positions)).to_pylist()
         self._passed += rows.num_rows
         self._counts.update(counts(network_labels(rows)))
-        self._doubtful = [_first(self._doubtful, rows, _DOUBTFUL, "ascending")]
-        self._surest = [_surest(pa.concat_tables([*self._surest, rows]))]
+        self._least_confident = [
+            _top_rows(self._least_confident, rows, _LEAST_CONFIDENT, "ascending")
+        ]
+        self._most_confident = [
+            _most_confident_rows(pa.concat_tables([*self._most_confident, rows]))
+        ]
         if "svm_label" in rows.column_names:
-            said = network_labels(rows).cast(pa.string())
-            rows = rows.filter(pc.not_equal(said, rows["svm_label"].cast(pa.string())))
+            predicted = network_labels(rows).cast(pa.string())
+            rows = rows.filter(pc.not_equal(predicted, rows["svm_label"].cast(pa.string())))
             self.disagreements += rows.num_rows
-            self._disagreeing = [_first(self._disagreeing, rows, _DISAGREEING, "descending")]
+            self._disagreeing = [_top_rows(self._disagreeing, rows, _DISAGREEING, "descending")]
 
     @property
-    def doubtful(self) -> list[dict[str, Any]]:
-        """The least confident."""
-        return [row for rows in self._doubtful for row in rows.to_pylist()]
+    def least_confident(self) -> list[dict[str, Any]]:
+        """The least confident images."""
+        return [row for rows in self._least_confident for row in rows.to_pylist()]
 
     @property
     def disagreeing(self) -> list[dict[str, Any]]:
-        """Those where network and SVM disagree, the most confident."""
+        """The most confident of the images where network and SVM disagree."""
         return [row for rows in self._disagreeing for row in rows.to_pylist()]
 
     @property
-    def surest(self) -> Iterator[dict[str, Any]]:
-        """The most confident of the commonest classes."""
-        commonest = sorted(self._counts.items(), key=lambda item: -item[1])[:_SUREST_CLASSES]
-        for label, _ in commonest:
-            for rows in self._surest:
+    def most_confident(self) -> Iterator[dict[str, Any]]:
+        """The most confident images of the most frequent classes."""
+        most_frequent = sorted(self._counts.items(), key=lambda item: -item[1])[
+            :_MOST_CONFIDENT_CLASSES
+        ]
+        for label, _ in most_frequent:
+            for rows in self._most_confident:
                 yield from rows.filter(pc.equal(network_labels(rows), label)).to_pylist()
 
 
-def _first(before: list[pa.Table], rows: pa.Table, count: int, order: str) -> pa.Table:
-    """The first rows by confidence, then by path."""
-    every = pa.concat_tables([*before, rows])
+def _top_rows(tables: list[pa.Table], rows: pa.Table, count: int, order: str) -> pa.Table:
+    """The first rows in the order of confidence, then of path."""
+    all_rows = pa.concat_tables([*tables, rows])
     keys = [("confidence", order), ("path", "ascending")]
-    return every.take(pc.select_k_unstable(every, min(count, every.num_rows), keys))
+    return all_rows.take(pc.select_k_unstable(all_rows, min(count, all_rows.num_rows), keys))
 
 
-def _surest(rows: pa.Table) -> pa.Table:
-    """The first rows of each class by confidence; of equal ones those that come first."""
+def _most_confident_rows(rows: pa.Table) -> pa.Table:
+    """The most confident rows of each class; of equally confident ones the first."""
     label = network_labels(rows).cast(pa.string()).combine_chunks().dictionary_encode()
     label = label.indices.to_numpy()
     order = np.lexsort((-rows["confidence"].to_numpy(), label))
     ordered = label[order]
     rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
-    return rows.take(pa.array(order[rank < _SUREST]))
+    return rows.take(pa.array(order[rank < _MOST_CONFIDENT]))
 
 
-def _review(picked: _Picked, album: Album) -> dict[str, Any]:
-    """The pictures that a person should look at."""
+def _review(selection: _Selection, album: Album) -> dict[str, Any]:
+    """The images for review."""
     return {
-        "doubtful": album.pictures(picked.doubtful),
-        "disagreeing": album.pictures(picked.disagreeing),
-        "disagreements": picked.disagreements,
-        "surest": album.pictures(picked.surest),
+        "least_confident": album.pictures(selection.least_confident),
+        "disagreeing": album.pictures(selection.disagreeing),
+        "disagreements": selection.disagreements,
+        "most_confident": album.pictures(selection.most_confident),
     }
 
 
 def _failures(failures: pa.Table, summary: Summary) -> Iterator[dict[str, Any]]:
-    """One item for each reason: how many, and as many of them as there is room for."""
+    """For each reason: the number of failures, and as many of them as fit into the page."""
     for reason, count in sorted(summary.failures.items(), key=lambda item: -item[1]):
         rows = failures.filter(pc.equal(failures["reason"], reason)).slice(0, _FAILED)
-        named = page.within(
+        named = page.fit_rows(
             _FAILED_BYTES // len(summary.failures), rows.to_pylist(), summary.folder
         )
         yield {"reason": reason, "count": count, "rows": list(named)}
 
 
 def _stages(summary: Summary) -> Iterator[dict[str, Any]]:
-    most = max(summary.stages.values(), default=0.0)
+    largest = max(summary.stages.values(), default=0.0)
     done = summary.classified + summary.failed
     for stage, name in _STAGES.items():
         if stage in summary.stages:
             seconds = summary.stages[stage]
             rate = done / seconds if stage in _PER_IMAGE and seconds else None
-            share = seconds / most if most else 0.0
+            share = seconds / largest if largest else 0.0
             yield {"name": name, "seconds": seconds, "rate": rate, "share": share}

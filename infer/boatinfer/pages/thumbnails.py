@@ -1,4 +1,4 @@
-"""Small pictures inside a page."""
+"""Thumbnails inside a page."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from boatinfer.text import from_text
 
 __all__ = ["Album", "Picture", "thumbnail"]
 
-#: Pixels that a thumbnail has at most.
+#: Largest width and height of a thumbnail, pixels.
 _WIDTH, _HEIGHT = 240, 160
 _QUALITY = 75
-#: Bytes that the pictures of a page take at most.
+#: Bytes that the thumbnails of a page take at most.
 _BUDGET = 1_600_000
 
 
@@ -30,11 +30,11 @@ class Picture(NamedTuple):
     """An image on a page.
 
     Attributes:
-        path: text of its path.
-        address: where it is.
-        source: the thumbnail as a data URI; None where there is none.
-        missing: why there is none.
-        row: what else is said of it.
+        path: its path as text.
+        address: its URL.
+        source: the thumbnail as a data URI; None if it could not be made.
+        missing: the reason why there is none.
+        row: the row that it was made from.
     """
 
     path: str
@@ -45,32 +45,32 @@ class Picture(NamedTuple):
 
 
 class Album:
-    """The pictures of one page, within the room that it has for them.
+    """Makes the thumbnails of one page, up to a total size.
 
     Args:
-        folder: text of the folder that paths are relative to.
+        folder: the folder that paths are relative to, as text.
     """
 
     def __init__(self, folder: str) -> None:
         self._folder, self._text = place(from_text(folder)), folder
-        self._room = _BUDGET
+        self._bytes_left = _BUDGET
 
     def pictures(self, rows: Iterable[Mapping[str, Any]]) -> list[Picture]:
-        """Makes a picture of each row's ``path``; fewer where the page has no room for more."""
-        chosen = list(rows)
-        found = []
-        for row, made in zip(chosen, self._thumbnails(chosen), strict=True):
+        """Makes a picture of each row's ``path``, until the page is full."""
+        rows = list(rows)
+        pictures = []
+        for row, result in zip(rows, self._thumbnails(rows), strict=True):
             link = address(row["path"], self._text)
             source, missing = None, ""
-            if isinstance(made, ImageError):
-                missing = str(made)
+            if isinstance(result, ImageError):
+                missing = str(result)
             else:
-                source = f"data:image/jpeg;base64,{b64encode(made).decode()}"
-            self._room -= len(source or "") + cost(row["path"], link)
-            if self._room < 0:
+                source = f"data:image/jpeg;base64,{b64encode(result).decode()}"
+            self._bytes_left -= len(source or "") + cost(row["path"], link)
+            if self._bytes_left < 0:
                 break
-            found.append(Picture(row["path"], link, source, missing, row))
-        return found
+            pictures.append(Picture(row["path"], link, source, missing, row))
+        return pictures
 
     def _thumbnails(self, rows: list[Mapping[str, Any]]) -> list[bytes | ImageError]:
         if not rows:
@@ -94,10 +94,10 @@ class _Thumbnail:
 
 
 def thumbnail(data: bytes) -> bytes:
-    """Makes a small JPEG of an image, upright, in its own proportions.
+    """Makes a small JPEG of an image, upright, with its aspect ratio.
 
     Args:
-        data: the file's content; of a damaged JPEG what can be decoded is shown.
+        data: the file's content; of a damaged JPEG the part that can be decoded is used.
 
     Raises:
         ImageError: it cannot be read.

@@ -23,7 +23,7 @@ from boatinfer.pages import report
 from boatinfer.pipeline.shard_manifest import RunSettings, read_manifest, read_rows
 from boatinfer.results import proof, published_tables
 from boatinfer.results.folder import Results
-from boatinfer.results.locks import held
+from boatinfer.results.locks import lock_results
 from boatinfer.results.store import compaction
 from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.keyed_arrays import keys
@@ -54,12 +54,12 @@ def finish(out: Place) -> Summary:
         OutputError: a part is damaged or gone, or the disk is full.
     """
     results = Results(out)
-    if not results.notes():
+    if not results.shard_files():
         raise UsageError(
             f"no shards have run into {out} since they were last put together; run them with "
             "'boatinfer run --shard'."
         )
-    with held(out, None) as results.parts.check:
+    with lock_results(out, None) as results.parts.check:
         results.clean()
         shards = {shard: _checked(results, shard) for shard in _shards(results)}
         settings, remarks = _agreed(results, shards)
@@ -76,7 +76,7 @@ def finish(out: Place) -> Summary:
 
 def _shards(results: Results) -> list[Shard]:
     """All shards; none is missing."""
-    there = {Shard.parse(note.stem) for note in results.notes()}
+    there = {Shard.parse(note.stem) for note in results.shard_files()}
     count = max(there).count
     every = [Shard(count, number) for number in range(1, count + 1)]
     missing = [shard for shard in every if shard not in there]
@@ -91,7 +91,7 @@ def _shards(results: Results) -> list[Shard]:
 
 def _checked(results: Results, shard: Shard) -> Summary:
     """The summary of a shard that came to its end."""
-    summary = results.last_of(shard)
+    summary = results.shard_summary(shard)
     if summary is None or not summary.complete:
         why = f" ({summary.error})" if summary is not None and summary.error else ""
         raise UsageError(
@@ -201,11 +201,11 @@ def _put_together(
         top=settings.top,
         svm=svm,
         min_confidence=settings.min_confidence,
-        beside=results.out,
+        scratch_folder=results.out,
     )
     summary = published_tables.write_tables(results, tables, summary)
-    summary = replace(proof.count(summary, tables), complete=True)
-    summary = proof.judge(summary, settings.max_failures)
+    summary = replace(proof.count_labels(summary, tables), complete=True)
+    summary = proof.set_exit_code(summary, settings.max_failures)
     whole = not settings.restrictions
     worn = [file for shard in shards for file in _merge_parts(results, shard, whole)]
     summary = _closed(summary)
@@ -273,7 +273,7 @@ def _merge_parts(results: Results, shard: Shard, whole: bool) -> list[Place]:
     row_index = RowIndex(parts)
     row_index.read()
     return compaction.merge(
-        row_index, row_index.marked(read_rows(results, shard)) if whole else None
+        row_index, row_index.masks_of(read_rows(results, shard)) if whole else None
     )
 
 

@@ -22,7 +22,7 @@ from boatinfer.results.store.keyed_arrays import (
     keys,
     take_rows,
 )
-from boatinfer.results.store.parts import Marks
+from boatinfer.results.store.parts import RowMasks
 from boatinfer.storage.base import Place
 from boatinfer.storage.listing import ListedFile
 
@@ -59,7 +59,7 @@ def table(chunk: list[ListedFile]) -> pa.Table:
 
 def reusable(
     row_index: RowIndex, wants_features: bool, lenient: bool, fresh: bool
-) -> tuple[KeyIndex, Marks]:
+) -> tuple[KeyIndex, RowMasks]:
     """The rows that say all that a run wants.
 
     Args:
@@ -71,11 +71,11 @@ def reusable(
     Returns:
         ``bytes`` and ``mtime_ns`` of the files by their paths, and the rows.
     """
-    marked = row_index.blank()
+    marked = row_index.empty_mask()
 
     def slices() -> Iterator[Array]:
-        for rows in row_index.last():
-            enough = rows["ours"] & (rows["status"] == 0) & (not fresh)
+        for rows in row_index.last_rows():
+            enough = rows["same_model"] & (rows["status"] == 0) & (not fresh)
             if not lenient:
                 enough &= ~rows["damaged"]
             if wants_features:
@@ -85,7 +85,7 @@ def reusable(
             yield usable
 
     known = KeyIndex(slices(), ["bytes", "mtime_ns"], row_index.parts.folder)
-    return known, row_index.marks(marked)
+    return known, row_index.row_masks(marked)
 
 
 def dangerous(row_index: RowIndex) -> frozenset[str]:
@@ -94,10 +94,10 @@ def dangerous(row_index: RowIndex) -> frozenset[str]:
     codes = [code for code, status in enumerate(row_index.statuses) if status in ends]
     if not codes:
         return frozenset()
-    marked = row_index.blank()
-    for rows in row_index.last():
+    marked = row_index.empty_mask()
+    for rows in row_index.last_rows():
         marked[rows["place"][np.isin(rows["status"], codes)]] = True
-    tables = row_index.parts.read_marked(row_index.marks(marked), ["path"])
+    tables = row_index.parts.read_masked(row_index.row_masks(marked), ["path"])
     return frozenset(path for table in tables for path in table["path"].to_pylist())
 
 
@@ -158,7 +158,7 @@ def current(found: KeyedArrays, row_index: RowIndex) -> Iterator[Files]:
         row_index: what the parts say.
     """
     count = max(found.partitions_needed, row_index.partitions_needed)
-    for files, rows in zip(found.slices(count), row_index.last(count), strict=True):
+    for files, rows in zip(found.slices(count), row_index.last_rows(count), strict=True):
         firsts = np.flatnonzero(~duplicate_mask(files))
         due = np.logical_or.reduceat(files["due"], firsts) if len(firsts) else files["due"]
         these, their = join_keys(take_rows(files, firsts), rows)

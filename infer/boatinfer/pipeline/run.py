@@ -92,11 +92,11 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
         context = RunContext(options, folder, results, summary, stop, progress)
         there = results.exists()
         if there:  # then a second run ends at once
-            stack.enter_context(results.hold(summary.folder))
+            stack.enter_context(results.lock(summary.folder))
         with context.record_failure() if there else contextlib.nullcontext():
             found = _start(context, stack)
         if not there:  # and only a run that can start makes a new folder
-            stack.enter_context(results.hold(summary.folder))
+            stack.enter_context(results.lock(summary.folder))
         with context.record_failure():
             _work(context, found, stack)
     return context.summary
@@ -248,34 +248,34 @@ def _work_once(context: RunContext, found: Iterator[pa.Table]) -> None:
         _publish(context, proved, row_index)
 
 
-def _leave_to_merge(context: RunContext, proved: proof.Proved) -> None:
+def _leave_to_merge(context: RunContext, proved: proof.Proof) -> None:
     """Ends the run of a shard."""
     settings = shard_manifest.RunSettings.of(
         context.options, context.model.card, context.svm, context.summary.min_confidence
     )
     manifest = shard_manifest.ShardManifest(settings, context.selection.listing, proved.digest)
-    shard_manifest.write_manifest(context.results, proved.marks, manifest)
+    shard_manifest.write_manifest(context.results, proved.masks, manifest)
     context.close(0)
     context.write_summary()
 
 
-def _publish(context: RunContext, proved: proof.Proved, row_index: RowIndex) -> None:
+def _publish(context: RunContext, proved: proof.Proof, row_index: RowIndex) -> None:
     """Writes tables, manifest, page and summary, in this order, and merges parts."""
     results, options, card = context.results, context.options, context.model.card
     with context.stages.working("tables"):
         columns = predictions.required_columns(card, context.svm)
         tables = predictions.build_tables(
-            results.parts.read_marked(proved.marks, columns),
+            results.parts.read_masked(proved.masks, columns),
             card,
             new_runs=results.new_runs(context.summary),
             top=options.top,
             svm=context.svm,
             min_confidence=context.summary.min_confidence,
-            beside=results.out,
+            scratch_folder=results.out,
         )
         summary = published_tables.write_tables(results, tables, context.summary)
-    summary = proof.count(summary, tables)
-    context.summary = proof.judge(summary, options.max_failures)
+    summary = proof.count_labels(summary, tables)
+    context.summary = proof.set_exit_code(summary, options.max_failures)
     context.close(context.summary.exit_code)
     results.write_current(tables.predictions, context.summary)
     context.report(tables)
@@ -284,8 +284,8 @@ def _publish(context: RunContext, proved: proof.Proved, row_index: RowIndex) -> 
     with contextlib.suppress(BoatinferError, OSError):
         compact(
             row_index,
-            None if options.restrictions else proved.marks,
-            merged=lambda: results.write_current(tables.predictions, context.summary),
+            None if options.restrictions else proved.masks,
+            on_written=lambda: results.write_current(tables.predictions, context.summary),
         )
 
 

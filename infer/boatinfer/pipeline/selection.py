@@ -143,5 +143,5 @@ class Selection:
     def _sharded(self, files: Iterator[ListedFile], shard: Shard) -> Iterator[ListedFile]:
         for file in files:
             self.listing.note(file.path)
-            if shard.takes(file.path):
+            if shard.contains(file.path):
                 yield file

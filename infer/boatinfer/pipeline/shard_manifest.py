@@ -15,7 +15,7 @@ from boatinfer.models.svm import SVM
 from boatinfer.pipeline.options import RunOptions
 from boatinfer.pipeline.selection import Listing
 from boatinfer.results.folder import Results
-from boatinfer.results.store.parts import Marks
+from boatinfer.results.store.parts import RowMasks
 from boatinfer.results.store.shards import Shard
 from boatinfer.storage.base import Place
 from boatinfer.storage.documents import decode_document
@@ -90,7 +90,7 @@ class ShardManifest(msgspec.Struct, frozen=True, rename={"settings": "ending"}):
     Attributes:
         settings: how the run is to end.
         listing: what it has seen of the folder, all shards' files together.
-        digest: of its own files, `boatinfer.results.proof.Proved.digest`.
+        digest: of its own files, `boatinfer.results.proof.Proof.digest`.
     """
 
     settings: RunSettings
@@ -98,7 +98,7 @@ class ShardManifest(msgspec.Struct, frozen=True, rename={"settings": "ending"}):
     digest: int
 
 
-def write_manifest(results: Results, rows: Marks, manifest: ShardManifest) -> None:
+def write_manifest(results: Results, rows: RowMasks, manifest: ShardManifest) -> None:
     """Leaves word of the rows of a shard, for `boatinfer.pipeline.merge_shards`.
 
     Args:

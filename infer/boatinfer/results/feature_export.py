@@ -1,4 +1,4 @@
-"""The features of a results folder in other shapes: npz, npy, csv, parquet."""
+"""Exports the features of a results folder as npz, npy, csv or parquet."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def export(out: Place, output: Path, force: bool = False) -> int:
     label and features.
 
     Args:
-        out: a results folder made with features.
-        output: the file to write; its ending chooses the format.
-        force: whether to replace a file that is there already; a part is never replaced.
+        out: a results folder of a run with features.
+        output: the file to write; its ending selects the format.
+        force: whether to overwrite an existing file; a part is never overwritten.
 
     Returns:
         N, the number of images.
 
     Raises:
-        UsageError: unknown ending, no such folder, the file is there, or there are no features.
+        UsageError: unknown ending, no such folder, the file exists, or there are no features.
         OutputError: the file could not be written.
     """
     if output.suffix not in _FORMATS:

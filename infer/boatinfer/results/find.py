@@ -1,4 +1,4 @@
-"""The results that a user means."""
+"""Finds the results folder for a path on the command line."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["find_results"]
 
 
 def find_results(place: Place) -> Results:
-    """The results in a folder, or those that a run over that folder wrote by default.
+    """The results in a folder, or the default results folder of a run on that folder.
 
     Raises:
-        UsageError: there are none.
+        UsageError: there are no results.
     """
     results = Results(place)
     if results.exists():
@@ -34,7 +34,7 @@ def find_results(place: Place) -> Results:
         if inside:
             raise UsageError(f"{place} holds folders of results; give one: {joined(inside)}.")
         raise UsageError(
-            f"{place} holds no results; run 'boatinfer run {place}' first, or give the folder that "
-            "its -o named."
+            f"{place} holds no results; run 'boatinfer run {place}' first, or give the folder of "
+            "its -o option."
         )
     return default

@@ -1,14 +1,14 @@
-"""The results folder: who holds it, what its last run was, and what is current.
+"""The results folder: its lock, its runs, and its current results.
 
 ::
 
     OUT/parts/*.parquet    see `boatinfer.results.store.parts`
     OUT/predictions.csv    one row per image found in the last run
-    OUT/failures.csv       those that failed
-    OUT/review.csv         those left to people, if the run was told how sure is sure enough
-    OUT/run.json           the last run's summary; OUT/runs/*.json are all runs'
+    OUT/failures.csv       the images that failed
+    OUT/review.csv         images for manual review, if the run had an abstention threshold
+    OUT/run.json           summary of the last run; OUT/runs/*.json of all runs
     OUT/report.html
-    OUT/shards/            what shards leave to `boatinfer.pipeline.merge_shards`
+    OUT/shards/            files of shards, read by `boatinfer.pipeline.merge_shards`
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from boatinfer.errors import OutputError, UsageError
-from boatinfer.results.locks import SHARDS, held, held_by
+from boatinfer.results.locks import SHARDS, lock_results, results_holder
 from boatinfer.results.manifest import read_manifest, replace_summary, write_manifest
 from boatinfer.results.store.parts import Parts, number_of
 from boatinfer.results.store.rows import OK
@@ -36,14 +36,14 @@ from boatinfer.text import to_text
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["ASIDE", "Results"]
+__all__ = ["DAMAGED_SUFFIX", "Results"]
 
-#: What ends the name of something damaged that a run has set aside.
-ASIDE = ".damaged"
+#: Ending of the name of a damaged file that a run has set aside.
+DAMAGED_SUFFIX = ".damaged"
 
 
-#: What a results folder has, and what a killed run may leave in it.
-_OURS = {
+#: Names in a results folder, and temporary files that a killed run may leave in it.
+_OWN_NAMES = {
     *("parts", "runs", "predictions.csv", "failures.csv", "review.csv", "run.json", "report.html"),
     *(".lock", ".holder", ".current.parquet", SHARDS),
 }
@@ -60,8 +60,8 @@ class Results:
     """One results folder.
 
     Args:
-        out: the folder; `hold` makes it if need be.
-        shard: narrows the results to those of a shard, which others may write beside.
+        out: the folder; `lock` creates it if needed.
+        shard: restricts the results to those of a shard; other shards may write concurrently.
     """
 
     def __init__(self, out: Place, shard: Shard | None = None) -> None:
@@ -77,15 +77,15 @@ class Results:
         self._damaged: list[Place] = []
 
     def exists(self) -> bool:
-        """Whether a run has been here."""
-        folders = (self.parts.folder, self.out / "runs")  # anybody's folder may have a parts/
+        """Whether this is a results folder."""
+        folders = (self.parts.folder, self.out / "runs")  # other folders may have a parts/ too
         return all(is_folder(folder) for folder in folders)
 
     def require(self) -> None:
-        """Refuses a folder that no run has been in.
+        """Checks that this is a results folder.
 
         Raises:
-            UsageError: it is one.
+            UsageError: it is not.
         """
         if not self.exists():
             raise UsageError(
@@ -93,55 +93,55 @@ class Results:
             )
 
     @contextlib.contextmanager
-    def hold(self, folder: str) -> Iterator[None]:
-        """Makes the folder if need be and holds it against other runs.
+    def lock(self, folder: str) -> Iterator[None]:
+        """Creates the folder if needed and locks it against other runs.
 
         Args:
-            folder: text of the scanned folder's path, which the results belong to.
+            folder: path of the scanned folder, as text.
 
         Raises:
-            BusyError: another run holds it.
-            UsageError: it holds the results of another folder, or something else.
+            BusyError: another run has locked it.
+            UsageError: it holds the results of another folder, or other files.
             OutputError: it cannot be written.
         """
-        self._refuse_other(folder)
+        self._require_own_folder(folder)
         with translate_write_errors(self.out):
             self.parts.folder.mkdir(parents=True, exist_ok=True)
             (self.out / "runs").mkdir(exist_ok=True)
-        with held(self.out, self.shard) as self.parts.check:
+        with lock_results(self.out, self.shard) as self.parts.check:
             self.parts.renumber()
             if self.shard is None:
                 self.clean()
             yield
 
-    def held_by(self) -> str | None:
-        """Which process holds the folder, in words; None if none does."""
-        return held_by(self.out)
+    def lock_holder(self) -> str | None:
+        """Describes the process that has locked the folder; None if it is not locked."""
+        return results_holder(self.out)
 
     def supersede(self) -> None:
-        """Forgets what a run that begins puts out of date: shards that nobody has finished.
+        """Removes the files of unmerged shards that a new run makes obsolete.
 
         Raises:
             OutputError: it cannot be written.
         """
         with translate_write_errors(self.shards):
-            for note in self.notes():
-                shard = Shard.parse(note.stem)
+            for file in self.shard_files():
+                shard = Shard.parse(file.stem)
                 if self.shard in {None, shard} or shard.count != self.shard.count:
-                    note.unlink(missing_ok=True)
+                    file.unlink(missing_ok=True)
         self._superseded = True
 
-    def notes(self) -> list[Place]:
-        """What shards have left since the last `finish`: a summary and a table each."""
-        return sorted(note for note in self.shards.glob("[1-9]*-of-*.*") if _is_note(note))
+    def shard_files(self) -> list[Place]:
+        """Files of shards that are not merged yet: a summary and a table of each."""
+        return sorted(file for file in self.shards.glob("[1-9]*-of-*.*") if _is_shard_file(file))
 
     def clean(self) -> None:
-        """Removes what killed runs left half-written, and nothing else; to be held meanwhile.
+        """Removes the temporary files of killed runs, and nothing else; the folder must be locked.
 
         Raises:
-            OutputError: it cannot be removed.
+            OutputError: a file cannot be removed.
         """
-        if is_remote(self.out):  # where nothing is ever half-written
+        if is_remote(self.out):  # no temporary files
             return
         with translate_write_errors(self.out):
             for folder in (self.out, self.parts.folder, self.out / "runs", self.shards):
@@ -149,8 +149,8 @@ class Results:
                     if _LEFTOVER.fullmatch(leftover.name) and leftover.is_file():
                         leftover.unlink()
 
-    def _refuse_other(self, folder: str) -> None:
-        """Refuses a folder that is not ours to fill."""
+    def _require_own_folder(self, folder: str) -> None:
+        """Checks that the folder is new, empty, or holds results of the same scanned folder."""
         try:
             str(self.out).encode()
         except UnicodeEncodeError:
@@ -158,7 +158,7 @@ class Results:
                 f"the name of the results folder {to_text(str(self.out))} is not valid UTF-8; "
                 "choose another with -o."
             ) from None
-        last = self._any_run()
+        last = self._any_summary()
         if last is not None and last.folder != folder:
             raise UsageError(
                 f"{self.out} holds the results of {last.folder}, not of {folder}; choose another "
@@ -166,41 +166,40 @@ class Results:
             )
         with translate_write_errors(self.out):
             names = {path.name for path in self.out.iterdir()} if self.out.exists() else set()
-        if last is None and not names <= _OURS:
+        if last is None and not names <= _OWN_NAMES:
             raise UsageError(
-                f"{self.out} holds something else than results; choose a new or empty folder "
-                "with -o."
+                f"{self.out} holds other files than results; choose a new or empty folder with -o."
             )
 
-    def _any_run(self) -> Summary | None:
-        """The summary of any run that has been here; a damaged one does not matter among others.
+    def _any_summary(self) -> Summary | None:
+        """The first readable summary of any run; None if there are none.
 
         Raises:
             OutputError: all are damaged.
         """
         damaged = None
-        for file in itertools.chain([self.out / "run.json"], self.notes(), self._runs()):
+        for file in itertools.chain([self.out / "run.json"], self.shard_files(), self._runs()):
             try:
-                found = read_summary(file) if file.suffix == ".json" else None
+                summary = read_summary(file) if file.suffix == ".json" else None
             except OutputError as error:
                 damaged = error
             else:
-                if found is not None:
-                    return found
+                if summary is not None:
+                    return summary
         if damaged is not None:
             raise damaged
         return None
 
     def last_run(self) -> Summary | None:
-        """Reads ``run.json``; None where there is none yet.
+        """Reads ``run.json``; None if it does not exist yet.
 
         Raises:
             OutputError: it is damaged.
         """
         return read_summary(self.out / "run.json")
 
-    def last_of(self, shard: Shard) -> Summary | None:
-        """Reads what a shard has left; None where there is nothing.
+    def shard_summary(self, shard: Shard) -> Summary | None:
+        """Reads the summary of a shard; None if there is none.
 
         Raises:
             OutputError: it is damaged.
@@ -208,7 +207,7 @@ class Results:
         return read_summary(self.shards / f"{shard.name}.json")
 
     def last_complete(self) -> Summary | None:
-        """Reads the summary of the run that the results are of: the last one that is complete.
+        """Reads the summary of the last complete run, which the results are of.
 
         Raises:
             OutputError: a summary, or the manifest, is damaged.
@@ -218,24 +217,24 @@ class Results:
         last = self.last_run()
         return last if last is not None and last.complete else None
 
-    def history(self, before: Summary) -> Iterator[Summary]:
-        """Reads the summaries of the runs before one, latest first; a damaged one is left out.
+    def history(self, run: Summary) -> Iterator[Summary]:
+        """Reads the summaries of the runs before one, latest first; skips damaged ones.
 
         A run sets it aside in the end, with `set_aside_damaged`.
         """
         for file in self._runs():
-            if file.stem < before.run:
+            if file.stem < run.run:
                 try:
-                    found = read_summary(file)
+                    summary = read_summary(file)
                 except OutputError:
                     self._damaged.append(file)
                 else:
-                    if found is not None:
-                        yield found
+                    if summary is not None:
+                        yield summary
 
     def damaged_summaries(self) -> Iterator[str]:
-        """Reads the summaries of all runs and tells, a sentence each, of those that are damaged."""
-        for file in [self.out / "run.json", *self.notes(), *self._runs()]:
+        """Reads the summaries of all runs; yields an error message for each damaged one."""
+        for file in [self.out / "run.json", *self.shard_files(), *self._runs()]:
             try:
                 if file.suffix == ".json":
                     read_summary(file)
@@ -243,15 +242,16 @@ class Results:
                 yield str(error)
 
     def new_runs(self, summary: Summary) -> list[str]:
-        """The runs whose new images are one night's: this one, and what it went on from.
+        """The runs whose new images count as new in this one.
 
-        These are its shards, and the runs before it back to the last complete one with its model.
+        These are the run itself, its shards, and the incomplete runs before it, back to the last
+        complete one with its model.
         """
         runs = [summary.run, *summary.shards]
-        for before in self.history(summary):
-            if before.complete and before.new and before.model == summary.model:
+        for earlier in self.history(summary):
+            if earlier.complete and earlier.new and earlier.model == summary.model:
                 break
-            runs.append(before.run)
+            runs.append(earlier.run)
         return runs
 
     def set_aside_damaged(self) -> list[str]:
@@ -259,7 +259,7 @@ class Results:
         remarks = []
         for file in self._damaged:
             with contextlib.suppress(OSError):  # the next run tries again
-                file.rename(file.parent / f"{file.name}{ASIDE}")
+                file.rename(file.parent / f"{file.name}{DAMAGED_SUFFIX}")
                 remarks.append(f"The summary runs/{file.name} was damaged: it was set aside.")
         self._damaged.clear()
         return remarks
@@ -267,7 +267,7 @@ class Results:
     def write_summary(self, summary: Summary) -> None:
         """Writes ``run.json`` and the run's own copy in ``runs``.
 
-        What a shard has left stays until a run of it that can start has superseded it.
+        The files of a shard stay until another run of it has started.
         """
         self.parts.check()
         stays = self.shard is not None and not self._superseded
@@ -291,7 +291,7 @@ class Results:
         write_manifest(self._current, rows, summary, number_of(self.parts.files()[-1]))
 
     def rewrite_current(self, summary: Summary) -> None:
-        """Has the manifest name another summary; the images stay.
+        """Replaces the summary in the manifest; the images stay.
 
         Raises:
             OutputError: the manifest is damaged, or the disk is full.
@@ -300,12 +300,12 @@ class Results:
         replace_summary(self._current, summary)
 
     def current(self) -> pa.Table:
-        """`Parts.index` narrowed to the classified images of the last complete run.
+        """`Parts.index` restricted to the classified images of the last complete run.
 
-        What a later run recorded that was not completed is left out.
+        Rows of a later, incomplete run are left out.
 
         Raises:
-            UsageError: there is no complete run here.
+            UsageError: there is no complete run.
             OutputError: a part or the manifest is damaged.
         """
         self.last_finished()
@@ -313,14 +313,14 @@ class Results:
         index = self.parts.index(upto=manifest.part)
         index = index.filter(pc.equal(index["model"], manifest.summary.model))
         index = index.filter(
-            pc.is_in(index["path"], value_set=manifest.found["path"].combine_chunks())
+            pc.is_in(index["path"], value_set=manifest.images["path"].combine_chunks())
         )
-        if not index.num_rows == manifest.found.num_rows == manifest.summary.found:
+        if not index.num_rows == manifest.images.num_rows == manifest.summary.found:
             if read_manifest(self._current).part != manifest.part:
-                return self.current()  # a run that has just ended merged parts
+                return self.current()  # a run has just ended, and has merged parts
             raise OutputError(
                 f"parts are missing from {self.parts.folder}; run again: their images will be "
-                "classified anew."
+                "classified again."
             )
         return index.filter(pc.equal(index["status"], OK))
 
@@ -332,9 +332,9 @@ class Results:
             OutputError: a summary is damaged.
         """
         last, complete = self.last_run(), self.last_complete()
-        if last is None and complete is None and self.notes():
+        if last is None and complete is None and self.shard_files():
             raise UsageError(
-                f"shards have run into {self.out}; put them together with 'boatinfer results "
+                f"{self.out} holds shards that are not merged; merge them with 'boatinfer results "
                 f"{self.out} --finish'."
             )
         if last is None and complete is None:
@@ -342,12 +342,10 @@ class Results:
                 f"{self.out} is no results folder; give the folder that 'boatinfer run' wrote to."
             )
         if complete is None:
-            raise UsageError(
-                f"{self.out} holds the results of no complete run; run it again first."
-            )
+            raise UsageError(f"{self.out} holds the results of no complete run; run again first.")
         if last and not (last.complete or complete.run == last.run or self._told):
             self._told = True
-            why = last.error or ("it goes on" if self.held_by() else "it was killed")
+            why = last.error or ("it goes on" if self.lock_holder() else "it was killed")
             _log.warning(
                 "the last run into %s, started %s, is not complete (%s); this is of the last "
                 "complete one, started %s.",
@@ -367,10 +365,10 @@ class Results:
         return self.out / "runs" / f"{run}.json"
 
 
-def _is_note(file: Place) -> bool:
-    """Whether a file has the name of what a shard leaves, and not one of somebody's own."""
+def _is_shard_file(file: Place) -> bool:
+    """Whether the name is that of a shard's file."""
     try:
-        named = Shard.parse(file.stem).name == file.stem
+        canonical = Shard.parse(file.stem).name == file.stem
     except UsageError:
         return False
-    return named and file.suffix in {".json", ".parquet"}
+    return canonical and file.suffix in {".json", ".parquet"}

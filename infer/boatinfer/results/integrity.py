@@ -1,4 +1,4 @@
-"""What is damaged in a results folder: told to people, and set aside by a run."""
+"""Finds damaged files in a results folder, and sets damaged parts aside."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 
 from boatinfer.errors import OutputError
-from boatinfer.results.folder import ASIDE, Results
+from boatinfer.results.folder import DAMAGED_SUFFIX, Results
 from boatinfer.results.store.parts import Parts, digest
 from boatinfer.results.summary import Summary
 from boatinfer.results.tables.csv_files import csv_digest
@@ -14,14 +14,14 @@ from boatinfer.storage.base import Place
 from boatinfer.storage.errors import StoreError
 from boatinfer.storage.files import translate_write_errors
 
-__all__ = ["aside", "damage", "is_whole", "set_aside"]
+__all__ = ["find_damage", "is_intact", "parts_set_aside", "set_aside"]
 
 
-def damage(results: Results) -> Iterator[str]:
-    """Reads everything and tells, a sentence each, what is damaged or missing.
+def find_damage(results: Results) -> Iterator[str]:
+    """Reads all files; yields a sentence for each that is damaged or missing.
 
     Raises:
-        UsageError: no run has been in the folder.
+        UsageError: it is not a results folder.
     """
     results.require()
     damaged = [*damaged_parts(results.parts), *results.damaged_summaries()]
@@ -32,25 +32,25 @@ def damage(results: Results) -> Iterator[str]:
         complete = results.last_complete()
         if complete is not None:
             results.current()
-            yield from _of_tables(results, complete)
+            yield from _changed_tables(results, complete)
     except OutputError as error:
         yield str(error)
 
 
-def is_whole(part: Place) -> bool:
-    """Whether the bytes of a part are those that its name tells of.
+def is_intact(part: Place) -> bool:
+    """Whether the bytes of a part match the digest in its name.
 
     Raises:
-        OSError: it has gone, or cannot be read.
+        OSError: it was removed, or cannot be read.
     """
     return digest(part.read_bytes()) == part.stem.split("-")[1]
 
 
 def damaged_parts(parts: Parts) -> Iterator[str]:
-    """Reads every part in full and tells of each that is not as it was written."""
+    """Reads every part in full; yields a sentence for each that is damaged."""
     for part in parts.files():
         try:
-            if not is_whole(part):
+            if not is_intact(part):
                 yield f"the part {part} is damaged; delete it and run again."
         except FileNotFoundError:  # a run has merged it with others
             continue
@@ -58,15 +58,15 @@ def damaged_parts(parts: Parts) -> Iterator[str]:
             yield f"the part {part} cannot be read: {error.strerror}."
 
 
-def _of_tables(results: Results, complete: Summary) -> Iterator[str]:
-    """Compares the tables with what the last complete run wrote."""
-    wrong = [name for name in complete.tables if not _is_as_written(results, complete, name)]
-    if results.held_by() or results.last_complete() != complete:  # a run just writes them
+def _changed_tables(results: Results, complete: Summary) -> Iterator[str]:
+    """Compares the digests of the tables with those in the summary of the last complete run."""
+    changed = [name for name in complete.tables if not _is_as_written(results, complete, name)]
+    if results.lock_holder() or results.last_complete() != complete:  # being rewritten
         return
-    for name in wrong:
+    for name in changed:
         yield (
-            f"{results.out / name} is not as the last complete run wrote it; run again to have it "
-            "written anew."
+            f"{results.out / name} is not as the last complete run wrote it; run again to "
+            "rewrite it."
         )
 
 
@@ -78,34 +78,34 @@ def _is_as_written(results: Results, complete: Summary, name: str) -> bool:
 
 
 def set_aside(parts: Parts, part: Place) -> bool:
-    """Renames a part that is damaged, so that nothing reads it any more; it is kept.
+    """Renames a damaged part, so that it is kept but no longer read.
 
     Args:
-        parts: those of a run that holds the folder.
-        part: one that could not be read.
+        parts: the parts of a locked results folder.
+        part: a part that could not be read.
 
     Returns:
-        Whether it is no longer among the parts. It stays if its bytes are as they were written,
-        or cannot be read now, for then it may be whole.
+        Whether it is no longer among the parts. It stays if its digest is correct, or if it
+        cannot be read now, since it may be intact.
 
     Raises:
         OutputError: it could not be renamed.
     """
     try:
-        if is_whole(part):
+        if is_intact(part):
             return False
-    except FileNotFoundError:  # another shard was faster
+    except FileNotFoundError:  # another shard has renamed it
         return True
     except OSError as error:
-        lost = error.errno == errno.EIO and not isinstance(error, StoreError)  # by a disk
-        if not lost:
+        disk_error = error.errno == errno.EIO and not isinstance(error, StoreError)
+        if not disk_error:
             return False
     parts.check()
     with translate_write_errors(part):
-        part.rename(part.parent / f"{part.name}{ASIDE}")
+        part.rename(part.parent / f"{part.name}{DAMAGED_SUFFIX}")
     return True
 
 
-def aside(parts: Parts) -> list[Place]:
-    """The damaged parts that runs have set aside."""
-    return sorted(parts.folder.glob(f"*.parquet{ASIDE}"))
+def parts_set_aside(parts: Parts) -> list[Place]:
+    """The damaged parts that earlier runs have set aside."""
+    return sorted(parts.folder.glob(f"*.parquet{DAMAGED_SUFFIX}"))

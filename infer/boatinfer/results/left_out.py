@@ -1,4 +1,4 @@
-"""What a listing left out, in words."""
+"""Sentences on the files and folders that a listing left out."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from boatinfer.text import counted, joined, printable
 
 __all__ = ["left_out_in_words"]
 
-#: Endings, and names of folders, that are named.
-_NAMED = 6
+#: File endings, and names of folders, that a sentence lists at most.
+_LISTED = 6
 
 
 class _Counts(Protocol):
@@ -26,23 +26,25 @@ class _Counts(Protocol):
 
 
 def left_out_in_words(left_out: _Counts) -> list[str]:
-    """Sentences, without a full stop, on files and folders that were seen and not taken.
+    """Sentences, without a full stop, on files and folders that were listed but not read.
 
     Args:
         left_out: numbers of ``other_files`` by ending and of ``system_folders`` by name.
     """
-    said = []
-    others, folders = left_out.other_files, left_out.system_folders
-    if others:
-        said.append(f"{counted(sum(others.values()), 'other file')}: {_named(others)}")
-        if not raw_is_supported() and any(ending in RAW_EXTENSIONS for ending in others):
-            said.append(f"raw files of cameras are read with an extra; {install_hint('raw')}")
+    sentences = []
+    other_files, folders = left_out.other_files, left_out.system_folders
+    if other_files:
+        sentences.append(
+            f"{counted(sum(other_files.values()), 'other file')}: {_listed(other_files)}"
+        )
+        if not raw_is_supported() and any(ending in RAW_EXTENSIONS for ending in other_files):
+            sentences.append(f"raw files of cameras are read with an extra; {install_hint('raw')}")
     if folders:
         count = counted(sum(folders.values()), "folder")
-        said.append(f"{count} of the system passed over: {_named(folders)}")
-    return said
+        sentences.append(f"{count} of the system passed over: {_listed(folders)}")
+    return sentences
 
 
-def _named(counts: Mapping[str, int]) -> str:
+def _listed(counts: Mapping[str, int]) -> str:
     largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return joined([f"{count:,} {printable(name)}" for name, count in largest], max_names=_NAMED)
+    return joined([f"{count:,} {printable(name)}" for name, count in largest], max_names=_LISTED)

@@ -1,4 +1,4 @@
-"""Where the results of a folder are."""
+"""The default results folder."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ __all__ = ["default_out"]
 
 
 def default_out(folder: Place) -> Path:
-    """Where the results go by default: a folder named after the scanned one."""
+    """The default results folder, named after the scanned folder."""
     return Path("boatinfer-out") / (resolve(folder).name or "root")

@@ -1,8 +1,7 @@
-"""Who may write into a results folder: one run alone, or the shards of one split.
+"""Locks of a results folder, for one run, or for the shards of one split.
 
-``OUT/.lock`` is held by a run that wants the folder for itself as long as it goes on. A shard
-holds it for the moment in which it takes the lock of its own, ``OUT/shards/I-of-N.lock``, and
-sees that no shard of another split holds one.
+A run that is not a shard holds ``OUT/.lock`` until it ends. A shard holds it only while it acquires
+its own lock, ``OUT/shards/I-of-N.lock``, and checks that no shard of another split holds one.
 """
 
 from __future__ import annotations
@@ -15,29 +14,30 @@ from boatinfer.storage.base import Place
 from boatinfer.storage.files import translate_write_errors
 from boatinfer.storage.locks import LOOK_SECONDS, hold_lock, lock_holder, refuse_held
 
-__all__ = ["SHARDS", "held", "held_by"]
+__all__ = ["SHARDS", "lock_results", "results_holder"]
 
-#: The folder, in a results folder, of what belongs to single shards.
+#: Name of the folder, in a results folder, for the files of single shards.
 SHARDS = "shards"
 
-#: Seconds that a shard waits for others which are just starting.
+#: Seconds that a shard waits for other shards that are starting.
 _START_SECONDS = 20.0
 
 
 @contextlib.contextmanager
-def held(out: Place, shard: Shard | None) -> Iterator[Callable[[], None]]:
-    """Holds a results folder, which must exist.
+def lock_results(out: Place, shard: Shard | None) -> Iterator[Callable[[], None]]:
+    """Locks a results folder, which must exist.
 
     Args:
         out: the folder.
-        shard: lets other shards of the same split in; None lets no other run in.
+        shard: the shard to lock, which other shards of the same split may run beside; None locks
+            the folder for one run.
 
     Yields:
         A function that raises if the folder is no longer held; to be called before anything is
         written.
 
     Raises:
-        BusyError: another run holds it.
+        BusyError: another run has locked it.
         OutputError: it cannot be written.
     """
     folder = out / SHARDS
@@ -52,12 +52,12 @@ def held(out: Place, shard: Shard | None) -> Iterator[Callable[[], None]]:
         if shard is not None:
             with translate_write_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-            own = folder / f"{shard.name}.lock"
-            check = stack.enter_context(hold_lock(own, f"{out}, shard {shard},"))
+            lock = folder / f"{shard.name}.lock"
+            check = stack.enter_context(hold_lock(lock, f"{out}, shard {shard},"))
             gate.close()
         yield check
 
 
-def held_by(out: Place, shard: Shard | None = None) -> str | None:
-    """Describes the process that holds a results folder, or a shard of it; None if none does."""
+def results_holder(out: Place, shard: Shard | None = None) -> str | None:
+    """Describes the process that has locked a results folder, or a shard of it; None if none."""
     return lock_holder(out / SHARDS / f"{shard.name}.lock" if shard else out / ".lock")

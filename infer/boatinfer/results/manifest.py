@@ -1,7 +1,7 @@
-"""``OUT/.current.parquet``: which images are current, and of which run.
+"""The manifest, ``OUT/.current.parquet``: the images and the summary of the last complete run.
 
-It holds all that the commands which read results need, so that it does not matter where a later
-run dies: until that is complete, they read the run that is named here.
+Commands that read results use the run named here until a later run is complete, so that a run
+that is killed at any point does no harm.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ _SUMMARY, _PART = b"boatinfer.summary", b"boatinfer.part"
 
 
 class Manifest(NamedTuple):
-    """What the file holds.
+    """The manifest of a complete run.
 
     Attributes:
-        summary: of the run, which is complete.
-        part: number of the last part that it wrote or knew.
-        found: ``path`` of each image, and whether it is ``classified``.
+        summary: the summary of the run.
+        part: number of the last part when it ended.
+        images: ``path`` of each image, and whether it is ``classified``.
     """
 
     summary: Summary
     part: int
-    found: pa.Table
+    images: pa.Table
 
 
 def write_manifest(file: Place, rows: pa.Table, summary: Summary, part: int) -> None:
     """Writes the manifest.
 
     Args:
-        file: where.
+        file: the file to write.
         rows: ``path`` and ``status`` of each image.
-        summary: of the run that found them.
-        part: number of the last part that it knows.
+        summary: the summary of the run.
+        part: number of the last part.
 
     Raises:
         OutputError: the disk is full, read-only, or gone.
@@ -63,15 +63,15 @@ def write_manifest(file: Place, rows: pa.Table, summary: Summary, part: int) -> 
 
 
 def replace_summary(file: Place, summary: Summary) -> None:
-    """Has the manifest name another summary; the images stay.
+    """Replaces the summary in the manifest; the images stay.
 
     Raises:
         OutputError: it is damaged, or the disk is full.
     """
-    before = read_manifest(file)
-    metadata = {_SUMMARY: summary.text(), _PART: str(before.part)}
+    manifest = read_manifest(file)
+    metadata = {_SUMMARY: summary.text(), _PART: str(manifest.part)}
     with atomic_write(file) as temporary:
-        table = before.found.replace_schema_metadata(metadata)
+        table = manifest.images.replace_schema_metadata(metadata)
         pq.write_table(table, temporary, compression="zstd")
 
 
@@ -82,11 +82,11 @@ def read_manifest(file: Place) -> Manifest:
         OutputError: it is damaged or missing.
     """
     try:
-        found = pq.read_table(open_for_arrow(file))
-        metadata = found.schema.metadata
-        found = found.cast(_SCHEMA)
-        return Manifest(parsed(metadata[_SUMMARY]), int(metadata[_PART]), found)
+        table = pq.read_table(open_for_arrow(file))
+        metadata = table.schema.metadata
+        table = table.cast(_SCHEMA)
+        return Manifest(parsed(metadata[_SUMMARY]), int(metadata[_PART]), table)
     except (OSError, TypeError, KeyError, ValueError, pa.ArrowException) as error:
         raise OutputError(
-            f"{file} cannot be read ({first_line(error)}); run again to have it written anew."
+            f"{file} cannot be read ({first_line(error)}); run again to rewrite it."
         ) from error

@@ -1,4 +1,4 @@
-"""What a run classified anew: counts of classes and of confidences."""
+"""The distribution of a run's new predictions: counts of classes and of confidences."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy.typing as npt
 
 __all__ = ["BINS", "Mix"]
 
-#: Spans of equal width, from 0 to 1, that confidences are counted in.
+#: Number of bins of equal width, from 0 to 1, in the histogram of confidences.
 BINS = 20
 
 
 class Mix(msgspec.Struct, kw_only=True):
-    """What a run classified anew.
+    """The distribution of a run's new predictions.
 
     Attributes:
-        images: how many.
-        labels: how many of each class.
-        confidences: how many in each of `BINS` spans of the confidence, from 0 to 1.
-        mean_confidence: null where there are no images.
+        images: number of images.
+        labels: number of images of each predicted class.
+        confidences: histogram of the confidence, `BINS` bins from 0 to 1.
+        mean_confidence: null if there are no images.
     """
 
     images: int = 0
@@ -31,11 +31,13 @@ class Mix(msgspec.Struct, kw_only=True):
     mean_confidence: float | None = None
 
     @classmethod
-    def of(cls, some: Iterable[tuple[Mapping[str, int], npt.NDArray[np.floating]]]) -> Mix:
-        """Sums up images: counts of their classes and confidences, float [N], of some at a time."""
+    def from_batches(
+        cls, batches: Iterable[tuple[Mapping[str, int], npt.NDArray[np.floating]]]
+    ) -> Mix:
+        """Sums up batches: counts of predicted classes, and confidences, float [N], of each."""
         labels: Counter[str] = Counter()
         counts, total = np.zeros(BINS, np.int64), 0.0
-        for classes, confidences in some:
+        for classes, confidences in batches:
             labels.update(classes)
             counts += np.histogram(confidences, bins=BINS, range=(0, 1))[0]
             total += float(confidences.sum(dtype=np.float64))

@@ -1,4 +1,4 @@
-"""The proof that nothing was skipped, counted from what the parts on disk say."""
+"""The proof that no image was skipped, counted from the parts on disk."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from boatinfer.errors import TOO_MANY_FAILURES, UsageError
 from boatinfer.results.mix import Mix
 from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.keyed_arrays import Array
-from boatinfer.results.store.parts import Marks
+from boatinfer.results.store.parts import RowMasks
 from boatinfer.results.summary import Summary
 from boatinfer.results.tables.predictions import UNSURE, Tables, counts, network_labels
 from boatinfer.text import counted
 
-__all__ = ["Files", "Proved", "allowance", "count", "judge", "prove"]
+__all__ = ["Files", "Proof", "allowance", "count_labels", "prove", "set_exit_code"]
 
 
 class Files(NamedTuple):
-    """Some of the files found, and what the parts on disk say of them.
+    """A batch of the files found, and their rows in the parts on disk.
 
     Attributes:
-        number: how many files these are.
-        rows: records of `RowIndex.last`, of those that have a row.
-        due: which of these were to be worked on, bool [N].
+        number: number of files.
+        rows: records of `RowIndex.last_rows`, of the files that have a row.
+        due: which of these were due to be classified, bool [N].
     """
 
     number: int
@@ -38,17 +38,17 @@ class Files(NamedTuple):
     due: npt.NDArray[np.bool_]
 
 
-class Proved(NamedTuple):
+class Proof(NamedTuple):
     """What the parts on disk say of all files found.
 
     Attributes:
-        found: how many files.
-        classified: how many this run classified.
-        reused: how many rows of earlier runs count.
-        warnings: how many of both were read with a warning of the decoder.
-        failures: how many failed, by reason.
+        found: number of files.
+        classified: number of images that this run classified.
+        reused: number of images whose row is of an earlier run.
+        warnings: number of both that were read with a warning of the decoder.
+        failures: number of images that failed, by reason.
         complete: whether every file has exactly one row, and of the right run.
-        marks: the rows.
+        masks: masks of the rows.
         digest: the sum of the lower halves of their keys, modulo 2^64.
     """
 
@@ -58,7 +58,7 @@ class Proved(NamedTuple):
     warnings: int
     failures: dict[str, int]
     complete: bool
-    marks: Marks
+    masks: RowMasks
     digest: int
 
     def counted(self, summary: Summary) -> Summary:
@@ -75,45 +75,45 @@ class Proved(NamedTuple):
         )
 
 
-def prove(found: Iterable[Files], row_index: RowIndex, last_part: int) -> Proved:
-    """Counts what became of every image found.
+def prove(batches: Iterable[Files], row_index: RowIndex, last_part: int) -> Proof:
+    """Counts the outcomes of all images found.
 
     Args:
-        found: all files, each once.
-        row_index: what the parts on disk say.
+        batches: all files found, each once.
+        row_index: index of the parts on disk.
         last_part: the number of the last part when the run began.
     """
-    marked, before = row_index.blank(), row_index.after(last_part)
+    mask, first_new_place = row_index.empty_mask(), row_index.first_place_after(last_part)
     failures: Counter[str] = Counter()
-    total = classified = reused = warnings = rows = digest = 0
-    for files in found:
-        now, place = files.rows["now"], files.rows["place"]
-        # what was due has a new row, the rest its old one
-        proved = (place >= before) == files.due
+    found = classified = reused = warnings = rows = digest = 0
+    for files in batches:
+        from_this_run, places = files.rows["same_run"], files.rows["place"]
+        # a file that was due has a new row, any other its old one
+        proved = (places >= first_new_place) == files.due
         sound = files.rows["status"] == 0
-        total += files.number
-        classified += int((proved & sound & now).sum())
-        reused += int((proved & sound & ~now).sum())
+        found += files.number
+        classified += int((proved & sound & from_this_run).sum())
+        reused += int((proved & sound & ~from_this_run).sum())
         warnings += int((proved & sound & files.rows["warned"]).sum())
-        failed = np.bincount(files.rows["status"][proved & ~sound & now])
+        failed = np.bincount(files.rows["status"][proved & ~sound & from_this_run])
         failures += Counter(dict(zip(row_index.statuses, failed.tolist(), strict=False)))
-        marked[place] = True
-        rows += len(place)
+        mask[places] = True
+        rows += len(places)
         digest += int(files.rows["low"].sum())
-    return Proved(
-        found=total,
+    return Proof(
+        found=found,
         classified=classified,
         reused=reused,
         warnings=warnings,
         failures=dict(sorted(failures.items())),
-        complete=classified + reused + failures.total() == rows == total,
-        marks=row_index.marks(marked),
+        complete=classified + reused + failures.total() == rows == found,
+        masks=row_index.row_masks(mask),
         digest=digest % 2**64,
     )
 
 
-def count(summary: Summary, tables: Tables) -> Summary:
-    """Counts what the page and later runs compare."""
+def count_labels(summary: Summary, tables: Tables) -> Summary:
+    """Adds counts of labels to the summary, for the page and for comparison with later runs."""
     predictions = tables.predictions
     labels = dict(sorted(counts(predictions["label"]).items()))
     svm_labels = summary.svm_labels
@@ -125,19 +125,19 @@ def count(summary: Summary, tables: Tables) -> Summary:
         svm_labels=svm_labels,
         unsure=0 if summary.min_confidence is None else labels.get(UNSURE, 0),
         unlisted=int(pc.sum(pc.ends_with(tables.failures["path"], "/")).as_py() or 0),
-        new=Mix.of(
-            (counts(network_labels(some)), some["confidence"].to_numpy())
-            for some in tables.classified(new=True)
+        new=Mix.from_batches(
+            (counts(network_labels(rows)), rows["confidence"].to_numpy())
+            for rows in tables.classified(new=True)
         ),
     )
 
 
-def judge(summary: Summary, max_failures: str) -> Summary:
+def set_exit_code(summary: Summary, max_failures: str) -> Summary:
     """Gives a complete run its exit code, and the ``error`` that says why it is not 0.
 
     Args:
-        summary: what is counted.
-        max_failures: as on the command line.
+        summary: the run's summary.
+        max_failures: the value of ``--max-failures``.
     """
     reasons = []
     if summary.failed > allowance(max_failures)(summary.found):
@@ -155,10 +155,10 @@ def judge(summary: Summary, max_failures: str) -> Summary:
 
 
 def allowance(text: str) -> Callable[[int], float]:
-    """Reads ``--max-failures``: a share of the images found, or a number of them.
+    """Parses ``--max-failures``: a percentage of the images found, or a number of them.
 
     Returns:
-        The most images that may fail, for a number of images found.
+        A function from the number of images found to the most that may fail.
 
     Raises:
         UsageError: it is neither.
@@ -172,4 +172,4 @@ def allowance(text: str) -> Callable[[int], float]:
         raise UsageError(
             f"--max-failures {text}: give a percentage such as 5%, from 0% to 100%, or a number."
         )
-    return lambda found: found * number / 100 if share else number
+    return lambda images: images * number / 100 if share else number

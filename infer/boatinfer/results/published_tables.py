@@ -1,4 +1,4 @@
-"""The tables of a results folder: written all together, and read back."""
+"""Writes and reads the tables of a results folder."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ def write_tables(results: Results, tables: Tables, summary: Summary) -> Summary:
         The summary with the digests of the tables.
 
     Raises:
-        OutputError: one could not be written.
+        OutputError: a table could not be written.
     """
     results.parts.check()
     predictions = tables.predictions.drop_columns("new")
     written = {results.failures: tables.failures, results.predictions: predictions}
     if summary.min_confidence is not None:
         unsure = Sorter(["confidence", "path"], results.out)
-        for some in batches(predictions):
-            unsure.add(some.filter(pc.equal(some["label"].cast(pa.string()), UNSURE)))
+        for batch in batches(predictions):
+            unsure.add(batch.filter(pc.equal(batch["label"].cast(pa.string()), UNSURE)))
         written = {results.review: unsure.table(), **written}
     digests: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
@@ -53,29 +53,27 @@ def write_tables(results: Results, tables: Tables, summary: Summary) -> Summary:
 
 
 def read_tables(results: Results) -> Tables:
-    """Reads both tables of the last run back.
+    """Reads predictions.csv and failures.csv of the last complete run.
 
     Raises:
-        UsageError: there is no finished run in the folder.
+        UsageError: there is no complete run in the folder.
         OutputError: a table or a part is damaged.
     """
     last = results.last_finished()
     current = results.current()
-    ours = pc.is_in(current["run"].cast(pa.string()), pa.array(results.new_runs(last)))
-    old = current.filter(pc.invert(ours))["path"].combine_chunks()
+    in_new_runs = pc.is_in(current["run"].cast(pa.string()), pa.array(results.new_runs(last)))
+    old_paths = current.filter(pc.invert(in_new_runs))["path"].combine_chunks()
     predictions = read_csv(results.predictions, ["path", "label", "confidence", "status"])
     _require_pairs(results.predictions, predictions.column_names)
     failures = read_csv(results.failures, ["path", "reason", "message"])
-    new = pc.invert(pc.is_in(predictions["path"], value_set=old))
+    new = pc.invert(pc.is_in(predictions["path"], value_set=old_paths))
     return Tables(predictions.append_column("new", new), failures)
 
 
 def _require_pairs(file: Place, names: Sequence[str]) -> None:
-    """Refuses a table with a label that lacks its confidence or score, or the other way round."""
+    """Checks that every label column has its confidence or score column, and vice versa."""
     columns = {name for name in names if name.startswith(tuple(filter(None, [*ORDINALS, "svm_"])))}
     for label in {name.rsplit("_", 1)[0] for name in columns}:
         number = "score" if label == "svm" else "confidence"
         if not {f"{label}_label", f"{label}_{number}"} <= columns:
-            raise OutputError(
-                f"{file} lacks columns of {label} labels; run again to have it written anew."
-            )
+            raise OutputError(f"{file} lacks columns of {label} labels; run again to rewrite it.")

@@ -1,4 +1,4 @@
-"""``boatinfer results``: what a results folder holds, in words."""
+"""``boatinfer results``: the state of a results folder."""
 
 from __future__ import annotations
 
@@ -8,59 +8,60 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from boatinfer.results.folder import Results
-from boatinfer.results.integrity import aside
-from boatinfer.results.locks import held_by
+from boatinfer.results.integrity import parts_set_aside
+from boatinfer.results.locks import results_holder
 from boatinfer.results.store.parts import translate_read_errors
 from boatinfer.results.store.rows import OK
 from boatinfer.results.store.shards import Shard
 from boatinfer.results.summary import Summary
 from boatinfer.text import counted, joined
 
-__all__ = ["holdings"]
+__all__ = ["folder_status"]
 
 
-def holdings(results: Results) -> dict[str, str]:
-    """What the folder holds, in words and figures for people.
+def folder_status(results: Results) -> dict[str, str]:
+    """Describes the state of the folder: text by name.
 
     Raises:
-        UsageError: no run has been in it.
-        OutputError: a part or a summary is damaged, or a part has gone meanwhile.
+        UsageError: it is not a results folder.
+        OutputError: a part or a summary is damaged, or a part was removed meanwhile.
     """
     results.require()
-    holder = results.held_by()  # asked first, lest a run end between the questions
+    holder = results.lock_holder()  # first, since a run may end while the folder is read
     complete = results.last_complete()
     last = results.last_run() or complete
     files, index = results.parts.files(), results.parts.index()
-    sound = index.filter(pc.equal(index["status"], OK))
-    said = {"images from": last.folder} if last else {}
-    said["last run"] = _how_it_went(last, index, holder)
+    classified = index.filter(pc.equal(index["status"], OK))
+    facts = {"images from": last.folder} if last else {}
+    facts["last run"] = _last_run_state(last, index, holder)
     if last and complete:
         if complete.run != last.run:
-            said["complete"] = f"{complete.run}, exit code {complete.exit_code}"
-        said["found"] = (
+            facts["complete"] = f"{complete.run}, exit code {complete.exit_code}"
+        facts["found"] = (
             f"{complete.found:,} = {complete.classified:,} classified + {complete.reused:,} reused "
             f"+ {complete.failed:,} failed"
         )
         if complete.restrictions:
-            said["restricted"] = " ".join(complete.restrictions)
-    if results.notes():
-        said["shards"] = _shards(results)
-    if damaged := aside(results.parts):
-        said["damaged"] = f"{joined([part.name for part in damaged])}: set aside, not needed"
+            facts["restricted"] = " ".join(complete.restrictions)
+    if results.shard_files():
+        facts["shards"] = _shards(results)
+    if damaged := parts_set_aside(results.parts):
+        facts["damaged"] = f"{joined([part.name for part in damaged])}: set aside, not needed"
     size = sum(translate_read_errors(file, file.stat).st_size for file in files)
-    return said | {
+    return facts | {
         "runs": f"{len(list((results.out / 'runs').glob('*.json'))):,}",
         "parts": f"{counted(len(files), 'file')}, {size:,} bytes",
-        "images": f"{_different(index):,} ever recorded, {_different(sound):,} of them classified",
-        "features": counted(_different(sound.filter(sound["has_features"])), "image"),
-        "models": ", ".join(model[:12] for model in pc.unique(sound["model"]).to_pylist()),
+        "images": f"{_count_images(index):,} ever recorded, "
+        f"{_count_images(classified):,} of them classified",
+        "features": counted(_count_images(classified.filter(classified["has_features"])), "image"),
+        "models": ", ".join(model[:12] for model in pc.unique(classified["model"]).to_pylist()),
     }
 
 
-def _how_it_went(last: Summary | None, index: pa.Table, holder: str | None) -> str:
+def _last_run_state(last: Summary | None, index: pa.Table, holder: str | None) -> str:
     if last is None:
         return f"in progress, by {holder}" if holder else "none yet"
-    done = counted(_different(index.filter(pc.equal(index["run"], last.run))), "image")
+    done = counted(_count_images(index.filter(pc.equal(index["run"], last.run))), "image")
     if last.finished is None and holder:
         return f"{last.run}, in progress, by {holder}; {done} recorded so far"
     if last.finished is None:
@@ -70,30 +71,32 @@ def _how_it_went(last: Summary | None, index: pa.Table, holder: str | None) -> s
 
 
 def _shards(results: Results) -> str:
-    """How far each of the shards is that are not put together yet."""
-    noted = {Shard.parse(note.stem): note.suffix for note in results.notes()}  # .parquet comes last
-    count = max(noted).count
+    """The progress of the shards that are not merged yet."""
+    # a shard that is done has a .parquet, which comes after its .json
+    suffixes = {Shard.parse(file.stem): file.suffix for file in results.shard_files()}
+    count = max(suffixes).count
     states: defaultdict[str, list[Shard]] = defaultdict(list)
     for shard in (Shard(count, number) for number in range(1, count + 1)):
-        states[_state(results, shard, noted.get(shard))].append(shard)
+        states[_state(results, shard, suffixes.get(shard))].append(shard)
     done = len(states.pop("done", []))
-    said = [f"{done:,} of {count:,} done", *(f"{joined(of)} {how}" for how, of in states.items())]
-    when = "" if done == count else "when all are, "
-    return f"{'; '.join(said)}; {when}end the run with --finish"
+    unfinished = (f"{joined(shards)} {state}" for state, shards in states.items())
+    progress = "; ".join([f"{done:,} of {count:,} done", *unfinished])
+    condition = "" if done == count else "when all are, "
+    return f"{progress}; {condition}end the run with --finish"
 
 
-def _state(results: Results, shard: Shard, noted: str | None) -> str:
-    if noted == ".parquet":
+def _state(results: Results, shard: Shard, suffix: str | None) -> str:
+    if suffix == ".parquet":
         return "done"
-    holder = held_by(results.out, shard)
+    holder = results_holder(results.out, shard)
     if holder:
         return f"in progress, by {holder}"
-    if noted is None:
+    if suffix is None:
         return "not begun"
-    last = results.last_of(shard)
+    last = results.shard_summary(shard)
     return "killed" if last is None or last.finished is None else "ended early"
 
 
-def _different(index: pa.Table) -> int:
-    """How many images some rows are of; an image has a row for each model."""
+def _count_images(index: pa.Table) -> int:
+    """Number of images in an index; an image has a row for each model."""
     return int(pc.count_distinct(index["path"]).as_py())

@@ -1,1 +1,1 @@
-"""Support vector machines on the features of a results folder."""
+"""Support vector machines, fitted on the features of a results folder."""

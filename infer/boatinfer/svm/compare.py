@@ -1,4 +1,4 @@
-"""``boatinfer svm compare``: SVMs on features beside each other and beside the network."""
+"""``boatinfer svm compare``: compares SVMs on features with each other and with the network."""
 
 from __future__ import annotations
 
@@ -20,217 +20,255 @@ from boatinfer.svm.labelled import Labelled, labelled_features
 from boatinfer.svm.options import SVMCompareOptions
 from boatinfer.text import table
 
-__all__ = ["Classifier", "Compared", "compare", "draw"]
+__all__ = ["Classifier", "Comparison", "compare", "draw"]
 
-#: Endings of a picture.
+#: File endings of a chart.
 _PICTURES = (".png", ".svg")
-_CAUTION = (
+_WARNING = (
     "The features come from the network: if it was trained on these images, its own accuracy and "
-    "that of the SVMs are flattered; --test OUT of images it has not seen tells more."
+    "that of the SVMs are too high; --test OUT of images it has not seen is a better estimate."
 )
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """One classifier's figures.
+    """The metrics of one classifier.
 
     Attributes:
-        name: for people.
-        images: how many it was tested on.
-        right: how many of them it has right.
+        name: display name.
+        images: number of test images.
+        correct: number of correct predictions.
         macro_f1: mean F1 over the classes.
         fit_seconds: None for a network, which is not fitted here.
         predict_seconds: of one image; a network's includes reading it, an SVM's begins with the
-            features. None where it is not known.
+            features. None if unknown.
     """
 
     name: str
     images: int
-    right: int
+    correct: int
     macro_f1: float
     fit_seconds: float | None
     predict_seconds: float | None
 
     @property
     def accuracy(self) -> float:
-        """Share of the images that it has right."""
-        return self.right / self.images
+        """Share of the images that are classified correctly."""
+        return self.correct / self.images
 
     @property
     def interval(self) -> list[float]:
         """The accuracy's 95 % interval."""
-        ends = metrics.wilson(np.array([self.right]), np.array([self.images]))[:, 0]
-        return [float(end) for end in ends]
+        interval = metrics.wilson(np.array([self.correct]), np.array([self.images]))[:, 0]
+        return [float(end) for end in interval]
 
 
 @dataclass(frozen=True)
-class Compared:
+class Comparison:
     """Classifiers on the same images.
 
     Attributes:
         rows: the classifiers.
-        how: a sentence that says on which images.
-        caution: one that says what the figures are no proof of; empty for none.
+        description: a sentence on the images and the method.
+        warning: a sentence on the limits of the comparison; empty for none.
     """
 
     rows: Sequence[Classifier]
-    how: str
-    caution: str = ""
+    description: str
+    warning: str = ""
 
     def document(self) -> dict[str, Any]:
-        """As JSON can hold it."""
+        """All metrics, for JSON."""
         rows = [
-            {**vars(row), "accuracy": row.accuracy, "accuracy_interval": row.interval}
+            {
+                "name": row.name,
+                "images": row.images,
+                "right": row.correct,
+                "macro_f1": row.macro_f1,
+                "fit_seconds": row.fit_seconds,
+                "predict_seconds": row.predict_seconds,
+                "accuracy": row.accuracy,
+                "accuracy_interval": row.interval,
+            }
             for row in self.rows
         ]
-        return {"classifiers": rows, "how": self.how, "caution": self.caution}
+        return {"classifiers": rows, "how": self.description, "caution": self.warning}
 
     def text(self) -> str:
-        """For a terminal."""
+        """All metrics, for a terminal."""
         lines: list[Sequence[object]] = [
             ("", "accuracy", "95 % interval", "macro-F1", "fit, s", "predict, ms an image")
         ]
         for row in self.rows:
-            ends = "{:.4f} to {:.4f}".format(*row.interval)
+            interval = "{:.4f} to {:.4f}".format(*row.interval)
             fit = "-" if row.fit_seconds is None else f"{row.fit_seconds:.2f}"
             predict = "-" if row.predict_seconds is None else f"{1000 * row.predict_seconds:.3f}"
             lines.append(
-                (row.name, f"{row.accuracy:.4f}", ends, f"{row.macro_f1:.4f}", fit, predict)
+                (row.name, f"{row.accuracy:.4f}", interval, f"{row.macro_f1:.4f}", fit, predict)
             )
-        return "\n".join([self.how, *table(lines), *([self.caution] if self.caution else [])])
+        return "\n".join(
+            [self.description, *table(lines), *([self.warning] if self.warning else [])]
+        )
 
 
-def compare(options: SVMCompareOptions, say: Callable[[str], None] = lambda _: None) -> Compared:
-    """Fits a linear and an RBF SVM on features and tests them, with the network if asked for.
+def compare(
+    options: SVMCompareOptions, on_progress: Callable[[str], None] = lambda _: None
+) -> Comparison:
+    """Fits a linear and an RBF SVM on features and tests them, and optionally the network.
+
+    Args:
+        options: the results folders and the settings.
+        on_progress: called with progress messages.
 
     Raises:
         UsageError: a folder holds no features or labels, or the two are of different models.
-        OutputError: the results are damaged, or the picture could not be written.
+        OutputError: the results are damaged, or the chart could not be written.
     """
     results = find_results(options.out)
     if options.output is not None:
         if options.output.suffix not in _PICTURES:
             raise UsageError(f"{options.output}: the ending must be one of {', '.join(_PICTURES)}.")
         require_writable(options.output, force=options.force)
-    known = labelled_features(results, options.labels, least=2)
-    folds = min(options.folds, int(np.bincount(known.truth).max()))
+    labelled = labelled_features(results, options.labels, min_classes=2)
+    folds = min(options.folds, int(np.bincount(labelled.truth).max()))
     if folds < 2 and (options.search or options.test is None):
         raise UsageError(
-            f"{options.out} holds one image of each class, too few to cross-validate; give others "
-            "with --test."
+            f"{options.out} holds one image of each class, too few to cross-validate; give test "
+            "images with --test."
         )
-    tested = known if options.test is None else _test_images(options, known)
-    settings = _settings(options, known, folds, say)
+    test_set = labelled if options.test is None else _test_images(options, labelled)
+    settings = _settings(options, labelled, folds, on_progress)
     if options.test is None:
-        rows = list(_by_folds(known, settings, folds))
-        how = f"{len(known.truth):,} images of {options.out}, {folds}-fold cross-validation"
+        rows = list(_cross_validated_classifiers(labelled, settings, folds))
+        description = (
+            f"{len(labelled.truth):,} images of {options.out}, {folds}-fold cross-validation"
+        )
     else:
-        rows = list(_by_test(known, tested, settings))
-        how = (
-            f"fitted on {len(known.truth):,} images of {options.out}, tested on "
-            f"{len(tested.truth):,} of {options.test}"
+        rows = list(_tested_classifiers(labelled, test_set, settings))
+        description = (
+            f"fitted on {len(labelled.truth):,} images of {options.out}, tested on "
+            f"{len(test_set.truth):,} of {options.test}"
         )
     if options.network:
-        rows.insert(0, _network(tested))
-        how += "; the network's time is that of its run, reading included, an SVM's without both"
-    compared = Compared(rows, how, _CAUTION if options.test is None else "")
-    if options.output is not None:
-        draw(compared, options.output)
-    return compared
-
-
-def _test_images(options: SVMCompareOptions, known: Labelled) -> Labelled:
-    assert options.test is not None
-    tested = labelled_features(find_results(options.test), None)
-    if tested.run.model != known.run.model:
-        raise UsageError(
-            f"{options.out} and {options.test} were made by two models ({known.run.model_name} "
-            f"{known.run.model[:12]} and {tested.run.model_name} {tested.run.model[:12]}), whose "
-            "features mean different things; run one of them with the other's model."
+        rows.insert(0, _network(test_set))
+        description += (
+            "; the network's time includes reading images, an SVM's neither that nor the network"
         )
-    return tested
+    comparison = Comparison(rows, description, _WARNING if options.test is None else "")
+    if options.output is not None:
+        draw(comparison, options.output)
+    return comparison
+
+
+def _test_images(options: SVMCompareOptions, labelled: Labelled) -> Labelled:
+    assert options.test is not None
+    test_set = labelled_features(find_results(options.test), None)
+    if test_set.run.model != labelled.run.model:
+        models = " and ".join(
+            f"{images.run.model_name} {images.run.model[:12]}" for images in (labelled, test_set)
+        )
+        raise UsageError(
+            f"{options.out} and {options.test} were made by two models ({models}), whose features "
+            "cannot be compared; run one of them with the other's model."
+        )
+    return test_set
 
 
 def _settings(
-    options: SVMCompareOptions, known: Labelled, folds: int, say: Callable[[str], None]
+    options: SVMCompareOptions, labelled: Labelled, folds: int, on_progress: Callable[[str], None]
 ) -> list[Setting]:
     plain = [Setting("linear"), Setting("rbf")]
     if not options.search:
         return plain
-    dimension = known.features.shape[1]
-    tried = (list(cross_validated(known, grid(one, dimension), folds, say)) for one in plain)
-    return [chosen(known.truth, scored) for scored in tried]
+    dimension = labelled.features.shape[1]
+    searches = (
+        list(cross_validated(labelled, grid(setting, dimension), folds, on_progress))
+        for setting in plain
+    )
+    return [chosen(labelled.truth, scored) for scored in searches]
 
 
 def _name(setting: Setting) -> str:
     return f"{'RBF' if setting.kernel == 'rbf' else setting.kernel} SVM, {setting}"
 
 
-def _by_folds(known: Labelled, settings: Sequence[Setting], folds: int) -> Iterator[Classifier]:
-    for one in cross_validated(known, settings, folds):
-        predict = one.predict_seconds / len(known.truth)
-        yield _scored(_name(one.setting), known.truth, one.predicted, one.fit_seconds, predict)
-
-
-def _by_test(
-    known: Labelled, tested: Labelled, settings: Sequence[Setting]
+def _cross_validated_classifiers(
+    labelled: Labelled, settings: Sequence[Setting], folds: int
 ) -> Iterator[Classifier]:
-    truth, count = np.array(tested.classes)[tested.truth], len(tested.truth)
+    for result in cross_validated(labelled, settings, folds):
+        predict = result.predict_seconds / len(labelled.truth)
+        yield _scored(
+            _name(result.setting), labelled.truth, result.predicted, result.fit_seconds, predict
+        )
+
+
+def _tested_classifiers(
+    labelled: Labelled, test_set: Labelled, settings: Sequence[Setting]
+) -> Iterator[Classifier]:
+    truth, count = np.array(test_set.classes)[test_set.truth], len(test_set.truth)
     for setting in settings:
-        unfitted = pipeline(setting, len(known.truth))  # which loads scikit-learn
+        unfitted = pipeline(setting, len(labelled.truth))  # which loads scikit-learn
         started = time.perf_counter()
-        fitted = unfitted.fit(known.features, known.truth)
-        middle = time.perf_counter()
-        predicted = np.array(known.classes)[fitted.predict(tested.features)]
-        ended = time.perf_counter()
-        yield _scored(_name(setting), truth, predicted, middle - started, (ended - middle) / count)
+        fitted = unfitted.fit(labelled.features, labelled.truth)
+        fitted_at = time.perf_counter()
+        predicted = np.array(labelled.classes)[fitted.predict(test_set.features)]
+        predicted_at = time.perf_counter()
+        yield _scored(
+            _name(setting),
+            truth,
+            predicted,
+            fitted_at - started,
+            (predicted_at - fitted_at) / count,
+        )
 
 
-def _network(tested: Labelled) -> Classifier:
-    truth = np.array(tested.classes)[tested.truth]
-    rate = speed(tested.results, tested.run)
-    name = f"network ({tested.run.model_name})"
-    return _scored(name, truth, tested.network_labels.astype(np.str_), None, rate and 1 / rate)
+def _network(test_set: Labelled) -> Classifier:
+    truth = np.array(test_set.classes)[test_set.truth]
+    rate = speed(test_set.results, test_set.run)
+    name = f"network ({test_set.run.model_name})"
+    return _scored(name, truth, test_set.network_labels.astype(np.str_), None, rate and 1 / rate)
 
 
 def _scored(
     name: str, truth: Any, predicted: Any, fit_seconds: float | None, predict_seconds: float | None
 ) -> Classifier:
-    right, f1 = int((truth == predicted).sum()), metrics.macro_f1(truth, predicted)
-    return Classifier(name, len(truth), right, f1, fit_seconds, predict_seconds)
+    correct, f1 = int((truth == predicted).sum()), metrics.macro_f1(truth, predicted)
+    return Classifier(name, len(truth), correct, f1, fit_seconds, predict_seconds)
 
 
-def draw(compared: Compared, path: Path) -> None:
-    """Draws accuracy, macro-F1 and the times, as PNG or SVG.
+def draw(comparison: Comparison, path: Path) -> None:
+    """Draws a chart of accuracy, macro-F1 and the times, as PNG or SVG.
 
     Raises:
-        OutputError: the picture could not be written.
+        OutputError: the chart could not be written.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullFormatter
 
-    rows = compared.rows[::-1]
-    names, places = [row.name for row in rows], np.arange(len(rows))
+    rows = comparison.rows[::-1]
+    names, positions = [row.name for row in rows], np.arange(len(rows))
     figure = Figure(figsize=(11, 1.6 + 0.7 * len(rows)), layout="constrained")
     scores, times = figure.subplots(1, 2, sharey=True)
     accuracy = np.array([row.accuracy for row in rows])
-    ends = np.abs(np.array([row.interval for row in rows]).T - accuracy)
-    scores.barh(places + 0.2, accuracy, 0.38, xerr=ends, capsize=3, label="accuracy, 95 % interval")
-    scores.barh(places - 0.2, [row.macro_f1 for row in rows], 0.38, label="macro-F1")
-    scores.set(yticks=places, yticklabels=names, xlim=(0, 1))
-    unknown = float("nan")
-    predict = [1000 * (row.predict_seconds or unknown) for row in rows]
-    times.barh(places + 0.2, [row.fit_seconds or unknown for row in rows], 0.38, label="fit, s")
-    times.barh(places - 0.2, predict, 0.38, label="predict, ms an image")
-    known = [
-        value for value in [*predict, *(row.fit_seconds or unknown for row in rows)] if value > 0
+    error_bars = np.abs(np.array([row.interval for row in rows]).T - accuracy)
+    scores.barh(
+        positions + 0.2, accuracy, 0.38, xerr=error_bars, capsize=3, label="accuracy, 95 % interval"
+    )
+    scores.barh(positions - 0.2, [row.macro_f1 for row in rows], 0.38, label="macro-F1")
+    scores.set(yticks=positions, yticklabels=names, xlim=(0, 1))
+    nan = float("nan")
+    predict = [1000 * (row.predict_seconds or nan) for row in rows]
+    times.barh(positions + 0.2, [row.fit_seconds or nan for row in rows], 0.38, label="fit, s")
+    times.barh(positions - 0.2, predict, 0.38, label="predict, ms an image")
+    defined = [
+        value for value in [*predict, *(row.fit_seconds or nan for row in rows)] if value > 0
     ]
-    least = np.floor(np.log10(min(known, default=1)) - 0.1)
-    times.set(xscale="log", xlim=(10**least, None))
+    smallest = np.floor(np.log10(min(defined, default=1)) - 0.1)
+    times.set(xscale="log", xlim=(10**smallest, None))
     times.xaxis.set_minor_formatter(NullFormatter())
     for axes in (scores, times):
         axes.grid(axis="x", alpha=0.3)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
-    figure.supxlabel(compared.how, fontsize="small")
+    figure.supxlabel(comparison.description, fontsize="small")
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:], dpi=120)

@@ -1,4 +1,4 @@
-"""Fits an SVM on the features of a results folder: cross-validated, searched, calibrated."""
+"""Fits an SVM on the features of a results folder, with cross-validation and calibration."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ __all__ = [
     "fit",
     "grid",
     "pipeline",
-    "say_how_long",
+    "report_estimated_time",
 ]
 
-Say = Callable[[str], None]
+ProgressCallback = Callable[[str], None]
 
 #: With more images, a linear SVM is a `LinearSVM`: libsvm's time grows with the square of their
 #: number or faster.
 EXACT = 10_000
-#: With more numbers among the features, how long it will take is measured and said first.
+#: With more elements in the feature matrix, the time is estimated first.
 _QUICK = 1_500_000
-#: Images that are timed, at most.
+#: Number of images of the estimate, at most.
 _TIMED = 3000
-#: Images on which the file's scores are compared with scikit-learn's, at most.
+#: Number of images on which the file's scores are compared with scikit-learn's, at most.
 _COMPARED = 1000
-#: What a search tries: penalties and, for RBF, multiples of 1 / D.
+#: Search grid: penalties and, for RBF, gammas as multiples of 1 / D.
 _PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
 _GAMMAS = (0.25, 1.0, 4.0)
 
 
 class Setting(NamedTuple):
-    """How an SVM is fitted.
+    """Hyperparameters of an SVM.
 
     Attributes:
-        kernel: which kernel.
-        penalty: C of libsvm: a larger one fits the images closer.
-        gamma: of the RBF kernel; None takes 1 / (D times the variance of the scaled features).
-        balanced: whether every class counts the same, however many images it has.
+        kernel: the kernel.
+        penalty: C of libsvm; a larger one fits the training images more closely.
+        gamma: of the RBF kernel; None means 1 / (D times the variance of the scaled features).
+        balanced: whether classes are weighted equally, whatever their numbers of images.
     """
 
     kernel: Kernel
@@ -71,13 +71,13 @@ class Setting(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """A setting's cross-validation.
+    """The cross-validation of a setting.
 
     Attributes:
-        setting: which.
-        predicted: int64 [N], what the SVM that had not seen an image took it for.
-        fit_seconds: mean of the folds.
-        predict_seconds: of all images together.
+        setting: the setting.
+        predicted: int64 [N], predictions for the held-out images.
+        fit_seconds: mean over the folds.
+        predict_seconds: for all images together.
     """
 
     setting: Setting
@@ -87,9 +87,9 @@ class Scored(NamedTuple):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """What is known of a fitted SVM; the file beside it holds this.
+    """The report on a fitted SVM, which is written next to its file.
 
-    ``folds`` is 0, and the scores are null, where nothing was cross-validated.
+    ``folds`` is 0, and the scores are null, without cross-validation.
     """
 
     kernel: str
@@ -108,76 +108,79 @@ class Report(msgspec.Struct, kw_only=True):
     fit_seconds: float
 
 
-def fit(options: FitOptions, say: Say = lambda _: None) -> tuple[SVM, Report]:
+def fit(options: FitOptions, on_progress: ProgressCallback = lambda _: None) -> tuple[SVM, Report]:
     """Fits an SVM on the features of a results folder and saves it.
 
     Args:
-        options: what to fit.
-        say: is told, a sentence each, how long it will take and how far it is.
+        options: the results folder and the settings.
+        on_progress: called with progress messages.
 
     Raises:
-        UsageError: the folder holds no features, or no two classes.
+        UsageError: the folder holds no features, or fewer than two classes.
         ModelError: the scores of the file differ from scikit-learn's.
         OutputError: the file could not be written.
     """
-    results, beside = find_results(options.out), options.output.with_suffix(".report.json")
-    for path in (options.output, beside):
+    results, report_file = find_results(options.out), options.output.with_suffix(".report.json")
+    for path in (options.output, report_file):
         require_writable(path, force=options.force)
-    known = labelled_features(results, options.labels, least=2)
-    folds = _possible_folds(options, known)
+    labelled = labelled_features(results, options.labels, min_classes=2)
+    folds = _possible_folds(options, labelled)
     setting = Setting(options.kernel, options.penalty, balanced=options.class_weights == "balanced")
-    settings = grid(setting, known.features.shape[1]) if options.search else [setting]
+    settings = grid(setting, labelled.features.shape[1]) if options.search else [setting]
     fits = len(settings) * folds + 1 + (folds + 1) * options.probability
-    say_how_long(setting, known, fits, say)
-    scored = list(cross_validated(known, settings, folds, say)) if folds else []
-    setting = chosen(known.truth, scored) if scored else setting
+    report_estimated_time(setting, labelled, fits, on_progress)
+    scored = list(cross_validated(labelled, settings, folds, on_progress)) if folds else []
+    setting = chosen(labelled.truth, scored) if scored else setting
     started = time.perf_counter()
-    fitted = pipeline(setting, len(known.truth)).fit(known.features, known.truth)
+    fitted = pipeline(setting, len(labelled.truth)).fit(labelled.features, labelled.truth)
     seconds = time.perf_counter() - started
-    sigmoids = _calibrated(setting, known, folds) if options.probability else None
-    content = svms.packed(fitted, known.classes, known.run.model, known.features.shape[1], sigmoids)
-    report = _report(options, setting, known, folds=folds, scored=scored, seconds=seconds)
-    samples = known.features[:: 1 + len(known.truth) // _COMPARED]
+    sigmoids = _calibrated(setting, labelled, folds) if options.probability else None
+    content = svms.packed(
+        fitted, labelled.classes, labelled.run.model, labelled.features.shape[1], sigmoids
+    )
+    report = _report(options, setting, labelled, folds=folds, scored=scored, seconds=seconds)
+    samples = labelled.features[:: 1 + len(labelled.truth) // _COMPARED]
     svm = svms.save(options.output, content, fitted, samples)
-    with atomic_write(beside) as temporary:
+    with atomic_write(report_file) as temporary:
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     return svm, report
 
 
 def pipeline(setting: Setting, images: int) -> Any:
-    """A scikit-learn pipeline that scales features and classifies them, not yet fitted."""
+    """An unfitted scikit-learn pipeline that scales features and classifies them."""
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     from sklearn.svm import SVC
 
     from boatinfer.svm.linear import LinearSVM
 
-    weights = "balanced" if setting.balanced else None
+    class_weight = "balanced" if setting.balanced else None
     if setting.kernel == "linear" and images > EXACT:
-        svm = LinearSVM(setting.penalty, weights)
+        svm = LinearSVM(setting.penalty, class_weight)
     else:
         svm = SVC(
             kernel=setting.kernel,
             C=setting.penalty,
             gamma=setting.gamma or "scale",
-            class_weight=weights,
+            class_weight=class_weight,
             break_ties=True,  # as `best` does
         )
     return make_pipeline(StandardScaler(), svm)
 
 
 def cross_validated(
-    known: Labelled, settings: Sequence[Setting], folds: int, say: Say = lambda _: None
+    labelled: Labelled,
+    settings: Sequence[Setting],
+    folds: int,
+    on_progress: ProgressCallback = lambda _: None,
 ) -> Iterator[Scored]:
-    """Cross-validates settings: each image is classified by an SVM that has not seen it.
-
-    The folds are stratified and the same for every setting.
+    """Cross-validates settings; the folds are stratified and the same for every setting.
 
     Args:
-        known: the images.
-        settings: which to try.
-        folds: how many, at least 2.
-        say: is told each setting's scores.
+        labelled: the images.
+        settings: the settings to try.
+        folds: number of folds, at least 2.
+        on_progress: called with the scores of each setting.
     """
     import joblib
     from sklearn.model_selection import StratifiedKFold
@@ -185,24 +188,26 @@ def cross_validated(
     shuffled = StratifiedKFold(folds, shuffle=True, random_state=0)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        splits = list(shuffled.split(known.truth, known.truth))
-    jobs = usable_cpus() if len(known.truth) <= EXACT else 1  # every job has a copy of its images
+        splits = list(shuffled.split(labelled.truth, labelled.truth))
+    jobs = (
+        usable_cpus() if len(labelled.truth) <= EXACT else 1
+    )  # every job has a copy of its images
     work = (
-        joblib.delayed(_fold)(setting, known, train, test)
+        joblib.delayed(_fold)(setting, labelled, train, test)
         for setting in settings
         for train, test in splits
     )
-    done = joblib.Parallel(jobs, prefer="threads", return_as="generator")(work)
+    results = joblib.Parallel(jobs, prefer="threads", return_as="generator")(work)
     for number, setting in enumerate(settings, 1):
-        predicted, seconds = np.empty_like(known.truth), []
+        predicted, seconds = np.empty_like(labelled.truth), []
         for _, test in splits:
-            predicted[test], *times = next(done)
+            predicted[test], *times = next(results)
             seconds.append(times)
         means = np.mean(seconds, axis=0)
         scored = Scored(setting, predicted, float(means[0]), float(means[1]) * folds)
         if len(settings) > 1:
-            accuracy, macro = _scores(known.truth, scored)
-            say(
+            accuracy, macro = _scores(labelled.truth, scored)
+            on_progress(
                 f"{setting}: accuracy {accuracy:.4f}, macro-F1 {macro:.4f} in {folds}-fold "
                 f"cross-validation ({number} of {len(settings)})"
             )
@@ -210,21 +215,21 @@ def cross_validated(
 
 
 def chosen(truth: Labels, scored: Sequence[Scored]) -> Setting:
-    """The most accurate setting, of equals the first; by macro-F1 where classes are balanced."""
-    by = 1 if scored[0].setting.balanced else 0
-    return max(scored, key=lambda one: _scores(truth, one)[by]).setting
+    """The first setting with the highest accuracy, or macro-F1 if classes are balanced."""
+    metric = 1 if scored[0].setting.balanced else 0
+    return max(scored, key=lambda result: _scores(truth, result)[metric]).setting
 
 
 def _fold(
-    setting: Setting, known: Labelled, train: Labels, test: Labels
+    setting: Setting, labelled: Labelled, train: Labels, test: Labels
 ) -> tuple[Labels, float, float]:
     """Predictions of one fold, and the seconds that fitting and predicting took."""
-    unfitted, features = pipeline(setting, len(train)), known.features[train]
+    unfitted, features = pipeline(setting, len(train)), labelled.features[train]
     started = time.perf_counter()
-    fitted = unfitted.fit(features, known.truth[train])
-    middle = time.perf_counter()
-    predicted = fitted.predict(known.features[test])
-    return predicted, middle - started, time.perf_counter() - middle
+    fitted = unfitted.fit(features, labelled.truth[train])
+    fitted_at = time.perf_counter()
+    predicted = fitted.predict(labelled.features[test])
+    return predicted, fitted_at - started, time.perf_counter() - fitted_at
 
 
 def _scores(truth: Labels, scored: Scored) -> tuple[float, float]:
@@ -239,10 +244,10 @@ def grid(setting: Setting, dimension: int) -> list[Setting]:
     ]
 
 
-def _possible_folds(options: FitOptions, known: Labelled) -> int:
+def _possible_folds(options: FitOptions, labelled: Labelled) -> int:
     """The folds asked for, or fewer where the classes are small; 0 for no cross-validation."""
-    counts = np.bincount(known.truth)
-    rarest = known.classes[int(counts.argmin())]
+    counts = np.bincount(labelled.truth)
+    rarest = labelled.classes[int(counts.argmin())]
     if options.probability and counts.min() < 2:
         raise UsageError(
             f"--probability needs two images or more of every class, and of {rarest!r} there is "
@@ -254,46 +259,49 @@ def _possible_folds(options: FitOptions, known: Labelled) -> int:
     return folds if folds >= 2 else 0
 
 
-def _calibrated(setting: Setting, known: Labelled, folds: int) -> npt.NDArray[np.float64]:
-    """Slopes and offsets [2, K] of Platt's sigmoids, found on what an SVM has not seen."""
+def _calibrated(setting: Setting, labelled: Labelled, folds: int) -> npt.NDArray[np.float64]:
+    """Slopes and offsets [2, K] of Platt's sigmoids, fitted on held-out images."""
     from sklearn.calibration import CalibratedClassifierCV
 
-    folds = min(folds, int(np.bincount(known.truth).min()))
-    whole = CalibratedClassifierCV(
-        pipeline(setting, len(known.truth)), method="sigmoid", cv=folds, ensemble=False
-    ).fit(known.features, known.truth)
-    found = np.array([[each.a_, each.b_] for each in whole.calibrated_classifiers_[0].calibrators])
-    if len(found) == 1:  # two classes: that of the first mirrors that of the second
-        found = np.array([[found[0, 0], -found[0, 1]], found[0]])
-    return found.T.astype(np.float64)
+    folds = min(folds, int(np.bincount(labelled.truth).min()))
+    classifier = CalibratedClassifierCV(
+        pipeline(setting, len(labelled.truth)), method="sigmoid", cv=folds, ensemble=False
+    ).fit(labelled.features, labelled.truth)
+    calibrators = classifier.calibrated_classifiers_[0].calibrators
+    sigmoids = np.array([[calibrator.a_, calibrator.b_] for calibrator in calibrators])
+    if len(sigmoids) == 1:  # two classes: the sigmoid of the first mirrors that of the second
+        sigmoids = np.array([[sigmoids[0, 0], -sigmoids[0, 1]], sigmoids[0]])
+    return sigmoids.T.astype(np.float64)
 
 
-def say_how_long(setting: Setting, known: Labelled, fits: int, say: Say) -> None:
-    """Times a few images, and tells what all of them will take."""
-    images, dimension = known.features.shape
-    if known.features.size <= _QUICK:
+def report_estimated_time(
+    setting: Setting, labelled: Labelled, fits: int, on_progress: ProgressCallback
+) -> None:
+    """Estimates the time and memory for all images from a few, and reports it."""
+    images, dimension = labelled.features.shape
+    if labelled.features.size <= _QUICK:
         return
-    most = min(images, _TIMED)
-    sizes = [most // 4, most]
+    largest = min(images, _TIMED)
+    sizes = [largest // 4, largest]
     times = []
     order = np.random.default_rng(0).permutation(images)
     for size in sizes:
-        some = np.sort(order[:size])
-        if len(np.unique(known.truth[some])) < 2:
+        subset = np.sort(order[:size])
+        if len(np.unique(labelled.truth[subset])) < 2:
             return
         started = time.perf_counter()
-        pipeline(setting, images).fit(known.features[some], known.truth[some])
+        pipeline(setting, images).fit(labelled.features[subset], labelled.truth[subset])
         times.append(time.perf_counter() - started)
     growth = np.log(times[1] / times[0]) / np.log(sizes[1] / sizes[0])
     seconds = times[1] * (images / sizes[1]) ** np.clip(growth, 1, 3)
-    exact = setting.kernel == "rbf" or images <= EXACT
+    uses_libsvm = setting.kernel == "rbf" or images <= EXACT
     jobs = min(fits, usable_cpus()) if images <= EXACT else 1
-    memory = 4 * known.features.size * (1 + (4 if exact else 2) * jobs)
-    faster = "; --kernel linear is faster" if setting.kernel == "rbf" and seconds > 600 else ""
-    together = f", {fits} fits {_duration(seconds * fits / jobs)} in all" if fits > 1 else ""
-    say(
+    memory = 4 * labelled.features.size * (1 + (4 if uses_libsvm else 2) * jobs)
+    hint = "; --kernel linear is faster" if setting.kernel == "rbf" and seconds > 600 else ""
+    total_text = f", {fits} fits {_duration(seconds * fits / jobs)} in all" if fits > 1 else ""
+    on_progress(
         f"fitting {images:,} images of {dimension:,} features takes about {_duration(seconds)}"
-        f"{together}, and {memory / 1e9:.1f} GB of memory{faster}"
+        f"{total_text}, and {memory / 1e9:.1f} GB of memory{hint}"
     )
 
 
@@ -306,7 +314,7 @@ def _duration(seconds: float) -> str:
 def _report(
     options: FitOptions,
     setting: Setting,
-    known: Labelled,
+    labelled: Labelled,
     *,
     folds: int,
     scored: Sequence[Scored],
@@ -318,20 +326,20 @@ def _report(
         gamma=setting.gamma,
         class_weights=options.class_weights,
         probability=options.probability,
-        images=len(known.truth),
-        dimension=known.features.shape[1],
-        classes=dict(zip(known.classes, np.bincount(known.truth).tolist(), strict=True)),
+        images=len(labelled.truth),
+        dimension=labelled.features.shape[1],
+        classes=dict(zip(labelled.classes, np.bincount(labelled.truth).tolist(), strict=True)),
         folds=folds,
         fit_seconds=round(seconds, 3),
     )
-    for one in scored:
-        accuracy, macro = _scores(known.truth, one)
-        if one.setting == setting:
-            right = np.array([int((one.predicted == known.truth).sum())])
+    for result in scored:
+        accuracy, macro = _scores(labelled.truth, result)
+        if result.setting == setting:
+            correct = np.array([int((result.predicted == labelled.truth).sum())])
             report.accuracy, report.macro_f1 = accuracy, macro
-            ends = metrics.wilson(right, np.array([len(known.truth)]))
-            report.accuracy_interval = ends[:, 0].tolist()
+            interval = metrics.wilson(correct, np.array([len(labelled.truth)]))
+            report.accuracy_interval = interval[:, 0].tolist()
         if options.search:
-            tried = {"penalty": one.setting.penalty, "gamma": one.setting.gamma}
-            report.searched.append({**tried, "accuracy": accuracy, "macro_f1": macro})
+            parameters = {"penalty": result.setting.penalty, "gamma": result.setting.gamma}
+            report.searched.append({**parameters, "accuracy": accuracy, "macro_f1": macro})
     return report

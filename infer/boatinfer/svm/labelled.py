@@ -1,4 +1,4 @@
-"""The features of a results folder, with the true classes of their images."""
+"""Reads the features of a results folder, with the true classes of the images."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ __all__ = ["Labelled", "labelled_features"]
 
 
 class Labelled(NamedTuple):
-    """Images of known class.
+    """Features of images with known true classes.
 
     Attributes:
-        results: where they are from.
-        run: the run that they are of.
+        results: the results folder.
+        run: the run that classified the images.
         features: float32 [N, D].
-        classes: K names, sorted.
-        truth: int64 [N], places among the classes.
-        network_labels: str [N], the network's labels.
+        classes: the K class names, sorted.
+        truth: int64 [N], class indices.
+        network_labels: str [N], the network's predicted classes.
     """
 
     results: Results
@@ -38,16 +38,16 @@ class Labelled(NamedTuple):
     network_labels: npt.NDArray[np.object_]
 
 
-def labelled_features(results: Results, labels: Path | None, least: int = 1) -> Labelled:
+def labelled_features(results: Results, labels: Path | None, min_classes: int = 1) -> Labelled:
     """Reads the features of the last run's images.
 
     Args:
-        results: of a run with features.
-        labels: as `true_labels` takes them; None takes the class folders.
-        least: how many classes there must be.
+        results: results of a run with features.
+        labels: a table of true classes, see `true_labels`; None means the class folders.
+        min_classes: minimum number of classes.
 
     Raises:
-        UsageError: the folder holds no features, an image lies in no class folder, no image has
+        UsageError: the folder holds no features, an image is in no class folder, no image has
             a label, or there are too few classes.
         OutputError: the results are damaged.
     """
@@ -67,17 +67,17 @@ def labelled_features(results: Results, labels: Path | None, least: int = 1) -> 
         if "features" not in part.column_names:
             raise UsageError(f"{out} holds images without features; run again with --features.")
         block = matrix(part["features"])
-        if features is None:  # all at once: half the memory of joining the parts
+        if features is None:  # allocated once: half the memory of concatenating the parts
             features = np.empty((images.num_rows, block.shape[1]), np.float32)
-        done = sum(len(block) for block in predicted)
-        features[done : done + len(block)] = block
+        start = sum(len(block) for block in predicted)
+        features[start : start + len(block)] = block
         predicted.append(part["label"].combine_chunks().to_numpy(zero_copy_only=False))
     names = np.array(truth.dictionary.to_pylist(), object)
-    if features is None or len(names) < least:
+    if features is None or len(names) < min_classes:
         raise UsageError(
             f"{out} holds images of {len(names)} classes, and an SVM needs two or more; run on a "
             "folder with one sub-folder a class, or give the true classes with --labels FILE."
         )
-    classes, places = np.unique(names, return_inverse=True)
-    codes = places[truth.indices.to_numpy()].astype(np.int64)
+    classes, class_indices = np.unique(names, return_inverse=True)
+    codes = class_indices[truth.indices.to_numpy()].astype(np.int64)
     return Labelled(results, run, features, classes.tolist(), codes, np.concatenate(predicted))

@@ -1,9 +1,9 @@
-"""A linear SVM of many images, solved in matrix products over blocks of them.
+"""A linear SVM for many images, fitted with matrix products over blocks of images.
 
-It minimises what liblinear does, |w|^2 / 2 + C sum max(0, 1 - y f(x))^2 for each class
-against the rest (Fan et al., "LIBLINEAR: A Library for Large Linear Classification", 2008), by
-L-BFGS, for all classes at once. liblinear itself would copy the features into lists of
-numbered values, four times their size in float32.
+It minimises liblinear's loss, |w|^2 / 2 + C sum max(0, 1 - y f(x))^2 for each class against the
+rest (Fan et al., "LIBLINEAR: A Library for Large Linear Classification", 2008), by L-BFGS, for all
+classes at once. liblinear itself would copy the features into a sparse format of four times their
+size in float32.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 __all__ = ["LinearSVM"]
 
-#: Rows that are worked on at a time.
+#: Rows of a block.
 _BLOCK = 4096
 
 
@@ -27,8 +27,8 @@ class LinearSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         C: the penalty.
         class_weight: None, or "balanced".
-        tol: it ends when a step lowers the loss by a smaller share than this.
-        max_iter: steps of L-BFGS, at most.
+        tol: relative reduction of the loss below which the fit stops.
+        max_iter: maximum number of L-BFGS iterations.
 
     Attributes:
         classes_: [K].
@@ -52,34 +52,36 @@ class LinearSVM(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         from scipy.optimize import minimize
 
         self.classes_, codes = np.unique(y, return_inverse=True)
-        balance = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-        costs = (self.C * balance[codes]).astype(np.float32)
-        own = [1] if len(self.classes_) == 2 else range(len(self.classes_))
-        shape = (len(own), X.shape[1] + 1)
+        class_weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        costs = (self.C * class_weights[codes]).astype(np.float32)
+        positive = [1] if len(self.classes_) == 2 else range(len(self.classes_))
+        shape = (len(positive), X.shape[1] + 1)
 
         def loss(flat: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
             weights = flat.reshape(shape)
-            slope = weights.copy()
-            slope[:, -1] = 0  # the intercept is free
-            total = float((slope**2).sum()) / 2
+            gradient = weights.copy()
+            gradient[:, -1] = 0  # the intercept is not regularised
+            total = float((gradient**2).sum()) / 2
             single = weights.astype(np.float32)
             for start in range(0, len(X), _BLOCK):
-                block, of = X[start : start + _BLOCK], codes[start : start + _BLOCK]
-                signs = np.where(of[:, None] == np.array(own), 1, -1).astype(np.float32)
-                lack = np.maximum(0, 1 - signs * (block @ single[:, :-1].T + single[:, -1]))
-                pull = costs[start : start + _BLOCK, None] * lack
-                total += float((pull * lack).sum(dtype=np.float64))
-                pull *= -2 * signs
-                slope[:, :-1] += pull.T @ block
-                slope[:, -1] += pull.sum(axis=0, dtype=np.float64)
-            return total, slope.ravel()
+                block, labels = X[start : start + _BLOCK], codes[start : start + _BLOCK]
+                signs = np.where(labels[:, None] == np.array(positive), 1, -1).astype(np.float32)
+                margin_errors = np.maximum(
+                    0, 1 - signs * (block @ single[:, :-1].T + single[:, -1])
+                )
+                error_weights = costs[start : start + _BLOCK, None] * margin_errors
+                total += float((error_weights * margin_errors).sum(dtype=np.float64))
+                error_weights *= -2 * signs
+                gradient[:, :-1] += error_weights.T @ block
+                gradient[:, -1] += error_weights.sum(axis=0, dtype=np.float64)
+            return total, gradient.ravel()
 
         options = {"maxiter": self.max_iter, "maxfun": 2 * self.max_iter, "ftol": self.tol}
         start = np.zeros(shape).ravel()
-        found = minimize(loss, start, jac=True, method="L-BFGS-B", options=options)
-        weights = found.x.reshape(shape)
+        result = minimize(loss, start, jac=True, method="L-BFGS-B", options=options)
+        weights = result.x.reshape(shape)
         self.coef_, self.intercept_ = weights[:, :-1].copy(), weights[:, -1].copy()
-        self.n_iter_ = int(found.nit)
+        self.n_iter_ = int(result.nit)
         return self
 
     def decision_function(self, X: npt.NDArray[Any]) -> npt.NDArray[np.float64]:  # noqa: N803

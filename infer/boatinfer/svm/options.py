@@ -1,4 +1,4 @@
-"""The options of what is done with support vector machines."""
+"""Options of the commands for support vector machines."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class FitOptions:
     force: Force = False
 
     def __post_init__(self) -> None:
-        """Refuses what is no number of its kind."""
+        """Checks the numbers."""
         if not 0 < self.penalty < math.inf:
             raise UsageError(f"--C {self.penalty}: it must be a number above 0.")
         if self.folds == 1 or not 0 <= self.folds <= 100:

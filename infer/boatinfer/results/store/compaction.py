@@ -1,4 +1,4 @@
-"""Keeps the parts of a results folder few, and forgets what has long been of no use."""
+"""Compaction: merges small and outdated parts, and drops rows that no run needs any more."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from boatinfer.results.store.index import RowIndex
-from boatinfer.results.store.parts import WRITING, Marks, Parts, number_of, translate_read_errors
+from boatinfer.results.store.parts import WRITING, Parts, RowMasks, number_of, translate_read_errors
 from boatinfer.storage.base import Place
 from boatinfer.storage.files import translate_write_errors
 from boatinfer.storage.locations import open_for_arrow
@@ -21,44 +21,47 @@ __all__ = ["compact", "merge", "remove"]
 
 #: Parts are merged when there are this many that are small or mostly out of date.
 MANY_PARTS = 64
-#: A part with fewer rows is small; merging makes parts of at least as many.
+#: A part with fewer rows is small; merged parts have at least this many.
 FULL_PART = 65_536
-#: A part of more bytes in memory is full too.
+#: A part of this many bytes in memory is full too.
 FULL_BYTES = 64 * 2**20
 
-#: Metadata of a part whose rows were of no use to the run that wrote it.
-_GONE = b"boatinfer.gone"
+#: Metadata key of a part whose rows were unused by the run that wrote it.
+_UNUSED = b"boatinfer.gone"
 
 
 def compact(
-    row_index: RowIndex, found: Marks | None = None, merged: Callable[[], None] = lambda: None
+    row_index: RowIndex, used: RowMasks | None = None, on_written: Callable[[], None] = lambda: None
 ) -> None:
     """Merges small and outdated parts when there are many, one part in memory at a time.
 
-    Rows that the run has no use for, of images that have gone and of other models, are put
-    into parts of their own. The next merge drops those that are still of no use: so an image
-    that soon comes back, and a model that is soon taken again, need no inference, and a folder
-    whose images or models come and go is not remembered for ever.
+    Unused rows, those of deleted images and of other models, are written to separate parts. The
+    next merge drops those that are still unused. So an image that soon comes back, and a model
+    that is soon used again, need no inference, and the folder does not grow without limit.
 
-    A merged part gets its name before the old ones go, so a crash in between leaves rows
-    twice, of which the later ones count; they are equal.
+    A merged part gets its name before the old parts are removed. A crash in between leaves
+    duplicate rows, which are equal; the later ones count.
 
     Args:
-        row_index: what the parts say that are to be merged.
-        found: the rows that the run has a use for; None if it did not look for all images.
-        merged: called when the new parts are there, before the old ones go.
+        row_index: index of the parts to merge.
+        used: masks of the rows that the run uses; None if it did not list all images.
+        on_written: called when the new parts are written, before the old ones are removed.
 
     Raises:
         OutputError: the disk is full, read-only, or gone, or a part is damaged.
     """
-    worn = merge(row_index, found)
-    if worn:
-        merged()
-        remove(row_index.parts, worn)
+    merged_files = merge(row_index, used)
+    if merged_files:
+        on_written()
+        remove(row_index.parts, merged_files)
 
 
-def merge(row_index: RowIndex, found: Marks | None) -> list[Place]:
-    """The first half of `compact`: writes new parts, and gives the old ones, which may go now."""
+def merge(row_index: RowIndex, used: RowMasks | None) -> list[Place]:
+    """The first half of `compact`: writes merged parts.
+
+    Returns:
+        The old parts, which may be removed now.
+    """
     parts = row_index.parts
     files = parts.own()
     if len(files) < MANY_PARTS:
@@ -66,34 +69,38 @@ def merge(row_index: RowIndex, found: Marks | None) -> list[Place]:
     footers = {
         file: translate_read_errors(file, functools.partial(_footer, file)) for file in files
     }
-    gone_before = {number_of(file) for file in files if _GONE in (footers[file].metadata or {})}
-    here: dict[int, Any] = {}
-    gone: dict[int, Any] = {}
-    for number, last in row_index.marks().items():
-        was_gone = number in gone_before
-        useful = np.full(len(last), not was_gone) if found is None else found[number]
-        here[number] = last & useful
-        gone[number] = last & ~useful & (found is None or not was_gone)
-    worn = {
+    unused_parts = {number_of(file) for file in files if _UNUSED in (footers[file].metadata or {})}
+    used_rows: dict[int, Any] = {}
+    unused_rows: dict[int, Any] = {}
+    for number, last in row_index.row_masks().items():
+        was_unused = number in unused_parts
+        mask = np.full(len(last), not was_unused) if used is None else used[number]
+        used_rows[number] = last & mask
+        unused_rows[number] = last & ~mask & (used is None or not was_unused)
+    due = {
         file: footer.schema.to_arrow_schema()
         for file, footer in footers.items()
         if (footer.num_rows < FULL_PART and file.stat().st_size < FULL_BYTES / 2)
-        or here[number_of(file)].sum() < footer.num_rows / 2
+        or used_rows[number_of(file)].sum() < footer.num_rows / 2
     }
-    if len(worn) < MANY_PARTS:
+    if len(due) < MANY_PARTS:
         return []
-    for schema in _different(worn.values()):
-        alike = [number_of(file) for file, its in worn.items() if its.equals(schema)]
-        _merge(parts, {n: here[n] for n in alike}, schema.remove_metadata())
-        _merge(parts, {n: gone[n] for n in alike}, schema.with_metadata({_GONE: b"true"}))
-    return list(worn)
+    for schema in _distinct_schemas(due.values()):
+        numbers = [
+            number_of(file) for file, file_schema in due.items() if file_schema.equals(schema)
+        ]
+        _merge(parts, {n: used_rows[n] for n in numbers}, schema.remove_metadata())
+        _merge(
+            parts, {n: unused_rows[n] for n in numbers}, schema.with_metadata({_UNUSED: b"true"})
+        )
+    return list(due)
 
 
 def remove(parts: Parts, files: Iterable[Place]) -> None:
-    """Removes parts whose rows are in others.
+    """Removes parts whose rows have been merged into others.
 
     Raises:
-        OutputError: the folder may not be written to.
+        OutputError: the folder is not writable.
     """
     parts.check()
     with translate_write_errors(parts.folder):
@@ -105,18 +112,18 @@ def _footer(file: Place) -> pq.FileMetaData:
     return pq.read_metadata(open_for_arrow(file))
 
 
-def _different(schemas: Iterable[pa.Schema]) -> list[pa.Schema]:
-    """The schemas, each once, whatever their metadata."""
-    different: list[pa.Schema] = []
+def _distinct_schemas(schemas: Iterable[pa.Schema]) -> list[pa.Schema]:
+    """The distinct schemas, ignoring metadata."""
+    distinct: list[pa.Schema] = []
     for schema in schemas:
-        if not any(schema.equals(other) for other in different):
-            different.append(schema)
-    return different
+        if not any(schema.equals(other) for other in distinct):
+            distinct.append(schema)
+    return distinct
 
 
-def _merge(parts: Parts, marks: Marks, schema: pa.Schema) -> None:
-    """Writes rows of one schema as parts of about full size."""
-    tables = parts.read_marked(marks, schema.names)
+def _merge(parts: Parts, masks: RowMasks, schema: pa.Schema) -> None:
+    """Writes rows of one schema as parts of about `FULL_PART` rows or `FULL_BYTES`."""
+    tables = parts.read_masked(masks, schema.names)
     for first in tables:
         with parts.writer() as sink, pq.ParquetWriter(sink, schema, **WRITING) as writer:
             rows = size = 0

@@ -1,7 +1,7 @@
-"""Records with a key, as many as there are: joined and looked up without much memory.
+"""Arrays of records with a key, of any length: joined and looked up in little memory.
 
-A key is a digest of 128 bits, xxh3-128: keys are as good as what they are of, and spread evenly.
-So a range of keys is a slice of the records whose size is known beforehand.
+A key is a 128-bit digest, xxh3-128, so keys are unique in practice and evenly distributed. A range
+of keys is therefore a slice of the records whose size is known beforehand.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ __all__ = [
 
 Array = npt.NDArray[Any]
 
-#: What every record begins with: two halves of a digest.
+#: The first fields of every record: the two halves of a digest.
 KEY = np.dtype([("high", np.uint64), ("low", np.uint64)])
 
-#: Ranges of keys whose bounds are known in every run of records; slices consist of them.
+#: Number of key ranges whose bounds are known in every sorted run; slices consist of whole ranges.
 _RANGES = 4096
 _BOUNDS = np.arange(1, _RANGES, dtype=np.uint64) << np.uint64(64 - 12)
 
@@ -50,7 +50,7 @@ def key(text: str) -> Array:
 
 
 def duplicate_mask(records: Array) -> npt.NDArray[np.bool_]:
-    """Which of sorted records have the key of the one before."""
+    """Which of the sorted records have the same key as the one before, bool [N]."""
     same = np.zeros(len(records), np.bool_)
     same[1:] = (records["high"][1:] == records["high"][:-1]) & (
         records["low"][1:] == records["low"][:-1]
@@ -58,28 +58,32 @@ def duplicate_mask(records: Array) -> npt.NDArray[np.bool_]:
     return same
 
 
-def join_keys(some: Array, others: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """The places in both of keys that two arrays of records share; neither repeats one."""
-    both = np.empty(len(some) + len(others), KEY)
+def join_keys(first: Array, second: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Inner join of two arrays of records, in each of which all keys differ.
+
+    Returns:
+        The indices of the shared keys in the first array and in the second.
+    """
+    merged = np.empty(len(first) + len(second), KEY)
     for name in KEY.names or ():
-        both[name] = np.concatenate([some[name], others[name]])
-    order = _by_key(both)
-    second = np.flatnonzero(duplicate_mask(both[order]))
-    return order[second - 1], order[second] - len(some)
+        merged[name] = np.concatenate([first[name], second[name]])
+    order = _by_key(merged)
+    repeats = np.flatnonzero(duplicate_mask(merged[order]))
+    return order[repeats - 1], order[repeats] - len(first)
 
 
-#: Slices for each run: what is done with one takes several times its memory.
+#: Slices for each sorted run: processing a slice takes several times its memory.
 _PER_RUN = 4
 
 
-def take_rows(records: Array, places: npt.NDArray[np.intp]) -> Array:
-    """The records at some places, [N]; numpy alone would copy them field by field."""
-    whole = records.view(f"V{records.itemsize}")
-    return whole.take(places).view(records.dtype)
+def take_rows(records: Array, indices: npt.NDArray[np.intp]) -> Array:
+    """The records at some indices, [N]; numpy's own take copies them field by field."""
+    raw = records.view(f"V{records.itemsize}")
+    return raw.take(indices).view(records.dtype)
 
 
 class _Run(NamedTuple):
-    """Sorted records, and where each of the `_RANGES` begins, and the last one ends."""
+    """Sorted records, the start of each of the `_RANGES`, and the end of the last one."""
 
     records: Array
     starts: npt.NDArray[np.intp]
@@ -90,21 +94,21 @@ def _digests(raw: Iterable[bytes]) -> Array:
 
 
 class KeyedArrays:
-    """Records that are gathered, and given back slice by slice, sorted by their key.
+    """Collects records, and returns them in slices, sorted by key.
 
     Args:
-        kind: of a record; it begins with the fields of `KEY`.
-        beside: a folder on the disk that is to hold them, if they are many.
+        dtype: dtype of a record; it begins with the fields of `KEY`.
+        scratch_folder: a folder on the disk for temporary files, if there are many records.
 
     Attributes:
-        count: how many there are.
+        count: number of records.
     """
 
-    def __init__(self, kind: np.dtype[Any], beside: Place) -> None:
-        self._kind, self._beside = kind, beside
+    def __init__(self, dtype: np.dtype[Any], scratch_folder: Place) -> None:
+        self._dtype, self._scratch_folder = dtype, scratch_folder
         self._runs: list[_Run] = []
-        self._waiting: list[Array] = [np.empty(0, kind)]
-        self._wait = self.count = 0
+        self._waiting: list[Array] = [np.empty(0, dtype)]
+        self._waiting_count = self.count = 0
 
     def add(self, key: Array, **fields: Any) -> None:
         """Adds records.
@@ -116,27 +120,27 @@ class KeyedArrays:
         Raises:
             OutputError: the disk is full.
         """
-        records = np.empty(len(key), self._kind)
-        for name in self._kind.names or ():
+        records = np.empty(len(key), self._dtype)
+        for name in self._dtype.names or ():
             records[name] = fields[name] if name in fields else key[name]
         self._waiting.append(records)
-        self._wait += len(records)
+        self._waiting_count += len(records)
         self.count += len(records)
-        if self._wait >= mapped_files.MAX_ROWS_IN_MEMORY:
-            self._runs.append(_run(_on_disk(self._gathered(), self._beside)))
-            self._waiting, self._wait = [np.empty(0, self._kind)], 0
+        if self._waiting_count >= mapped_files.MAX_ROWS_IN_MEMORY:
+            self._runs.append(_run(_on_disk(self._gathered(), self._scratch_folder)))
+            self._waiting, self._waiting_count = [np.empty(0, self._dtype)], 0
 
     @property
     def partitions_needed(self) -> int:
-        """How many slices make each small enough."""
+        """How many slices to split the records into, so that each fits into memory."""
         return 1 + _PER_RUN * self.count // mapped_files.MAX_ROWS_IN_MEMORY
 
     def slices(self, count: int) -> Iterator[Array]:
-        """Gives all records, in slices of about equal size.
+        """Returns all records, in slices of about equal size.
 
         Args:
-            count: how many slices there are to be. Another `KeyedArrays` in as many slices has the
-                same keys in each.
+            count: number of slices. Any `KeyedArrays` split into as many slices has the same
+                range of keys in each.
 
         Yields:
             Records sorted by key; those of equal keys in the order in which they were added.
@@ -149,37 +153,42 @@ class KeyedArrays:
             yield pieces[0] if len(pieces) == 1 else _sorted(pieces)
 
     def _gathered(self) -> Array:
-        """The records that are in memory, sorted."""
+        """The records in memory, sorted."""
         if len(self._waiting) > 1:
             self._waiting = [_sorted(self._waiting)]
         return self._waiting[0]
 
 
 class KeyIndex:
-    """Records to be found by their key, on disk.
+    """Looks up records by key, on disk.
 
     Args:
-        slices: records that are sorted by key, one after the other.
-        fields: those of interest, beside the key.
-        beside: a folder on the disk that is to hold them.
+        slices: slices of records, together sorted by key.
+        fields: the fields to keep, besides the key.
+        scratch_folder: a folder on the disk for temporary files.
 
     Raises:
         OutputError: the disk is full.
     """
 
-    def __init__(self, slices: Iterable[Array], fields: Sequence[str], beside: Place) -> None:
+    def __init__(
+        self, slices: Iterable[Array], fields: Sequence[str], scratch_folder: Place
+    ) -> None:
         self._fields = fields
         names = [*(KEY.names or ()), *fields]
-        kinds: dict[str, np.dtype[Any]] = {}
+        dtypes: dict[str, np.dtype[Any]] = {}
         with contextlib.ExitStack() as stack:
-            files = {name: stack.enter_context(mapped_files.scratch_file(beside)) for name in names}
+            files = {
+                name: stack.enter_context(mapped_files.scratch_file(scratch_folder))
+                for name in names
+            }
             for records in slices:  # one at least
                 for name, file in files.items():
-                    kinds[name] = records[name].dtype
+                    dtypes[name] = records[name].dtype
                     file.write(np.ascontiguousarray(records[name]).data)
             self._columns = {
-                name: np.frombuffer(mapped_files.memory_map(files[name]), kind)
-                for name, kind in kinds.items()
+                name: np.frombuffer(mapped_files.memory_map(files[name]), dtype)
+                for name, dtype in dtypes.items()
             }
 
     def __len__(self) -> int:
@@ -192,34 +201,34 @@ class KeyIndex:
             key: the keys [N].
 
         Returns:
-            Which there are, bool [N], and the fields of these.
+            Which keys are present, bool [N], and the fields of these.
         """
         high, low = self._columns["high"], self._columns["low"]
         if not len(self):
             return np.zeros(len(key), np.bool_), {
                 name: self._columns[name] for name in self._fields
             }
-        # Of two records that agree in this half alone, one in 10^19, the second is not found.
-        places = np.minimum(high.searchsorted(key["high"]), len(high) - 1)
-        there = (high[places] == key["high"]) & (low[places] == key["low"])
-        places = places[there]
-        return there, {name: self._columns[name][places] for name in self._fields}
+        # Of two records that share only this half, one in 10^19, the second is not found.
+        indices = np.minimum(high.searchsorted(key["high"]), len(high) - 1)
+        present = (high[indices] == key["high"]) & (low[indices] == key["low"])
+        indices = indices[present]
+        return present, {name: self._columns[name][indices] for name in self._fields}
 
 
 def _by_key(records: Array) -> npt.NDArray[np.intp]:
-    """The places of records in the order of their keys; equal ones stay in their order."""
+    """The indices that sort records by key; a stable sort."""
     high = np.ascontiguousarray(records["high"])
     order = np.argsort(high, kind="stable")
     high, low = high[order], records["low"][order]
-    if ((high[1:] == high[:-1]) & (low[1:] != low[:-1])).any():  # next to never
+    if ((high[1:] == high[:-1]) & (low[1:] != low[:-1])).any():  # very rare
         order = np.lexsort((records["low"], records["high"]))
     return order
 
 
 def _sorted(pieces: Sequence[Array]) -> Array:
-    """Records in the order of their keys; those of equal keys in that of the pieces."""
-    plain = [piece.view(f"V{piece.itemsize}") for piece in pieces]  # as in `take_rows`
-    records = np.concatenate(plain).view(pieces[0].dtype)
+    """Records sorted by key; those of equal keys in the order of the pieces."""
+    raw = [piece.view(f"V{piece.itemsize}") for piece in pieces]  # as in `take_rows`
+    records = np.concatenate(raw).view(pieces[0].dtype)
     return take_rows(records, _by_key(records))
 
 
@@ -228,7 +237,7 @@ def _run(records: Array) -> _Run:
     return _Run(records, np.array([0, *np.searchsorted(high, _BOUNDS), len(high)]))
 
 
-def _on_disk(records: Array, beside: Place) -> Array:
-    with mapped_files.scratch_file(beside) as file:
+def _on_disk(records: Array, scratch_folder: Place) -> Array:
+    with mapped_files.scratch_file(scratch_folder) as file:
         file.write(records.data)
         return np.frombuffer(mapped_files.memory_map(file), records.dtype)

@@ -2,8 +2,8 @@
 
 A part's name is its number, the digest of its bytes and, if a shard wrote it, the shard. Parts
 are numbered in the order in which they were written, and a later part's row replaces an earlier
-row of the same path and model. A part has its name only once it is whole and on disk, so a
-killed run leaves nothing half.
+row of the same path and model. A part gets its name only once it is complete and synced, so a
+killed run leaves no partial part.
 """
 
 from __future__ import annotations
@@ -30,10 +30,18 @@ from boatinfer.storage.base import Place
 from boatinfer.storage.files import atomic_write, translate_write_errors
 from boatinfer.storage.locations import map_concurrently, open_for_arrow
 
-__all__ = ["WRITING", "Marks", "PartError", "Parts", "digest", "number_of", "translate_read_errors"]
+__all__ = [
+    "WRITING",
+    "PartError",
+    "Parts",
+    "RowMasks",
+    "digest",
+    "number_of",
+    "translate_read_errors",
+]
 
-#: Rows by their parts: of each part, by number, which of its rows, bool [rows].
-Marks = Mapping[int, npt.NDArray[np.bool_]]
+#: A selection of rows: for each part, by number, a mask of its rows, bool [rows].
+RowMasks = Mapping[int, npt.NDArray[np.bool_]]
 
 _LIGHT = pa.schema(
     [
@@ -62,7 +70,7 @@ class PartError(OutputError):
     """A part of a results folder that cannot be read.
 
     Args:
-        message: the sentence for the user.
+        message: the error message.
         part: the part.
     """
 
@@ -78,12 +86,12 @@ class Parts:
     """The parts in one folder.
 
     Args:
-        folder: where they are.
-        shard: narrows the rows to those of the shard, and lets other shards of the same split
-            write side by side; None means all.
+        folder: the folder of the parts.
+        shard: restricts the rows to those of the shard, and lets other shards of the same split
+            write concurrently; None means all.
 
     Attributes:
-        check: called before a part is written; it raises if that may not be any more.
+        check: called before a part is written; it raises if the lock has been lost.
     """
 
     def __init__(self, folder: Place, shard: Shard | None = None) -> None:
@@ -95,18 +103,18 @@ class Parts:
         return {"folder": self.folder, "shard": self.shard}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Makes a copy in another process, which leaves the check to this one."""
+        """Makes a copy in another process; only the original has a check."""
         self.__init__(**state)  # type: ignore[misc]
 
     def files(self) -> list[Place]:
-        """All parts, in the order in which they were written, but those of other shards.
+        """All parts, in the order in which they were written, except those of other shards.
 
-        Other shards of the same split have parts without any row of this one.
+        Parts of other shards of the same split hold no row of this shard.
         """
-        return [file for file in self._all_files() if not self._is_others(file)]
+        return [file for file in self._all_files() if not self._of_another_shard(file)]
 
     def own(self) -> list[Place]:
-        """The parts that nobody else reads: those of the shard, or all."""
+        """The parts that no other shard reads: those of the shard, or all."""
         ending = f"-{self.shard.name}" if self.shard else ""
         return [file for file in self.files() if file.stem.endswith(ending)]
 
@@ -118,14 +126,14 @@ class Parts:
         run: str,
         number: int | None = None,
     ) -> None:
-        """Writes rows as a new part, whole and synced.
+        """Writes rows as a new part, and syncs it.
 
         Args:
             rows: at least one.
             classes: the model's class names, in the order of the probabilities.
             model: SHA-256 of the model file, hex.
             run: the run's id.
-            number: the part's; None means the next that is free.
+            number: the part's number; None means the next free one.
 
         Raises:
             OutputError: the disk is full, read-only, or gone.
@@ -134,10 +142,10 @@ class Parts:
             pq.write_table(table(rows, classes, model, run), sink, **WRITING)
 
     def index(self, upto: int | None = None) -> pa.Table:
-        """The last row of every path and model ever recorded, without its heavy columns.
+        """The last row of every path and model ever recorded, without its wide columns.
 
         Args:
-            upto: the number of the last part to look at; None means all.
+            upto: the number of the last part to read; None means all.
 
         Returns:
             A table with the columns ``path``, ``bytes``, ``mtime_ns``, ``status``, ``model``,
@@ -150,10 +158,10 @@ class Parts:
             OutputError: a part is damaged.
         """
         files = [part for part in self.files() if upto is None or number_of(part) <= upto]
-        tables = [_INDEX.empty_table(), *map_concurrently(self.light, files, self.folder)]
+        tables = [_INDEX.empty_table(), *map_concurrently(self.read_light, files, self.folder)]
         return _last_rows(pa.concat_tables(tables).unify_dictionaries().combine_chunks())
 
-    def light(self, part: Place) -> pa.Table:
+    def read_light(self, part: Place) -> pa.Table:
         """The rows of one part, as `index` describes them.
 
         Raises:
@@ -183,7 +191,7 @@ class Parts:
 
         Args:
             index: some rows of `index`.
-            columns: columns of the parts; one that a part lacks is left out of its table.
+            columns: columns to read; one that a part lacks is missing from its table.
 
         Yields:
             One table per part that holds any of the rows; together they are in the order of
@@ -195,26 +203,28 @@ class Parts:
         parts, rows = index["part"].to_numpy(), index["row"].to_numpy()
         order = np.lexsort((rows, parts))
         numbers, starts = np.unique(parts[order], return_index=True)
-        chosen = zip(numbers.tolist(), np.split(rows[order], starts[1:]), strict=False)
-        return self._read(chosen, columns)
+        rows_by_part = zip(numbers.tolist(), np.split(rows[order], starts[1:]), strict=False)
+        return self._read(rows_by_part, columns)
 
-    def read_marked(self, marks: Marks, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """As `read`, of marked rows."""
-        chosen = ((number, np.flatnonzero(mark)) for number, mark in marks.items() if mark.any())
-        return self._read(chosen, columns)
+    def read_masked(self, masks: RowMasks, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """As `read`, of the rows selected by masks."""
+        rows_by_part = (
+            (number, np.flatnonzero(mask)) for number, mask in masks.items() if mask.any()
+        )
+        return self._read(rows_by_part, columns)
 
     def _read(
-        self, chosen: Iterable[tuple[int, npt.NDArray[Any]]], columns: Sequence[str]
+        self, rows_by_part: Iterable[tuple[int, npt.NDArray[Any]]], columns: Sequence[str]
     ) -> Iterator[pa.Table]:
         files: dict[int, Place] = {}
-        for number, rows in chosen:
+        for number, rows in rows_by_part:
             files = files or {number_of(file): file for file in self.files()}
             if number not in files:
-                raise _gone(self.folder / f"{number:06d}")
+                raise _missing_part(self.folder / f"{number:06d}")
             table = _read(files[number], columns)
-            whole = np.array_equal(rows, np.arange(table.num_rows))
+            all_rows = np.array_equal(rows, np.arange(table.num_rows))
             take = functools.partial(table.take, pa.array(rows))
-            yield table if whole else translate_read_errors(files[number], take)
+            yield table if all_rows else translate_read_errors(files[number], take)
 
     def statuses(self, number: int) -> list[str]:
         """The statuses of the rows of a part; none if there is no such part.
@@ -229,10 +239,10 @@ class Parts:
 
     @contextlib.contextmanager
     def writer(self, number: int | None = None) -> Iterator[pa.BufferOutputStream]:
-        """Gives what to write a new part to; it gets its name, and is synced, at the end.
+        """Opens a new part for writing; it is named and synced on exit.
 
         Args:
-            number: the part's; None means the next that is free.
+            number: the part's number; None means the next free one.
 
         Raises:
             OutputError: the disk is full, read-only, or gone.
@@ -241,7 +251,7 @@ class Parts:
         yield sink
         content = sink.getvalue()
         self.check()
-        if number is None:  # they are listed once, for nobody else writes meanwhile
+        if number is None:  # the folder is listed once: the lock keeps other writers out
             number = self.next_number() if self._next is None else self._next
             self._next = number + self.step
         self._put(number, content)
@@ -252,34 +262,34 @@ class Parts:
             path.write_bytes(content)
 
     def renumber(self) -> None:
-        """Gives each part a number of its own, even where two runs have both held the folder.
+        """Makes part numbers unique, in case two runs have written at the same time.
 
         Raises:
             OutputError: the disk is full, read-only, or gone.
         """
         files = self.own()
-        for before, file in itertools.pairwise(files):
-            if number_of(before) == number_of(file):
+        for previous, file in itertools.pairwise(files):
+            if number_of(previous) == number_of(file):
                 self._put(self.next_number(), file.read_bytes())
                 with translate_write_errors(self.folder):
                     file.unlink()
 
     def next_number(self) -> int:
-        """The number of the next part, after those of all that are there."""
+        """The number of the next part, after those of all existing parts."""
         files = self._all_files()
         last = number_of(files[-1]) if files else 0
-        return last + 1 if self.shard is None else self.shard.after(last)
+        return last + 1 if self.shard is None else self.shard.next_part_number(last)
 
     @property
     def step(self) -> int:
-        """How far the numbers of parts are apart that are written one after the other."""
+        """Difference between the numbers of two consecutive new parts."""
         return self.shard.count if self.shard else 1
 
     def _all_files(self) -> list[Place]:
         files = self.folder.glob(f"{'[0-9]' * 6}*-*.parquet")
         return sorted(filter(lambda file: _NAME.fullmatch(file.name), files), key=_order)
 
-    def _is_others(self, file: Place) -> bool:
+    def _of_another_shard(self, file: Place) -> bool:
         """Whether another shard of this split wrote the part."""
         name = file.stem
         return (
@@ -290,7 +300,7 @@ class Parts:
 
 
 def _last_rows(table: pa.Table) -> pa.Table:
-    """Of all rows of a path and a model the last one."""
+    """The last row of every path and model."""
     paths = table["path"].combine_chunks().dictionary_encode()
     models = table["model"].combine_chunks()
     keys = paths.indices.to_numpy() * np.int64(len(models.dictionary)) + models.indices.to_numpy()
@@ -308,12 +318,12 @@ def _order(part: Place) -> tuple[int, str]:
 
 
 def digest(content: Any) -> str:
-    """xxh3-64 of a part's bytes, hex: what its name says, so that damage can be told."""
+    """xxh3-64 of a part's bytes, hex; it is part of the name, to detect damage."""
     return xxhash.xxh3_64_hexdigest(content)
 
 
-#: How parts are written. A dictionary is for columns that say the same again and again; for
-#: the others it would take a third more room and thrice the time.
+#: Options of the Parquet writer. Dictionary encoding is for columns with few distinct values; for
+#: the others it would take a third more space and three times as long.
 WRITING: dict[str, Any] = {
     "compression": "zstd",
     "write_page_checksum": True,
@@ -321,8 +331,8 @@ WRITING: dict[str, Any] = {
 }
 
 
-#: Errors in reading a part that say nothing about it.
-_OF_THE_MACHINE = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOLCK}
+#: Errors in reading a part that are caused by the machine, not by damage.
+_MACHINE_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOLCK}
 
 
 def _open(part: Place) -> pq.ParquetFile:
@@ -335,27 +345,27 @@ def _read(part: Place, columns: Sequence[str] | None) -> pa.Table:
     """Reads the columns that the part has; None means all."""
     file = _open(part)
     names = file.schema_arrow.names
-    there = names if columns is None else [name for name in columns if name in names]
-    return translate_read_errors(part, lambda: file.read(there))
+    present = names if columns is None else [name for name in columns if name in names]
+    return translate_read_errors(part, lambda: file.read(present))
 
 
 def translate_read_errors(part: Place, read: Callable[[], Any]) -> Any:
-    """Calls ``read``; what it raises about the part becomes a `PartError`."""
+    """Calls ``read``; turns errors about the part into `PartError`."""
     try:
         return read()
     except FileNotFoundError as error:
-        raise _gone(part) from error
+        raise _missing_part(part) from error
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
-        if getattr(error, "errno", None) in _OF_THE_MACHINE:
+        if getattr(error, "errno", None) in _MACHINE_ERRORS:
             raise OutputError(f"the part {part} cannot be read ({error}); run again.") from error
         raise PartError(
             f"the part {part} is damaged ({first_line(error)}); delete it and run again: its "
-            "images will be classified anew.",
+            "images will be classified again.",
             part,
         ) from error
 
 
-def _gone(part: Place) -> PartError:
+def _missing_part(part: Place) -> PartError:
     return PartError(
         f"the part {part} has gone: a run is changing the folder; try again when it has ended.",
         part,

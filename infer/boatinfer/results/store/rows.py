@@ -29,19 +29,18 @@ class Row:
 
     Attributes:
         path: text of the path relative to the scanned folder.
-        bytes: size when it was read; of a file that could not be read, when it was listed, or -1
-            if even that could not be told.
+        bytes: size when the file was read, or listed if it could not be read; -1 if unknown.
         mtime_ns: last change, nanoseconds since 1970; likewise.
         content: xxh3-128 of the file, hex; None if it could not be read.
         status: ``ok`` or a failure reason.
-        error: what went wrong; of a classified image a note of its decoder, which begins with
-            `boatinfer.errors.WARNING` unless the image is damaged; None if there is nothing to say.
+        error: the error; for a classified image the decoder's message, which begins with
+            `boatinfer.errors.WARNING` unless the image is damaged; None if there was none.
         probabilities: float32 [C]; None for a failure.
-        features: float32 [D]; None for a failure, or if not asked for.
+        features: float32 [D]; None for a failure, or if not requested.
         svm: float32 [K], scores of the SVM inside the model; None for a failure, or without one.
-        duplicate_of: where an earlier row of the same content is, as `ContentIndex.find` says;
-            `ContentIndex.fill` then copies what that row holds.
-        run: the run that classified the image, if it was not this one.
+        duplicate_of: position of an earlier row of the same content, from `ContentIndex.find`;
+            `ContentIndex.fill` copies its results.
+        run: the run that classified the image, if not this one.
     """
 
     path: str
@@ -58,7 +57,7 @@ class Row:
 
 
 def matrix(column: pa.ChunkedArray) -> Floats:
-    """Turns a column of vectors, without nulls, into float32 [N, D]."""
+    """Converts a column of vectors, without nulls, to float32 [N, D]."""
     vectors = column.combine_chunks()
     if vectors.null_count:
         raise ValueError("a vector is missing")
@@ -73,9 +72,9 @@ def table(rows: Sequence[Row], classes: Sequence[str], model: str, run: str) -> 
         rows: at least one.
         classes: the model's class names, in the order of the probabilities.
         model: SHA-256 of the model file, hex.
-        run: of the rows that name none.
+        run: run of the rows that have no `Row.run`.
     """
-    import pyarrow as pa  # worker processes have rows, and no tables
+    import pyarrow as pa  # not loaded in worker processes, which only use rows
 
     failed = np.array([row.probabilities is None for row in rows])
     probabilities = _stacked([row.probabilities for row in rows], len(classes))
@@ -102,9 +101,9 @@ def table(rows: Sequence[Row], classes: Sequence[str], model: str, run: str) -> 
 
 
 def _stacked(vectors: Sequence[Floats | None], dimension: int) -> Floats:
-    """Makes a matrix of vectors, with zeros for those that are missing."""
-    nothing = np.zeros(dimension, np.float32)
-    return np.stack([nothing if vector is None else vector for vector in vectors])
+    """Stacks vectors to a matrix, with zeros for missing ones."""
+    zeros = np.zeros(dimension, np.float32)
+    return np.stack([zeros if vector is None else vector for vector in vectors])
 
 
 def _vectors(matrix: Floats, missing: npt.NDArray[np.bool_]) -> pa.Array:

@@ -1,7 +1,7 @@
-"""A folder split into shards, which runs on several machines share without a scheduler of ours.
+"""Shards: a folder split for runs on several machines, without a scheduler.
 
-The split is by a hash of the path, so every machine finds its shard by itself, and an image
-stays in its shard whatever else comes or goes.
+The split is by a hash of the path, so every machine computes its shard by itself, and an image
+stays in its shard whichever images are added or removed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Shard"]
 
-_MOST = 65_536
+_MAX_SHARDS = 65_536
 
 
 @dataclass(frozen=True, order=True)
@@ -28,8 +28,8 @@ class Shard:
     """One of ``count`` shards.
 
     Attributes:
-        count: how many there are.
-        number: which one this is, from 1.
+        count: number of shards.
+        number: number of this shard, from 1.
     """
 
     count: int
@@ -40,14 +40,14 @@ class Shard:
         """Reads ``3/64``, or ``3-of-64`` as in file names.
 
         Raises:
-            UsageError: it is no such thing.
+            UsageError: the text is not a shard.
         """
         match = re.fullmatch(r"(\d{1,6})(?:/|-of-)(\d{1,6})", text)
         number, count = (int(match[1]), int(match[2])) if match else (0, 0)
-        if not 1 <= number <= count <= _MOST:
+        if not 1 <= number <= count <= _MAX_SHARDS:
             raise UsageError(
                 f"--shard {text}: give I/N, such as 3/64 for the third of 64; I is from 1 to N, "
-                f"and N at most {_MOST:,}."
+                f"and N at most {_MAX_SHARDS:,}."
             )
         return cls(count, number)
 
@@ -56,10 +56,10 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """The shard in the name of a file."""
+        """The shard as part of a file name."""
         return f"{self.number}-of-{self.count}"
 
-    def takes(self, path: str) -> bool:
+    def contains(self, path: str) -> bool:
         """Whether an image belongs to this shard, by the xxh3-64 of its path's text."""
         return xxhash.xxh3_64_intdigest(path.encode()) % self.count == self.number - 1
 
@@ -71,10 +71,10 @@ class Shard:
         digests = np.fromiter(map(xxhash.xxh3_64_intdigest, raw), np.uint64, len(raw))
         return np.asarray(digests % np.uint64(self.count) == self.number - 1)
 
-    def after(self, last: int) -> int:
-        """The number of this shard's next part: the first after ``last`` that is its own.
+    def next_part_number(self, last: int) -> int:
+        """The number of this shard's next part: its first number after ``last``.
 
         Shard I of N has the numbers I, I + N, I + 2 N and so on, so that shards which write
-        side by side never give a number twice.
+        concurrently never use the same number.
         """
         return last + 1 + (self.number - last - 1) % self.count

@@ -1,1 +1,1 @@
-"""Tables for people and spreadsheets, made from the parts."""
+"""CSV tables, made from the parts."""

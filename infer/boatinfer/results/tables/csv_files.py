@@ -1,4 +1,4 @@
-"""Tables for spreadsheets: CSV in which nothing is taken for a formula, written and read back."""
+"""Writes and reads CSV files in which spreadsheets find no formulas."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from boatinfer.storage.locations import open_for_arrow
 
 __all__ = ["csv_digest", "csv_plain", "csv_safe", "read_csv", "write_csv"]
 
-#: What a spreadsheet takes for the start of a formula.
+#: Characters that begin a formula in a spreadsheet.
 _FORMULA = r"^([=+\-@\t\r])"
-#: More bytes than the first line of a table has.
+#: Bytes that are read for the header line, which is shorter.
 _HEADER = 4096
-#: Endings of the columns that hold numbers.
+#: Endings of the names of numeric columns.
 _NUMBERS = ("confidence", "score")
-#: Rows that are written, and bytes that are read, at a time.
+#: Rows of a batch that is written, and bytes of a chunk that is read.
 _ROWS, _CHUNK = 65_536, 2**20
-#: How tables are written.
+#: Options of the CSV writer.
 _OPTIONS = pa.csv.WriteOptions(quoting_style="needed")
 
 
@@ -46,7 +46,7 @@ def write_csv(path: Path, table: pa.Table) -> str:
 
 
 def csv_digest(path: Place) -> str:
-    """The xxh3-128 of a file, hex, by which it is seen whether it is as it was written.
+    """The xxh3-128 of a file, hex, to detect changes.
 
     Raises:
         OSError: it cannot be read.
@@ -59,39 +59,39 @@ def csv_digest(path: Place) -> str:
 
 
 def csv_safe(table: pa.Table) -> pa.Table:
-    """Keeps a spreadsheet from taking text for a formula.
+    """Escapes text that a spreadsheet would read as a formula.
 
-    A path ``=x.jpg`` becomes ``./=x.jpg``, which is the same file; other text gets an
-    apostrophe before it.
+    A path ``=x.jpg`` becomes ``./=x.jpg``, which is the same file; other text is prefixed with an
+    apostrophe.
     """
-    for number, name in enumerate(table.column_names):
-        before = r"./\1" if name == "path" else r"'\1"
-        table = table.set_column(number, name, _safe(table[name], before))
+    for index, name in enumerate(table.column_names):
+        prefix = r"./\1" if name == "path" else r"'\1"
+        table = table.set_column(index, name, _safe(table[name], prefix))
     return table
 
 
 def csv_plain(text: pa.Array) -> pa.Array:
-    """Takes from text of a table, other than paths, what `csv_safe` put before it."""
+    """Removes the apostrophe of `csv_safe`; not for paths."""
     return pc.replace_substring_regex(text, rf"^'{_FORMULA[1:]}", r"\1")
 
 
-def _safe(column: Any, before: str) -> Any:
-    """An array, chunked or not; of a dictionary just the values are looked through."""
+def _safe(column: Any, prefix: str) -> Any:
+    """Escapes an array, chunked or not; of a dictionary array only the values."""
     if pa.types.is_string(column.type):
-        return pc.replace_substring_regex(column, _FORMULA, before)
+        return pc.replace_substring_regex(column, _FORMULA, prefix)
     if not pa.types.is_dictionary(column.type):
         return column
     encoded = column.combine_chunks()
-    values = _safe(encoded.dictionary, before)
+    values = _safe(encoded.dictionary, prefix)
     return pa.DictionaryArray.from_arrays(encoded.indices, values).cast(pa.string())
 
 
-def read_csv(path: Place, needed: Collection[str]) -> pa.Table:
-    """Reads a table as it was before `write_csv`: numbers where they are, all else text.
+def read_csv(path: Place, required: Collection[str]) -> pa.Table:
+    """Reads a table that `write_csv` has written: numeric columns as numbers, all others as text.
 
     Args:
         path: the file.
-        needed: columns that it must have; that of the paths must be full.
+        required: columns that it must have; the path column must have no empty cell.
 
     Raises:
         OutputError: it is damaged or missing.
@@ -99,29 +99,29 @@ def read_csv(path: Place, needed: Collection[str]) -> pa.Table:
     try:
         with pa.input_stream(open_for_arrow(path)) as file:
             names = file.read(_HEADER).split(b"\n")[0].decode().replace('"', "").split(",")
-        kinds = {name: pa.float64() if name.endswith(_NUMBERS) else pa.string() for name in names}
+        types = {name: pa.float64() if name.endswith(_NUMBERS) else pa.string() for name in names}
         table = pa.csv.read_csv(
             open_for_arrow(path),
             parse_options=pa.csv.ParseOptions(newlines_in_values=True),
             convert_options=pa.csv.ConvertOptions(
-                column_types=kinds,
+                column_types=types,
                 null_values=[""],  # a class may be called NA
                 strings_can_be_null=True,
                 quoted_strings_can_be_null=False,
             ),
         )
-        if any(table.column_names.count(name) != 1 for name in needed):
+        if any(table.column_names.count(name) != 1 for name in required):
             raise ValueError("a column is missing, or there twice")
         if table["path"].null_count:
             raise ValueError("a path is missing")
     except (OSError, ValueError, pa.ArrowException) as error:
         raise OutputError(
-            f"{path} cannot be read ({first_line(error)}); run again to have it written anew."
+            f"{path} cannot be read ({first_line(error)}); run again to rewrite it."
         ) from error
-    for place, name in enumerate(table.column_names):
+    for index, name in enumerate(table.column_names):
         if name == "path":
             plain = pc.replace_substring_regex(table[name], r"^\./", "")
-            table = table.set_column(place, name, plain)
+            table = table.set_column(index, name, plain)
         elif pa.types.is_string(table[name].type):
-            table = table.set_column(place, name, csv_plain(table[name]))
+            table = table.set_column(index, name, csv_plain(table[name]))
     return table

@@ -1,4 +1,4 @@
-"""The tables that people and spreadsheets read: predictions.csv, review.csv, failures.csv."""
+"""Builds the tables predictions.csv, review.csv and failures.csv from the parts."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from boatinfer.storage.base import Place
 
 __all__ = ["Tables", "build_tables", "counts", "network_labels", "required_columns"]
 
-#: The label of an image that is left to people.
+#: The label of an image below the abstention threshold, which is for manual review.
 UNSURE = "unsure"
 
-#: Prefixes of the columns of the best, second best, ... class.
+#: Prefixes of the columns of the most probable class, the second, and so on.
 ORDINALS = [
     *("", "second_", "third_", "fourth_", "fifth_"),
     *("sixth_", "seventh_", "eighth_", "ninth_", "tenth_"),
@@ -30,10 +30,10 @@ _DECIMALS = 6
 
 
 class Tables(NamedTuple):
-    """What the two tables hold, sorted by path.
+    """The contents of two tables, sorted by path.
 
     Attributes:
-        predictions: predictions.csv, and a column ``new``: whether this night worked on the image.
+        predictions: predictions.csv, with a column ``new``: whether the image is new in this run.
         failures: failures.csv.
     """
 
@@ -41,17 +41,17 @@ class Tables(NamedTuple):
     failures: pa.Table
 
     def count(self, new: bool) -> int:
-        """How many rows `classified` gives."""
-        return sum(int(pc.sum(_labelled(some, new)).as_py() or 0) for some in self._batches())
+        """Number of rows of `classified`."""
+        return sum(int(pc.sum(_labelled(batch, new)).as_py() or 0) for batch in self._batches())
 
     def classified(self, new: bool) -> Iterator[pa.Table]:
-        """The rows of ``predictions`` that have a label, some at a time.
+        """The rows of ``predictions`` that have a label, in batches.
 
         Args:
-            new: whether to leave out those that this night did not work on.
+            new: whether to return only rows of new images.
         """
-        for some in self._batches():
-            rows = some.filter(_labelled(some, new))
+        for batch in self._batches():
+            rows = batch.filter(_labelled(batch, new))
             if rows.num_rows:
                 yield rows
 
@@ -65,18 +65,18 @@ def _labelled(predictions: pa.Table, new: bool) -> pa.ChunkedArray:
 
 
 def network_labels(predictions: pa.Table) -> pa.ChunkedArray:
-    """What the network says of each image, even of one that is labelled otherwise."""
+    """The network's predicted class of each image, also below the abstention threshold."""
     return predictions["guess" if "guess" in predictions.column_names else "label"]
 
 
 def counts(column: pa.ChunkedArray) -> dict[str, int]:
-    """How often each text occurs."""
-    found = column.value_counts().to_pylist()
-    return {of["values"]: of["counts"] for of in found if of["values"] is not None}
+    """Counts of the values of a text column."""
+    entries = column.value_counts().to_pylist()
+    return {entry["values"]: entry["counts"] for entry in entries if entry["values"] is not None}
 
 
 def required_columns(card: Card, svm: SVM | None) -> list[str]:
-    """The columns of the parts that `build_tables` needs."""
+    """The columns of the parts that `build_tables` reads."""
     columns = ["path", "status", "error", "run", "probabilities"]
     return columns + (["features"] if svm else ["svm"] if card.svm else [])
 
@@ -89,24 +89,24 @@ def build_tables(
     top: int,
     svm: SVM | None,
     min_confidence: float | None,
-    beside: Place,
+    scratch_folder: Place,
 ) -> Tables:
-    """Makes both tables, sorted by path.
+    """Builds both tables, sorted by path.
 
     Args:
-        parts: the `required_columns` columns of the rows of all images found, some at a time.
-        card: the model's, which names the classes.
+        parts: the `required_columns` columns of the rows of all images found, in batches.
+        card: the model's card, which names the classes.
         new_runs: the runs whose images are new, `Results.new_runs`.
-        top: how many classes each image's row names, 1 to 10.
-        svm: adds its labels, from the features; None where there is none, or it is in the model.
-        min_confidence: what is less sure is labelled `UNSURE`, with the network's label in the
-            column ``guess``; None leaves that away.
-        beside: a folder on the disk that is to hold large tables.
+        top: number of classes in each image's row, 1 to 10.
+        svm: an SVM that classifies the features; None if there is none, or if it is in the model.
+        min_confidence: the abstention threshold: less confident images are labelled `UNSURE`, with
+            the predicted class in the column ``guess``; None for no threshold.
+        scratch_folder: a folder on the disk for temporary files.
 
     Raises:
         OutputError: the disk is full.
     """
-    predictions, failures = Sorter(["path"], beside), Sorter(["path"], beside)
+    predictions, failures = Sorter(["path"], scratch_folder), Sorter(["path"], scratch_folder)
     for part in parts:
         predictions.add(
             _predictions(part, new_runs, card, top=top, svm=svm, min_confidence=min_confidence)
@@ -125,46 +125,47 @@ def _predictions(
     min_confidence: float | None,
 ) -> pa.Table:
     classified = pc.equal(part["status"], OK).combine_chunks()
-    sound = part.filter(classified)
-    # For each row its place among the classified ones, or null: taking by it leaves gaps.
-    places = np.cumsum(classified.to_numpy(zero_copy_only=False)) - 1
-    gaps = pc.if_else(classified, pa.array(places), None)
+    classified_rows = part.filter(classified)
+    # For each row its index among the classified ones, or null for a failure.
+    positions = np.cumsum(classified.to_numpy(zero_copy_only=False)) - 1
+    row_indices = pc.if_else(classified, pa.array(positions), None)
 
     columns: dict[str, Any] = {"path": part["path"]}
-    probabilities = _matrix(sound, "probabilities", len(card.classes)).copy()
-    every = np.arange(len(probabilities))
+    probabilities = _matrix(classified_rows, "probabilities", len(card.classes)).copy()
+    indices = np.arange(len(probabilities))
     highest = probabilities.max(axis=1, initial=0)
     for rank in range(min(top, len(card.classes))):
-        best = probabilities.argmax(axis=1)  # faster than sorting all of them
-        columns[f"{ORDINALS[rank]}label"] = _names(best, card.classes).take(gaps)
-        columns[f"{ORDINALS[rank]}confidence"] = _rounded(probabilities[every, best]).take(gaps)
-        probabilities[every, best] = -np.inf
+        best = probabilities.argmax(axis=1)  # faster than sorting
+        confidences = _rounded(probabilities[indices, best])
+        columns[f"{ORDINALS[rank]}label"] = _names(best, card.classes).take(row_indices)
+        columns[f"{ORDINALS[rank]}confidence"] = confidences.take(row_indices)
+        probabilities[indices, best] = -np.inf
     columns["status"] = part["status"].dictionary_encode()
     if min_confidence is not None:
         columns["guess"] = columns["label"]
-        sure = pa.array(highest >= min_confidence).take(gaps)
-        columns["label"] = pc.if_else(sure, columns["guess"].cast(pa.string()), UNSURE)
+        confident = pa.array(highest >= min_confidence).take(row_indices)
+        columns["label"] = pc.if_else(confident, columns["guess"].cast(pa.string()), UNSURE)
         columns["label"] = columns["label"].dictionary_encode()
     if svm is not None or card.svm is not None:
-        labels, scores = _by_svm(sound, card, svm)
-        columns["svm_label"] = pa.array(labels.tolist(), pa.string()).take(gaps)
-        columns["svm_score"] = _rounded(scores).take(gaps)
+        labels, scores = _svm_predictions(classified_rows, card, svm)
+        columns["svm_label"] = pa.array(labels.tolist(), pa.string()).take(row_indices)
+        columns["svm_score"] = _rounded(scores).take(row_indices)
     columns["new"] = pc.is_in(part["run"], pa.array(new_runs, pa.string()))
     return pa.table(columns)
 
 
-def _by_svm(
-    sound: pa.Table, card: Card, svm: SVM | None
+def _svm_predictions(
+    classified_rows: pa.Table, card: Card, svm: SVM | None
 ) -> tuple[npt.NDArray[np.str_], npt.NDArray[Any]]:
-    """Labels and scores [N] of the SVM that is a file, or of the one inside the model."""
+    """Labels and scores [N] of the SVM file, or of the SVM inside the model."""
     if svm is not None:
-        return svm.classify(_matrix(sound, "features", svm.dimension))
+        return svm.classify(_matrix(classified_rows, "features", svm.dimension))
     classes = card.svm.classes if card.svm else []
-    return best(_matrix(sound, "svm", len(classes)), classes)
+    return best(_matrix(classified_rows, "svm", len(classes)), classes)
 
 
 def _matrix(table: pa.Table, column: str, width: int) -> npt.NDArray[np.float32]:
-    """A column of vectors; a part without any classified row may lack the column."""
+    """A column of vectors; a part without classified rows may lack the column."""
     return matrix(table[column]) if table.num_rows else np.zeros((0, width), np.float32)
 
 
@@ -179,6 +180,6 @@ def _rounded(values: npt.NDArray[Any]) -> pa.Array:
 def _failures(part: pa.Table) -> pa.Table:
     """Makes rows of `Tables.failures`."""
     names = ["path", "status", "error"]
-    wanted = part.filter(pc.not_equal(part["status"], OK)).select(names)
-    plain = wanted.cast(pa.schema([(name, pa.string()) for name in names]))
-    return plain.rename_columns(["path", "reason", "message"])
+    failed = part.filter(pc.not_equal(part["status"], OK)).select(names)
+    text = failed.cast(pa.schema([(name, pa.string()) for name in names]))
+    return text.rename_columns(["path", "reason", "message"])
