@@ -1,4 +1,7 @@
-"""The README, word by word: every command in it, in its order, in a new environment."""
+"""The README, word by word: every command in it, in its order, in a new environment.
+
+Then the commands of the pages of docs/ that go on where it ends, in the same folder.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +25,21 @@ from support import COUNTS, rows, write_data
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(console|python)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-SETUP, TESTS, ACTIVATE, *USE = BLOCKS
+PAGES = ["data", "results", "similar", "svm", "precision", "scale", "api"]
 
-#: The only address that a command of the README asks for more than packages.
-(ARCHIVE,) = re.findall(r"data download (\S+)", README)
+
+def _blocks(text: str) -> list[tuple[str, str]]:
+    """The blocks that are run, each with its language."""
+    return re.findall(r"^```(console|python)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+SETUP, TESTS, ACTIVATE, *USE = _blocks(README)
+MORE = [block for page in PAGES for block in _blocks((ROOT / "docs" / f"{page}.md").read_text())]
+
+#: The only address that a command asks for more than packages.
+(ARCHIVE,) = {
+    address for _, block in USE + MORE for address in re.findall(r"data download (\S+)", block)
+}
 
 
 class Followed(NamedTuple):
@@ -49,7 +62,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
         [folder / ".venv/bin/python", "-c", "import tensorflow"], capture_output=True, check=False
     )
     with serving(Site(_archive(folder))) as site:
-        for language, block in USE:
+        for language, block in USE + MORE:
             script = block if language == "console" else f"python - <<'END'\n{block}END\n"
             printed[block] = _bash(folder, ACTIVATE[1] + script.replace(ARCHIVE, site.url))
     return Followed(folder, printed, found.returncode == 0)
@@ -231,6 +244,12 @@ def test_the_documents_name_every_ending() -> None:
     results = (ROOT / "docs" / "results.md").read_text()
     (listed,) = re.findall(r"`(\.avif .*?)`", results, re.DOTALL)
     assert set(listed.split()) == IMAGE_EXTENSIONS
+
+
+def test_the_readme_is_short_and_its_picture_small() -> None:
+    assert len(README.split()) < 1200
+    (picture,) = re.findall(r"!\[.*\]\((.*)\)", README)
+    assert (ROOT / picture).stat().st_size < 150_000
 
 
 def test_links_lead_somewhere() -> None:

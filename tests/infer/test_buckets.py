@@ -71,9 +71,9 @@ def test_a_night_in_a_bucket_is_a_night_on_a_disk(
     assert s3.asked("GET", ".jpg") == 0  # nothing was opened again
 
 
-def test_the_command_of_the_readme(s3: Server, pictures: Path, boatinfer: Command) -> None:
-    readme = Path(__file__).parents[2] / "README.md"
-    (command,) = re.findall(r"`boatinfer (run s3://.*)`", readme.read_text())
+def test_the_command_of_the_documents(s3: Server, pictures: Path, boatinfer: Command) -> None:
+    page = Path(__file__).parents[2] / "docs" / "scale.md"
+    (command,) = re.findall(r"^boatinfer (run s3://\S+ -o s3://\S+)$", page.read_text(), re.M)
     where = {"LocationConstraint": "eu-south-1"}
     s3.client.create_bucket(Bucket="boats", CreateBucketConfiguration=where)
     s3.fill("boats", pictures, "valid/")
