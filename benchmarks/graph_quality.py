@@ -21,10 +21,11 @@ NETWORKS = {"cnn": (30, 100), "boats": (120, 400), "resnet50": (240, 800)}
 
 def build(kind: str, height: int, width: int) -> Any:
     """Makes a Keras network whose normalisations are not the identity."""
+    from boattrain.networks.build_boats import build_boats
+
     from boatinfer.images.spec import ImageSpec
     from boattrain.backend import load_keras
     from boattrain.networks.base import CNN
-    from boattrain.networks.boats import boats
 
     keras = load_keras()
     spec = ImageSpec(height, width)
@@ -35,7 +36,7 @@ def build(kind: str, height: int, width: int) -> Any:
         )
         model = keras.Model(pixels, base(keras.layers.Rescaling(1 / 127.5, -1)(pixels)))
     else:
-        model = {"cnn": CNN.build, "boats": boats}[kind](spec, CLASSES)
+        model = {"cnn": CNN.build, "boats": build_boats}[kind](spec, CLASSES)
     random = np.random.default_rng(0)
     for weight in model.weights:
         if weight.path.endswith(("beta", "moving_mean", "moving_variance")):

@@ -13,7 +13,7 @@ from boatinfer.models.card import Card, Features, InputSpec, Outputs
 from boatinfer.models.device import Device
 from boatinfer.models.model import open_model
 from boattrain.backend import load_keras
-from boattrain.networks.imagenet import TOP, class_names, fetch, resnet50
+from boattrain.networks.imagenet import RESNET50_TOP, build_resnet50, fetch, imagenet_class_names
 
 __all__ = ["build", "describe", "drawn", "find_weights"]
 
@@ -35,7 +35,7 @@ def find_weights(weights: str) -> Path:
         UsageError: there is none.
     """
     if weights == IMAGENET:
-        return fetch(TOP, ", or give --weights FILE")
+        return fetch(RESNET50_TOP, ", or give --weights FILE")
     if not Path(weights).is_file():
         raise UsageError(f"--weights {weights}: there is no such file; give one, or {IMAGENET}.")
     return Path(weights)
@@ -50,9 +50,9 @@ def describe(weights: Path) -> Card:
     return Card(
         name=RESNET50,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        licence=_LICENCE if weights.name == TOP.name else "",
+        licence=_LICENCE if weights.name == RESNET50_TOP.name else "",
         notes=f"keras.applications.ResNet50 with the weights {weights.name}",
-        classes=class_names(),
+        classes=imagenet_class_names(),
         image=_IMAGE,
         input=InputSpec(name=_INPUT),
         outputs=Outputs(probabilities="probabilities", features="features"),
@@ -71,7 +71,7 @@ def build(weights: Path) -> Any:
     """
     keras = load_keras()
     pixels = keras.Input((_IMAGE.height, _IMAGE.width, 3), dtype="uint8", name=_INPUT)
-    return resnet50(pixels, weights, top=True)
+    return build_resnet50(pixels, weights, top=True)
 
 
 def drawn() -> list[bytes]:

@@ -26,6 +26,16 @@ from support import COUNTS, Command
 #: More than a few chunks of a download, so that it can be cut in the middle.
 NOISE = np.random.default_rng(0).bytes(400_000)
 
+#: Runs boatinfer with a minute between the tries of a download.
+SLOW_RETRIES = """
+import sys
+from boattrain.data import fetch
+from boatinfer import cli
+fetch._RETRY_PAUSES = (60.0,)
+sys.argv[0] = "boatinfer"
+cli.main()
+"""
+
 
 @pytest.fixture
 def archive(data: Path) -> bytes:
@@ -42,7 +52,7 @@ def archive(data: Path) -> bytes:
 @pytest.fixture
 def site(archive: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr(fetch, "_PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(fetch, "_RETRY_PAUSES", (0.0, 0.0, 0.0))
     with serving(Site(archive)) as site:
         yield site
 
@@ -98,8 +108,7 @@ def test_a_later_command_goes_on_where_the_first_one_stopped(
 
 def test_a_killed_download_goes_on(site: Site, made: Path) -> None:
     site.cuts = [200_000]
-    held = "from boattrain.data import fetch; fetch._PAUSES = (60.0,); from boatinfer import cli; "
-    command = [sys.executable, "-c", f"{held} import sys; sys.argv[0] = 'boatinfer'; cli.main()"]
+    command = [sys.executable, "-c", SLOW_RETRIES]
     with subprocess.Popen(
         [*command, "data", "download", site.url, "-o", made], stderr=subprocess.PIPE, text=True
     ) as process:
@@ -115,8 +124,7 @@ def test_a_killed_download_goes_on(site: Site, made: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 def test_ctrl_c_is_one_sentence(site: Site, made: Path) -> None:
     site.cuts = [200_000]
-    held = "from boattrain.data import fetch; fetch._PAUSES = (60.0,); from boatinfer import cli; "
-    command = [sys.executable, "-c", f"{held} import sys; sys.argv[0] = 'boatinfer'; cli.main()"]
+    command = [sys.executable, "-c", SLOW_RETRIES]
     with subprocess.Popen(
         [*command, "data", "download", site.url, "-o", made], stderr=subprocess.PIPE, text=True
     ) as process:

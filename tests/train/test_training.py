@@ -22,11 +22,11 @@ from boatinfer.errors import OutputError
 from boatinfer.images.spec import ImageSpec
 from boatinfer.models.card import Card, Golden, decode_card, decode_golden
 from boattrain import saving
-from boattrain.fitting.history import Epoch, best_of
-from boattrain.fitting.loop import Fitted
-from boattrain.fitting.pixels import Data
+from boattrain.fitting.history import EpochMetrics, best_epoch
+from boattrain.fitting.loop import FitResult
+from boattrain.fitting.pixels import TrainingData
 from boattrain.fitting.progress import TrainingProgress
-from boattrain.saving import model_files, save
+from boattrain.saving import model_files, save_model
 from boattrain.training import load_data
 from support import COUNTS, Command, Outcome, Shell, Trained
 
@@ -49,21 +49,23 @@ def golden(trained: Trained) -> Golden:
 
 
 @pytest.fixture(scope="session")
-def history(trained: Trained) -> list[Epoch]:
+def history(trained: Trained) -> list[EpochMetrics]:
     with trained.output.with_suffix(".history.csv").open(newline="") as file:
         return [
-            Epoch(int(number), stage, *map(float, figures))
+            EpochMetrics(int(number), stage, *map(float, figures))
             for number, stage, *figures in list(csv.reader(file))[1:]
         ]
 
 
 @pytest.fixture(scope="session")
-def saved(model: Any, card: Card, golden: Golden, history: list[Epoch]) -> saving.Trained:
-    """What `save` writes."""
-    fitted = Fitted(history, best_of(history), 0)
+def saved(
+    model: Any, card: Card, golden: Golden, history: list[EpochMetrics]
+) -> saving.TrainedModel:
+    """What `save_model` writes."""
+    fit_result = FitResult(history, best_epoch(history), 0)
     names = np.array(["a.jpg", "b.jpg"], object)
     evaluation = Evaluation(card.classes, names, np.array([0, 1]), np.array([0, 1]))
-    return saving.Trained(model, card, golden, fitted, evaluation, "")
+    return saving.TrainedModel(model, card, golden, fit_result, evaluation, "")
 
 
 @pytest.fixture(scope="session")
@@ -138,8 +140,10 @@ def test_saved_model_reproduces_the_printed_figures(
     assert accuracy > 0.5
 
 
-def test_saved_model_is_the_best_epoch(trained: Trained, card: Card, history: list[Epoch]) -> None:
-    best = best_of(history)
+def test_saved_model_is_the_best_epoch(
+    trained: Trained, card: Card, history: list[EpochMetrics]
+) -> None:
+    best = best_epoch(history)
 
     assert len(history) == 3
     assert f"Epoch {best.epoch} of 3 is kept: " in trained.stdout
@@ -190,7 +194,7 @@ def test_the_report_is_the_printed_one_as_json(trained: Trained, card: Card) -> 
 
 
 def test_its_own_toml_repeats_the_training(
-    trained: Trained, history: list[Epoch], boatinfer: Command, tmp_path: Path
+    trained: Trained, history: list[EpochMetrics], boatinfer: Command, tmp_path: Path
 ) -> None:
     toml = trained.output.with_suffix(".train.toml")
 
@@ -205,7 +209,7 @@ def test_its_own_toml_repeats_the_training(
 
 
 def test_a_failed_write_leaves_what_was_there(
-    saved: saving.Trained,
+    saved: saving.TrainedModel,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -217,13 +221,13 @@ def test_a_failed_write_leaves_what_was_there(
     monkeypatch.setattr(saving, "write_history", fail)
 
     with pytest.raises(OutputError, match="the disk is full"):
-        save(files, saved)
+        save_model(files, saved)
 
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
 def test_the_model_gets_its_name_last(
-    saved: saving.Trained,
+    saved: saving.TrainedModel,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -236,7 +240,7 @@ def test_the_model_gets_its_name_last(
 
     files = model_files(tmp_path / "new.keras")
     monkeypatch.setattr(Path, "replace", record)
-    save(files, saved)
+    save_model(files, saved)
 
     assert renamed[-1] == files.model
     assert set(files) == set(tmp_path.iterdir())
@@ -247,7 +251,7 @@ def interrupted(boatinfer: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
     """As `boatinfer`, with Ctrl-C after the first epoch that it trains."""
     end_epoch = TrainingProgress.end_epoch
 
-    def interrupt(self: TrainingProgress, epoch: Epoch, best: Epoch) -> None:
+    def interrupt(self: TrainingProgress, epoch: EpochMetrics, best: EpochMetrics) -> None:
         end_epoch(self, epoch, best)
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -261,7 +265,7 @@ def interrupted(boatinfer: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
 
 def test_ctrl_c_keeps_the_best_epoch_and_resume_goes_on(
     trained: Trained,
-    history: list[Epoch],
+    history: list[EpochMetrics],
     boatinfer: Command,
     interrupted: Command,
     tmp_path: Path,
@@ -333,7 +337,7 @@ def test_an_image_that_is_damaged_before_it_becomes_golden_is_one_sentence(
 ) -> None:
     first = data / "valid" / "red" / "00.jpg"
 
-    def damage(*arguments: Any) -> Data:
+    def damage(*arguments: Any) -> TrainingData:
         loaded = load_data(*arguments)
         first.write_bytes(first.read_bytes()[:300])
         return loaded

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from boatinfer.errors import OutputError, UsageError
 from boattrain.data import unpack as unpacking
-from boattrain.data.unpack import lift, unpack
+from boattrain.data.unpack import strip_top_folder, unpack
 
 FILES = {"train/red/0.jpg": b"red" * 500, "train/blue/0.jpg": b"blue", "train/red/ü.jpg": b""}
 NOISE = np.random.default_rng(0).bytes(100_000)
@@ -194,7 +194,7 @@ def test_an_encrypted_zip_is_refused(into: Into) -> None:
     ids=["zip", "tar", "many", "links"],
 )
 def test_bombs_are_refused(into: Into, bomb: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpacking, "LEAST_LIMIT", 2_000_000)
+    monkeypatch.setattr(unpacking, "MIN_SIZE_LIMIT", 2_000_000)
     with pytest.raises(UsageError, match="unpacks to more than"):
         into(bomb)
 
@@ -278,7 +278,7 @@ def test_one_folder_around_everything_is_taken_off(
     for name in files:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    lift(tmp_path)
+    strip_top_folder(tmp_path)
     found = [
         path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()
     ]
