@@ -21,11 +21,10 @@ NETWORKS = {"cnn": (30, 100), "boats": (120, 400), "resnet50": (240, 800)}
 
 def build(kind: str, height: int, width: int) -> Any:
     """Makes a Keras network whose normalisations are not the identity."""
-    from boattrain.networks.build_boats import build_boats
-
     from boatinfer.images.spec import ImageSpec
     from boattrain.backend import load_keras
     from boattrain.networks.base import CNN
+    from boattrain.networks.boats import build_boats
 
     keras = load_keras()
     spec = ImageSpec(height, width)
@@ -59,7 +58,7 @@ def graphs(kind: str, height: int, width: int) -> tuple[Any, Any]:
         outputs=Outputs(probabilities="probabilities"),
     )
     model = convert.with_features(build(kind, height, width), card, kind)
-    with mock.patch.object(convert, "tidy", lambda graph: graph):
+    with mock.patch.object(convert, "simplify", lambda graph: graph):
         plain = convert.convert(model, card)
     return plain, convert.convert(model, card)
 

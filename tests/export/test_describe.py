@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 import colours
 import networks
-from boatexport.foreign.describing import Described, describe_model
+from boatexport.foreign.describing import DescribeResult, describe_model
 from boatexport.options import DescribeOptions
 from boatinfer import images
 from boatinfer.errors import BoatinferError, UsageError
@@ -35,7 +35,7 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def described(model: Path, pictures: Path, **options: Any) -> Described:
+def described(model: Path, pictures: Path, **options: Any) -> DescribeResult:
     options = {"classes": NAMES} | options
     return describe_model(
         DescribeOptions(model, model.with_suffix(".described.onnx"), pictures, **options)
@@ -140,11 +140,11 @@ def test_what_an_ultralytics_file_tells_need_not_be_given(
     done = boatinfer("model", "describe", model, "-o", tmp_path / "d.onnx", "--golden", pictures)
     assert done.code == 0
     for said in [
-        "size       20 x 36 (told by the file)",
-        "pixels     (pixel / 255 - (0 0 0)) / (1 1 1) (told by the file)",
-        "classes    4: red, green, blue, none (told by the file)",
-        "scores     softmax, probabilities (seen on the images)",
-        "fit        crop (the default)",
+        "size       20 x 36 (from the file)",
+        "pixels     (pixel / 255 - (0 0 0)) / (1 1 1) (from the file)",
+        "classes    4: red, green, blue, none (from the file)",
+        "scores     softmax, probabilities (from the golden images)",
+        "fit        crop (default)",
         "--features flat would give",
         "of 3 golden images get the name of their folder",
     ]:
@@ -166,7 +166,7 @@ def test_classes_from_a_file_and_twins_told_apart(pictures: Path, tmp_path: Path
     (tmp_path / "names.txt").write_text("\ufefftench\ncrane\n shark \ncrane\n\n", "utf-8")
     done = described(model, pictures, **IMAGENET, classes=str(tmp_path / "names.txt"))
     assert open_model(done.path).card.classes == ["tench", "crane (1)", "shark", "crane (3)"]
-    assert done.right is None
+    assert done.correct is None
 
 
 @pytest.mark.parametrize(

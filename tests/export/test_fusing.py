@@ -70,7 +70,7 @@ def test_the_graph_scores_as_scikit_learn_does(kernel: Any, count: int, penalty:
     pipeline = make_pipeline(StandardScaler(), SVC(kernel=kernel, C=penalty, break_ties=True))
     svm = svm_of(pipeline.fit(features, truth), names.tolist())
     new = random.normal(size=(400, 9)).astype(np.float32) * 2
-    found, expected = fusing._alone(svm, new), svm.scores(new)
+    found, expected = fusing._run_svm_graph(svm, new), svm.scores(new)
     assert np.array_equal(found.argmax(axis=1), pipeline.predict(new))
     assert np.abs(found - expected).max() < 1e-5
 
@@ -92,7 +92,7 @@ def test_the_graph_gives_the_probabilities_of_scikit_learn(
     sigmoids = np.stack([-random.random(count) - 0.1, random.normal(size=count)])
     new = random.normal(size=(400, 9)).astype(np.float32) * 2
     for svm in (svm_of(fitted, names), svm_of(fitted, names, sigmoids)):
-        found, expected = fusing._alone(svm, new), svm.scores(new)
+        found, expected = fusing._run_svm_graph(svm, new), svm.scores(new)
         assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
     assert np.allclose(found.sum(axis=1), 1, atol=1e-6)
 

@@ -15,7 +15,7 @@ import pytest
 import colours
 from boatexport.exporting import export_model
 from boatexport.options import ExportOptions
-from boatexport.verify import tolerance_of
+from boatexport.verify import probability_tolerance
 from boatinfer import images
 from boatinfer.images.spec import ImageSpec
 from boatinfer.models.model import Model, open_model
@@ -138,8 +138,8 @@ def test_the_run_keeps_the_pooled_features(
 
 def test_rounding_is_allowed_for_by_depth(made: Made, keras: ModuleType) -> None:
     shallow = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
-    assert tolerance_of(shallow) == 1e-5
-    assert tolerance_of(made.network) == 1e-4
+    assert probability_tolerance(shallow) == 1e-5
+    assert probability_tolerance(made.network) == 1e-4
 
 
 def test_the_card_says_what_it_is(made: Made) -> None:

@@ -36,7 +36,7 @@ from support import Command, Shell, Trained
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few images and little time for each step."""
-    monkeypatch.setattr(comparison, "_SECONDS", 0)
+    monkeypatch.setattr(comparison, "_TIMING_SECONDS", 0)
     monkeypatch.setattr(plan, "CALIBRATION_IMAGES", 12)
 
 
@@ -263,7 +263,7 @@ def test_what_was_converted_or_has_an_svm_is_refused(network: Path, pictures: Pa
         svm=FusedSVM(["a", "b"], "rbf", ""),
     )
     with pytest.raises(UsageError, match="with 'boatinfer svm export'"):
-        plan.plan("int8", pictures, None, 0.5, fused)
+        plan.make_plan("int8", pictures, None, 0.5, fused)
 
 
 def test_an_svm_goes_into_an_int8_file(network: Path, pictures: Path, tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_a_graph_that_the_libraries_stumble_over_is_one_sentence(
 def test_it_needs_no_tensorflow(network: Path, pictures: Path) -> None:
     code = (
         "import sys; sys.modules.update(tensorflow=None, keras=None, tf2onnx=None); "
-        "from boatexport import comparison; comparison._SECONDS = 0; "
+        "from boatexport import comparison; comparison._TIMING_SECONDS = 0; "
         "from boatinfer.cli import main; main()"
     )
     arguments = ["model", "quantize", str(network), "--calibrate", str(pictures)]
@@ -316,7 +316,7 @@ def test_the_export_converts_what_it_verified(trained: Trained, tmp_path: Path) 
         max_drop=100,
     )
     shown: list[Conversion] = []
-    exported = export_model(options, show=shown.append)
+    exported = export_model(options, show_comparison=shown.append)
     card = open_model(exported.path).card
     assert (card.precision, card.conversion) == ("int8", shown[0])
     assert shown[0].images == 12
