@@ -107,9 +107,9 @@ def _make_conversion_plan(options: ExportOptions, card: Card) -> ConversionPlan 
 
 def _check_arguments(options: ExportOptions) -> None:
     if not options.is_imagenet and options.model.suffix != ".keras":
-        raise UsageError(f"{options.model}: the suffix must be .keras, or the model {RESNET50}.")
+        raise UsageError(f"{options.model}: the model must end in .keras, or be {RESNET50}.")
     if options.onnx_file.suffix != ".onnx":
-        raise UsageError(f"{options.onnx_file}: the output file must have the suffix .onnx.")
+        raise UsageError(f"{options.onnx_file}: the output file must end in .onnx.")
     if options.weights != IMAGENET and not options.is_imagenet:
         raise UsageError(
             f"--weights is for {RESNET50} only; {options.model} has its own, so omit it."

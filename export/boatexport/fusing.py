@@ -93,7 +93,7 @@ def fuse(options: FuseOptions) -> FusionResult:
     """
     source, output = options.model or BUILT_IN, options.output
     if output.suffix != ".onnx":
-        raise UsageError(f"{output}: the output file must have the suffix .onnx.")
+        raise UsageError(f"{output}: the output file must end in .onnx.")
     content = read_model(source)
     require_writable(output, source, options.svm, force=options.force)
     model = load(content, source, "cpu")

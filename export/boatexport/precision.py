@@ -65,7 +65,7 @@ def quantize(options: QuantizeOptions, say: Say, show_comparison: ShowComparison
     """
     output = options.onnx_file
     if output.suffix != ".onnx":
-        raise UsageError(f"{output}: the output file must have the suffix .onnx.")
+        raise UsageError(f"{output}: the output file must end in .onnx.")
     content = read_model(options.model)
     require_writable(output, options.model, force=options.force)
     model = load(content, options.model, Device.CPU)

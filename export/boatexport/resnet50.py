@@ -32,14 +32,12 @@ def find_weights(weights: str) -> Path:
         weights: ``imagenet``, or a path.
 
     Raises:
-        UsageError: the file does not exist or cannot be downloaded.
+        UsageError: there is no such file or cannot be downloaded.
     """
     if weights == IMAGENET:
         return fetch(RESNET50_TOP, ", or give --weights FILE")
     if not Path(weights).is_file():
-        raise UsageError(
-            f"--weights {weights}: the file does not exist; give a file, or {IMAGENET}."
-        )
+        raise UsageError(f"--weights {weights}: there is no such file; give a file, or {IMAGENET}.")
     return Path(weights)
 
 

@@ -212,15 +212,15 @@ def test_weights_that_do_not_fit_are_one_sentence(
         (
             ["resnet50-imagenet", "--weights", truncated],
             2,
-            "are damaged or no HDF5 file; give ResNet50 with its 1,000 classes another",
+            "are damaged or not an HDF5 file; give another file for ResNet50 with its 1,000",
         ),
         (
             ["resnet50-imagenet", "--weights", other],
             2,
             "do not fit ResNet50 with its 1,000 classes",
         ),
-        (["resnet50-imagenet", "--weights", tmp_path / "none.h5"], 2, "the file does not exist"),
-        (["resnet50-imagenet", "--weights", tmp_path], 2, "the file does not exist"),
+        (["resnet50-imagenet", "--weights", tmp_path / "none.h5"], 2, "there is no such file"),
+        (["resnet50-imagenet", "--weights", tmp_path], 2, "there is no such file"),
         (["resnet50-imagenett"], 2, "or be resnet50-imagenet"),
         ([trained.output, "--weights", whole], 2, "--weights is for resnet50-imagenet"),
     ]

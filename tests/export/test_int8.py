@@ -132,7 +132,7 @@ def test_layers_that_hurt_are_found_and_stay_in_float32() -> None:
     found = quantise(model, said.append)
     assert found.float_layers
     assert found.divergence < int8.TARGET_DIVERGENCE
-    assert any("which layers hurt" in line for line in said)
+    assert any("the sensitivity of the layers" in line for line in said)
     kept = [node for node in found.model.graph.node if node.name in found.float_layers]
     constants = {t.name: t.data_type for t in found.model.graph.initializer}
     assert {constants[node.input[1]] for node in kept} == {TensorProto.FLOAT}

@@ -72,7 +72,7 @@ def test_it_is_trained_at_half_the_size_and_then_at_the_whole_at_half_the_rate(
         assert train[0].inputs.shape == (2, side, side, 3)
         assert np.asarray(valid[:]).shape == (3, side, side, 3)
         names = [type(layer).__name__ for layer in model.layers]
-        assert "FusedNorm" in names
+        assert "FusedBatchNormalization" in names
         assert "BatchNormalization" not in names
         variables = {id(variable) for variable in network.trainable_variables}
         assert {id(variable) for variable in model.trainable_variables} == variables

@@ -74,7 +74,7 @@ def test_a_full_disk_is_seen_before_anything_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100, 53, 47))
-    with pytest.raises(OutputError, match=r"GB free; make room, give --cache"):
+    with pytest.raises(OutputError, match=r"GB free; free some space, give --cache"):
         keep(tmp_path, make=fail)
     assert not list(tmp_path.glob("*.raw"))
 

@@ -125,7 +125,7 @@ def test_another_seed_gives_another_training(tmp_path: Path) -> None:
 def test_the_network_gets_the_weights_of_its_best_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "best_of", lambda history, _: history[0])
+    monkeypatch.setattr(loop, "best_epoch", lambda history, _: history[0])
     model, fitted = run(tmp_path, epochs=2)
     probabilities = loop.predict(model, DATA.valid.pixels, 4)
     first, second = (pytest.approx(epoch.val_loss, rel=1e-5) for epoch in fitted.history)
@@ -134,7 +134,7 @@ def test_the_network_gets_the_weights_of_its_best_epoch(
 
 @pytest.mark.usefixtures("eagerly")
 def test_patience_ends_a_training_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "best_of", lambda history, _: history[0])
+    monkeypatch.setattr(loop, "best_epoch", lambda history, _: history[0])
     _, fitted = run(tmp_path, epochs=9, patience=2)
     assert (len(fitted.history), fitted.signal_number) == (3, 0)
 
@@ -157,7 +157,7 @@ def test_resuming_what_is_not_there_or_not_the_same(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is of a training with seed 0, not 7"):
         run(tmp_path, resume=True, seed=7)
     assert len(run(tmp_path, resume=True, epochs=2)[1].history) == 2
-    with pytest.raises(UsageError, match="2 epochs are done already, more than the 1 asked for"):
+    with pytest.raises(UsageError, match="2 epochs are finished already, more than the 1"):
         run(tmp_path, resume=True, epochs=1)
     assert len(run(tmp_path, resume=True, epochs=3)[1].history) == 3
     last = tmp_path / "x.checkpoint" / "last.npz"
@@ -170,7 +170,7 @@ def test_resuming_what_is_not_there_or_not_the_same(tmp_path: Path) -> None:
 def test_the_checkpoint_holds_one_best_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
     run(tmp_path, epochs=1, best="last", seed=1)  # of a training that was given up
     model, fitted = run(tmp_path, epochs=3)
     with np.load(tmp_path / "x.checkpoint" / f"best-{fitted.best.epoch}.npz") as arrays:

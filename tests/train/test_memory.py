@@ -37,7 +37,7 @@ def test_running_out_of_it_is_a_sentence_too(keras: ModuleType) -> None:
     model = build_cnn(ImageSpec(height=12, width=12), 2)
     for error in (MemoryError(), tf.errors.ResourceExhaustedError(None, None, "OOM")):
         with (
-            pytest.raises(UsageError, match="take a smaller --batch-size"),
+            pytest.raises(UsageError, match="use a smaller --batch-size"),
             enough_memory(model, 32),
         ):
             raise error

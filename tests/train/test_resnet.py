@@ -192,7 +192,7 @@ def test_the_real_network_has_the_layers_that_are_named(keras: ModuleType) -> No
 
 @pytest.mark.usefixtures("small")
 def test_weights_come_from_a_file_or_from_where_keras_keeps_them(
-    tmp_path: Path, keras: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    tmp_path: Path, keras: ModuleType, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
     image = keras.Input((None, None, 3))
     made = stand_in(False, None, image)
@@ -205,9 +205,9 @@ def test_weights_come_from_a_file_or_from_where_keras_keeps_them(
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     RESNET50_NO_TOP.path.parent.mkdir()
     RESNET50_NO_TOP.path.write_bytes(b"not HDF5")
-    with pytest.raises(UsageError, match="damaged or no HDF5 file; give ResNet50 without its top"):
+    with pytest.raises(UsageError, match="damaged or not an HDF5 file; give another file"):
         run(tmp_path, weights="imagenet")
-    assert "is not the file that Keras publishes; it is taken as it is" in capsys.readouterr().err
+    assert "is not the file that Keras publishes; it is used as it is" in caplog.text
 
 
 @pytest.mark.usefixtures("small")
@@ -246,7 +246,7 @@ def test_without_a_network_it_says_what_to_bring_and_where(
 def test_what_does_not_fit_end_to_end_is_refused_before_the_head_is_trained(tmp_path: Path) -> None:
     run(tmp_path, epochs=1, batch_size=10**7)  # the head alone needs little
     (tmp_path / "x.checkpoint").rename(tmp_path / "old")
-    with pytest.raises(UsageError, match="take a smaller --batch-size"):
+    with pytest.raises(UsageError, match="use a smaller --batch-size"):
         run(tmp_path, epochs=1, batch_size=10**7, unfreeze="all")
     assert not (tmp_path / "x.checkpoint").exists()
 

@@ -136,7 +136,7 @@ def test_saved_model_reproduces_the_printed_figures(
         },
         rel=1e-3,
     )
-    assert f"accuracy {accuracy:.4f}, macro-F1 {macro_f1:.4f} on valid" in trained.stdout
+    assert f"validation accuracy {accuracy:.4f}, macro-F1 {macro_f1:.4f}\n" in trained.stdout
     assert accuracy > 0.5
 
 
@@ -146,7 +146,7 @@ def test_saved_model_is_the_best_epoch(
     best = best_epoch(history)
 
     assert len(history) == 3
-    assert f"Epoch {best.epoch} of 3 is kept: " in trained.stdout
+    assert f"Epoch {best.epoch} of 3 was kept: " in trained.stdout
     assert card.training is not None
     assert card.training.metrics["accuracy"] == pytest.approx(best.val_accuracy)
     assert card.training.metrics["loss"] == pytest.approx(best.val_loss)
@@ -188,7 +188,7 @@ def test_the_report_is_the_printed_one_as_json(trained: Trained, card: Card) -> 
     assert card.training is not None
     valid = report["valid"]
     assert {key: valid[key] for key in card.training.metrics} == card.training.metrics
-    assert f"Epoch {report['best_epoch']} of {report['epochs']} is kept: " in trained.stdout
+    assert f"Epoch {report['best_epoch']} of {report['epochs']} was kept: " in trained.stdout
     assert not report["interrupted"]
     assert report["data"]["data"] == card.training.data
 
@@ -285,7 +285,7 @@ def test_ctrl_c_keeps_the_best_epoch_and_resume_goes_on(
     assert output.with_suffix(".checkpoint").is_dir()
 
     anew = boatinfer(*command)
-    assert (anew.code, "--resume continues it" in anew.err) == (2, True)
+    assert (anew.code, "continue it with --resume" in anew.err) == (2, True)
     resumed = boatinfer(*command, "--resume")
 
     assert resumed.code == 0, resumed.err
@@ -306,8 +306,8 @@ def test_ctrl_c_leaves_the_model_that_is_to_be_replaced(
         stopped = interrupted(*command, *arguments)
         assert stopped.code == 130
         said = stopped.err.splitlines()[-1]
-        assert f"interrupted after epoch {epoch}; {files.model} is still the model that" in said
-        assert f"is in {files.model.with_suffix('.checkpoint')}" in said
+        assert f"interrupted after epoch {epoch}; {files.model} is still the earlier model" in said
+        assert f"are in {files.model.with_suffix('.checkpoint')}" in said
         assert {path.read_text() for path in files} == {"good"}
 
     ended = boatinfer(*command, 2, "--resume")

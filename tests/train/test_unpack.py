@@ -202,7 +202,7 @@ def test_bombs_are_refused(into: Into, bomb: bytes, monkeypatch: pytest.MonkeyPa
 def test_a_full_disk_is_told_before_it_is_full(into: Into, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10_000))
-    with pytest.raises(OutputError, match="there is no room"):
+    with pytest.raises(OutputError, match="there is not enough disk space"):
         into(zipped({"a.jpg": NOISE}))
 
 
@@ -212,10 +212,10 @@ def test_a_full_disk_is_told_before_it_is_full(into: Into, monkeypatch: pytest.M
         (b"Rar!\x1a\x07\x01\x00rest", "is a RAR archive"),
         (b"7z\xbc\xaf\x27\x1crest", "is a 7z archive"),
         (b"  <html>", "is a web page"),
-        (b"", "no zip or tar archive"),
-        (b"hello", "no zip or tar archive"),
-        (b"PK hello", "no zip or tar archive"),
-        (b"\x1f\x8b hello", "no zip or tar archive"),
+        (b"", "not a zip or tar archive"),
+        (b"hello", "not a zip or tar archive"),
+        (b"PK hello", "not a zip or tar archive"),
+        (b"\x1f\x8b hello", "not a zip or tar archive"),
     ],
 )
 def test_what_is_no_archive(into: Into, content: bytes, said: str) -> None:
@@ -227,8 +227,8 @@ def test_no_archive_is_one_sentence(into: Into) -> None:
     with pytest.raises(UsageError) as raised:
         into(b"hello")
     assert str(raised.value) == (
-        "ARCHIVE is no zip or tar archive, or damaged (file could not be opened successfully); "
-        "check the address, and the file there."
+        "ARCHIVE is not a zip or tar archive, or is damaged "
+        "(file could not be opened successfully); check the URL, and the file there."
     )
 
 
@@ -290,5 +290,5 @@ def test_a_member_before_the_begin_of_the_archive_is_damage(
 ) -> None:
     packed = bytearray(zipped(FILES))
     packed[-6:-2] = (int.from_bytes(packed[-6:-2], "little") + 100).to_bytes(4, "little")
-    with pytest.raises(UsageError, match="is no zip or tar archive, or damaged"):
+    with pytest.raises(UsageError, match="is not a zip or tar archive, or is damaged"):
         into(bytes(packed))

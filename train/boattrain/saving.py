@@ -69,7 +69,7 @@ def model_files(output: Path, force: bool = False) -> ModelFiles:
         UsageError: ``output`` does not end in .keras, or a file cannot be written or exists.
     """
     if output.suffix != ".keras":
-        raise UsageError(f"the model file {output} must have the suffix .keras.")
+        raise UsageError(f"the model file {output} must end in .keras.")
     files = ModelFiles(
         model=output,
         card=output.with_suffix(".card.json"),

@@ -77,7 +77,7 @@ def describe_model(options: DescribeOptions) -> DescribeResult:
     """
     output = options.output
     if output.suffix != ".onnx":
-        raise UsageError(f"{output}: the output file must have the suffix .onnx.")
+        raise UsageError(f"{output}: the output file must end in .onnx.")
     foreign = read_foreign(options.model)
     require_writable(output, options.model, force=options.force)
     image, input_spec, facts = preprocessing(options, foreign)

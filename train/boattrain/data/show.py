@@ -101,7 +101,7 @@ def _parse_size(size: str) -> ImageSpec:
 def _check_output(options: ShowOptions) -> None:
     output, data = options.output, options.data
     if output.suffix.lower() != ".png":
-        raise UsageError(f"the image {output} must have the suffix .png.")
+        raise UsageError(f"the image {output} must end in .png.")
     require_writable(output, force=options.force)
     if Path(os.path.realpath(output)).is_relative_to(os.path.realpath(data)):
         raise UsageError(f"{output} is inside {data}; give a path outside of it.")

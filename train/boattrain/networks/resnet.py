@@ -49,7 +49,7 @@ class Resnet:
         weights = options.weights
         if weights not in {"imagenet", "none"} and not Path(weights).is_file():
             raise UsageError(
-                f"--weights {weights}: the file does not exist; give imagenet, none or a file."
+                f"--weights {weights}: there is no such file; give imagenet, none or a file."
             )
         self._options = options
         self._unfreeze_count = _parse_layer_count(options.unfreeze)
