@@ -11,10 +11,12 @@ from boatexport.options import DescribeOptions, ExportOptions, FuseOptions, Quan
 from boatinfer.cli.fields import from_fields
 from boatinfer.models.card import Conversion
 from boatinfer.text import printable
+from boattrain.messages import messages_on_stderr
 
 __all__ = ["app", "describe", "quantize", "svm"]
 
 
+@messages_on_stderr()
 def _export(options: ExportOptions) -> None:
     """Export a Keras model to ONNX, with its model card and self-test embedded.
 
