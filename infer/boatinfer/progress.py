@@ -1,7 +1,4 @@
-"""Long pieces of work, and how far they are.
-
-On a terminal that is a bar, otherwise a line every 30 seconds; on standard error.
-"""
+"""How far long work is: a bar on a terminal, otherwise a line every 30 seconds; on stderr."""
 
 from __future__ import annotations
 
@@ -10,77 +7,79 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, TypeVar
+from typing import TypeVar
 
-from rich.console import Console
-from rich.filesize import decimal
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+__all__ = ["Advance", "Update", "display", "map_files_in_threads", "progress_bar"]
 
-__all__ = ["Advance", "in_threads", "shown"]
-
+#: Called with the number done so far, the total or None, and further figures.
+Update = Callable[[int, int | None, str], None]
+#: Called with how many more are done.
 Advance = Callable[[int], None]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: Files that are handed out to the threads together.
-_HANDED_OUT = 4096
-
+#: Files that are handed to the threads together.
+_CHUNK = 4096
 _LINE_SECONDS = 30.0
-_COLUMNS: dict[str, tuple[ProgressColumn, ...]] = {
-    "files": (MofNCompleteColumn(),),
-    "bytes": (DownloadColumn(), TransferSpeedColumn()),
-}
 
 
 @contextlib.contextmanager
-def shown(
-    work: str, total: int | None, unit: Literal["files", "bytes"], done: int = 0
-) -> Iterator[Advance]:
-    """Gives the function to call with how much more is done.
+def display(description: str, unit: str) -> Iterator[Update]:
+    """Shows progress; yields the function that updates it.
 
     Args:
-        work: what goes on, such as ``"reading"``.
-        total: how much there is to do; None if nobody knows.
+        description: what is being done, such as ``"reading"``; may be empty.
+        unit: what is counted: ``bytes``, or the plural of anything.
+    """
+    if sys.stderr is None:
+        yield lambda *_: None
+    elif sys.stderr.isatty():
+        with _bar(description, unit) as update:
+            yield update
+    else:
+        yield _lines(description, unit)
+
+
+@contextlib.contextmanager
+def progress_bar(
+    description: str, total: int | None, unit: str, done: int = 0
+) -> Iterator[Advance]:
+    """Shows progress towards a fixed total, as `display`.
+
+    Args:
+        description: what is being done.
+        total: how much there is to do; None if that is unknown.
         unit: what is counted.
         done: how much was done before.
     """
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _lines(work, total, unit, done)
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), *_COLUMNS[unit])
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
-        task = bar.add_task(work, total=total, completed=done)
-        yield lambda more: bar.update(task, advance=more)
+    with display(description, unit) as update:
+
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            update(done, total, "")
+
+        yield advance
 
 
-def in_threads(
-    work: str, function: Callable[[Item], Result], files: Sequence[Item]
+def map_files_in_threads(
+    description: str, function: Callable[[Item], Result], files: Sequence[Item]
 ) -> list[Result]:
-    """Calls a function for every file, several at a time.
+    """Calls a function for every file, several at a time, and shows progress.
 
     Args:
-        work: what goes on, such as ``"reading"``.
-        function: what to do with one; should it raise, no further ones are begun.
+        description: what is being done, such as ``"reading"``.
+        function: called with one file; if it raises, no further calls are begun.
         files: what to call it with.
 
     Returns:
-        What it returned, in the order of the files.
+        The results, in the order of the files.
     """
     results = []
-    with shown(work, len(files), "files") as advance, ThreadPoolExecutor() as threads:
+    with progress_bar(description, len(files), "files") as advance, ThreadPoolExecutor() as threads:
         try:
-            for start in range(0, len(files), _HANDED_OUT):
-                for result in threads.map(function, files[start : start + _HANDED_OUT]):
+            for start in range(0, len(files), _CHUNK):
+                for result in threads.map(function, files[start : start + _CHUNK]):
                     results.append(result)
                     advance(1)
         except BaseException:  # Ctrl-C too
@@ -89,19 +88,54 @@ def in_threads(
     return results
 
 
-def _lines(work: str, total: int | None, unit: str, done: int) -> Advance:
-    said = time.monotonic()
+@contextlib.contextmanager
+def _bar(description: str, unit: str) -> Iterator[Update]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
-    def text(count: int) -> str:
-        return decimal(count) if unit == "bytes" else f"{count:,} {unit}"
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *([DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()]),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=None, figures="")
 
-    def advance(more: int) -> None:
-        nonlocal said, done
-        done += more
-        if time.monotonic() - said >= _LINE_SECONDS:
-            said = time.monotonic()
-            whole = "" if total is None else f" of {text(total)}"
-            with contextlib.suppress(OSError):  # nobody reads it; the work goes on
-                print(f"{work}: {text(done)}{whole}", file=sys.stderr)  # noqa: T201
+        def update(done: int, total: int | None, figures: str) -> None:
+            with contextlib.suppress(OSError):  # the terminal has gone; the work goes on
+                bar.update(task, total=total, completed=done, figures=figures)
 
-    return advance
+        yield update
+
+
+def _lines(description: str, unit: str) -> Update:
+    last = time.monotonic()
+
+    def count(number: int) -> str:
+        from rich.filesize import decimal
+
+        return decimal(number) if unit == "bytes" else f"{number:,}"
+
+    def update(done: int, total: int | None, figures: str) -> None:
+        nonlocal last
+        if time.monotonic() - last < _LINE_SECONDS:
+            return
+        last = time.monotonic()
+        line = f"{description}: " if description else ""
+        line += count(done) + ("" if total is None else f" of {count(total)}")
+        line += "" if unit == "bytes" else f" {unit}"
+        line += f", {figures}" if figures else ""
+        with contextlib.suppress(OSError):  # stderr has been closed; the work goes on
+            print(line, file=sys.stderr)  # noqa: T201
+
+    return update

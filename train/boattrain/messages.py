@@ -21,15 +21,18 @@ class _StderrHandler(logging.Handler):
 
 @contextlib.contextmanager
 def messages_on_stderr() -> Iterator[None]:
-    """Shows the messages of the ``boattrain`` loggers; also usable as a decorator."""
-    logger, handler = logging.getLogger("boattrain"), _StderrHandler()
-    level, propagate = logger.level, logger.propagate
-    logger.addHandler(handler)
+    """Shows the messages of the ``boattrain`` loggers; also usable as a decorator.
+
+    It replaces the handler for warnings that all commands have, which adds a prefix.
+    """
+    logger = logging.getLogger("boattrain")
+    handlers, level, propagate = logger.handlers, logger.level, logger.propagate
+    logger.handlers = [_StderrHandler()]
     logger.setLevel(logging.INFO)
     logger.propagate = False
     try:
         yield
     finally:
-        logger.removeHandler(handler)
+        logger.handlers = handlers
         logger.setLevel(level)
         logger.propagate = propagate

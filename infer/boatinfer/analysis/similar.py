@@ -17,12 +17,12 @@ import xxhash
 from boatinfer.analysis import neighbours
 from boatinfer.analysis.options import Metric, SimilarOptions
 from boatinfer.errors import ImageError, ModelError, UsageError
-from boatinfer.images import IsolatedReader, PixelsOf, load
+from boatinfer.images import IsolatedReader, PixelReader, load
 from boatinfer.models.inference import Floats
 from boatinfer.results.find import find_results
 from boatinfer.results.store.rows import matrix
 from boatinfer.storage.base import Place
-from boatinfer.storage.bucket import BucketPath
+from boatinfer.storage.locations import is_remote
 from boatinfer.text import counted, from_text, printable, table, to_text
 
 __all__ = ["Duplicates", "Nearest", "Pairs", "duplicates", "nearest", "pairs", "similar"]
@@ -259,7 +259,7 @@ class _Folder:
         Raises:
             UsageError: there is no such image.
         """
-        if isinstance(image, BucketPath):
+        if is_remote(image):
             text = to_text(str(image).removeprefix(f"{from_text(self._run.folder)}/"))
             if pc.index(self.images["path"], text).as_py() >= 0:
                 return text
@@ -321,7 +321,7 @@ class _Folder:
                 f"{images[0]} is not in {self._results.out}, and {which} is not the model of "
                 f"these results, {run.model_name} ({run.model[:12]}); give it with -m."
             )
-        with IsolatedReader(PixelsOf(model.card.image)) as reader:
+        with IsolatedReader(PixelReader(model.card.image)) as reader:
             read = reader.map([Path(str(image)) for image in images])
         for image, pixels in zip(images, read, strict=True):
             if isinstance(pixels, ImageError):

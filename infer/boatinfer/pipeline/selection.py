@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import xxhash
@@ -17,9 +16,9 @@ from boatinfer.results.left_out import left_out_in_words
 from boatinfer.results.store.shards import Shard
 from boatinfer.signals import Stop
 from boatinfer.storage.base import Place
-from boatinfer.storage.bucket import BucketPath
-from boatinfer.storage.bucket_listing import listed_objects, scan_objects
-from boatinfer.storage.listing import Choice, Found, LeftOut, listed, scan
+from boatinfer.storage.folders import list_images, list_named
+from boatinfer.storage.listing import FileFilter, LeftOut, ListedFile
+from boatinfer.storage.locations import is_remote
 from boatinfer.text import printable
 
 __all__ = ["Listing", "Selection"]
@@ -65,10 +64,10 @@ class Selection:
         self.listing = Listing()
         self.left_out = LeftOut()
 
-    def files(self) -> Iterator[Found]:
+    def files(self) -> Iterator[ListedFile]:
         """Lists them, until a signal comes."""
         options = self._options
-        files: Iterator[Found] = itertools.takewhile(
+        files: Iterator[ListedFile] = itertools.takewhile(
             lambda _: not self._stop.signal_number, self._chosen()
         )
         if options.limit is not None:
@@ -79,7 +78,7 @@ class Selection:
         """What to say if there are no files."""
         options = self._options
         choosy = options.include or options.exclude
-        disk = "" if isinstance(self._folder, BucketPath) else ", and that the disk is there"
+        disk = "" if is_remote(self._folder) else ", and that the disk is there"
         chosen = " that --include and --exclude choose" if choosy else ""
         if options.from_file is not None:
             return UsageError(
@@ -105,9 +104,9 @@ class Selection:
                 return f" {pattern} is a folder: --include '{inside}' takes the images in it."
         return ""
 
-    def _chosen(self) -> Iterator[Found]:
+    def _chosen(self) -> Iterator[ListedFile]:
         options, folder = self._options, self._folder
-        choice = Choice(
+        choice = FileFilter(
             options.recursive,
             tuple(options.include),
             tuple(options.exclude),
@@ -115,27 +114,19 @@ class Selection:
             options.system_folders,
         )
         if options.from_file is None:
-            if isinstance(folder, BucketPath):
-                return scan_objects(folder, self._out, choice, self.left_out)
-            return scan(
-                Path(str(folder)),
-                self._out,
-                choice,
-                self.left_out,
-                lambda: self._stop.signal_number,
-            )
+            stopped = lambda: self._stop.signal_number  # noqa: E731
+            return list_images(folder, self._out, choice, self.left_out, stopped)
         if has_image_extension(options.from_file.name):
             raise UsageError(
                 f"{self._list} is an image and no list of paths; for single images use "
                 "'boatinfer classify'."
             )
-        if isinstance(folder, BucketPath):
-            return self._existing(listed_objects(folder, options.from_file, choice))
-        return self._existing(listed(Path(str(options.folder)), options.from_file, choice))
+        base = folder if is_remote(folder) else options.folder  # as the user wrote it
+        return self._existing(list_named(base, options.from_file, choice))
 
-    def _existing(self, files: Iterator[Found]) -> Iterator[Found]:
+    def _existing(self, files: Iterator[ListedFile]) -> Iterator[ListedFile]:
         """The files of a list, unless none of them is there: then it is of another folder."""
-        missing: list[Found] = []
+        missing: list[ListedFile] = []
         for file in files:
             if file.bytes >= 0:
                 yield from (*missing, file)
@@ -149,7 +140,7 @@ class Selection:
                 f"{self._options.folder}."
             )
 
-    def _sharded(self, files: Iterator[Found], shard: Shard) -> Iterator[Found]:
+    def _sharded(self, files: Iterator[ListedFile], shard: Shard) -> Iterator[ListedFile]:
         for file in files:
             self.listing.note(file.path)
             if shard.takes(file.path):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from boatinfer.errors import how_to_bring
-from boatinfer.file_types import RAW_EXTENSIONS, raw_is_read
+from boatinfer.errors import install_hint
+from boatinfer.file_types import RAW_EXTENSIONS, raw_is_supported
 from boatinfer.text import counted, joined, printable
 
 __all__ = ["left_out_in_words"]
@@ -35,8 +35,8 @@ def left_out_in_words(left_out: _Counts) -> list[str]:
     others, folders = left_out.other_files, left_out.system_folders
     if others:
         said.append(f"{counted(sum(others.values()), 'other file')}: {_named(others)}")
-        if not raw_is_read() and any(ending in RAW_EXTENSIONS for ending in others):
-            said.append(f"raw files of cameras are read with an extra; {how_to_bring('raw')}")
+        if not raw_is_supported() and any(ending in RAW_EXTENSIONS for ending in others):
+            said.append(f"raw files of cameras are read with an extra; {install_hint('raw')}")
     if folders:
         count = counted(sum(folders.values()), "folder")
         said.append(f"{count} of the system passed over: {_named(folders)}")
@@ -45,4 +45,4 @@ def left_out_in_words(left_out: _Counts) -> list[str]:
 
 def _named(counts: Mapping[str, int]) -> str:
     largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return joined([f"{count:,} {printable(name)}" for name, count in largest], most=_NAMED)
+    return joined([f"{count:,} {printable(name)}" for name, count in largest], max_names=_NAMED)

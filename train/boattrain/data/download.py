@@ -15,7 +15,7 @@ from urllib.request import url2pathname
 from filelock import FileLock, Timeout
 
 from boatinfer.errors import BusyError, UsageError
-from boatinfer.storage.files import making_folder, require_new_folder, translate_write_errors
+from boatinfer.storage.files import atomic_folder, require_new_folder, translate_write_errors
 from boattrain.data.fetch import ARCHIVE_NAME, fetch
 from boattrain.data.options import DownloadOptions
 from boattrain.data.unpack import strip_top_folder, unpack
@@ -45,7 +45,7 @@ def download(options: DownloadOptions) -> int:
     require_new_folder(options.output)
     with _fetched_archive(options.url, options.output) as archive:
         _verify_checksum(archive, expected, options.url)
-        with making_folder(options.output) as folder:
+        with atomic_folder(options.output) as folder:
             files = unpack(archive, folder, options.url)
             strip_top_folder(folder)
     return files

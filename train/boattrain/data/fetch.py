@@ -23,7 +23,7 @@ from urllib3.exceptions import NameResolutionError
 
 import boatinfer
 from boatinfer.errors import OutputError, UsageError, first_line
-from boatinfer.progress import shown
+from boatinfer.progress import progress_bar
 from boatinfer.storage.documents import DocumentError, read_document
 from boatinfer.storage.files import atomic_write
 
@@ -147,7 +147,7 @@ def _attempt(url: str, archive: Path) -> None:
 def _receive(response: requests.Response, archive: Path, offset: int, size: int | None) -> None:
     if size is not None and shutil.disk_usage(archive.parent).free < size - offset:
         raise OutputError(f"there is no space for {size - offset:,} bytes in {archive.parent}.")
-    with archive.open("ab") as file, shown("downloading", size, "bytes", offset) as advance:
+    with archive.open("ab") as file, progress_bar("downloading", size, "bytes", offset) as advance:
         # Not decoded: offsets and checksums are those of the file on the server.
         for chunk in response.raw.stream(_CHUNK, decode_content=False):
             file.write(chunk)

@@ -17,8 +17,8 @@ from boatinfer.dataset.class_folders import class_folders, find_classes, list_fi
 from boatinfer.dataset.splits import SPLITS, TRAIN, VALID, stratify
 from boatinfer.errors import ImageError, UsageError
 from boatinfer.images.spec import ImageSpec
-from boatinfer.progress import shown
-from boatinfer.storage.listing import Choice, scan
+from boatinfer.progress import progress_bar
+from boatinfer.storage.listing import FileFilter, scan
 from boatinfer.text import from_text, to_text
 
 __all__ = ["ImageInfo", "Inventory", "take_inventory"]
@@ -154,7 +154,7 @@ def _find_unlisted(data: Path, roots: list[Path], listed: set[str]) -> tuple[lis
 
 def _scan_names(data: Path, folder: Path, *, recursive: bool = True) -> list[str]:
     """Returns the names of all images in a folder, whatever their suffix."""
-    choice = Choice(recursive=recursive, sniff=True)
+    choice = FileFilter(recursive=recursive, sniff=True)
     return sorted(
         _relative_name(data, folder, from_text(file.path)) for file in scan(folder, None, choice)
     )
@@ -168,7 +168,7 @@ def _read_images(data: Path, files: list[ImageInfo]) -> list[ImageInfo]:
     infos: list[ImageInfo] = []
     with (
         images.IsolatedReader(_read_image) as reader,
-        shown("reading", len(files), "files") as advance,
+        progress_bar("reading", len(files), "files") as advance,
     ):
         for start in range(0, len(files), _CHUNK):
             chunk = files[start : start + _CHUNK]

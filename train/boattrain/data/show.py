@@ -126,7 +126,7 @@ def _read_random_images(files: Files, spec: ImageSpec, count: int, seed: int) ->
     pixels: list[images.Pixels] = []
     rows: list[int] = []
     remaining = np.random.default_rng(seed).permutation(len(files.paths)).tolist()
-    with images.IsolatedReader(images.PixelsOf(spec)) as reader:
+    with images.IsolatedReader(images.PixelReader(spec)) as reader:
         while remaining and len(rows) < count:
             chunk, remaining = remaining[: count - len(rows)], remaining[count - len(rows) :]
             for row, result in zip(chunk, reader.map([files.paths[r] for r in chunk]), strict=True):

@@ -23,7 +23,7 @@ from typing import IO, NamedTuple
 
 from boatinfer.dataset.splits import SPLITS
 from boatinfer.errors import OutputError, UsageError, first_line
-from boatinfer.progress import shown
+from boatinfer.progress import progress_bar
 
 __all__ = ["MAX_EXPANSION", "MIN_SIZE_LIMIT", "strip_top_folder", "unpack"]
 
@@ -107,7 +107,7 @@ def unpack(archive: Path, folder: Path, name: str) -> int:
     with (
         _translated_errors(name),
         _open_archive(archive) as members,
-        shown("unpacking", None, "files") as advance,
+        progress_bar("unpacking", None, "files") as advance,
     ):
         for member in members:
             target = _target_path(folder, member.name)

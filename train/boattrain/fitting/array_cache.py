@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from boatinfer.errors import OutputError
 from boatinfer.storage.documents import DocumentError, read_document
-from boatinfer.storage.files import TEMPORARY, atomic_write, translate_write_errors
+from boatinfer.storage.files import TEMPORARY_SUFFIX, atomic_write, translate_write_errors
 
 __all__ = [
     "CACHE_FOLDER",
@@ -127,7 +127,7 @@ def cached_array(
         if cached is not None and is_valid(*cached):
             return cached
         info_path.unlink(missing_ok=True)  # invalid from here on
-        for leftover in folder.glob(f".{rows_path.name}.*{TEMPORARY}"):
+        for leftover in folder.glob(f".{rows_path.name}.*{TEMPORARY_SUFFIX}"):
             leftover.unlink(missing_ok=True)
         row_bytes = int(np.dtype(dtype).itemsize * np.prod(shape))
         require_disk_space(folder, max_rows * row_bytes)

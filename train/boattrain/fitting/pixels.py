@@ -230,7 +230,7 @@ def _matches_files(split: Split, spec: ImageSpec) -> bool:
         if count
         else []
     )
-    with images.IsolatedReader(images.PixelsOf(spec)) as reader:
+    with images.IsolatedReader(images.PixelReader(spec)) as reader:
         results = reader.map([split.paths[row] for row in rows])
     return all(
         not isinstance(pixels, ImageError) and np.array_equal(pixels, split.pixels[row])

@@ -14,7 +14,7 @@ import xxhash
 from boatinfer.dataset.class_folders import TRAIN, VALID
 from boatinfer.errors import UsageError
 from boatinfer.images.spec import ImageSpec
-from boatinfer.progress import shown
+from boatinfer.progress import progress_bar
 from boattrain.backend import load_keras
 from boattrain.fitting.array_cache import Array, cache_folder, cached_array
 from boattrain.fitting.batches import Batches
@@ -142,7 +142,7 @@ class Resnet:
         """Returns the features of each image, float32 [N, D], from the cache if they are there."""
 
         def write_rows(file: BinaryIO) -> list[str]:
-            with shown(f"features of {name}", len(split.pixels), "files") as advance:
+            with progress_bar(f"features of {name}", len(split.pixels), "files") as advance:
                 for rows in iterate_outputs(
                     self._extractor, split.pixels, self._options.batch_size
                 ):

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from boatinfer import images
-from boatinfer.isolation.journal import working
+from boatinfer.isolation.journal import working_on_batch
 from boatinfer.isolation.worker import Batch, Done
 from boatinfer.models.device import Device
 from boatinfer.parallel import fetch_unordered, parallel_unordered
 from boatinfer.pipeline.classifier import Classifier
 from boatinfer.results.store.rows import Row
 from boatinfer.storage.base import Place
-from boatinfer.storage.bucket import BucketPath
+from boatinfer.storage.locations import is_remote
 
 __all__ = ["batches_ahead", "classified"]
 
@@ -40,7 +40,7 @@ def classified(
         read: Callable[[Any], Any] = work.read
         classify: Callable[[Any], Any] = work
         ahead = _Ahead(work)
-        if isinstance(work.folder, BucketPath):  # many requests at a time hide their latency
+        if is_remote(work.folder):  # many requests at a time hide their latency
             taken = map(ahead.enter, batches)
             fetching = fetch_unordered(work.fetch, taken, work.size, _requests(threads))
             source = stages.enter_context(fetching)
@@ -68,7 +68,7 @@ class _Ahead:
     """
 
     def __init__(self, work: Classifier) -> None:
-        self._work, self._gate = work, images.Gate(images.limits().ahead)
+        self._work, self._gate = work, images.Gate(images.current_limits().read_ahead_size)
         self._sizes: dict[int, int] = {}
 
     def enter(self, batch: Batch) -> Batch:
@@ -93,7 +93,7 @@ def batches_ahead(device: Device, folder: Place, size: int, threads: int) -> int
     working = 2 * threads + 2
     if device is Device.CUDA:  # those that are decoded wait for the GPU
         working += 2 * threads
-    if isinstance(folder, BucketPath):
+    if is_remote(folder):
         working += 3 * _requests(threads) // size
     return working
 
@@ -109,7 +109,7 @@ def _numbered(
 
     def call(batch: tuple[int, Any]) -> tuple[int, Any]:
         number, items = batch
-        with working(number):
+        with working_on_batch(number):
             return number, work(items)
 
     return call

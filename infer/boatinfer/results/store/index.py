@@ -17,7 +17,7 @@ import xxhash
 from boatinfer.results.store.keyed_arrays import KEY, Array, KeyedArrays, duplicate_mask, keys
 from boatinfer.results.store.parts import Marks, Parts, number_of
 from boatinfer.results.store.rows import OK
-from boatinfer.storage.locations import concurrently
+from boatinfer.storage.locations import map_concurrently
 
 __all__ = ["RowIndex"]
 
@@ -81,7 +81,7 @@ class RowIndex:
             self._clear()
         last = self.last_part
         late = [number for number in files if number > last]
-        light = concurrently(self.parts.light, [files[n] for n in late], self.parts.folder)
+        light = map_concurrently(self.parts.light, [files[n] for n in late], self.parts.folder)
         for number, rows in zip(late, light, strict=True):
             self._starts[number] = self._places
             self._add(rows)

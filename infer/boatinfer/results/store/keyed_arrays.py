@@ -122,14 +122,14 @@ class KeyedArrays:
         self._waiting.append(records)
         self._wait += len(records)
         self.count += len(records)
-        if self._wait >= mapped_files.MANY:
+        if self._wait >= mapped_files.MAX_ROWS_IN_MEMORY:
             self._runs.append(_run(_on_disk(self._gathered(), self._beside)))
             self._waiting, self._wait = [np.empty(0, self._kind)], 0
 
     @property
     def partitions_needed(self) -> int:
         """How many slices make each small enough."""
-        return 1 + _PER_RUN * self.count // mapped_files.MANY
+        return 1 + _PER_RUN * self.count // mapped_files.MAX_ROWS_IN_MEMORY
 
     def slices(self, count: int) -> Iterator[Array]:
         """Gives all records, in slices of about equal size.
@@ -172,13 +172,13 @@ class KeyIndex:
         names = [*(KEY.names or ()), *fields]
         kinds: dict[str, np.dtype[Any]] = {}
         with contextlib.ExitStack() as stack:
-            files = {name: stack.enter_context(mapped_files.scratch(beside)) for name in names}
+            files = {name: stack.enter_context(mapped_files.scratch_file(beside)) for name in names}
             for records in slices:  # one at least
                 for name, file in files.items():
                     kinds[name] = records[name].dtype
                     file.write(np.ascontiguousarray(records[name]).data)
             self._columns = {
-                name: np.frombuffer(mapped_files.mapped(files[name]), kind)
+                name: np.frombuffer(mapped_files.memory_map(files[name]), kind)
                 for name, kind in kinds.items()
             }
 
@@ -229,6 +229,6 @@ def _run(records: Array) -> _Run:
 
 
 def _on_disk(records: Array, beside: Place) -> Array:
-    with mapped_files.scratch(beside) as file:
+    with mapped_files.scratch_file(beside) as file:
         file.write(records.data)
-        return np.frombuffer(mapped_files.mapped(file), records.dtype)
+        return np.frombuffer(mapped_files.memory_map(file), records.dtype)

@@ -37,7 +37,7 @@ class Sorter:
             OutputError: the disk is full.
         """
         self._waiting.append(table)
-        if sum(one.num_rows for one in self._waiting) >= mapped_files.MANY:
+        if sum(one.num_rows for one in self._waiting) >= mapped_files.MAX_ROWS_IN_MEMORY:
             self._runs.append(_on_disk([_plain(self._gathered())], self._beside))
             self._waiting = [table.slice(0, 0)]
             pa.default_memory_pool().release_unused()  # lest the next takes more
@@ -96,12 +96,12 @@ def _on_disk(tables: Iterable[pa.Table], beside: Place) -> pa.Table:
     """Puts tables of the same columns, one after the other, on disk as one."""
     rest = iter(tables)
     first = next(rest)
-    with mapped_files.scratch(beside) as file:
+    with mapped_files.scratch_file(beside) as file:
         with pa.ipc.new_file(file, first.schema) as writer:
             writer.write_table(first)
             for table in rest:
                 writer.write_table(table)
-        held = pa.py_buffer(mapped_files.mapped(file))
+        held = pa.py_buffer(mapped_files.memory_map(file))
     return pa.ipc.open_file(pa.BufferReader(held)).read_all()
 
 
