@@ -34,20 +34,20 @@ class EpochMetrics(NamedTuple):
     val_macro_f1: float
 
 
-def best_epoch(history: Sequence[EpochMetrics], by: str = "accuracy") -> EpochMetrics:
+def best_epoch(history: Sequence[EpochMetrics], metric: str = "accuracy") -> EpochMetrics:
     """Finds the best epoch; of equal ones that with the lowest validation loss, then the first.
 
     Args:
         history: at least one epoch.
-        by: validation metric: ``accuracy``, ``macro-f1`` or ``loss``; or ``last`` for the last
+        metric: validation metric: ``accuracy``, ``macro-f1`` or ``loss``; or ``last`` for the last
             epoch.
     """
-    if by == "last":
+    if metric == "last":
         return history[-1]
 
     def score(epoch: EpochMetrics) -> tuple[float, float]:
-        metric = {"accuracy": epoch.val_accuracy, "macro-f1": epoch.val_macro_f1, "loss": 0.0}[by]
-        return metric, -epoch.val_loss
+        values = {"accuracy": epoch.val_accuracy, "macro-f1": epoch.val_macro_f1, "loss": 0.0}
+        return values[metric], -epoch.val_loss
 
     return max(history, key=score)
 
