@@ -145,12 +145,12 @@ def _archives() -> list[bytes]:
 def _checkpoints() -> list[bytes]:
     import numpy as np
 
-    from boattrain.fitting.checkpoint import _GROUPS, Checkpoint, State
+    from boattrain.fitting.checkpoint import _VARIABLE_GROUPS, Checkpoint, TrainingState
 
     arrays = [np.ones((3, 4), np.float32), np.arange(5)]
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
-    groups = dict.fromkeys(_GROUPS, arrays)
-    Checkpoint(folder, {"a": 1}).save(State([], arrays, **groups), 0)
+    groups = dict.fromkeys(_VARIABLE_GROUPS, arrays)
+    Checkpoint(folder, {"a": 1}).save(TrainingState([], arrays, **groups), 0)
     return [(folder / "last.npz").read_bytes()]
 
 

@@ -24,7 +24,7 @@ def build(kind: str, height: int, width: int) -> Any:
     from boatinfer.images.spec import ImageSpec
     from boattrain.backend import load_keras
     from boattrain.networks.base import CNN
-    from boattrain.networks.boats import boats
+    from boattrain.networks.boats import build_boats
 
     keras = load_keras()
     spec = ImageSpec(height, width)
@@ -35,7 +35,7 @@ def build(kind: str, height: int, width: int) -> Any:
         )
         model = keras.Model(pixels, base(keras.layers.Rescaling(1 / 127.5, -1)(pixels)))
     else:
-        model = {"cnn": CNN.build, "boats": boats}[kind](spec, CLASSES)
+        model = {"cnn": CNN.build, "boats": build_boats}[kind](spec, CLASSES)
     random = np.random.default_rng(0)
     for weight in model.weights:
         if weight.path.endswith(("beta", "moving_mean", "moving_variance")):
@@ -58,7 +58,7 @@ def graphs(kind: str, height: int, width: int) -> tuple[Any, Any]:
         outputs=Outputs(probabilities="probabilities"),
     )
     model = convert.with_features(build(kind, height, width), card, kind)
-    with mock.patch.object(convert, "tidy", lambda graph: graph):
+    with mock.patch.object(convert, "simplify", lambda graph: graph):
         plain = convert.convert(model, card)
     return plain, convert.convert(model, card)
 

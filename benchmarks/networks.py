@@ -48,7 +48,7 @@ def write_resnet50(path: Path, height: int, width: int) -> None:
 
 
 def _write(path: Path, model: Any, image: Any, features: str, dimension: int) -> None:
-    from boatexport.convert import convert, describe, with_features
+    from boatexport.convert import convert, embed_card, with_features
     from boatinfer.models.card import Card, Features, InputSpec, Outputs
     from boatinfer.models.golden import make_golden
 
@@ -65,7 +65,7 @@ def _write(path: Path, model: Any, image: Any, features: str, dimension: int) ->
     golden = make_golden(
         [SAMPLES[0].read_bytes()], image, lambda batch: np.array(both(batch)["probabilities"])
     )
-    path.write_bytes(describe(convert(both, card), card, golden))
+    path.write_bytes(embed_card(convert(both, card), card, golden))
 
 
 if __name__ == "__main__":

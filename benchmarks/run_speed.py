@@ -94,10 +94,10 @@ def keras(folder: Path, _: Path, passes: int = 2) -> dict[str, float]:
     """Keras' own way to read a folder and classify it."""
     from boatinfer.images.spec import ImageSpec
     from boattrain.backend import load_keras
-    from boattrain.networks.base import cnn
+    from boattrain.networks.base import build_cnn
 
     backend = load_keras()
-    model = cnn(ImageSpec(HEIGHT, WIDTH), CLASSES)
+    model = build_cnn(ImageSpec(HEIGHT, WIDTH), CLASSES)
     data = backend.utils.image_dataset_from_directory(
         folder,
         image_size=(HEIGHT, WIDTH),

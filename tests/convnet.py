@@ -18,7 +18,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 import colours
-from boatexport.convert import describe
+from boatexport.convert import embed_card
 from boatinfer import images
 from boatinfer.models.card import Card, Features, Golden, GoldenImage, InputSpec, Outputs
 from boatinfer.models.inference import infer
@@ -141,7 +141,7 @@ def _write(path: Path, model: onnx.ModelProto, described: Card) -> Path:
     session = onnxruntime.InferenceSession(model.SerializeToString())
     rows = infer(session, described.input, described.outputs, pixels).probabilities.tolist()
     golden = Golden(images=[GoldenImage(p, row) for p, row in zip(pictures, rows, strict=True)])
-    path.write_bytes(describe(model, described, golden))
+    path.write_bytes(embed_card(model, described, golden))
     return path
 
 

@@ -1,4 +1,4 @@
-"""``boatinfer export``, ``model describe`` and ``svm export``: parse, call, print."""
+"""The commands ``boatinfer export``, ``model describe``, ``model quantize``, ``svm export``."""
 
 from __future__ import annotations
 
@@ -11,82 +11,97 @@ from boatexport.options import DescribeOptions, ExportOptions, FuseOptions, Quan
 from boatinfer.cli.fields import from_fields
 from boatinfer.models.card import Conversion
 from boatinfer.text import printable
+from boattrain.messages import messages_on_stderr
 
 __all__ = ["app", "describe", "quantize", "svm"]
 
 
+@messages_on_stderr()
 def _export(options: ExportOptions) -> None:
-    """Turn a Keras model into an ONNX file that carries its card and its own test."""
+    """Export a Keras model to ONNX, with its model card and self-test embedded.
+
+    The ONNX model is verified against Keras before it is written.
+    """
     from boatexport.exporting import export_model
 
-    exported = export_model(options, _say, lambda found: _table(found, options.precision))
-    *sizes, last = exported.batch_sizes
+    result = export_model(
+        options,
+        _print_to_stderr,
+        lambda conversion: _print_comparison(conversion, options.precision),
+    )
+    *sizes, last = result.batch_sizes
     typer.echo(
         f"verified against Keras at batch sizes {', '.join(map(str, sizes))} and {last}: largest "
-        f"difference {exported.difference:.1e}\n"
-        f"{exported.path} ({exported.path.stat().st_size:,} bytes, "
-        f"{exported.golden_images} golden images)"
+        f"difference {result.difference:.1e}\n"
+        f"{result.path} ({result.path.stat().st_size:,} bytes, "
+        f"{result.golden_images} golden images)"
     )
 
 
 def _describe(options: DescribeOptions) -> None:
-    """Give an image classifier made elsewhere a card and a self-test, for 'boatinfer run -m'.
+    """Add a model card and self-test to an ONNX classifier made elsewhere, for 'boatinfer run -m'.
 
-    What the file does not tell has to be given. All that is known, and how, is printed: check
-    it, for a wrong mean or order makes a model worse without any error.
+    Options are needed for what the file does not contain. Everything known of the model, and
+    where it is from, is printed: check it, as a wrong mean or channel order lowers the accuracy
+    without any error.
     """
     from boatexport.foreign.describing import describe_model
 
-    described = describe_model(options)
-    for what, value, source in described.known:
-        typer.echo(f"{what:<11}{value} ({source})")
+    result = describe_model(options)
+    for name, value, source in result.facts:
+        typer.echo(f"{name:<11}{value} ({source})")
     for path, label, confidence in zip(
-        described.golden, described.labels, described.confidences, strict=True
+        result.golden, result.labels, result.confidences, strict=True
     ):
         typer.echo(f"{confidence:>10.1%}  {printable(label):<24}  {printable(str(path))}")
-    if described.right is not None:
-        right, count = described.right
-        typer.echo(f"{right} of {count} golden images get the name of their folder")
-    typer.echo(f"{described.path} ({described.path.stat().st_size:,} bytes)")
+    if result.correct is not None:
+        correct, count = result.correct
+        typer.echo(f"{correct} of {count} golden images are labelled as their folder")
+    typer.echo(f"{result.path} ({result.path.stat().st_size:,} bytes)")
 
 
 def _fuse(options: FuseOptions) -> None:
-    """Put an SVM into its model file, so that a night needs one file alone."""
+    """Embed an SVM in the ONNX model that it was fitted on, to run both from one file."""
     from boatexport.fusing import fuse
 
-    fused = fuse(options)
+    result = fuse(options)
     typer.echo(
-        f"labels as scikit-learn for {fused.agreeing:,} of {fused.vectors:,} random feature "
-        f"vectors, largest score difference {fused.difference:.1e}\n"
-        f"{fused.path} ({fused.path.stat().st_size:,} bytes, an SVM of {len(fused.classes)} "
+        f"same label as scikit-learn for {result.agreeing:,} of {result.vectors:,} random "
+        f"feature vectors, largest score difference {result.difference:.1e}\n"
+        f"{result.path} ({result.path.stat().st_size:,} bytes, an SVM of {len(result.classes)} "
         "classes inside)"
     )
 
 
 def _quantize(options: QuantizeOptions) -> None:
-    """Make a model smaller and faster, unless it becomes worse.
+    """Quantise a model to int8 or float16, if its accuracy is kept.
 
-    int8 layers that hurt stay in float32. Both models are run over labelled images: the table
-    is printed and kept in the card, and nothing is written if the accuracy drops too far.
+    Layers that are sensitive to int8 stay in float32. Both models are compared on labelled
+    images, the comparison is printed and stored in the model card, and nothing is written if the
+    accuracy drops by more than --max-drop.
     """
-    from boatexport.precision import quantize as convert
+    from boatexport.precision import quantize as quantize_model
 
-    converted = convert(options, _say, lambda found: _table(found, options.precision))
-    typer.echo(f"{options.onnx_file} ({len(converted.content):,} bytes)")
+    result = quantize_model(
+        options,
+        _print_to_stderr,
+        lambda conversion: _print_comparison(conversion, options.precision),
+    )
+    typer.echo(f"{options.onnx_file} ({len(result.content):,} bytes)")
 
 
-def _say(line: str) -> None:
+def _print_to_stderr(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _table(conversion: Conversion, precision: str) -> None:
-    """Prints both models' figures side by side."""
+def _print_comparison(conversion: Conversion, precision: str) -> None:
+    """Prints the metrics of both models side by side."""
     before, after = conversion.original, conversion.converted
     rows = [
         ("", "float32", precision, ""),
         *(
-            (what, f"{100 * old:.2f} %", f"{100 * new:.2f} %", f"{100 * (new - old):+.2f} points")
-            for what, old, new in [
+            (label, f"{100 * old:.2f} %", f"{100 * new:.2f} %", f"{100 * (new - old):+.2f} points")
+            for label, old, new in [
                 ("accuracy", before.accuracy, after.accuracy),
                 ("macro-F1", before.macro_f1, after.macro_f1),
                 ("calibration error", before.calibration_error, after.calibration_error),
@@ -94,7 +109,7 @@ def _table(conversion: Conversion, precision: str) -> None:
         ),
         ("same label", "", f"{100 * conversion.agreement:.2f} %", ""),
         (
-            "images a second",
+            "images per second",
             f"{before.images_per_second:,.1f}",
             f"{after.images_per_second:,.1f}",
             f"{after.images_per_second / before.images_per_second:.2f} times",
@@ -106,13 +121,13 @@ def _table(conversion: Conversion, precision: str) -> None:
             f"{before.bytes / after.bytes:.2f} times smaller",
         ),
     ]
-    for what, old, new, change in rows:
-        typer.echo(f"{what:<18}{old:>12}{new:>12}  {change}".rstrip())
-    where = "on the GPU" if conversion.device == "cuda" else "one thread of this machine's CPU"
-    typer.echo(f"({conversion.images:,} labelled images; speed: {where}, the network alone)")
+    for label, old, new, change in rows:
+        typer.echo(f"{label:<18}{old:>12}{new:>12}  {change}".rstrip())
+    where = "the GPU" if conversion.device == "cuda" else "one CPU thread of this machine"
+    typer.echo(f"({conversion.images:,} labelled images; speed: on {where}, network only)")
     if conversion.calibration:
-        kept = ", ".join(conversion.kept) or "none"
-        typer.echo(f"ranges: {conversion.calibration}; layers that stay in float32: {kept}")
+        float_layers = ", ".join(conversion.kept) or "none"
+        typer.echo(f"calibration: {conversion.calibration}; layers in float32: {float_layers}")
     if after.images_per_second < before.images_per_second:
         typer.echo(f"On this machine {precision} is slower than float32.", err=True)
 

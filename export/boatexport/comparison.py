@@ -1,4 +1,4 @@
-"""A converted model beside its original: on the same labelled images, at the same time."""
+"""Compares a converted model with its original: accuracy and speed on the same images."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ from boatinfer.parallel import parallel_unordered
 
 __all__ = ["Comparison", "Runner", "compare", "divergence"]
 
-#: How long both networks are timed, in turns, seconds, and at least how many turns.
-_SECONDS = 4.0
-_TURNS = 5
+#: Duration of the timing of both networks in turns, in seconds, and fewest rounds.
+_TIMING_SECONDS = 4.0
+_MIN_TIMING_ROUNDS = 5
 
-#: What probabilities are not taken below when their logarithm is.
-_LEAST = 1e-7
+#: Lower bound of probabilities before their logarithm.
+_EPSILON = 1e-7
 
 
 @dataclass(frozen=True)
 class Runner:
-    """A graph that can be run, whatever its precision.
+    """Runs a graph of any precision.
 
     Attributes:
         session: the onnxruntime session.
-        card: the card of the graph, or of the one that it was made from.
+        card: the card of the graph, or of its original.
     """
 
     session: Any
     card: Card
 
     def __call__(self, batch: Pixels) -> Floats:
-        """Gives probabilities, float32 [N, C], for uint8 [N, H, W, 3]."""
+        """Returns probabilities, float32 [N, C], for images, uint8 [N, H, W, 3]."""
         return infer(self.session, self.card.input, self.card.outputs, batch).probabilities
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both models' figures on the same images, all but the sizes of their files.
+    """Metrics of both models on the same images, without their file sizes.
 
     Attributes:
-        images: how many labelled images.
-        original: of the model that was given.
-        converted: of the one made from it.
-        agreement: share of the images that both give the same label.
+        images: number of labelled images.
+        original: metrics of the original.
+        converted: metrics of the converted model.
+        agreement: fraction of the images with the same predicted label.
     """
 
     images: int
@@ -68,63 +68,63 @@ def compare(
     batches: Iterable[tuple[Pixels, npt.NDArray[np.int64]]],
     device: Device,
 ) -> Comparison | None:
-    """Runs both models over labelled images and times them in turns.
+    """Runs both models on labelled images and times them in turns.
 
     Args:
-        original: on one thread.
-        converted: on one thread.
+        original: the original, with one thread.
+        converted: the converted model, with one thread.
         batches: pixels, uint8 [N, H, W, 3], and labels, int64 [N].
-        device: where both are.
+        device: the device of both.
 
     Returns:
-        What was found; None where there were no images.
+        The comparison; None if there are no images.
     """
 
     def run(batch: tuple[Pixels, npt.NDArray[np.int64]]) -> tuple[Any, ...]:
         return *batch, original(batch[0]), converted(batch[0])
 
-    timed = np.empty((0, 0, 0, 3), np.uint8)
+    timing_batch = np.empty((0, 0, 0, 3), np.uint8)
     rows = []
     with parallel_unordered(run, batches, usable_cpus()) as done:
         for pixels, *row in done:
             rows.append(row)
-            timed = max(timed, pixels, key=len)
+            timing_batch = max(timing_batch, pixels, key=len)
     if not rows:
         return None
-    truth, before, after = (np.concatenate(column) for column in zip(*rows, strict=True))
-    # On one thread of the CPU its own time counts, which other processes do not lengthen.
+    labels, before, after = (np.concatenate(column) for column in zip(*rows, strict=True))
+    # CPU time of the thread, which other processes do not affect, unless on a GPU.
     clock = time.perf_counter if device is Device.CUDA else time.thread_time
-    speeds = _speeds(original, converted, timed, clock)
+    speeds = _measure_speeds(original, converted, timing_batch, clock)
     figures = [
-        Figures(*scores(truth, probabilities), images_per_second=speed, bytes=0)
+        Figures(*scores(labels, probabilities), images_per_second=speed, bytes=0)
         for probabilities, speed in zip((before, after), speeds, strict=True)
     ]
     agreement = float(np.mean(before.argmax(axis=1) == after.argmax(axis=1)))
-    return Comparison(len(truth), figures[0], figures[1], agreement)
+    return Comparison(len(labels), figures[0], figures[1], agreement)
 
 
 def divergence(original: Floats, other: Floats) -> float:
-    """How far probabilities are from the original's: mean Kullback-Leibler divergence, nats.
+    """Computes the mean Kullback-Leibler divergence from the original, in nats.
 
     Args:
-        original: float32 [N, C].
-        other: float32 [N, C]; where one is not a number, the divergence is infinite.
+        original: probabilities of the original, float32 [N, C].
+        other: probabilities to compare, float32 [N, C]; the result is infinite if one is NaN.
     """
-    logarithms = [np.log(np.maximum(p, _LEAST, dtype=np.float64)) for p in (original, other)]
-    mean = np.mean((original * (logarithms[0] - logarithms[1])).sum(axis=1))
+    logs = [np.log(np.maximum(p, _EPSILON, dtype=np.float64)) for p in (original, other)]
+    mean = np.mean((original * (logs[0] - logs[1])).sum(axis=1))
     return float(mean) if np.isfinite(mean) else np.inf
 
 
-def _speeds(
+def _measure_speeds(
     original: Runner, converted: Runner, pixels: Pixels, clock: Callable[[], float]
 ) -> Iterator[float]:
-    """Images a second of both: the best of many turns, so that what else runs matters little."""
+    """Returns images per second of both: the best of many rounds, against noise."""
     best = [np.inf, np.inf]
-    ends, turn = time.perf_counter() + _SECONDS, 0
-    while turn < _TURNS or time.perf_counter() < ends:
-        for which, run in enumerate((original, converted)):
+    end_time, rounds = time.perf_counter() + _TIMING_SECONDS, 0
+    while rounds < _MIN_TIMING_ROUNDS or time.perf_counter() < end_time:
+        for index, run in enumerate((original, converted)):
             started = clock()
             run(pixels)
-            best[which] = min(best[which], clock() - started)
-        turn += 1
+            best[index] = min(best[index], clock() - started)
+        rounds += 1
     return (len(pixels) / max(seconds, 1e-9) for seconds in best)

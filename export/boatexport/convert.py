@@ -1,4 +1,4 @@
-"""A Keras model to an ONNX graph: uint8 pixels in, probabilities and features out."""
+"""Converts a Keras model to an ONNX graph from uint8 pixels to probabilities and features."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from typing import Any
 
 import onnx
 
-from boatexport.graph.simplify import tidy
+from boatexport.graph.simplify import simplify
 from boatinfer.errors import ModelError
 from boatinfer.models.card import CARD_KEY, GOLDEN_KEY, Card, Golden, encode
 from boatinfer.models.seal import seal
 from boatinfer.storage.files import temporary_folder
 
-__all__ = ["convert", "describe", "with_features"]
+__all__ = ["convert", "embed_card", "with_features"]
 
-#: The oldest opset that has all operators needed, quantisation per channel among them, and
-#: the IR version of its time: the file then loads in old runtimes as well.
+#: The oldest opset with all operators needed, including per-channel quantisation, and the IR
+#: version of that time, so that the file also loads in old runtimes.
 OPSET = 13
 IR_VERSION = 7
 
 
-def with_features(model: Any, card: Card, where: Path) -> Any:
-    """Makes a Keras model that also gives the features.
+def with_features(model: Any, card: Card, model_name: Path) -> Any:
+    """Makes a Keras model that also outputs the features.
 
     Args:
         model: a Keras model whose only output is the probabilities [N, C].
-        card: its card; ``card.features.layer`` names the layer of the features. Where that
-            gives a map [N, h, w, D], they are its average.
-        where: names the model in error messages.
+        card: its card; ``card.features.layer`` is the feature layer. A feature map [N, h, w, D]
+            is averaged.
+        model_name: the model file, for error messages.
 
     Returns:
-        A Keras model with the outputs that the card names.
+        A Keras model with the outputs of the card.
 
     Raises:
-        ModelError: the card is not that of the model.
+        ModelError: the card does not match the model.
     """
     import keras
 
@@ -47,21 +47,28 @@ def with_features(model: Any, card: Card, where: Path) -> Any:
     if features is not None:
         layers = {layer.name: layer for layer in model.layers}
         if features.layer not in layers:
-            raise ModelError(f"{where} has no layer {features.layer}, which its card names.")
-        outputs[str(card.outputs.features)] = _vector(layers[features.layer].output)
+            raise ModelError(
+                f"{model_name} has no layer {features.layer}, the feature layer of its card."
+            )
+        outputs[str(card.outputs.features)] = _as_vector(layers[features.layer].output)
         expected[str(card.outputs.features)] = features.dimension
-    (fed,) = model.inputs
-    found = {name: output.shape[-1] for name, output in outputs.items()}
+    (image_input,) = model.inputs
+    actual = {name: output.shape[-1] for name, output in outputs.items()}
     size = (image.height, image.width, 3)
-    if found != expected or tuple(fed.shape[1:]) != size or fed.dtype != card.input.dtype:
+    if (
+        actual != expected
+        or tuple(image_input.shape[1:]) != size
+        or image_input.dtype != card.input.dtype
+    ):
         raise ModelError(
-            f"{where} takes {fed.dtype} {list(fed.shape[1:])} and gives {found}, where its card "
-            f"says {card.input.dtype} {list(size)} and {expected}; put its own card beside it."
+            f"{model_name} has the input {image_input.dtype} {list(image_input.shape[1:])} and the "
+            f"outputs {actual}, but its card {card.input.dtype} {list(size)} and {expected}; use "
+            "the card of this model."
         )
-    return keras.Model(fed, outputs)
+    return keras.Model(image_input, outputs)
 
 
-def _vector(output: Any) -> Any:
+def _as_vector(output: Any) -> Any:
     import keras
 
     is_map = len(output.shape) == 4
@@ -72,18 +79,18 @@ def convert(model: Any, card: Card) -> onnx.ModelProto:
     """Converts a Keras model with tf2onnx.
 
     Args:
-        model: a Keras model as `with_features` makes it.
-        card: its card, which names the tensors and the image size.
+        model: a Keras model made by `with_features`.
+        card: its card, with the tensor names and the image size.
 
     Returns:
-        The ONNX model, tidied, with a dynamic first axis called ``batch``.
+        The simplified ONNX model, with a dynamic first axis ``batch``.
     """
     import tensorflow as tf
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     shape = (None, card.image.height, card.image.width, 3)
     with tempfile.TemporaryDirectory(dir=temporary_folder()) as folder, warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # keras probes numpy for old names
+        warnings.simplefilter("ignore", FutureWarning)  # keras uses deprecated names of numpy
         path = Path(folder) / "model.onnx"
         model.export(
             str(path),
@@ -92,20 +99,22 @@ def convert(model: Any, card: Card) -> onnx.ModelProto:
             input_signature=[tf.TensorSpec(shape, card.input.dtype, name=card.input.name)],
             opset_version=OPSET,
         )
-        graph = tidy(onnx.load(path))
+        graph = simplify(onnx.load(path))
     graph.ir_version = IR_VERSION
     for tensor in [*graph.graph.input, *graph.graph.output]:
         tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
     return graph
 
 
-def describe(graph: onnx.ModelProto, card: Card, golden: Golden) -> bytes:
-    """Puts card and golden images into the model's ``metadata_props``, beside what others put.
+def embed_card(graph: onnx.ModelProto, card: Card, golden: Golden) -> bytes:
+    """Stores card and golden images in ``metadata_props``, and keeps other metadata.
 
     Returns:
-        The content of the finished file, sealed.
+        The content of the finished file, with its seal.
     """
-    others = {e.key: e.value for e in graph.metadata_props if not e.key.startswith("boatinfer.")}
-    ours = {CARD_KEY: encode(card), GOLDEN_KEY: encode(golden)}
-    onnx.helper.set_model_props(graph, others | ours)
+    other_metadata = {
+        e.key: e.value for e in graph.metadata_props if not e.key.startswith("boatinfer.")
+    }
+    own_metadata = {CARD_KEY: encode(card), GOLDEN_KEY: encode(golden)}
+    onnx.helper.set_model_props(graph, other_metadata | own_metadata)
     return seal(graph.SerializeToString())

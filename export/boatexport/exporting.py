@@ -1,4 +1,4 @@
-"""A Keras model and its card to a verified ONNX file."""
+"""Exports a Keras model and its card to a verified ONNX file."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import msgspec
 
 from boatexport import resnet50
 from boatexport.options import IMAGENET, RESNET50, ExportOptions
-from boatexport.plan import Plan, plan
-from boatexport.verify import BATCH_SIZES, keras_outputs, tolerance_of, verify
+from boatexport.plan import ConversionPlan, make_plan
+from boatexport.verify import BATCH_SIZES, keras_outputs, probability_tolerance, verify
 from boatinfer.errors import ModelError, UsageError, first_line
 from boatinfer.images.spec import ImageSpec
 from boatinfer.models.card import Card, Conversion, Golden, decode_card, decode_golden
@@ -21,18 +21,18 @@ from boatinfer.models.model import load
 from boatinfer.storage.files import atomic_write, require_writable
 from boattrain.backend import load_keras
 
-__all__ = ["Exported", "export_model"]
+__all__ = ["ExportResult", "export_model"]
 
 
 @dataclass(frozen=True)
-class Exported:
-    """An ONNX file that was verified.
+class ExportResult:
+    """A verified ONNX file.
 
     Attributes:
         path: the file.
-        golden_images: how many images its self-test has.
-        batch_sizes: the batch sizes it was compared with Keras at.
-        difference: the largest difference of a probability found then.
+        golden_images: number of golden images in it.
+        batch_sizes: batch sizes at which it was compared with Keras.
+        difference: largest difference of a probability in that comparison.
     """
 
     path: Path
@@ -44,81 +44,83 @@ class Exported:
 def export_model(
     options: ExportOptions,
     say: Callable[[str], None] = lambda _: None,
-    show: Callable[[Conversion], None] = lambda _: None,
-) -> Exported:
-    """Exports a Keras model; the file gets its name only once it is verified.
+    show_comparison: Callable[[Conversion], None] = lambda _: None,
+) -> ExportResult:
+    """Exports a Keras model; the file appears only once it is verified.
 
     Args:
-        options: the model, the file to write, and where its golden images come from.
-        say: is told what a conversion to a lower precision does and finds.
-        show: is given its comparison with float32, before the gate decides.
+        options: the model, the output file, golden images and precision.
+        say: called with status messages of a conversion to a lower precision.
+        show_comparison: called with the comparison with float32, before the accuracy is checked.
 
     Returns:
-        What was written.
+        The file written.
 
     Raises:
-        UsageError: a folder is missing or holds no images.
+        UsageError: a folder is missing or has no images.
         ModelError: the model or its card cannot be used, the verification failed, or a lower
             precision costs too much accuracy.
         OutputError: the file could not be written.
     """
     output = options.onnx_file
-    _require_names(options)
+    _check_arguments(options)
     if not options.is_imagenet:
-        _card(options.model)  # a mistyped name is told before a file that is in the way
+        _read_card(options.model)  # report a wrong name before an existing output file
     require_writable(output, options.model, Path(options.weights), force=options.force)
     weights = resnet50.find_weights(options.weights) if options.is_imagenet else None
-    card = _named(resnet50.describe(weights) if weights else _card(options.model), options)
-    images = _golden_images(options, card.image)
-    planned = _plan(options, card)
+    card = _apply_overrides(
+        resnet50.make_card(weights) if weights else _read_card(options.model), options
+    )
+    images = _find_golden_images(options, card.image)
+    plan = _make_conversion_plan(options, card)
     load_keras()
-    from boatexport.convert import convert, describe, with_features
+    from boatexport.convert import convert, embed_card, with_features
     from boatexport.precision import convert_precision
 
-    model = resnet50.build(weights) if weights else _load(options.model)
+    model = resnet50.build(weights) if weights else _load_keras_model(options.model)
     reference = with_features(model, card, options.model)
-    golden = _golden(options.model, images, card, reference)
+    golden = _make_golden(options.model, images, card, reference)
     graph = convert(reference, card)
     with atomic_write(output) as temporary:
-        content = describe(graph, card, golden)
+        content = embed_card(graph, card, golden)
         temporary.write_bytes(content)
-        written = load(temporary.read_bytes(), output, "cpu")
-        difference = verify(written, reference, tolerance_of(reference))
-        if planned is not None:
-            made = convert_precision(content, written, planned, say, show, name=options.name)
-            content = made.content
+        exported = load(temporary.read_bytes(), output, "cpu")
+        difference = verify(exported, reference, probability_tolerance(reference))
+        if plan is not None:
+            converted = convert_precision(
+                content, exported, plan, say, show_comparison, name=options.name
+            )
+            content = converted.content
             temporary.write_bytes(content)
-            load(temporary.read_bytes(), output, planned.device)
-    return Exported(output, len(golden.images), BATCH_SIZES, difference)
+            load(temporary.read_bytes(), output, plan.device)
+    return ExportResult(output, len(golden.images), BATCH_SIZES, difference)
 
 
-def _plan(options: ExportOptions, card: Card) -> Plan | None:
+def _make_conversion_plan(options: ExportOptions, card: Card) -> ConversionPlan | None:
     folders = (options.calibrate, options.labelled)
     if options.precision != "float32":
-        return plan(options.precision, *folders, options.max_drop, card)
+        return make_plan(options.precision, *folders, options.max_drop, card)
     if folders != (None, None):
-        raise UsageError(
-            "--calibrate and --labelled are for another precision; add --precision int8 or float16."
-        )
+        raise UsageError("--calibrate and --labelled need --precision int8 or float16.")
     return None
 
 
-def _require_names(options: ExportOptions) -> None:
+def _check_arguments(options: ExportOptions) -> None:
     if not options.is_imagenet and options.model.suffix != ".keras":
         raise UsageError(f"{options.model}: the model must end in .keras, or be {RESNET50}.")
     if options.onnx_file.suffix != ".onnx":
-        raise UsageError(f"{options.onnx_file}: the file to write must end in .onnx.")
+        raise UsageError(f"{options.onnx_file}: the output file must end in .onnx.")
     if options.weights != IMAGENET and not options.is_imagenet:
         raise UsageError(
-            f"--weights is for {RESNET50}; {options.model} holds its own, so leave it out."
+            f"--weights is for {RESNET50} only; {options.model} has its own, so omit it."
         )
 
 
-def _card(model: Path) -> Card:
-    return decode_card(*_beside(model, ".card.json"))
+def _read_card(model: Path) -> Card:
+    return decode_card(*_read_beside(model, ".card.json"))
 
 
-def _named(card: Card, options: ExportOptions) -> Card:
+def _apply_overrides(card: Card, options: ExportOptions) -> Card:
     return msgspec.structs.replace(
         card,
         name=options.name or card.name,
@@ -127,40 +129,40 @@ def _named(card: Card, options: ExportOptions) -> Card:
     )
 
 
-def _beside(model: Path, ending: str) -> tuple[bytes, str]:
-    """Reads a document that the training writes beside the model."""
+def _read_beside(model: Path, suffix: str) -> tuple[bytes, str]:
+    """Reads a file that the training wrote beside the model."""
     if not model.is_file():
         raise ModelError(f"the model {model} does not exist; check the name.")
-    path = model.with_suffix(ending)
+    path = model.with_suffix(suffix)
     try:
         return path.read_bytes(), str(path)
     except OSError as error:
         raise ModelError(
-            f"{model} is without {path.name}, which 'boatinfer train' writes beside it; put that "
-            "file back, or train again."
+            f"{path.name}, which 'boatinfer train' writes beside {model}, is missing; restore "
+            "it, or train again."
         ) from error
 
 
-def _load(path: Path) -> Any:
+def _load_keras_model(path: Path) -> Any:
     import keras
 
     try:
         return keras.models.load_model(path, compile=False)
-    except Exception as error:  # keras raises whatever it stumbles over in a damaged file
+    except Exception as error:  # keras raises many types for a damaged file
         raise ModelError(
             f"{path} cannot be loaded as a Keras model ({first_line(error)}); train again."
         ) from error
 
 
-def _golden(model: Path, images: Iterable[bytes] | None, card: Card, reference: Any) -> Golden:
+def _make_golden(model: Path, images: Iterable[bytes] | None, card: Card, reference: Any) -> Golden:
     if images is None:
-        return decode_golden(*_beside(model, ".golden.json"))
+        return decode_golden(*_read_beside(model, ".golden.json"))
     name = str(card.outputs.probabilities)
     return make_golden(images, card.image, lambda pixels: keras_outputs(reference, pixels)[name])
 
 
-def _golden_images(options: ExportOptions, spec: ImageSpec) -> Iterable[bytes] | None:
-    """Finds the images of the self-test; None where the training kept a test."""
+def _find_golden_images(options: ExportOptions, spec: ImageSpec) -> Iterable[bytes] | None:
+    """Returns the golden images; None to use those of the training."""
     if options.golden is not None:
         return golden_folder(options.golden, spec).values()
-    return resnet50.drawn() if options.is_imagenet else None
+    return resnet50.golden_drawings() if options.is_imagenet else None

@@ -1,18 +1,19 @@
-"""Puts an SVM into the graph whose features it was fitted on.
+"""Embeds an SVM in the graph whose features it was fitted on.
 
-The SVM becomes a few ordinary operators, so the file needs neither scikit-learn nor a pickle,
-and runs wherever the network does. With features x, support vectors v, the kernel k and, for
-each pair of classes i < j, coefficients a and intercept b, libsvm decides for i where
-``sum(a k(x, v)) + b`` is not negative (Chang and Lin, "LIBSVM: A Library for Support Vector
-Machines", 2011, sections 2.1 and 7). scikit-learn's scores are the votes, with the sum s of
-the decisions added as ``s / (3 (|s| + 1))`` to part those of equal votes (its documentation
-of ``SVC.decision_function``, shape ``ovr``); of two classes the scores are the decision and
-its negative. A `Linear` one has one weight a class and feature. Calibrated scores go through
-their sigmoids. All is computed in float64, as there and in `boatinfer.models.decision`.
+The SVM becomes a few standard operators, so the file needs neither scikit-learn nor a pickle. With
+features x, support vectors v, the kernel k and, for each pair of classes i < j, coefficients a
+and intercept b, libsvm decides for i if ``sum(a k(x, v)) + b`` is not negative (Chang and Lin,
+"LIBSVM: A Library for Support Vector Machines", 2011, sections 2.1 and 7). The scores of
+scikit-learn are the votes, with the sum s of the decisions added as ``s / (3 (|s| + 1))`` to
+break ties (documentation of ``SVC.decision_function``, shape ``ovr``); of two classes the scores
+are the decision and its negative. A `Linear` SVM has one weight per class and feature. Calibrated
+scores pass through sigmoids. All is computed in float64, as in scikit-learn and in
+`boatinfer.models.decision`.
 
-skl2onnx would write this graph too, with ai.onnx.ml operators in float32. Its nodes grow with the
-square of the classes (646 for 16 classes, 3,994 for 40, which take seconds to load; here 66 and
-114), and version 1.20 gave the scores of 2 and of 40 classes in another order than scikit-learn.
+skl2onnx would generate such a graph too, with ai.onnx.ml operators in float32. But its number of
+nodes grows with the square of the classes (646 for 16 classes, 3,994 for 40, which take seconds to
+load; here 66 and 114), and version 1.20 had the scores of 2 and of 40 classes in another order than
+scikit-learn.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from boatexport.convert import describe
+from boatexport.convert import embed_card
 from boatexport.graph.graphs import add_output
 from boatexport.options import FuseOptions
 from boatinfer import images
@@ -42,32 +43,32 @@ from boatinfer.models.svm import SVM
 from boatinfer.models.svm import load as load_svm
 from boatinfer.storage.files import atomic_write, require_writable
 
-__all__ = ["Fused", "fuse"]
+__all__ = ["FusionResult", "fuse"]
 
 #: Name of the output.
 SCORES = "svm_scores"
 _PREFIX = "boatinfer/svm/"
 
 #: The oldest opset whose operators broadcast.
-_OLDEST_OPSET = 7
+_MIN_OPSET = 7
 
-#: Random feature vectors that the SVM is compared on, the share of equal labels that is needed,
-#: and the largest difference of a score, as a share of the largest; scores are given as float32.
-_VECTORS = 1000
-_AGREEMENT = 0.995
+#: Number of random feature vectors for the comparison, smallest fraction of equal labels, and
+#: largest difference of a score, relative to the largest; scores are output as float32.
+_TEST_VECTORS = 1000
+_MIN_AGREEMENT = 0.995
 _TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
-class Fused:
-    """An ONNX file with an SVM inside.
+class FusionResult:
+    """An ONNX file with an embedded SVM.
 
     Attributes:
         path: the file.
-        classes: of the SVM.
-        vectors: how many feature vectors it was compared with scikit-learn on.
-        agreeing: for how many the label was the same.
-        difference: the largest difference of a score.
+        classes: classes of the SVM.
+        vectors: number of feature vectors in the comparison with scikit-learn.
+        agreeing: number of those with the same label.
+        difference: largest difference of a score.
     """
 
     path: Path
@@ -77,52 +78,52 @@ class Fused:
     difference: float
 
 
-def fuse(options: FuseOptions) -> Fused:
-    """Writes a model file that gives the SVM's scores as a third output.
+def fuse(options: FuseOptions) -> FusionResult:
+    """Writes a model file with the scores of the SVM as a third output.
 
     Args:
-        options: the SVM, its model, and the file to write.
+        options: the SVM, its model, and the output file.
 
     Returns:
-        What was written, and how well it agrees with scikit-learn.
+        The file written, and its agreement with scikit-learn.
 
     Raises:
-        ModelError: a file cannot be used, or the SVM is not of this model.
-        UsageError: the model has an SVM already, or the output may not be written.
+        ModelError: a file cannot be used, or the SVM was fitted on another model.
+        UsageError: the model has an SVM already, or the output file exists.
         OutputError: the file could not be written.
     """
     source, output = options.model or BUILT_IN, options.output
     if output.suffix != ".onnx":
-        raise UsageError(f"{output}: the file to write must end in .onnx.")
+        raise UsageError(f"{output}: the output file must end in .onnx.")
     content = read_model(source)
     require_writable(output, source, options.svm, force=options.force)
     model = load(content, source, "cpu")
     if model.card.svm is not None:
-        raise UsageError(f"{source} has an SVM inside already; give the model without it.")
+        raise UsageError(f"{source} includes an SVM already; give the model without it.")
     svm = load_svm(options.svm)
     features = model.card.features
     svm.check(model.digest, None if features is None else features.dimension, options.svm)
-    graph = _fused(onnx.load_model_from_string(content), model, svm)
+    graph = _add_svm_nodes(onnx.load_model_from_string(content), model, svm)
     outputs = msgspec.structs.replace(model.card.outputs, svm=SCORES)
-    described = FusedSVM(svm.classes, svm.function.kernel, model.digest)
+    svm_info = FusedSVM(svm.classes, svm.function.kernel, model.digest)
     name = options.name or f"{model.card.name}-svm"
-    card = msgspec.structs.replace(model.card, name=name, outputs=outputs, svm=described)
-    agreement = _compare(svm)
+    card = msgspec.structs.replace(model.card, name=name, outputs=outputs, svm=svm_info)
+    agreement = _compare_with_sklearn(svm)
     with atomic_write(output) as temporary:
-        temporary.write_bytes(describe(graph, card, _golden(model, svm)))
+        temporary.write_bytes(embed_card(graph, card, _golden_with_scores(model, svm)))
         load(temporary.read_bytes(), output, "cpu")
-    return Fused(output, svm.classes, _VECTORS, *agreement)
+    return FusionResult(output, svm.classes, _TEST_VECTORS, *agreement)
 
 
-def _fused(graph: onnx.ModelProto, model: Model, svm: SVM) -> onnx.ModelProto:
+def _add_svm_nodes(graph: onnx.ModelProto, model: Model, svm: SVM) -> onnx.ModelProto:
     names = {name for node in graph.graph.node for name in node.output}
     opset = max(o.version for o in graph.opset_import if o.domain in {"", "ai.onnx"})
     if SCORES in names or any(name.startswith(_PREFIX) for name in names):
         raise ModelError(f"{model.path} has a tensor {SCORES} already; use the original file.")
-    if opset < _OLDEST_OPSET:
+    if opset < _MIN_OPSET:
         raise ModelError(
-            f"{model.path} is of opset {opset}, and an SVM needs {_OLDEST_OPSET}; export the "
-            "model with a newer one."
+            f"{model.path} has opset {opset}, but an SVM needs at least {_MIN_OPSET}; export "
+            "the model with a newer opset."
         )
     nodes, weights = _svm_graph(svm, str(model.card.outputs.features))
     graph.graph.node.extend(nodes)
@@ -131,12 +132,12 @@ def _fused(graph: onnx.ModelProto, model: Model, svm: SVM) -> onnx.ModelProto:
     return graph
 
 
-def _golden(model: Model, svm: SVM) -> Golden:
-    """The model's golden images, with the scores that a night gives."""
+def _golden_with_scores(model: Model, svm: SVM) -> Golden:
+    """Returns the golden images of the model, with the scores of the SVM."""
     tests = model.golden.images
     pixels = np.stack([images.read(test.image, model.card.image) for test in tests])
     features = model.infer(pixels).features
-    assert features is not None  # or the SVM would not be of this model
+    assert features is not None  # checked above by svm.check
     scores = svm.scores(features).tolist()
     return Golden(
         images=[
@@ -145,38 +146,38 @@ def _golden(model: Model, svm: SVM) -> Golden:
     )
 
 
-def _compare(svm: SVM) -> tuple[int, float]:
-    """Compares the graph with a night's SVM on random feature vectors near the support vectors.
+def _compare_with_sklearn(svm: SVM) -> tuple[int, float]:
+    """Compares the graph with the SVM on random feature vectors near the support vectors.
 
     Returns:
-        How many labels are equal, and the largest difference of a score.
+        Number of equal labels, and largest difference of a score.
     """
     features = _random_features(svm)
-    expected, found = svm.scores(features), _alone(svm, features)
-    difference = float(np.abs(found - expected).max())
-    agreeing = int((found.argmax(axis=1) == expected.argmax(axis=1)).sum())
+    expected, actual = svm.scores(features), _run_svm_graph(svm, features)
+    difference = float(np.abs(actual - expected).max())
+    agreeing = int((actual.argmax(axis=1) == expected.argmax(axis=1)).sum())
     tolerance = _TOLERANCE * np.abs(expected).max(initial=1)
-    if agreeing < _AGREEMENT * _VECTORS or not difference <= tolerance:
+    if agreeing < _MIN_AGREEMENT * _TEST_VECTORS or not difference <= tolerance:
         raise ModelError(
-            f"the graph of the SVM labels {agreeing:,} of {_VECTORS:,} feature vectors as "
-            f"the SVM does, with scores off by up to {difference:.2g}, so no file was "
-            "written; fit it again, and report it if it stays so."
+            f"the graph of the SVM labels {agreeing:,} of {_TEST_VECTORS:,} feature vectors like "
+            f"the SVM, with scores that differ by up to {difference:.2g}, so no file was "
+            "written; fit the SVM again, and report it if that does not help."
         )
     return agreeing, difference
 
 
 def _random_features(svm: SVM) -> Floats:
     random = np.random.default_rng(0)
-    near = np.zeros((1, svm.dimension))
+    centres = np.zeros((1, svm.dimension))
     if isinstance(svm.function, Pairwise):
-        near = svm.function.vectors
-    near = near[random.integers(len(near), size=_VECTORS)]
-    scaled = near + random.normal(scale=0.5, size=near.shape)
+        centres = svm.function.vectors
+    centres = centres[random.integers(len(centres), size=_TEST_VECTORS)]
+    scaled = centres + random.normal(scale=0.5, size=centres.shape)
     return np.asarray(scaled * svm.scale + svm.mean, np.float32)
 
 
-def _alone(svm: SVM, features: Floats) -> Floats:
-    """Scores, float32 [N, K], of the SVM's part of the graph by itself."""
+def _run_svm_graph(svm: SVM, features: Floats) -> Floats:
+    """Runs the graph of the SVM alone, and returns scores, float32 [N, K]."""
     nodes, weights = _svm_graph(svm, "features")
     info = helper.make_tensor_value_info
     graph = helper.make_graph(
@@ -192,8 +193,8 @@ def _alone(svm: SVM, features: Floats) -> Floats:
     return np.asarray(session.run([SCORES], {"features": features})[0])
 
 
-class _Graph:
-    """Nodes and weights as they come about."""
+class _GraphBuilder:
+    """Collects nodes and weights of a graph."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -204,22 +205,24 @@ class _Graph:
         self.weights.append(numpy_helper.from_array(np.asarray(value, dtype), name))
         return name
 
-    def cast(self, tensor: str, kind: int, output: str = "") -> str:
-        return self.node("Cast", tensor, to=kind, output=output)
+    def cast(self, tensor: str, dtype: int, output: str = "") -> str:
+        return self.node("Cast", tensor, to=dtype, output=output)
 
-    def node(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        name = output or f"{_PREFIX}{kind}{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
+    def node(self, op_type: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        name = output or f"{_PREFIX}{op_type}{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op_type, inputs, [name], name=name, **attributes))
         return name
 
 
 def _svm_graph(svm: SVM, features: str) -> tuple[list[onnx.NodeProto], list[TensorProto]]:
-    """The SVM as nodes and weights, from the tensor of the features to `SCORES`."""
-    graph = _Graph()
+    """Returns the SVM as nodes and weights, from the feature tensor to `SCORES`."""
+    graph = _GraphBuilder()
     rows = graph.node("Reshape", features, graph.weight([-1, svm.dimension], np.int64))
     for step, weight in [("Sub", svm.mean), ("Div", svm.scale)]:
-        single = graph.cast(rows, TensorProto.FLOAT)  # as the scaler leaves float32 numbers
-        rows = graph.node(step, graph.cast(single, TensorProto.DOUBLE), graph.weight(weight))
+        float_rows = graph.cast(
+            rows, TensorProto.FLOAT
+        )  # as the scaler of scikit-learn keeps float32
+        rows = graph.node(step, graph.cast(float_rows, TensorProto.DOUBLE), graph.weight(weight))
     scaled = graph.cast(graph.cast(rows, TensorProto.FLOAT), TensorProto.DOUBLE)
     if isinstance(svm.function, Pairwise):
         decisions = _decisions(graph, svm.function, _kernel(graph, svm.function, scaled))
@@ -232,62 +235,68 @@ def _svm_graph(svm: SVM, features: str) -> tuple[list[onnx.NodeProto], list[Tens
     return graph.nodes, graph.weights
 
 
-def _linear(graph: _Graph, linear: Linear, rows: str) -> str:
-    """Scores [N, K] of a linear SVM with weights of its own for each class."""
+def _linear(graph: _GraphBuilder, linear: Linear, rows: str) -> str:
+    """Adds the scores [N, K] of a linear SVM."""
     products = graph.node("MatMul", rows, graph.weight(linear.weights.T))
     return graph.node("Add", products, graph.weight(linear.offsets))
 
 
-def _probabilities(graph: _Graph, sigmoids: Doubles, scores: str) -> str:
-    """Probabilities [N, K] of scores [N, K]: sigmoids over their sum."""
+def _probabilities(graph: _GraphBuilder, sigmoids: Doubles, scores: str) -> str:
+    """Adds the probabilities [N, K] of scores [N, K]: normalised sigmoids."""
     slopes, offsets = sigmoids
-    steep = graph.node("Mul", scores, graph.weight(-slopes))
-    single = graph.node("Sigmoid", graph.node("Add", steep, graph.weight(-offsets)))
-    total = graph.node("MatMul", single, graph.weight(np.ones((len(slopes), 1))))
-    return graph.node("Div", single, total)
+    scaled_scores = graph.node("Mul", scores, graph.weight(-slopes))
+    activations = graph.node("Sigmoid", graph.node("Add", scaled_scores, graph.weight(-offsets)))
+    total = graph.node("MatMul", activations, graph.weight(np.ones((len(slopes), 1))))
+    return graph.node("Div", activations, total)
 
 
-def _kernel(graph: _Graph, svc: Pairwise, rows: str) -> str:
-    """k(x, v) [N, S] of rows [N, D]: the dot product, or exp(-gamma |x - v|^2)."""
-    vectors = svc.vectors  # scaled features, so float32 holds them
-    single = graph.weight(vectors.T, np.float32)
-    products = graph.node("MatMul", rows, graph.cast(single, TensorProto.DOUBLE))
+def _kernel(graph: _GraphBuilder, svc: Pairwise, rows: str) -> str:
+    """Adds the kernel k(x, v) [N, S] of rows [N, D]: dot product, or exp(-gamma |x - v|^2)."""
+    vectors = svc.vectors  # scaled features, so float32 is exact
+    float_vectors = graph.weight(vectors.T, np.float32)
+    products = graph.node("MatMul", rows, graph.cast(float_vectors, TensorProto.DOUBLE))
     if svc.gamma is None:
         return products
     ones = graph.weight(np.ones((vectors.shape[1], 1)))
     squares = graph.node("MatMul", graph.node("Mul", rows, rows), ones)
-    both = graph.node("Add", squares, graph.weight((vectors**2).sum(axis=1)))
-    distances = graph.node("Sub", both, graph.node("Mul", products, graph.weight(2)))
+    square_sums = graph.node("Add", squares, graph.weight((vectors**2).sum(axis=1)))
+    distances = graph.node("Sub", square_sums, graph.node("Mul", products, graph.weight(2)))
     return graph.node("Exp", graph.node("Mul", distances, graph.weight(-svc.gamma)))
 
 
-def _decisions(graph: _Graph, svc: Pairwise, kernel: str) -> str:
-    """The decisions [N, K (K - 1) / 2] between each two classes; positive is for the first."""
-    ends = np.cumsum(svc.counts)
-    count = len(ends)
+def _decisions(graph: _GraphBuilder, svc: Pairwise, kernel: str) -> str:
+    """Adds the decisions [N, K (K - 1) / 2] of class pairs; positive for the first class."""
+    class_ends = np.cumsum(svc.counts)
+    count = len(class_ends)
     sums = []
-    for start, end in zip(ends - svc.counts, ends, strict=True):
-        own = graph.node("Gather", kernel, graph.weight(range(start, end), np.int64), axis=1)
-        sums.append(graph.node("MatMul", own, graph.weight(svc.coefficients[:, start:end].T)))
-    joined = graph.node("Concat", *sums, axis=1)
+    for start, end in zip(class_ends - svc.counts, class_ends, strict=True):
+        kernel_rows = graph.node(
+            "Gather", kernel, graph.weight(range(start, end), np.int64), axis=1
+        )
+        sums.append(
+            graph.node("MatMul", kernel_rows, graph.weight(svc.coefficients[:, start:end].T))
+        )
+    concatenated = graph.node("Concat", *sums, axis=1)
     i, j = pairs(count)
-    first = graph.node("Gather", joined, graph.weight(i * (count - 1) + j - 1, np.int64), axis=1)
-    second = graph.node("Gather", joined, graph.weight(j * (count - 1) + i, np.int64), axis=1)
-    both = graph.node("Add", first, second)
-    return graph.node("Add", both, graph.weight(svc.intercepts))
+    first = graph.node(
+        "Gather", concatenated, graph.weight(i * (count - 1) + j - 1, np.int64), axis=1
+    )
+    second = graph.node("Gather", concatenated, graph.weight(j * (count - 1) + i, np.int64), axis=1)
+    combined = graph.node("Add", first, second)
+    return graph.node("Add", combined, graph.weight(svc.intercepts))
 
 
-def _scores(graph: _Graph, count: int, decisions: str) -> str:
-    """The scores [N, K] of the classes, from their decisions."""
-    firsts, seconds = pairs(count)
-    signs = np.eye(count)[firsts] - np.eye(count)[seconds]
-    signed = graph.weight(signs)
-    sums = graph.node("MatMul", decisions, signed)
+def _scores(graph: _GraphBuilder, count: int, decisions: str) -> str:
+    """Adds the scores [N, K] of the classes, from the decisions."""
+    first_classes, second_classes = pairs(count)
+    signs = np.eye(count)[first_classes] - np.eye(count)[second_classes]
+    sign_weights = graph.weight(signs)
+    sums = graph.node("MatMul", decisions, sign_weights)
     if count == 2:
         return sums
-    lost = graph.cast(graph.node("Less", decisions, graph.weight(0)), TensorProto.DOUBLE)
-    moved = graph.node("MatMul", lost, signed)
-    votes = graph.node("Sub", graph.weight(range(count - 1, -1, -1)), moved)
-    larger = graph.node("Add", graph.node("Abs", sums), graph.weight(1))
-    confidence = graph.node("Div", sums, graph.node("Mul", larger, graph.weight(3)))
+    is_negative = graph.cast(graph.node("Less", decisions, graph.weight(0)), TensorProto.DOUBLE)
+    lost_votes = graph.node("MatMul", is_negative, sign_weights)
+    votes = graph.node("Sub", graph.weight(range(count - 1, -1, -1)), lost_votes)
+    scaled_sums = graph.node("Add", graph.node("Abs", sums), graph.weight(1))
+    confidence = graph.node("Div", sums, graph.node("Mul", scaled_sums, graph.weight(3)))
     return graph.node("Add", votes, confidence)

@@ -19,64 +19,86 @@ __all__ = [
     "QuantizeOptions",
 ]
 
-#: What the model that Keras publishes is called where a file could stand, and its weights.
+#: Name of the ImageNet model of Keras, in place of a model file, and of its weights.
 RESNET50 = "resnet50-imagenet"
 IMAGENET = "imagenet"
 
+_GOLDEN_HELP = "Golden images for the self-test: the first of each sub-folder, at most 16 in all."
+
+Output = Annotated[
+    Path, typer.Option("-o", "--output", metavar="FILE.onnx", help="ONNX file to write.")
+]
 Calibrate = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", help="Training images in class folders, which set the ranges of int8."
+        metavar="DIR",
+        help="Calibration images for int8, in class folders; usually training images.",
     ),
 ]
 Labelled = Annotated[
     Path | None,
     typer.Option(
         metavar="DIR",
-        help="Labelled images in class folders that both models are compared on; if not given, "
-        "those of --calibrate that do not calibrate.",
+        show_default="the other images of --calibrate",
+        help="Labelled images, in class folders, to compare the accuracy of both models on.",
     ),
 ]
 MaxDrop = Annotated[
-    float, typer.Option(metavar="POINTS", help="Points of accuracy that may be lost.")
+    float,
+    typer.Option(
+        metavar="FLOAT",
+        help="Largest accuracy drop allowed, in percentage points; if it is larger, nothing is "
+        "written.",
+    ),
 ]
+Licence = Annotated[str, typer.Option(metavar="TEXT", help="Licence, for the model card.")]
+Notes = Annotated[str, typer.Option(metavar="TEXT", help="Notes for users, for the model card.")]
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """Options of `boatexport.exporting.export_model`; each field's help says what it does."""
+    """Options of `boatexport.exporting.export_model`; the help of each field describes it."""
 
     model: Annotated[
         Path,
         typer.Argument(
             metavar="MODEL",
-            help="Keras model made by 'boatinfer train', which ends in .keras; or "
-            f"{RESNET50}, the 1,000 classes of ImageNet.",
+            help="Keras model (.keras) trained by 'boatinfer train', or "
+            f"{RESNET50}: ResNet50 with the 1,000 classes of ImageNet.",
         ),
     ]
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="ONNX file to write; if not given, beside the model."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE.onnx",
+            show_default="MODEL with the suffix .onnx",
+            help="ONNX file to write.",
+        ),
     ] = None
     golden: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Images for the self-test, the first of each sub-folder and at most 16; if not "
-            f"given, those that the training kept (of {RESNET50}, drawings).",
+            show_default=f"those of the training; for {RESNET50}, drawings",
+            help=_GOLDEN_HELP,
         ),
     ] = None
     weights: Annotated[
         str,
         typer.Option(
             metavar="imagenet|FILE",
-            help=f"Weights of {RESNET50}: those that Keras publishes, or a file of them.",
+            help=f"Weights of {RESNET50}: those published by Keras, or an HDF5 file.",
         ),
     ] = IMAGENET
 
     precision: Annotated[
         Literal["float32", "float16", "int8"],
-        typer.Option(help="float16 is for GPUs, int8 for CPUs; both are compared with float32."),
+        typer.Option(
+            help="Precision of the ONNX model: int8 for CPUs, float16 for GPUs. Either is compared "
+            "with float32."
+        ),
     ] = "float32"
     calibrate: Calibrate = None
     labelled: Labelled = None
@@ -85,17 +107,18 @@ class ExportOptions:
     name: Annotated[
         str | None,
         typer.Option(
-            help="Name, for the card; if not given, as in the training, with the precision behind "
-            "it unless that is float32."
+            metavar="TEXT",
+            show_default="that of the training, with the precision unless float32",
+            help="Name of the model, for the model card.",
         ),
     ] = None
-    licence: Annotated[str, typer.Option(help="Licence, for the card.")] = ""
-    notes: Annotated[str, typer.Option(help="What people should know, for the card.")] = ""
+    licence: Licence = ""
+    notes: Notes = ""
     force: Force = False
 
     @property
     def is_imagenet(self) -> bool:
-        """Whether the model is the named one and no file."""
+        """Whether the model is ResNet50 of Keras instead of a file."""
         return str(self.model) == RESNET50
 
     @property
@@ -109,127 +132,166 @@ class DescribeOptions:
     """Options of `boatexport.foreign.describing.describe_model`."""
 
     model: Annotated[
-        Path, typer.Argument(metavar="FILE.onnx", help="Image classifier made elsewhere.")
-    ]
-    output: Annotated[Path, typer.Option("-o", "--output", help="ONNX file to write.")]
-    golden: Annotated[
         Path,
-        typer.Option(
-            metavar="DIR",
-            help="Images for the self-test, the first of each sub-folder and at most 16.",
-        ),
+        typer.Argument(metavar="MODEL.onnx", help="ONNX image classifier without a model card."),
     ]
+    output: Output
+    golden: Annotated[Path, typer.Option(metavar="DIR", help=_GOLDEN_HELP)]
     classes: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE|a,b,c",
-            help="Class names in the order of the scores: a file with one on each line, or names "
-            "with commas between; not needed if the file tells.",
+            metavar="FILE|A,B,C",
+            show_default="from the metadata of the model",
+            help="Class names in output order: a text file with one per line, or a comma-separated "
+            "list.",
         ),
     ] = None
     size: Annotated[
         str | None,
-        typer.Option(metavar="HEIGHTxWIDTH", help="Input, pixels; not needed if the file tells."),
+        typer.Option(
+            metavar="HEIGHTxWIDTH",
+            show_default="from the model",
+            help="Input size, in pixels.",
+        ),
     ] = None
     mean: Annotated[
         str | None,
         typer.Option(
-            metavar="A,B,C", help="What is subtracted from the scaled pixels, for each channel."
+            metavar="A,B,C",
+            show_default="0",
+            help="Mean per channel, subtracted from the pixels after --scale.",
         ),
     ] = None
     std: Annotated[
-        str | None, typer.Option(metavar="A,B,C", help="What they are then divided by.")
+        str | None,
+        typer.Option(
+            metavar="A,B,C",
+            show_default="1",
+            help="Standard deviation per channel, which the pixels are divided by after --mean.",
+        ),
     ] = None
     scale: Annotated[
         str | None,
         typer.Option(
             metavar="NUMBER",
-            help="What pixels from 0 to 255 are multiplied by first; if not given, 1/255, or 1 "
-            "where mean or std are above 1.",
+            show_default="1/255, or 1 if --mean or --std has a value above 1",
+            help="Factor for pixels from 0 to 255, applied before --mean and --std.",
         ),
     ] = None
     layout: Annotated[
         Literal["NCHW", "NHWC"] | None,
-        typer.Option(help="Order of the axes; not needed if the file tells."),
+        typer.Option(show_default="from the model", help="Memory layout of the input."),
     ] = None
-    order: Annotated[Literal["RGB", "BGR"], typer.Option(help="Order of the channels.")] = "RGB"
+    order: Annotated[Literal["RGB", "BGR"], typer.Option(help="Channel order of the input.")] = (
+        "RGB"
+    )
     fit: Annotated[
         Literal["crop", "stretch", "pad"],
-        typer.Option(help="How an image of another shape is made to fit."),
+        typer.Option(
+            help="How images of another aspect ratio are fitted: centre crop, stretch, or pad."
+        ),
     ] = "crop"
     resize: Annotated[
-        Literal["bilinear", "area", "nearest"], typer.Option(help="How it is made smaller.")
+        Literal["bilinear", "area", "nearest"],
+        typer.Option(help="Interpolation when images are downsized."),
     ] = "bilinear"
     features: Annotated[
         str | None,
-        typer.Option(metavar="NODE", help="Inner node or tensor to give as the feature vector."),
+        typer.Option(
+            metavar="NODE",
+            show_default="no features",
+            help="Inner node or tensor to output as the feature vector.",
+        ),
     ] = None
     scores: Annotated[
         str | None,
         typer.Option(
-            metavar="OUTPUT", help="Output with the score of each class, if there are several."
+            metavar="OUTPUT",
+            help="Output with the class scores, if the model has several outputs.",
         ),
     ] = None
     logits: Annotated[
         bool,
         typer.Option(
-            "--logits", help="Insist that the scores are logits; if not given, they are looked at."
+            "--logits",
+            help="Require that the scores are logits; by default this is found out on the golden "
+            "images.",
         ),
     ] = False
 
     name: Annotated[
-        str | None, typer.Option(help="Name, for the card; if not given, that of the file.")
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            show_default="the file name",
+            help="Name of the model, for the model card.",
+        ),
     ] = None
-    licence: Annotated[str, typer.Option(help="Licence, for the card.")] = ""
-    notes: Annotated[str, typer.Option(help="What people should know, for the card.")] = ""
+    licence: Licence = ""
+    notes: Notes = ""
     force: Force = False
 
 
 @dataclass(frozen=True)
 class FuseOptions:
-    """Options of `boatexport.fusing.fuse`; each field's help says what it does."""
+    """Options of `boatexport.fusing.fuse`; the help of each field describes it."""
 
     svm: Annotated[
-        Path, typer.Argument(metavar="SVM.joblib", help="SVM made by 'boatinfer svm fit'.")
+        Path, typer.Argument(metavar="SVM.joblib", help="SVM fitted by 'boatinfer svm fit'.")
     ]
-    output: Annotated[Path, typer.Option("-o", "--output", help="ONNX file to write.")]
+    output: Output
     model: Annotated[
         Path | None,
         typer.Option(
             "-m",
             "--model",
-            help="Model whose features it was fitted on; if not given, the built-in boats model.",
+            metavar="FILE.onnx",
+            show_default="the built-in model",
+            help="Model whose features the SVM was fitted on.",
         ),
     ] = None
     name: Annotated[
         str | None,
-        typer.Option(help="Name, for the card; if not given, that of the model and -svm."),
+        typer.Option(
+            metavar="TEXT",
+            show_default="that of the model with the suffix -svm",
+            help="Name of the new model, for the model card.",
+        ),
     ] = None
     force: Force = False
 
 
 @dataclass(frozen=True)
 class QuantizeOptions:
-    """Options of `boatexport.precision.quantize`; each field's help says what it does."""
+    """Options of `boatexport.precision.quantize`; the help of each field describes it."""
 
     model: Annotated[
-        Path, typer.Argument(metavar="FILE.onnx", help="Model file with a card, float32.")
+        Path, typer.Argument(metavar="MODEL.onnx", help="float32 model with a model card.")
     ]
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="ONNX file to write; if not given, FILE.int8.onnx beside it."
+            "-o",
+            "--output",
+            metavar="FILE.onnx",
+            show_default="MODEL.int8.onnx or MODEL.float16.onnx",
+            help="ONNX file to write.",
         ),
     ] = None
     calibrate: Calibrate = None
     labelled: Labelled = None
     max_drop: MaxDrop = 0.5
     precision: Annotated[
-        Literal["int8", "float16"], typer.Option(help="int8 is for CPUs, float16 for GPUs.")
+        Literal["int8", "float16"],
+        typer.Option(help="Precision of the new model: int8 for CPUs, float16 for GPUs."),
     ] = "int8"
     name: Annotated[
         str | None,
-        typer.Option(help="Name, for the card; if not given, FILE's with the precision behind it."),
+        typer.Option(
+            metavar="TEXT",
+            show_default="that of MODEL with the precision appended",
+            help="Name of the new model, for the model card.",
+        ),
     ] = None
     force: Force = False
 

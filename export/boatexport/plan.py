@@ -1,4 +1,4 @@
-"""What a model is to become, and which images it is made and judged with."""
+"""Plans a conversion to a lower precision, and chooses its images."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from boatinfer.errors import UsageError
 from boatinfer.models.card import Card
 from boatinfer.models.device import Device
 
-__all__ = ["CALIBRATION_IMAGES", "Plan", "plan"]
+__all__ = ["CALIBRATION_IMAGES", "ConversionPlan", "make_plan"]
 
-#: Images that the ranges of int8 are calibrated on, and as many to choose the best ranges by.
-#: Large ones have so many places each that fewer do: this many pixels in all, at least a third.
+#: Number of calibration images for int8; as many again choose the calibration method. Of large
+#: images fewer are enough: this many pixels in all, but at least a third of the images.
 CALIBRATION_IMAGES = 96
 _CALIBRATION_PIXELS = 2**22
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a model is to become, and the images to make and judge it with.
+class ConversionPlan:
+    """A conversion to a lower precision.
 
     Attributes:
         precision: ``float16`` or ``int8``.
-        calibrate: images for the ranges of int8.
-        labelled: images that the model and what becomes of it are compared on.
-        max_drop: points of accuracy that it may lose.
+        calibrate: calibration images for int8.
+        labelled: labelled images to compare both models on.
+        max_drop: largest accuracy drop allowed, in percentage points.
     """
 
     precision: Literal["float16", "int8"]
@@ -38,62 +38,59 @@ class Plan:
 
     @property
     def device(self) -> Device:
-        """8 bits are for CPUs, 16 for GPUs."""
+        """The device to compare both models on."""
         return Device.CPU if self.precision == "int8" else Device.AUTO
 
 
-def plan(
+def make_plan(
     precision: Literal["float16", "int8"],
     calibrate: Path | None,
     labelled_folder: Path | None,
     max_drop: float,
     card: Card,
-) -> Plan:
-    """Looks at everything that a conversion needs, before any long work.
+) -> ConversionPlan:
+    """Checks everything that a conversion needs, before any long work.
 
-    Without a labelled folder those images of the other are taken that do not calibrate.
+    Without a labelled folder, the models are compared on the images of the calibration folder
+    that are not used for calibration.
 
     Args:
-        precision: what the model is to become.
-        calibrate: folder of training images, in class folders.
-        labelled_folder: folder of class folders that the models are compared on.
-        max_drop: points of accuracy that may be lost.
-        card: of the model.
+        precision: precision of the new model.
+        calibrate: folder of calibration images, in class folders.
+        labelled_folder: folder of labelled images, in class folders.
+        max_drop: largest accuracy drop allowed, in percentage points.
+        card: card of the model.
 
     Raises:
         UsageError: a folder or an option cannot be used.
     """
     if card.precision != "float32":
-        raise UsageError(
-            f"the model is {card.precision} already; convert the float32 one it was made from."
-        )
+        raise UsageError(f"the model is {card.precision} already; convert its float32 original.")
     if card.svm is not None:
         raise UsageError(
-            "the model has an SVM inside, which was fitted on its float32 features; quantise the "
-            "model without it first, then fit an SVM on the features of what you get, and put that "
-            "one inside with 'boatinfer svm export'."
+            "the model includes an SVM fitted on its float32 features; quantise the model without "
+            "it, then fit an SVM on the features of the quantised model and embed it with "
+            "'boatinfer svm export'."
         )
     if not 0 <= max_drop <= 100:
         raise UsageError(f"--max-drop {max_drop:g} is not a number of points from 0 to 100.")
     if calibrate is None and (precision == "int8" or labelled_folder is None):
-        wanted = "--calibrate" if precision == "int8" else "--labelled"
-        raise UsageError(
-            f"{precision} needs {wanted} and a folder of images in folders of their classes."
-        )
-    given = (
+        missing = "--calibrate" if precision == "int8" else "--labelled"
+        raise UsageError(f"{precision} needs {missing} with a folder of images in class folders.")
+    labelled = (
         None
         if labelled_folder is None
         else batches.find(labelled_folder, card.classes, "--labelled")
     )
     if calibrate is None:
-        assert given is not None
-        return Plan(precision, given, given, max_drop)
-    whole = batches.find(calibrate, card.classes, "--calibrate")
-    most = _CALIBRATION_PIXELS // (card.image.height * card.image.width)
-    count = max(CALIBRATION_IMAGES // 3, min(CALIBRATION_IMAGES, most))
-    chosen = batches.spread_out(whole, 2 * count)
-    if given is None:
-        taken = set(chosen.paths)
-        rest = whole.where([path not in taken for path in whole.paths])
-        given = rest if len(rest.paths) >= len(chosen.paths) else whole
-    return Plan(precision, chosen, given, max_drop)
+        assert labelled is not None
+        return ConversionPlan(precision, labelled, labelled, max_drop)
+    all_images = batches.find(calibrate, card.classes, "--calibrate")
+    affordable = _CALIBRATION_PIXELS // (card.image.height * card.image.width)
+    count = max(CALIBRATION_IMAGES // 3, min(CALIBRATION_IMAGES, affordable))
+    calibration = batches.spread_out(all_images, 2 * count)
+    if labelled is None:
+        used = set(calibration.paths)
+        others = all_images.where([path not in used for path in all_images.paths])
+        labelled = others if len(others.paths) >= len(calibration.paths) else all_images
+    return ConversionPlan(precision, calibration, labelled, max_drop)

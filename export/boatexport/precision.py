@@ -1,4 +1,4 @@
-"""A model to a smaller and faster one, which a gate compares with it before it is written."""
+"""Converts a model to int8 or float16, and checks its accuracy before it is written."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 import onnx
 
 from boatexport.comparison import Runner, compare, divergence
-from boatexport.convert import IR_VERSION, OPSET, describe
+from boatexport.convert import IR_VERSION, OPSET, embed_card
 from boatexport.graph.graphs import sort_nodes
-from boatexport.graph.int8 import Quantised, quantise
-from boatexport.graph.simplify import tidy
+from boatexport.graph.int8 import QuantisedGraph, quantise
+from boatexport.graph.simplify import simplify
 from boatexport.options import QuantizeOptions
-from boatexport.plan import Plan, plan
+from boatexport.plan import ConversionPlan, make_plan
 from boatinfer import images
 from boatinfer.dataset import batches
 from boatinfer.errors import BoatinferError, ModelError, UsageError, first_line
@@ -28,103 +28,113 @@ from boatinfer.models.model import Model, load, read_model
 from boatinfer.models.session import open_session
 from boatinfer.storage.files import atomic_write, require_writable
 
-__all__ = ["Converted", "convert_precision", "quantize"]
+__all__ = ["ConvertedModel", "convert_precision", "quantize"]
 
 Say = Callable[[str], None]
-Show = Callable[[Conversion], None]
+ShowComparison = Callable[[Conversion], None]
 
-#: Pixels in a batch, and the most images.
-_BATCH_PIXELS, _MOST_IN_BATCH = 2**20, 32
+#: Approximate pixels per batch, and largest batch size.
+_BATCH_PIXELS, _MAX_BATCH_SIZE = 2**20, 32
 
 
 @dataclass(frozen=True)
-class Converted:
-    """A model file of lower precision that passed the gate.
+class ConvertedModel:
+    """A converted model that passed the accuracy check.
 
     Attributes:
-        content: of the file, sealed.
-        conversion: as in its card.
+        content: content of the file, with its seal.
+        conversion: the comparison with the original, as in its card.
     """
 
     content: bytes
     conversion: Conversion
 
 
-def quantize(options: QuantizeOptions, say: Say, show: Show) -> Converted:
-    """Writes a model file of lower precision, if it is good enough.
+def quantize(options: QuantizeOptions, say: Say, show_comparison: ShowComparison) -> ConvertedModel:
+    """Writes a model file of lower precision, if its accuracy is sufficient.
 
     Args:
-        options: the model, the folders, and the file to write.
-        say: is told what is done and found on the way.
-        show: is given the comparison, before the gate decides.
+        options: the model, the image folders, and the output file.
+        say: called with status messages.
+        show_comparison: called with the comparison, before the accuracy is checked.
 
     Raises:
         UsageError: a folder or an option cannot be used.
-        ModelError: the model cannot be used or converted, or its accuracy drops too far.
+        ModelError: the model cannot be used or converted, or its accuracy drops too much.
         OutputError: the file could not be written.
     """
     output = options.onnx_file
     if output.suffix != ".onnx":
-        raise UsageError(f"{output}: the file to write must end in .onnx.")
+        raise UsageError(f"{output}: the output file must end in .onnx.")
     content = read_model(options.model)
     require_writable(output, options.model, force=options.force)
     model = load(content, options.model, Device.CPU)
-    planned = plan(
+    plan = make_plan(
         options.precision, options.calibrate, options.labelled, options.max_drop, model.card
     )
     with atomic_write(output) as temporary:
-        converted = convert_precision(content, model, planned, say, show, name=options.name)
+        converted = convert_precision(content, model, plan, say, show_comparison, name=options.name)
         temporary.write_bytes(converted.content)
-        load(temporary.read_bytes(), output, planned.device)
+        load(temporary.read_bytes(), output, plan.device)
     return converted
 
 
 def convert_precision(
-    content: bytes, model: Model, planned: Plan, say: Say, show: Show, *, name: str | None
-) -> Converted:
+    content: bytes,
+    model: Model,
+    plan: ConversionPlan,
+    say: Say,
+    show_comparison: ShowComparison,
+    *,
+    name: str | None,
+) -> ConvertedModel:
     """Makes a model file of lower precision and compares it with the original.
 
     Args:
-        content: of the original's file.
-        model: the original, opened.
-        planned: what to make, and with which images.
-        say: is told what is done and found on the way.
-        show: is given the comparison, before the gate decides.
-        name: of the new model; None for the original's with the precision behind it.
+        content: content of the original file.
+        model: the original model.
+        plan: precision and images.
+        say: called with status messages.
+        show_comparison: called with the comparison, before the accuracy is checked.
+        name: name of the new model; None to append the precision to that of the original.
 
     Returns:
-        The new file's content; its golden images keep the original's probabilities.
+        The converted model; its golden images have the probabilities of the original.
 
     Raises:
-        UsageError: none of a folder's images can be read.
-        ModelError: the model cannot be converted, or its accuracy drops too far.
+        UsageError: no image of a folder can be read.
+        ModelError: the model cannot be converted, or its accuracy drops too much.
     """
     card, path = model.card, model.path
     try:
-        graph = _modern(onnx.load_model_from_string(content))
-        if planned.precision == "int8":
-            found = _to_int8(graph, model, planned, say)
-            graph, calibration, kept = found.model, found.calibration, found.kept
+        graph = _upgrade(onnx.load_model_from_string(content))
+        if plan.precision == "int8":
+            quantised = _to_int8(graph, model, plan, say)
+            graph, calibration, float_layers = (
+                quantised.model,
+                quantised.calibration,
+                quantised.float_layers,
+            )
         else:
-            graph, calibration, kept = _to_float16(graph), "", []
+            graph, calibration, float_layers = _to_float16(graph), "", []
     except BoatinferError:
         raise
-    except Exception as error:  # onnx, onnxslim and onnxruntime raise whatever they stumble over
+    except Exception as error:  # onnx, onnxslim and onnxruntime raise many types
         raise ModelError(
-            f"{path} cannot be made {planned.precision} ({first_line(error)}); use it as it is."
+            f"{path} cannot be converted to {plan.precision} ({first_line(error)})."
         ) from error
 
-    def runner(of: bytes) -> tuple[Runner, Device]:
-        session, device = open_session(of, path, planned.device, threads=1)
+    def runner(model_bytes: bytes) -> tuple[Runner, Device]:
+        session, device = open_session(model_bytes, path, plan.device, threads=1)
         return Runner(session, card), device
 
     original, _ = runner(content)
     converted, device = runner(graph.SerializeToString())
-    say(f"comparing on {len(planned.labelled.paths):,} images")
-    images = batches.read(planned.labelled, card.image, _batch_size(card.image), _left_out(say))
+    say(f"comparing on {len(plan.labelled.paths):,} images")
+    images = batches.read(plan.labelled, card.image, _batch_size(card.image), _report_skipped(say))
     comparison = compare(original, converted, images, device)
     if comparison is None:
-        raise UsageError(f"none of the images in {planned.labelled.folder} can be read.")
+        raise UsageError(f"none of the images in {plan.labelled.folder} can be read.")
     conversion = Conversion(
         source=model.digest,
         images=comparison.images,
@@ -134,77 +144,87 @@ def convert_precision(
         agreement=comparison.agreement,
         golden_difference=_golden_difference(converted, model),
         calibration=calibration,
-        kept=kept,
+        kept=float_layers,
     )
     card = msgspec.structs.replace(
-        card, name=name or f"{card.name}-{planned.precision}", precision=planned.precision
+        card,
+        name=name or f"{card.name}-{plan.precision}",
+        precision=plan.precision,
     )
-    result = _described(graph, card, model.golden, conversion)
-    show(result.conversion)
-    _require(result.conversion, planned)
+    result = _with_card(graph, card, model.golden, conversion)
+    show_comparison(result.conversion)
+    _check_accuracy(result.conversion, plan)
     return result
 
 
-def _require(conversion: Conversion, planned: Plan) -> None:
-    """The gate."""
+def _check_accuracy(conversion: Conversion, plan: ConversionPlan) -> None:
+    """Checks that the accuracy drop is allowed."""
     drop = 100 * (conversion.original.accuracy - conversion.converted.accuracy)
-    if not drop <= planned.max_drop + 1e-9:
+    if not drop <= plan.max_drop + 1e-9:
         raise ModelError(
-            f"{planned.precision} costs {drop:.2f} points of accuracy, more than --max-drop "
-            f"{planned.max_drop:g}, so no file was written; allow more, give other images to "
-            "calibrate on, or keep the model as it is."
+            f"{plan.precision} costs {drop:.2f} points of accuracy, more than --max-drop "
+            f"{plan.max_drop:g}, so no file was written; allow more, give other "
+            "calibration images, or keep the original."
         )
 
 
-def _to_int8(graph: onnx.ModelProto, model: Model, planned: Plan, say: Say) -> Quantised:
+def _to_int8(
+    graph: onnx.ModelProto, model: Model, plan: ConversionPlan, say: Say
+) -> QuantisedGraph:
     card = model.card
-    images = batches.read(planned.calibrate, card.image, _MOST_IN_BATCH, _left_out(say))
+    images = batches.read(plan.calibrate, card.image, _MAX_BATCH_SIZE, _report_skipped(say))
     pixels = [batch for batch, _ in images]
     if not pixels:
-        raise UsageError(f"none of the images in {planned.calibrate.folder} can be read.")
-    every = np.concatenate(pixels)
-    half = (len(every) + 1) // 2
-    calibrating, judging = every[:half], every[half:] if len(every) > 1 else every
-    say(f"calibrating on {len(calibrating)} images, choosing by {len(judging)} others")
-    fed = [
+        raise UsageError(f"none of the images in {plan.calibrate.folder} can be read.")
+    all_pixels = np.concatenate(pixels)
+    half = (len(all_pixels) + 1) // 2
+    calibration_pixels, selection_pixels = (
+        all_pixels[:half],
+        all_pixels[half:] if len(all_pixels) > 1 else all_pixels,
+    )
+    say(
+        f"calibrating on {len(calibration_pixels)} images, "
+        f"choosing the method on {len(selection_pixels)}"
+    )
+    calibration_inputs = [
         {card.input.name: tensor}
-        for image in calibrating
+        for image in calibration_pixels
         for tensor in tensors(model.session, card.input, image[None])[0]
     ]
 
-    def probabilities(of: onnx.ModelProto, most: int | None) -> Any:
-        session, _ = open_session(of.SerializeToString(), model.path, Device.CPU)
-        return Runner(session, card)(judging[:most])
+    def probabilities(candidate: onnx.ModelProto, count: int | None) -> Any:
+        session, _ = open_session(candidate.SerializeToString(), model.path, Device.CPU)
+        return Runner(session, card)(selection_pixels[:count])
 
     expected = probabilities(graph, None)
 
-    def diverges(other: onnx.ModelProto, most: int | None) -> float:
-        return divergence(expected[:most], probabilities(other, most))
+    def measure_divergence(other: onnx.ModelProto, count: int | None) -> float:
+        return divergence(expected[:count], probabilities(other, count))
 
-    return quantise(graph, fed, diverges, say)
+    return quantise(graph, calibration_inputs, measure_divergence, say)
 
 
 def _to_float16(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """Turns all to float16 but inputs, outputs, and what makes floats of the pixels."""
+    """Converts a graph to float16, except inputs, outputs and the conversion of the pixels."""
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
     half: onnx.ModelProto = convert_float_to_float16(
         graph,
         keep_io_types=True,
-        # Before opset 19 it gives float32 alone.
+        # Before opset 19 its output is float32 only.
         op_block_list=[*DEFAULT_OP_BLOCK_LIST, "DequantizeLinear"],
     )
     sort_nodes(half)
     return half
 
 
-def _modern(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """Tidies a graph, and lifts it to the opset that has scales for each channel."""
+def _upgrade(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """Simplifies a graph, and upgrades it to the opset with per-channel quantisation."""
     opset = next(o.version for o in graph.opset_import if o.domain in {"", "ai.onnx"})
     if opset < OPSET:
         graph = onnx.version_converter.convert_version(graph, OPSET)
         graph.ir_version = max(graph.ir_version, IR_VERSION)
-    return tidy(graph)
+    return simplify(graph)
 
 
 def _golden_difference(converted: Runner, model: Model) -> float:
@@ -214,22 +234,22 @@ def _golden_difference(converted: Runner, model: Model) -> float:
     return float(np.abs(converted(pixels) - expected).max())
 
 
-def _described(
+def _with_card(
     graph: onnx.ModelProto, card: Card, golden: Golden, conversion: Conversion
-) -> Converted:
-    """Writes the card, in which the size of the file stands, whose size it changes."""
+) -> ConvertedModel:
+    """Adds the card, which contains the file size, until that is stable."""
     content = b""
     while conversion.converted.bytes != len(content) or not content:
         figures = msgspec.structs.replace(conversion.converted, bytes=len(content))
         conversion = msgspec.structs.replace(conversion, converted=figures)
         card = msgspec.structs.replace(card, conversion=conversion)
-        content = describe(graph, card, golden)
-    return Converted(content, conversion)
+        content = embed_card(graph, card, golden)
+    return ConvertedModel(content, conversion)
 
 
 def _batch_size(image: ImageSpec) -> int:
-    return max(1, min(_MOST_IN_BATCH, _BATCH_PIXELS // (image.height * image.width)))
+    return max(1, min(_MAX_BATCH_SIZE, _BATCH_PIXELS // (image.height * image.width)))
 
 
-def _left_out(say: Say) -> Say:
+def _report_skipped(say: Say) -> Say:
     return lambda reason: say(f"left out {reason}")

@@ -141,7 +141,7 @@ def test_setup_prints_what_the_readme_shows(followed: Followed) -> None:
 
 
 def test_labelled_images_are_checked_drawn_split_and_brought(followed: Followed) -> None:
-    assert "nothing here would break or falsify" in _after(followed, "data check")
+    assert "nothing here would break a training" in _after(followed, "data check")
     with Image.open(followed.folder / "batch.png") as picture:
         assert picture.format == "PNG"
     split = sorted(path.name for path in (followed.folder / "boats-split").rglob("*.jpg"))

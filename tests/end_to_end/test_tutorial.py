@@ -65,7 +65,7 @@ def keras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     (home / "models").mkdir(parents=True)
     names = {str(number): [f"n{number:08}", f"thing_{number}"] for number in range(1000)}
     (home / "models" / imagenet.CLASS_INDEX.name).write_text(json.dumps(names))
-    for weights in (imagenet.TOP, imagenet.NO_TOP):
+    for weights in (imagenet.RESNET50_TOP, imagenet.RESNET50_NO_TOP):
         (home / "models" / weights.name).touch()
     monkeypatch.setenv("KERAS_HOME", str(home))
     monkeypatch.setattr(keras.applications, "ResNet50", stand_in)

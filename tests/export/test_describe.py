@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 import colours
 import networks
-from boatexport.foreign.describing import Described, describe_model
+from boatexport.foreign.describing import DescribeResult, describe_model
 from boatexport.options import DescribeOptions
 from boatinfer import images
 from boatinfer.errors import BoatinferError, UsageError
@@ -35,7 +35,7 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def described(model: Path, pictures: Path, **options: Any) -> Described:
+def described(model: Path, pictures: Path, **options: Any) -> DescribeResult:
     options = {"classes": NAMES} | options
     return describe_model(
         DescribeOptions(model, model.with_suffix(".described.onnx"), pictures, **options)
@@ -140,13 +140,13 @@ def test_what_an_ultralytics_file_tells_need_not_be_given(
     done = boatinfer("model", "describe", model, "-o", tmp_path / "d.onnx", "--golden", pictures)
     assert done.code == 0
     for said in [
-        "size       20 x 36 (told by the file)",
-        "pixels     (pixel / 255 - (0 0 0)) / (1 1 1) (told by the file)",
-        "classes    4: red, green, blue, none (told by the file)",
-        "scores     softmax, probabilities (seen on the images)",
-        "fit        crop (the default)",
-        "--features flat would give",
-        "of 3 golden images get the name of their folder",
+        "size       20 x 36 (from the file)",
+        "pixels     (pixel / 255 - (0 0 0)) / (1 1 1) (from the file)",
+        "classes    4: red, green, blue, none (from the file)",
+        "scores     softmax, probabilities (from the golden images)",
+        "fit        crop (default)",
+        "--features flat would add",
+        "of 3 golden images are labelled as their folder",
     ]:
         assert said in done.out
     card = open_model(tmp_path / "d.onnx").card
@@ -166,7 +166,7 @@ def test_classes_from_a_file_and_twins_told_apart(pictures: Path, tmp_path: Path
     (tmp_path / "names.txt").write_text("\ufefftench\ncrane\n shark \ncrane\n\n", "utf-8")
     done = described(model, pictures, **IMAGENET, classes=str(tmp_path / "names.txt"))
     assert open_model(done.path).card.classes == ["tench", "crane (1)", "shark", "crane (3)"]
-    assert done.right is None
+    assert done.correct is None
 
 
 @pytest.mark.parametrize(
@@ -231,22 +231,22 @@ def _mixed(graph: onnx.GraphProto) -> None:
 
 
 REFUSED: list[tuple[Any, dict[str, Any], str]] = [
-    (_external, {}, "keeps its weights in other files (net.onnx.data)"),
+    (_external, {}, "has its weights in external files (net.onnx.data)"),
     (lambda g: setattr(g.node[1], "domain", "my.ops"), {}, "does not have (my.ops.Relu)"),
-    (_second_image, {}, "takes 2 inputs (input (tensor(float), ? x 3 x 20 x 36), other"),
-    (_text, {}, "gives label (tensor(string), ? x 4)"),
-    (_mixed, {}, "depend on more than the image"),
-    (lambda g: setattr(_axes(g)[1], "dim_value", 1), {}, "no axis has the 3 channels"),
+    (_second_image, {}, "has 2 inputs (input (tensor(float), ? x 3 x 20 x 36), other"),
+    (_text, {}, "has the output label (tensor(string), ? x 4)"),
+    (_mixed, {}, "depend on other images"),
+    (lambda g: setattr(_axes(g)[1], "dim_value", 1), {}, "without an axis of the 3 channels"),
     (lambda g: setattr(_axes(g)[2], "dim_param", "h"), {}, "give --size HEIGHTxWIDTH"),
-    (lambda g: None, {"size": "20x35"}, "give its own size"),
+    (lambda g: None, {"size": "20x35"}, "give that size"),
     (lambda g: None, {"size": "big"}, "write it like 224x224"),
     (lambda g: None, {"layout": "NHWC"}, "which is NCHW"),
     (lambda g: setattr(_axes(g)[3], "dim_value", 3), {}, "give --layout"),
-    (lambda g: None, {"mean": None, "std": None}, "does not tell how its pixels are normalised"),
+    (lambda g: None, {"mean": None, "std": None}, "does not define its pixel normalisation"),
     (
         lambda g: setattr(_axes(g)[2], "dim_param", "h"),
         {"classes": None, "mean": None, "std": None},
-        "does not tell the names of its classes and the size of its images and how its pixels are",
+        "does not define its class names and its input size and its pixel normalisation",
     ),
     (lambda g: None, {"mean": "1,2"}, "give one number, or three"),
     (lambda g: None, {"mean": "grey"}, "write numbers like 0.485"),
@@ -255,14 +255,14 @@ REFUSED: list[tuple[Any, dict[str, Any], str]] = [
     (lambda g: None, {"mean": "1e999"}, "write numbers like"),
     (lambda g: None, {"scale": "-1"}, "must be above 0"),
     (lambda g: None, {"classes": "a,a,a (0),c"}, "two classes have the same name"),
-    (lambda g: None, {"classes": "a,b,c"}, "gives 4 scores an image, and there are 3 class names"),
+    (lambda g: None, {"classes": "a,b,c"}, "gives 4 scores per image, but there are 3 class names"),
     (lambda g: None, {"classes": "a,,c,d"}, "1 of them empty"),
     (lambda g: None, {"classes": "nowhere.txt"}, "the file cannot be read: No such file"),
-    (lambda g: None, {"classes": None}, "does not tell the names of its classes"),
-    (lambda g: None, {"features": "layer4"}, "what its last layer takes is called flat"),
+    (lambda g: None, {"classes": None}, "does not define its class names"),
+    (lambda g: None, {"features": "layer4"}, "the input of its last layer is flat"),
     (lambda g: None, {"features": "relu"}, "6 x 5 x 9"),
-    (lambda g: None, {"scores": "label"}, "has no such output of floats"),
-    (lambda g: g.output.add(name="flat"), {"classes": "a,b,c,d,e"}, "say with --scores"),
+    (lambda g: None, {"scores": "label"}, "has no such floating-point output"),
+    (lambda g: g.output.add(name="flat"), {"classes": "a,b,c,d,e"}, "with --scores"),
 ]
 
 
@@ -284,8 +284,8 @@ def test_what_cannot_be_described_is_one_sentence_and_writes_nothing(
     ("ends", "options", "said"),
     [
         (("Sigmoid",), {}, "ends in a sigmoid"),
-        (("Softmax",), {"logits": True}, "leave --logits out"),
-        (("Softmax", "Log", "Sqrt"), {}, "gives no numbers"),
+        (("Softmax",), {"logits": True}, "omit --logits"),
+        (("Softmax", "Log", "Sqrt"), {}, "are not finite"),
     ],
 )
 def test_scores_that_are_no_choice_are_refused(
@@ -313,13 +313,13 @@ def test_files_that_are_no_foreign_models_are_refused(
     detector = networks.save(networks.torch_layout(), tmp_path / "seg.onnx", task="segment")
     ours = colours.write_model(tmp_path / "ours.onnx")
     for file, code, said in [
-        ("cut.onnx", 4, "is cut off or damaged"),
-        ("text.onnx", 4, "is no ONNX file"),
-        ("empty.onnx", 4, "without a network"),
+        ("cut.onnx", 4, "is truncated or damaged"),
+        ("text.onnx", 4, "is not an ONNX file"),
+        ("empty.onnx", 4, "without nodes"),
         ("keras.onnx", 4, "'boatinfer export'"),
         (".", 4, "Is a directory"),
         ("nowhere.onnx", 4, "No such file"),
-        (detector.name, 4, "made to segment"),
+        (detector.name, 4, "for the task segment"),
         (ours.name, 2, "has a model card already"),
     ]:
         options = ("--golden", pictures, "--classes", NAMES, "--scale", "1")

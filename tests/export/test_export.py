@@ -204,10 +204,10 @@ def test_what_cannot_be_exported_is_one_sentence_and_writes_nothing(
     shutil.copy(model, lonely)
     calls: list[tuple[list[Any], int, str]] = [
         ([tmp_path / "none.keras"], 4, "does not exist"),
-        ([lonely], 4, "is without lonely.card.json"),
+        ([lonely], 4, "lonely.card.json, which"),
         ([damaged], 4, "cannot be loaded as a Keras model"),
         ([tmp_path / "README.md"], 2, "README.md: the model must end in .keras"),
-        ([model, "-o", tmp_path / "x.h5"], 2, "x.h5: the file to write must end in .onnx"),
+        ([model, "-o", tmp_path / "x.h5"], 2, "x.h5: the output file must end in .onnx"),
         ([model, "--golden", tmp_path / "empty"], 2, "holds no image files"),
         ([model, "--golden", tmp_path / "none"], 2, "does not exist"),
         ([model, "--golden", tmp_path / "text"], 2, "x.jpg cannot be read: no known image format"),
@@ -222,7 +222,7 @@ def test_what_cannot_be_exported_is_one_sentence_and_writes_nothing(
     assert (done.code, "does not exist" in done.err) == (2, True)
     model.with_suffix(".golden.json").unlink()
     done = boatinfer("export", model, "-o", output)
-    assert (done.code, "is without small.golden.json" in done.err) == (4, True)
+    assert (done.code, "small.golden.json, which" in done.err) == (4, True)
 
 
 def test_a_damaged_card_beside_the_model_is_refused(model: Path) -> None:
@@ -253,7 +253,7 @@ def test_a_card_of_another_model_is_refused(model: Path, old: str, new: str) -> 
     text = json.dumps(json.loads(card.read_text()), separators=(",", ":"))
     assert old in text
     card.write_text(text.replace(old, new))
-    with pytest.raises(ModelError, match=r"its card (says|names)"):
+    with pytest.raises(ModelError, match="its card"):
         export_model(ExportOptions(model))
     assert not model.with_suffix(".onnx").exists()
 

@@ -70,7 +70,7 @@ def test_the_graph_scores_as_scikit_learn_does(kernel: Any, count: int, penalty:
     pipeline = make_pipeline(StandardScaler(), SVC(kernel=kernel, C=penalty, break_ties=True))
     svm = svm_of(pipeline.fit(features, truth), names.tolist())
     new = random.normal(size=(400, 9)).astype(np.float32) * 2
-    found, expected = fusing._alone(svm, new), svm.scores(new)
+    found, expected = fusing._run_svm_graph(svm, new), svm.scores(new)
     assert np.array_equal(found.argmax(axis=1), pipeline.predict(new))
     assert np.abs(found - expected).max() < 1e-5
 
@@ -92,7 +92,7 @@ def test_the_graph_gives_the_probabilities_of_scikit_learn(
     sigmoids = np.stack([-random.random(count) - 0.1, random.normal(size=count)])
     new = random.normal(size=(400, 9)).astype(np.float32) * 2
     for svm in (svm_of(fitted, names), svm_of(fitted, names, sigmoids)):
-        found, expected = fusing._alone(svm, new), svm.scores(new)
+        found, expected = fusing._run_svm_graph(svm, new), svm.scores(new)
         assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
     assert np.allclose(found.sum(axis=1), 1, atol=1e-6)
 
@@ -104,7 +104,7 @@ def test_a_night_is_the_same_with_the_svm_inside_and_beside(
     svm, both = fitted(model, pictures, kernel), tmp_path / "both.onnx"
     done = boatinfer("svm", "export", svm, "-m", model, "-o", both)
     assert done.code == 0
-    assert "labels as scikit-learn for 1,000 of 1,000 random feature vectors" in done.out
+    assert "same label as scikit-learn for 1,000 of 1,000 random feature vectors" in done.out
     assert "an SVM of 3 classes inside" in done.out
     colours.write_pictures(tmp_path / "new", each=7)
     run(RunOptions(tmp_path / "new", tmp_path / "beside", model, svm=svm))
@@ -206,7 +206,7 @@ def test_what_cannot_be_fused_is_refused_and_nothing_overwritten(
         ((svm, tmp_path / "new.txt", model), False, "must end in .onnx"),
         ((svm, tmp_path / "new.onnx", other), False, "was fitted on 3 features of the model"),
         ((svm, tmp_path / "new.onnx", bare), False, "with no features"),
-        ((svm, tmp_path / "new.onnx", both), False, "has an SVM inside already"),
+        ((svm, tmp_path / "new.onnx", both), False, "includes an SVM already"),
         ((svm, tmp_path / "new.onnx", tmp_path / "none.onnx"), False, "No such file"),
         ((tmp_path / "text.joblib", tmp_path / "new.onnx", model), False, "is not an SVM file"),
     ]

@@ -15,12 +15,12 @@ import pytest
 import colours
 from boatexport.exporting import export_model
 from boatexport.options import ExportOptions
-from boatexport.verify import tolerance_of
+from boatexport.verify import probability_tolerance
 from boatinfer import images
 from boatinfer.images.spec import ImageSpec
 from boatinfer.models.model import Model, open_model
 from boattrain.backend import load_keras
-from boattrain.networks.imagenet import CLASS_INDEX, TOP, class_names
+from boattrain.networks.imagenet import CLASS_INDEX, RESNET50_TOP, imagenet_class_names
 from support import Command, Trained
 
 #: Two classes of one name, as cranes and maillots are.
@@ -48,7 +48,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, keras: ModuleType) -> Iterato
     (home / "models").mkdir()
     (home / "models" / CLASS_INDEX.name).write_text(json.dumps(INDEX))
     network = _network(keras)
-    _write_weights(network, home / "models" / TOP.name)
+    _write_weights(network, home / "models" / RESNET50_TOP.name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KERAS_HOME", str(home))
         output = home / "resnet50.onnx"
@@ -138,15 +138,15 @@ def test_the_run_keeps_the_pooled_features(
 
 def test_rounding_is_allowed_for_by_depth(made: Made, keras: ModuleType) -> None:
     shallow = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
-    assert tolerance_of(shallow) == 1e-5
-    assert tolerance_of(made.network) == 1e-4
+    assert probability_tolerance(shallow) == 1e-5
+    assert probability_tolerance(made.network) == 1e-4
 
 
 def test_the_card_says_what_it_is(made: Made) -> None:
     card = made.model.card
     assert (card.name, card.precision) == ("resnet50-imagenet", "float32")
     assert (card.image.height, card.image.width, card.input.dtype) == (224, 224, "uint8")
-    assert card.notes.endswith(TOP.name)
+    assert card.notes.endswith(RESNET50_TOP.name)
     assert [card.classes[n] for n in (6, 7, 42)] == [
         "thing_6",
         "crane (n00000007)",
@@ -167,7 +167,7 @@ def test_the_real_class_index_gives_a_thousand_different_names(
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / index.name).symlink_to(index)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    names = class_names()
+    names = imagenet_class_names()
     assert capsys.readouterr().err == ""  # it is the published one
     assert len(set(names)) == 1000
     assert (names[0], names[134], names[999]) == ("tench", "crane (n02012849)", "toilet_tissue")
@@ -177,16 +177,17 @@ def test_without_network_it_says_what_goes_where(
     boatinfer: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("boattrain.networks.imagenet._PLACE", "http://127.0.0.1:9/")
+    monkeypatch.setattr("boattrain.networks.imagenet._BASE_URL", "http://127.0.0.1:9/")
     output = tmp_path / "x.onnx"
     some = tmp_path / "some.h5"
     some.touch()
-    for options, file in (([], TOP), (["--weights", some], CLASS_INDEX)):
+    for options, file in (([], RESNET50_TOP), (["--weights", some], CLASS_INDEX)):
         done = boatinfer("export", "resnet50-imagenet", *options, "-o", output)
         assert (done.code, done.out, output.exists()) == (2, "", False)
         (said,) = [line for line in done.err.splitlines() if line.startswith("boatinfer:")]
         path = tmp_path / "home" / "models" / file.name
-        assert said.startswith(f"boatinfer: bring {file.address} to {path}")
+        assert said.startswith(f"boatinfer: {file.description} cannot be downloaded (")
+        assert f"copy {file.url} to {path}" in said
 
 
 def test_weights_that_do_not_fit_are_one_sentence(
@@ -199,7 +200,7 @@ def test_weights_that_do_not_fit_are_one_sentence(
     import h5py
 
     monkeypatch.setenv("KERAS_HOME", str(made.home))
-    whole = made.home / "models" / TOP.name
+    whole = made.home / "models" / RESNET50_TOP.name
     truncated, other = tmp_path / "truncated.h5", tmp_path / "other.h5"
     truncated.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     with h5py.File(other, "w") as file:
@@ -211,7 +212,7 @@ def test_weights_that_do_not_fit_are_one_sentence(
         (
             ["resnet50-imagenet", "--weights", truncated],
             2,
-            "are damaged or no HDF5 file; give ResNet50 with its 1,000 classes another",
+            "are damaged or not an HDF5 file; give another file for ResNet50 with its 1,000",
         ),
         (
             ["resnet50-imagenet", "--weights", other],

@@ -11,8 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 import convnet
 from boatexport.comparison import divergence
 from boatexport.graph import int8
-from boatexport.graph.calibration import ranges
-from boatexport.graph.simplify import tidy
+from boatexport.graph.calibration import calibrate_ranges
+from boatexport.graph.simplify import simplify
 
 ALL = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
 NONE = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -25,14 +25,16 @@ def noise(count: int, seed: int = 0) -> Any:
     return small.repeat(4, axis=1).repeat(8, axis=2)
 
 
-def quantise(model: onnx.ModelProto, say: Any = lambda _: None) -> int8.Quantised:
+def quantise(model: onnx.ModelProto, say: Any = lambda _: None) -> int8.QuantisedGraph:
     judged = noise(24, seed=1)
     expected = convnet.run(model, judged)
 
     def diverges(other: onnx.ModelProto, most: int | None) -> float:
         return divergence(expected[:most], convnet.run(other, judged[:most]))
 
-    return int8.quantise(tidy(model), [{"image": one[None]} for one in noise(24)], diverges, say)
+    return int8.quantise(
+        simplify(model), [{"image": one[None]} for one in noise(24)], diverges, say
+    )
 
 
 @pytest.fixture(scope="module")
@@ -43,22 +45,24 @@ def fitted() -> onnx.ModelProto:
 
 
 @pytest.fixture(scope="module")
-def quantised(fitted: onnx.ModelProto) -> int8.Quantised:
+def quantised(fitted: onnx.ModelProto) -> int8.QuantisedGraph:
     return quantise(fitted)
 
 
-def test_it_stays_close_to_the_original(fitted: onnx.ModelProto, quantised: int8.Quantised) -> None:
+def test_it_stays_close_to_the_original(
+    fitted: onnx.ModelProto, quantised: int8.QuantisedGraph
+) -> None:
     onnx.checker.check_model(quantised.model, full_check=True)
     pixels = noise(50, seed=2)
     before, after = (convnet.run(model, pixels) for model in (fitted, quantised.model))
-    assert quantised.divergence <= int8.GOOD
-    assert quantised.kept == []
+    assert quantised.divergence <= int8.TARGET_DIVERGENCE
+    assert quantised.float_layers == []
     assert np.abs(before - after).max() < 0.1
     assert np.mean(before.argmax(axis=1) == after.argmax(axis=1)) >= 0.94
 
 
 def test_the_first_convolution_takes_the_bytes_and_pooling_is_one(
-    quantised: int8.Quantised,
+    quantised: int8.QuantisedGraph,
 ) -> None:
     users = {name: node for node in quantised.model.graph.node for name in node.input}
     chain = [users["image"]]
@@ -76,11 +80,11 @@ def test_a_mean_of_its_own_for_each_channel() -> None:
     found = quantise(model)
     pixels = noise(30, seed=2)
     before, after = (convnet.run(graph, pixels) for graph in (model, found.model))
-    assert found.kept == []
+    assert found.float_layers == []
     assert np.abs(before - after).max() < 0.1
 
 
-def test_weights_are_per_channel_and_of_seven_bits(quantised: int8.Quantised) -> None:
+def test_weights_are_per_channel_and_of_seven_bits(quantised: int8.QuantisedGraph) -> None:
     """Two products of 8-bit weights would overflow on processors without VNNI."""
     arrays = {t.name: numpy_helper.to_array(t) for t in quantised.model.graph.initializer}
     weights = {n: a for n, a in arrays.items() if a.dtype == np.int8 and a.ndim == 4}
@@ -90,7 +94,7 @@ def test_weights_are_per_channel_and_of_seven_bits(quantised: int8.Quantised) ->
         assert arrays[name.replace("_quantized", "_scale")].shape == (len(values),)
 
 
-def test_optimised_sums_do_not_overflow(quantised: int8.Quantised) -> None:
+def test_optimised_sums_do_not_overflow(quantised: int8.QuantisedGraph) -> None:
     """White pictures give the largest sums; what computes in float32 cannot overflow."""
     pixels = np.concatenate([np.full((2, 12, 40, 3), 255, np.uint8), noise(30, seed=3)])
     integers = convnet.run(quantised.model, pixels, graph_optimization_level=ALL)
@@ -98,7 +102,7 @@ def test_optimised_sums_do_not_overflow(quantised: int8.Quantised) -> None:
     assert np.abs(integers - floats).max() < 0.05
 
 
-def test_results_are_no_multiples_of_a_255th(quantised: int8.Quantised) -> None:
+def test_results_are_no_multiples_of_a_255th(quantised: int8.QuantisedGraph) -> None:
     for output in ("probabilities", "features"):
         values = convnet.run(quantised.model, noise(200, seed=4), output)
         assert max(len(np.unique(column)) for column in values.T) > 150
@@ -126,14 +130,14 @@ def test_layers_that_hurt_are_found_and_stay_in_float32() -> None:
     model = with_a_bad_layer()
     said: list[str] = []
     found = quantise(model, said.append)
-    assert found.kept
-    assert found.divergence < int8.GOOD
-    assert any("which layers hurt" in line for line in said)
-    kept = [node for node in found.model.graph.node if node.name in found.kept]
+    assert found.float_layers
+    assert found.divergence < int8.TARGET_DIVERGENCE
+    assert any("the sensitivity of the layers" in line for line in said)
+    kept = [node for node in found.model.graph.node if node.name in found.float_layers]
     constants = {t.name: t.data_type for t in found.model.graph.initializer}
     assert {constants[node.input[1]] for node in kept} == {TensorProto.FLOAT}
     names = {node.output[0]: node.name for node in model.graph.node}
-    assert {names["deep"], names["point"]} & set(found.kept)
+    assert {names["deep"], names["point"]} & set(found.float_layers)
 
 
 def test_a_layer_that_is_kept_is_not_quantised_by_onnxruntime() -> None:
@@ -168,9 +172,9 @@ def test_a_layer_that_is_kept_is_not_quantised_by_onnxruntime() -> None:
         opset_imports=[helper.make_opsetid("", 13)],
         ir_version=7,
     )
-    prepared = int8._prepare(tidy(model))
+    prepared = int8._prepare(simplify(model))
     fed = [{"image": one[None]} for one in noise(8)]
-    found = ranges(prepared, int8._OPERATORS, fed)["min-max"]
+    found = calibrate_ranges(prepared, int8._OPERATORS, fed)["min-max"]
     mixed = int8._quantise(prepared, found, ["second"])
     assert sum(node.op_type == "QuantizeLinear" for node in mixed.graph.node) >= 2
     pixels = noise(40, seed=5)

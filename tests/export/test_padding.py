@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import convnet
-from boatexport.graph.simplify import tidy
+from boatexport.graph.simplify import simplify
 
 SIZE = (12, 20)
 
@@ -74,15 +74,15 @@ def require_same(model: onnx.ModelProto, tidied: onnx.ModelProto) -> None:
 @pytest.mark.parametrize("bias", [False, True])
 def test_channels_between_convolutions_fill_blocks(between: str, bias: bool) -> None:
     model = network((30, 15, 6), between, bias=bias)
-    tidied = tidy(model)
+    tidied = simplify(model)
     assert widths(tidied) == [32, 16, 6]
     require_same(model, tidied)
-    assert widths(tidy(tidied)) == [32, 16, 6]
+    assert widths(simplify(tidied)) == [32, 16, 6]
 
 
 def test_two_convolutions_may_share_their_weights() -> None:
     model = network((14, 14, 14), shared=True)
-    tidied = tidy(model)
+    tidied = simplify(model)
     assert widths(tidied) == [16, 16, 14]
     require_same(model, tidied)
 
@@ -90,7 +90,7 @@ def test_two_convolutions_may_share_their_weights() -> None:
 def test_two_convolutions_may_take_the_same_channels() -> None:
     beside = helper.make_node("Conv", ["t0", "w1"], ["z"])
     model = network((30, 15), more=(beside,), outputs=("z",))
-    tidied = tidy(model)
+    tidied = simplify(model)
     assert sorted(widths(tidied)) == [15, 15, 32]
     require_same(model, tidied)
 
@@ -112,6 +112,6 @@ def test_two_convolutions_may_take_the_same_channels() -> None:
     ids=["even", "few", "depthwise", "output", "softmax", "mean"],
 )
 def test_channels_stay_as_they_are(model: onnx.ModelProto) -> None:
-    tidied = tidy(model)
+    tidied = simplify(model)
     assert widths(tidied) == widths(model)
     require_same(model, tidied)

@@ -36,7 +36,7 @@ from support import Command, Shell, Trained
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few images and little time for each step."""
-    monkeypatch.setattr(comparison, "_SECONDS", 0)
+    monkeypatch.setattr(comparison, "_TIMING_SECONDS", 0)
     monkeypatch.setattr(plan, "CALIBRATION_IMAGES", 12)
 
 
@@ -71,7 +71,7 @@ def test_the_card_holds_what_both_models_really_do(network: Path, pictures: Path
     assert min(conversion.original.images_per_second, conversion.converted.images_per_second) > 0
     assert after.self_test() == pytest.approx(conversion.golden_difference, abs=1e-6)
     assert after.tolerance == pytest.approx(0.05 + conversion.golden_difference)
-    assert any("calibrating on 12 images, choosing by 12 others" in line for line in said)
+    assert any("calibrating on 12 images, choosing the method on 12" in line for line in said)
 
 
 def test_figures_are_those_of_the_labelled_folder(
@@ -133,9 +133,9 @@ def test_the_command_prints_the_table_and_show_repeats_it(
     assert done.code == 0
     output = network.with_suffix(".int8.onnx")
     first_words = [line.split("  ")[0] for line in done.out.splitlines()]
-    for what in ("accuracy", "macro-F1", "calibration error", "same label", "images a second"):
+    for what in ("accuracy", "macro-F1", "calibration error", "same label", "images per second"):
         assert what in first_words
-    assert "layers that stay in float32: none" in done.out
+    assert "layers in float32: none" in done.out
     assert f"{output} ({output.stat().st_size:,} bytes)" in done.out
     shown = boatinfer("model", "show", output).out
     assert f"{open_model(network).card.name}-int8\n" in shown
@@ -263,7 +263,7 @@ def test_what_was_converted_or_has_an_svm_is_refused(network: Path, pictures: Pa
         svm=FusedSVM(["a", "b"], "rbf", ""),
     )
     with pytest.raises(UsageError, match="with 'boatinfer svm export'"):
-        plan.plan("int8", pictures, None, 0.5, fused)
+        plan.make_plan("int8", pictures, None, 0.5, fused)
 
 
 def test_an_svm_goes_into_an_int8_file(network: Path, pictures: Path, tmp_path: Path) -> None:
@@ -288,14 +288,14 @@ def test_a_graph_that_the_libraries_stumble_over_is_one_sentence(
         raise RuntimeError("no such operator\nat line 7")
 
     monkeypatch.setattr(precision, "quantise", stumble)
-    with pytest.raises(ModelError, match=r"cannot be made int8 \(no such operator\)"):
+    with pytest.raises(ModelError, match=r"cannot be converted to int8 \(no such operator\)"):
         quantize(network, calibrate=pictures)
 
 
 def test_it_needs_no_tensorflow(network: Path, pictures: Path) -> None:
     code = (
         "import sys; sys.modules.update(tensorflow=None, keras=None, tf2onnx=None); "
-        "from boatexport import comparison; comparison._SECONDS = 0; "
+        "from boatexport import comparison; comparison._TIMING_SECONDS = 0; "
         "from boatinfer.cli import main; main()"
     )
     arguments = ["model", "quantize", str(network), "--calibrate", str(pictures)]
@@ -316,7 +316,7 @@ def test_the_export_converts_what_it_verified(trained: Trained, tmp_path: Path) 
         max_drop=100,
     )
     shown: list[Conversion] = []
-    exported = export_model(options, show=shown.append)
+    exported = export_model(options, show_comparison=shown.append)
     card = open_model(exported.path).card
     assert (card.precision, card.conversion) == ("int8", shown[0])
     assert shown[0].images == 12

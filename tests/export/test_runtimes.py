@@ -23,7 +23,7 @@ def file(
     if request.param == "exported":
         path: Path = request.getfixturevalue("exported")
         return path
-    monkeypatch.setattr(comparison, "_SECONDS", 0)
+    monkeypatch.setattr(comparison, "_TIMING_SECONDS", 0)
     monkeypatch.setattr(plan, "CALIBRATION_IMAGES", 6)
     options = QuantizeOptions(network, None, pictures, precision=request.param, max_drop=100)
     precision.quantize(options, lambda _: None, lambda _: None)

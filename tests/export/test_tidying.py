@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import convnet
-from boatexport.graph.simplify import tidy
+from boatexport.graph.simplify import simplify
 
 SIZE = (9, 11)
 
@@ -83,7 +83,7 @@ def test_the_normalisation_goes_where_it_is_exact(
     scale: Any, offset: Any, pad: int, folded: bool, bias: bool
 ) -> None:
     model = normalised(scale, offset, pad, bias=bias)
-    tidied = tidy(model)
+    tidied = simplify(model)
     rest = [] if folded else ["Add"]
     assert kinds(tidied) == ["Transpose", "DequantizeLinear", *rest, "Conv"]
     require_same(model, tidied)
@@ -101,22 +101,22 @@ def test_the_order_of_the_normalisation_does_not_matter(order: str) -> None:
         offset = MEAN.reshape(for_nchw)
         scale = scale.reshape(for_nchw)
     model = normalised(scale, offset, 0, order=order)
-    assert kinds(tidy(model)) == ["Transpose", "DequantizeLinear", "Conv"]
-    require_same(model, tidy(model))
+    assert kinds(simplify(model)) == ["Transpose", "DequantizeLinear", "Conv"]
+    require_same(model, simplify(model))
 
 
 def test_what_cannot_be_folded_stays() -> None:
     mean_image = normalised(1 / 255, np.random.default_rng(0).random((*SIZE, 3)), 0)
-    assert "Cast" in kinds(tidy(mean_image))
-    require_same(mean_image, tidy(mean_image))
+    assert "Cast" in kinds(simplify(mean_image))
+    require_same(mean_image, simplify(mean_image))
     cast = helper.make_node("Cast", ["image"], ["c"], to=TensorProto.FLOAT)
     other = helper.make_node("ReduceMean", ["c"], ["z"], axes=[1, 2], keepdims=0)
     nchw = helper.make_node("Transpose", ["c"], ["t"], perm=[0, 3, 1, 2])
     conv = helper.make_node("Conv", ["t", "w"], ["y"])
     weights = np.random.default_rng(0).standard_normal((4, 3, 3, 3))
     twice = build([cast, other, nchw, conv], outputs=("y", "z"), w=weights)
-    assert "Cast" in kinds(tidy(twice))
-    require_same(twice, tidy(twice))
+    assert "Cast" in kinds(simplify(twice))
+    require_same(twice, simplify(twice))
 
 
 def test_what_computes_nothing_goes() -> None:
@@ -142,7 +142,7 @@ def test_what_computes_nothing_goes() -> None:
         v=random.uniform(1, 2, 4),
         unused=np.zeros(1000),
     )
-    tidied = tidy(model)
+    tidied = simplify(model)
     assert sorted(kinds(tidied)) == ["Cast", "Conv", "ReduceMean", "Transpose"]
     assert "unused" not in {tensor.name for tensor in tidied.graph.initializer}
     assert [entry.domain for entry in tidied.opset_import] == [""]
@@ -152,7 +152,7 @@ def test_what_computes_nothing_goes() -> None:
 def test_a_whole_network_is_half_as_many_nodes_and_the_original_is_left_alone() -> None:
     model = convnet.graph()
     before = model.SerializeToString()
-    tidied = tidy(model)
+    tidied = simplify(model)
     assert model.SerializeToString() == before
     pixels = np.random.default_rng(0).integers(0, 256, (5, 12, 40, 3), dtype=np.uint8)
     for output in ("probabilities", "features"):
@@ -169,7 +169,7 @@ def test_onnxruntime_leaves_the_weights_of_a_float32_file_alone(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Behind a per-tensor DequantizeLinear some versions quantise them; no warning either."""
-    tidied = tidy(normalised(1 / 255, 0, 1))
+    tidied = simplify(normalised(1 / 255, 0, 1))
     (scale,) = (t for t in tidied.graph.initializer if t.name == "pixel_scale")
     assert list(scale.dims) == [3]
     convnet.run(tidied, np.zeros((1, *SIZE, 3), np.uint8), "y", log_severity_level=2)

@@ -41,10 +41,10 @@ def changed(pixels: Pixels, options: Augmentation, seed: int = 0) -> Pixels:
 
 
 def test_nothing_asked_for_changes_nothing() -> None:
-    assert not Augmentation().augments
+    assert not Augmentation().has_augmentation
     for field in dataclasses.fields(Augmentation):
         some: dict[str, Any] = {field.name: 0.1}
-        assert Augmentation(**some).augments
+        assert Augmentation(**some).has_augmentation
     np.testing.assert_array_equal(changed(noise(), Augmentation()), noise())
 
 

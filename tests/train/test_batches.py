@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from boatinfer.images.spec import ImageSpec
 from boattrain.augment import Augmentation
-from boattrain.fitting.batches import Batches, balanced_weights, shares
-from boattrain.fitting.pixels import Data, Split
+from boattrain.fitting.batches import Batches, balanced_weights, sampling_rates
+from boattrain.fitting.pixels import Split, TrainingData
 from boattrain.options import CnnOptions
 
 COUNT, CLASSES = 10, 3
@@ -25,9 +25,9 @@ def pixels() -> Any:
 
 def batches(inputs: Any = None, labels: Any = LABELS, **options: Any) -> Batches:
     split = Split(pixels(), labels, [], {}, {})
-    data = Data(["a", "b", "c"], ImageSpec(height=4, width=6), split, split)
+    data = TrainingData(["a", "b", "c"], ImageSpec(height=4, width=6), split, split)
     chosen = CnnOptions(Path("data"), **({"batch_size": 4} | options))
-    return Batches.of(split.pixels if inputs is None else inputs, data, chosen)
+    return Batches.from_data(split.pixels if inputs is None else inputs, data, chosen)
 
 
 def epoch(made: Batches, number: int) -> list[int]:
@@ -96,7 +96,7 @@ def test_features_take_the_place_of_pixels(keras: object) -> None:
 
 
 def test_nothing_is_changed_unless_asked_for() -> None:
-    assert not batches().augmentation.augments
+    assert not batches().augmentation.has_augmentation
     assert isinstance(batches().augmentation, Augmentation)
     assert {image.tobytes() for image in batches()[0].inputs} <= {x.tobytes() for x in pixels()}
 
@@ -104,7 +104,7 @@ def test_nothing_is_changed_unless_asked_for() -> None:
 @given(st.floats(0, 1), st.integers(0, 99))
 def test_every_image_is_shown_its_share_of_an_epoch(oversampling: float, seed: int) -> None:
     labels = np.repeat([0, 1, 2], [7, 2, 1])
-    share = shares(labels, oversampling)
+    share = sampling_rates(labels, oversampling)
     assert share.mean() == pytest.approx(1)
     made = batches(labels=labels, oversampling=oversampling, seed=seed)
     shown = np.bincount(epoch(made, 0), minlength=COUNT)
@@ -114,5 +114,5 @@ def test_every_image_is_shown_its_share_of_an_epoch(oversampling: float, seed: i
 
 
 def test_full_oversampling_shows_all_classes_as_often() -> None:
-    share = shares(np.repeat([0, 1, 2], [7, 2, 1]), 1.0)
+    share = sampling_rates(np.repeat([0, 1, 2], [7, 2, 1]), 1.0)
     assert share.tolist() == pytest.approx([10 / 21] * 7 + [10 / 6] * 2 + [10 / 3])

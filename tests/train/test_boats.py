@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from boatinfer.errors import UsageError
 from boatinfer.images.spec import ImageSpec
 from boatinfer.signals import Stop
-from boattrain.fitting.checkpoint import Checkpoint, State
-from boattrain.fitting.pixels import Data, Split
+from boattrain.fitting.checkpoint import Checkpoint, TrainingState
+from boattrain.fitting.pixels import Split, TrainingData
 from boattrain.networks import boats
 from boattrain.networks.base import FEATURES
-from boattrain.networks.boats import BOATS, Halved
+from boattrain.networks.boats import BOATS, HalfResolution
 from boattrain.options import BoatsOptions
 from boattrain.training import fit, train_boats
 
@@ -29,7 +29,7 @@ PICTURES = np.random.default_rng(0).integers(0, 256, (3, 68, 68, 3), np.uint8)
 @given(st.integers(1, 3), st.integers(2, 9), st.integers(2, 9), st.integers(0, 99))
 def test_a_halved_pixel_is_the_mean_of_four(count: int, height: int, width: int, seed: int) -> None:
     pixels = np.random.default_rng(seed).integers(0, 256, (count, height, width, 3), np.uint8)
-    halved = Halved(pixels)
+    halved = HalfResolution(pixels)
     even = pixels[:, : height // 2 * 2, : width // 2 * 2].astype(float)
     means = even.reshape(count, height // 2, 2, width // 2, 2, 3).mean(axis=(2, 4))
     assert halved[:].shape == halved.shape
@@ -61,7 +61,7 @@ def test_it_is_trained_at_half_the_size_and_then_at_the_whole_at_half_the_rate(
 ) -> None:
     network, labels = BOATS.build(SPEC, 3), np.arange(3)
     split = Split(PICTURES, labels, [], {}, {})
-    data = Data(["a", "b", "c"], SPEC, split, split)
+    data = TrainingData(["a", "b", "c"], SPEC, split, split)
     options = BoatsOptions(Path("data"), size="68x68", epochs=5, half_epochs=7, batch_size=2)
     half, whole = BOATS.stages(network, data, options)
     assert (half.options.epochs, whole.options.epochs) == (7, 5)
@@ -72,7 +72,7 @@ def test_it_is_trained_at_half_the_size_and_then_at_the_whole_at_half_the_rate(
         assert train[0].inputs.shape == (2, side, side, 3)
         assert np.asarray(valid[:]).shape == (3, side, side, 3)
         names = [type(layer).__name__ for layer in model.layers]
-        assert "FusedNorm" in names
+        assert "FusedBatchNormalization" in names
         assert "BatchNormalization" not in names
         variables = {id(variable) for variable in network.trainable_variables}
         assert {id(variable) for variable in model.trainable_variables} == variables
@@ -84,20 +84,22 @@ def test_too_little_memory_is_told_before_the_first_stage(keras: ModuleType) -> 
     split = Split(PICTURES, np.arange(3), [], {}, {})
     options = BoatsOptions(Path("data"), size="68x68", batch_size=10**8)
     with pytest.raises(UsageError, match="smaller --batch-size or --size"):
-        BOATS.stages(BOATS.build(SPEC, 3), Data(["a", "b", "c"], SPEC, split, split), options)
+        BOATS.stages(
+            BOATS.build(SPEC, 3), TrainingData(["a", "b", "c"], SPEC, split, split), options
+        )
 
 
 @pytest.mark.usefixtures("uncompiled")
 def test_a_training_resumed_at_the_whole_size_equals_an_undisturbed_one(tmp_path: Path) -> None:
     split = Split(PICTURES, np.arange(3), [], {}, {})
-    data = Data(["a", "b", "c"], SPEC, split, split)
+    data = TrainingData(["a", "b", "c"], SPEC, split, split)
 
     def run(folder: str, epochs: int, resume: bool = False) -> Any:
         options = BoatsOptions(
             Path("data"), size="68x68", half_epochs=1, epochs=epochs, schedule="constant"
         )
         checkpoint = Checkpoint(tmp_path / folder, {})
-        state = checkpoint.load() if resume else State()
+        state = checkpoint.load() if resume else TrainingState()
         return fit(options, BOATS, data, checkpoint, Stop(), state=state)
 
     undisturbed, first = run("undisturbed", epochs=2)
@@ -112,8 +114,8 @@ def test_it_learns_at_half_the_size_and_then_at_the_whole(data: Path, tmp_path: 
     result = train_boats(
         BoatsOptions(data, tmp_path / "m.keras", "66x70", epochs=1, half_epochs=1, batch_size=8)
     )
-    stages = [epoch.stage for epoch in result.fitted.history]
+    stages = [epoch.stage for epoch in result.fit.history]
     assert stages == ["half", "whole"]
-    assert result.fitted.best.epoch == len(stages)  # the last one, whatever valid says
+    assert result.fit.best.epoch == len(stages)  # the last one, whatever valid says
     card = json.loads(result.files.card.read_text())
     assert card["features"] == {"dimension": 160, "layer": FEATURES}

@@ -12,7 +12,7 @@ import pytest
 
 from boatinfer.dataset.class_folders import find_images
 from boatinfer.errors import OutputError
-from boattrain.fitting.array_cache import FOLDER, Array, cache_folder, kept
+from boattrain.fitting.array_cache import CACHE_FOLDER, Array, cache_folder, cached_array
 
 ROWS = np.arange(12, dtype=np.float32).reshape(4, 3)
 
@@ -29,7 +29,9 @@ def fail(_: BinaryIO) -> list[str]:
 
 
 def keep(folder: Path, key: str = "key", make: Any = write, **more: Any) -> tuple[Array, list[str]]:
-    return kept(folder, "array", key, dtype=np.float32, shape=(3,), most=4, make=make, **more)
+    return cached_array(
+        folder, "array", key, dtype=np.float32, shape=(3,), max_rows=4, write_rows=make, **more
+    )
 
 
 def test_what_was_made_once_is_found(tmp_path: Path) -> None:
@@ -46,7 +48,9 @@ def test_another_key_or_a_doubt_makes_it_again(tmp_path: Path) -> None:
 
     keep(tmp_path)
     np.testing.assert_array_equal(keep(tmp_path, "other", write_more)[0], ROWS + 1)
-    np.testing.assert_array_equal(keep(tmp_path, "other", write, agrees=lambda *_: False)[0], ROWS)
+    np.testing.assert_array_equal(
+        keep(tmp_path, "other", write, is_valid=lambda *_: False)[0], ROWS
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "array.json",
         "array.lock",
@@ -70,7 +74,7 @@ def test_a_full_disk_is_seen_before_anything_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100, 53, 47))
-    with pytest.raises(OutputError, match=r"GB free; make room, give --cache"):
+    with pytest.raises(OutputError, match=r"GB free; free some space, give --cache"):
         keep(tmp_path, make=fail)
     assert not list(tmp_path.glob("*.raw"))
 
@@ -86,7 +90,7 @@ def test_a_disk_that_fills_up_leaves_no_half_array(tmp_path: Path) -> None:
 
 
 def test_of_two_at_once_one_waits_for_the_other(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
@@ -107,7 +111,7 @@ def test_of_two_at_once_one_waits_for_the_other(
     first.join(10)
     second.join(10)
     np.testing.assert_array_equal(found[0], ROWS)
-    assert "waiting for another training" in capsys.readouterr().err
+    assert "waiting for another training" in caplog.text
 
 
 def test_it_lies_beside_the_data_where_nobody_takes_it_for_images(data: Path) -> None:
@@ -115,7 +119,7 @@ def test_it_lies_beside_the_data_where_nobody_takes_it_for_images(data: Path) ->
     folder = cache_folder(data)
     (folder / "x").mkdir()
     shutil.copy(data / "train/red/00.jpg", folder / "x" / "x.jpg")
-    assert folder == data / FOLDER
+    assert folder == data / CACHE_FOLDER
     assert find_images(data) == before
     single = data / "train"
     shutil.copytree(folder, cache_folder(single), dirs_exist_ok=True)
@@ -131,7 +135,7 @@ def test_data_that_may_not_be_written_has_its_cache_elsewhere(
     assert folder.is_dir()
     assert folder.is_relative_to(tmp_path / "home")
     assert cache_folder(data / "train") != folder
-    assert not (data / FOLDER).exists()
+    assert not (data / CACHE_FOLDER).exists()
 
 
 def test_a_chosen_folder_is_made(data: Path, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_sound_data_has_its_counts_and_no_errors(data: Path, boatinfer: Command)
     assert ["class", "train", "valid"] in lines
     assert all([name, "12", "4"] in lines for name in colours.CLASSES)
     assert ["all", "36", "12"] in lines
-    assert "nothing here would break or falsify a training; warnings: 1" in done.out
+    assert "nothing here would break a training or make its metrics wrong; warnings: 1" in done.out
 
 
 def test_an_image_that_crashes_the_decoder_is_named(data: Path, unsafe_shell: Shell) -> None:
@@ -83,7 +83,8 @@ def test_a_leak_is_named(data: Path, boatinfer: Command) -> None:
     assert done.code == 3
     assert "error: leak (1): " in done.out
     assert "  train/red/03.jpg = valid/red/same.jpg\n" in done.out
-    assert done.out.rstrip().endswith("1 of these would break or falsify a training; warnings: 1")
+    verdict = "1 of these would break a training or make its metrics wrong; warnings: 1"
+    assert done.out.rstrip().endswith(verdict)
 
 
 def test_a_leak_into_test_counts_too(data: Path) -> None:
@@ -225,7 +226,7 @@ def test_class_folders_alone_are_checked_as_training_would_split_them(
         split: dict.fromkeys(["blue", "green", "red"], count) for split, count in COUNTS.items()
     }
     assert report.exit_code == 0
-    assert "splits that a training would make" in boatinfer("data", "check", data).out
+    assert "training would make these splits" in boatinfer("data", "check", data).out
     copy(data, "red/train-00.jpg", "blue/red.jpg")
     assert list(found(data)) == ["contradiction"]
 
@@ -253,7 +254,7 @@ def test_most_limits_the_names_on_the_terminal(data: Path, boatinfer: Command) -
         copy(data, f"train/red/{number:02}.jpg", f"valid/red/copy-{number:02}.jpg")
     done = boatinfer("data", "check", data, "--most", 3)
     assert len(re.findall(r"^  train/red/\d\d\.jpg = ", done.out, re.MULTILINE)) == 3
-    assert "  and 1 more; --json names all" in done.out
+    assert "  and 1 more; --json lists all" in done.out
 
 
 def test_names_are_printed_as_they_are(data: Path, boatinfer: Command) -> None:

@@ -65,7 +65,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 
 def test_the_file_of_another_training_is_refused(tmp_path: Path) -> None:
     config = write(tmp_path, to_toml(CnnOptions(Path("boats")), "train boats"))
-    with pytest.raises(UsageError, match=r"is of 'boatinfer train boats', not of 'train cnn'"):
+    with pytest.raises(UsageError, match=r"is for 'boatinfer train boats', not for 'train cnn'"):
         parse("--config", config)
 
 
@@ -74,12 +74,12 @@ def test_the_file_of_another_training_is_refused(tmp_path: Path) -> None:
     [
         ("epoch = 3", "this command has no option epoch; did you mean epochs?"),
         ("Batch_Size = 3", "this command has no option Batch-Size; did you mean batch-size?"),
-        ("xyzzy = 1", "this command has no option xyzzy; it has average, batch-size, "),
+        ("xyzzy = 1", "this command has no option xyzzy; its options are average, batch-size, "),
         ("resume = true", "this command has no option resume; "),
-        ("epochs = [1]", "epochs must be a text, a number, true or false"),
-        ("[epochs]\na = 1", "epochs must be a text, a number, true or false"),
-        ("epochs", "is no TOML: "),
-        ("\udce9", "is no TOML: "),
+        ("epochs = [1]", "epochs must be a string, a number, true or false"),
+        ("[epochs]\na = 1", "epochs must be a string, a number, true or false"),
+        ("epochs", "is not valid TOML: "),
+        ("\udce9", "is not valid TOML: "),
     ],
 )
 def test_a_file_that_cannot_be_used(tmp_path: Path, text: str, message: str) -> None:

@@ -26,6 +26,16 @@ from support import COUNTS, Command
 #: More than a few chunks of a download, so that it can be cut in the middle.
 NOISE = np.random.default_rng(0).bytes(400_000)
 
+#: Runs boatinfer with a minute between the tries of a download.
+SLOW_RETRIES = """
+import sys
+from boattrain.data import fetch
+from boatinfer import cli
+fetch._RETRY_PAUSES = (60.0,)
+sys.argv[0] = "boatinfer"
+cli.main()
+"""
+
 
 @pytest.fixture
 def archive(data: Path) -> bytes:
@@ -42,7 +52,7 @@ def archive(data: Path) -> bytes:
 @pytest.fixture
 def site(archive: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr(fetch, "_PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(fetch, "_RETRY_PAUSES", (0.0, 0.0, 0.0))
     with serving(Site(archive)) as site:
         yield site
 
@@ -86,7 +96,7 @@ def test_a_later_command_goes_on_where_the_first_one_stopped(
     site.cuts = [200_000, 0, 0, 0, 0]
     done = boatinfer("data", "download", site.url, "-o", made)
     assert done.code == OutputError.exit_code
-    assert "the same command goes on" in done.err
+    assert "the same command resumes" in done.err
     assert not made.exists()
     had = (made.parent / "boats.part" / "archive").stat().st_size
     assert had > 100_000
@@ -98,8 +108,7 @@ def test_a_later_command_goes_on_where_the_first_one_stopped(
 
 def test_a_killed_download_goes_on(site: Site, made: Path) -> None:
     site.cuts = [200_000]
-    held = "from boattrain.data import fetch; fetch._PAUSES = (60.0,); from boatinfer import cli; "
-    command = [sys.executable, "-c", f"{held} import sys; sys.argv[0] = 'boatinfer'; cli.main()"]
+    command = [sys.executable, "-c", SLOW_RETRIES]
     with subprocess.Popen(
         [*command, "data", "download", site.url, "-o", made], stderr=subprocess.PIPE, text=True
     ) as process:
@@ -115,8 +124,7 @@ def test_a_killed_download_goes_on(site: Site, made: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 def test_ctrl_c_is_one_sentence(site: Site, made: Path) -> None:
     site.cuts = [200_000]
-    held = "from boattrain.data import fetch; fetch._PAUSES = (60.0,); from boatinfer import cli; "
-    command = [sys.executable, "-c", f"{held} import sys; sys.argv[0] = 'boatinfer'; cli.main()"]
+    command = [sys.executable, "-c", SLOW_RETRIES]
     with subprocess.Popen(
         [*command, "data", "download", site.url, "-o", made], stderr=subprocess.PIPE, text=True
     ) as process:
@@ -124,7 +132,7 @@ def test_ctrl_c_is_one_sentence(site: Site, made: Path) -> None:
         process.stderr.readline()
         time.sleep(0.5)  # it says that it waits before it does
         process.send_signal(2)
-        assert "boatinfer: interrupted; what has come is kept" in process.stderr.read()
+        assert "boatinfer: interrupted; the download so far is kept" in process.stderr.read()
     assert process.returncode == 130
 
 
@@ -212,7 +220,7 @@ def test_a_checksum_is_compared(site: Site, made: Path, archive: bytes, boatinfe
     assert not list(made.parent.iterdir())
     for wrong in ("12", right[:-1] + "g"):
         done = boatinfer("data", "download", site.url, "-o", made, "--sha256", wrong)
-        assert (done.code, "is no SHA-256" in done.err) == (2, True)
+        assert (done.code, "is not a SHA-256" in done.err) == (2, True)
     done = boatinfer("data", "download", site.url, "-o", made, "--sha256", right.upper())
     assert done.code == 0, done.err
     assert is_whole(made)
@@ -283,13 +291,13 @@ def test_a_file_of_this_machine(made: Path, tmp_path: Path, archive: bytes) -> N
 
 def test_addresses_that_are_none(made: Path, tmp_path: Path, boatinfer: Command) -> None:
     for url, said in [
-        ("boats.zip", "no address that begins with http://"),
-        ("ftp://example.org/boats.zip", "no address that begins with http://"),
-        ("http://", "no address that begins with http://"),
-        ("file://elsewhere/boats.zip", "no address that begins with http://"),
-        ((tmp_path / "none.zip").as_uri(), "there is no file"),
+        ("boats.zip", "is not an http:// or https:// URL"),
+        ("ftp://example.org/boats.zip", "is not an http:// or https:// URL"),
+        ("http://", "is not an http:// or https:// URL"),
+        ("file://elsewhere/boats.zip", "is not an http:// or https:// URL"),
+        ((tmp_path / "none.zip").as_uri(), "does not exist"),
         ("http://no-such-host.invalid/boats.zip", "is not known"),
-        ("http://[broken/boats.zip", "no address that begins with http://"),
+        ("http://[broken/boats.zip", "is not an http:// or https:// URL"),
     ]:
         done = boatinfer("data", "download", url, "-o", made)
         assert (done.code, said in done.err) == (2, True), done.err
@@ -318,19 +326,19 @@ def test_a_folder_that_holds_something_is_left_alone(
 def test_two_downloads_to_one_folder(site: Site, made: Path) -> None:
     part = made.parent / "boats.part"
     part.mkdir(parents=True)
-    with FileLock(part / ".lock"), pytest.raises(BusyError, match="by another process"):
+    with FileLock(part / ".lock"), pytest.raises(BusyError, match="another process is downloading"):
         download(DownloadOptions(site.url, made))
 
 
 def test_no_room_for_it(site: Site, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(made.parent.parent)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    with pytest.raises(OutputError, match="there is no room"):
+    with pytest.raises(OutputError, match="there is no space"):
         download(DownloadOptions(site.url, made))
 
 
 def test_a_web_page_is_no_archive(site: Site, made: Path, boatinfer: Command) -> None:
     site.content = b"\n<!DOCTYPE html><html><body>Boats</body></html>"
     done = boatinfer("data", "download", site.url, "-o", made)
-    assert (done.code, "is a web page and no archive" in done.err) == (2, True)
+    assert (done.code, "is a web page and not an archive" in done.err) == (2, True)
     assert not list(made.parent.iterdir())

@@ -15,11 +15,11 @@ from boatinfer.errors import RunInterruptedError, UsageError
 from boatinfer.images.spec import ImageSpec
 from boatinfer.signals import Stop, stop_on_signals
 from boattrain.fitting import loop
-from boattrain.fitting.checkpoint import Checkpoint, State
-from boattrain.fitting.history import Epoch
-from boattrain.fitting.loop import Fitted, Stage, is_over
+from boattrain.fitting.checkpoint import Checkpoint, TrainingState
+from boattrain.fitting.history import EpochMetrics
+from boattrain.fitting.loop import FitResult, Stage, is_finished
 from boattrain.fitting.losses import cross_entropy
-from boattrain.fitting.pixels import Data, Split
+from boattrain.fitting.pixels import Split, TrainingData
 from boattrain.fitting.progress import TrainingProgress
 from boattrain.networks.base import CNN
 from boattrain.options import CnnOptions
@@ -51,18 +51,20 @@ def split(count: int, seed: int) -> Split:
     return Split(pixels, labels, [], {}, {})
 
 
-DATA = Data(["r", "g", "b"], ImageSpec(height=12, width=12), split(22, 0), split(9, 1))
+DATA = TrainingData(["r", "g", "b"], ImageSpec(height=12, width=12), split(22, 0), split(9, 1))
 
 
-def run(folder: Path, stop: Stop | None = None, **options: Any) -> tuple[Any, Fitted]:
+def run(folder: Path, stop: Stop | None = None, **options: Any) -> tuple[Any, FitResult]:
     chosen = CnnOptions(Path("data"), size="12x12", **options)
     checkpoint = Checkpoint(folder / "x.checkpoint", {"seed": chosen.seed})
-    state = checkpoint.load() if chosen.resume else State()
+    state = checkpoint.load() if chosen.resume else TrainingState()
     return fit(chosen, CNN, DATA, checkpoint, stop or Stop(), state=state)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, keras: ModuleType) -> tuple[Any, Fitted]:
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, keras: ModuleType
+) -> tuple[Any, FitResult]:
     return run(tmp_path_factory.mktemp("undisturbed"), **EVERYTHING)
 
 
@@ -99,7 +101,7 @@ def same_weights(one: Any, other: Any) -> bool:
 
 
 def test_an_interrupted_and_resumed_training_equals_an_undisturbed_one(
-    undisturbed: tuple[Any, Fitted], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    undisturbed: tuple[Any, FitResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch, stop_on_signals() as stop:
         interrupt_in(patch, batch=13)  # within the third epoch
@@ -123,7 +125,7 @@ def test_another_seed_gives_another_training(tmp_path: Path) -> None:
 def test_the_network_gets_the_weights_of_its_best_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "best_of", lambda history, _: history[0])
+    monkeypatch.setattr(loop, "best_epoch", lambda history, _: history[0])
     model, fitted = run(tmp_path, epochs=2)
     probabilities = loop.predict(model, DATA.valid.pixels, 4)
     first, second = (pytest.approx(epoch.val_loss, rel=1e-5) for epoch in fitted.history)
@@ -132,7 +134,7 @@ def test_the_network_gets_the_weights_of_its_best_epoch(
 
 @pytest.mark.usefixtures("eagerly")
 def test_patience_ends_a_training_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "best_of", lambda history, _: history[0])
+    monkeypatch.setattr(loop, "best_epoch", lambda history, _: history[0])
     _, fitted = run(tmp_path, epochs=9, patience=2)
     assert (len(fitted.history), fitted.signal_number) == (3, 0)
 
@@ -155,7 +157,7 @@ def test_resuming_what_is_not_there_or_not_the_same(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is of a training with seed 0, not 7"):
         run(tmp_path, resume=True, seed=7)
     assert len(run(tmp_path, resume=True, epochs=2)[1].history) == 2
-    with pytest.raises(UsageError, match="2 epochs are done already, more than the 1 asked for"):
+    with pytest.raises(UsageError, match="2 epochs are finished already, more than the 1"):
         run(tmp_path, resume=True, epochs=1)
     assert len(run(tmp_path, resume=True, epochs=3)[1].history) == 3
     last = tmp_path / "x.checkpoint" / "last.npz"
@@ -168,7 +170,7 @@ def test_resuming_what_is_not_there_or_not_the_same(tmp_path: Path) -> None:
 def test_the_checkpoint_holds_one_best_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "SAVE_SECONDS", 0)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
     run(tmp_path, epochs=1, best="last", seed=1)  # of a training that was given up
     model, fitted = run(tmp_path, epochs=3)
     with np.load(tmp_path / "x.checkpoint" / f"best-{fitted.best.epoch}.npz") as arrays:
@@ -204,10 +206,10 @@ def test_when_a_stage_is_over(
 ) -> None:
     epochs = [("head", figure) for figure in head] + [("whole", figure) for figure in whole]
     history = [
-        Epoch(number, stage, 0.1, 1, 1, 1, figure, 1)
+        EpochMetrics(number, stage, 0.1, 1, 1, 1, figure, 1)
         for number, (stage, figure) in enumerate(epochs, 1)
     ]
-    assert is_over(stage(name, 3, patience), history, "accuracy") == over
+    assert is_finished(stage(name, 3, patience), history, "accuracy") == over
 
 
 @pytest.mark.usefixtures("eagerly")

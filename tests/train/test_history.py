@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from boattrain.fitting.history import Epoch, best_of, write_history
+from boattrain.fitting.history import EpochMetrics, best_epoch, write_history
 
 Figures = tuple[float, float, float]
 
@@ -31,16 +31,17 @@ Figures = tuple[float, float, float]
 )
 def test_best_epoch(valid: list[Figures], by: str, best: int) -> None:
     history = [
-        Epoch(number, "whole", 0.1, 1.0, 0.1, *figures) for number, figures in enumerate(valid, 1)
+        EpochMetrics(number, "whole", 0.1, 1.0, 0.1, *figures)
+        for number, figures in enumerate(valid, 1)
     ]
 
-    assert best_of(history, by).epoch == best
+    assert best_epoch(history, by).epoch == best
 
 
 def test_history_is_a_csv_table(tmp_path: Path) -> None:
     history = [
-        Epoch(1, "head", 0.1, 1.5, 0.25, 1.25, 0.5, 0.125),
-        Epoch(2, "whole", 0.01, 1.0, 0.5, 1.0, 0.75, 0.5),
+        EpochMetrics(1, "head", 0.1, 1.5, 0.25, 1.25, 0.5, 0.125),
+        EpochMetrics(2, "whole", 0.01, 1.0, 0.5, 1.0, 0.75, 0.5),
     ]
 
     write_history(history, tmp_path / "history.csv")

@@ -8,15 +8,15 @@ import pytest
 
 from boatinfer.images.spec import ImageSpec
 from boattrain.fitting.losses import compile_for_training
-from boattrain.networks.base import CNN, FEATURES, INPUT, PROBABILITIES, cnn
+from boattrain.networks.base import CNN, FEATURES, INPUT, PROBABILITIES, build_cnn
 from boattrain.options import CnnOptions
 
 SPEC = ImageSpec(height=30, width=100)
-SMALLEST = ImageSpec(height=CNN.smallest, width=CNN.smallest)
+SMALLEST = ImageSpec(height=CNN.min_size, width=CNN.min_size)
 
 
 def test_layers_are_those_of_the_tutorial(keras: ModuleType) -> None:
-    model = cnn(SPEC, 16)
+    model = build_cnn(SPEC, 16)
 
     assert [(type(layer).__name__, layer.output.shape) for layer in model.layers] == [
         ("Rescaling", (None, 30, 100, 3)),
@@ -48,7 +48,7 @@ def test_layers_are_those_of_the_tutorial(keras: ModuleType) -> None:
 
 
 def test_loss_and_optimizer_are_those_of_the_tutorial(keras: ModuleType) -> None:
-    model = cnn(SMALLEST, 2)
+    model = build_cnn(SMALLEST, 2)
     compile_for_training(model, CnnOptions(Path("data")), np.array([0, 1]))
 
     assert isinstance(model.optimizer, keras.optimizers.Adam)
@@ -59,7 +59,7 @@ def test_loss_and_optimizer_are_those_of_the_tutorial(keras: ModuleType) -> None
 
 
 def test_input_and_outputs_have_the_names_of_the_card(keras: ModuleType) -> None:
-    model = cnn(SPEC, 16)
+    model = build_cnn(SPEC, 16)
 
     assert [(tensor.name, tensor.dtype) for tensor in model.inputs] == [(INPUT, "uint8")]
     assert model.outputs == [model.get_layer(PROBABILITIES).output]
@@ -67,8 +67,8 @@ def test_input_and_outputs_have_the_names_of_the_card(keras: ModuleType) -> None
 
 
 def test_raw_pixels_are_scaled_in_the_graph(keras: ModuleType) -> None:
-    model = cnn(SMALLEST, 2)
-    pixels = np.full((1, CNN.smallest, CNN.smallest, 3), 255, np.uint8)
+    model = build_cnn(SMALLEST, 2)
+    pixels = np.full((1, CNN.min_size, CNN.min_size, 3), 255, np.uint8)
 
     scaled = keras.Model(model.inputs, model.layers[0].output).predict(pixels, verbose=0)
 
@@ -77,7 +77,7 @@ def test_raw_pixels_are_scaled_in_the_graph(keras: ModuleType) -> None:
 
 
 def test_one_pixel_less_than_the_smallest_size_is_too_small(keras: ModuleType) -> None:
-    cnn(SMALLEST, 2)
-    for height, width in [(CNN.smallest - 1, CNN.smallest), (CNN.smallest, CNN.smallest - 1)]:
+    build_cnn(SMALLEST, 2)
+    for height, width in [(CNN.min_size - 1, CNN.min_size), (CNN.min_size, CNN.min_size - 1)]:
         with pytest.raises(ValueError, match="zero or negative"):
-            cnn(ImageSpec(height=height, width=width), 2)
+            build_cnn(ImageSpec(height=height, width=width), 2)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from boatinfer.analysis.evaluation import Evaluation
 from boatinfer.analysis.metrics import Labels
-from boattrain.fitting.history import Epoch
+from boattrain.fitting.history import EpochMetrics
 from boattrain.fitting.plots import draw_confusion, draw_curves
 
 CLASSES = ["a $\\frac", "b<c>", "ünï", "never"]
@@ -38,7 +38,7 @@ def test_very_many_classes_make_a_picture_of_bounded_size(tmp_path: Path) -> Non
 
 
 def test_curves_of_one_epoch_can_be_drawn(tmp_path: Path) -> None:
-    epoch = Epoch(1, "whole", 0.1, 1.0, 0.5, 1.0, 0.5, 0.5)
+    epoch = EpochMetrics(1, "whole", 0.1, 1.0, 0.5, 1.0, 0.5, 0.5)
     draw_curves([epoch], epoch, tmp_path / "curves.png")
     with Image.open(tmp_path / "curves.png") as picture:
         assert picture.format == "PNG"

@@ -22,7 +22,7 @@ SPEC = ImageSpec(height=12, width=40)
 def mapped(files: Files, cache: Path, **more: Any) -> Split:
     """Loads by way of a file, however little there is."""
     cache.mkdir(exist_ok=True)
-    return load_images(files, SPEC, lambda: cache, name="train", large=0, **more)
+    return load_images(files, SPEC, lambda: cache, name="train", max_in_memory=0, **more)
 
 
 def fingerprint_of(data: Path) -> str:
@@ -46,7 +46,11 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 def same(one: Split, other: Split) -> bool:
     np.testing.assert_array_equal(one.pixels, other.pixels)
     np.testing.assert_array_equal(one.labels, other.labels)
-    return (one.paths, one.digests, one.left_out) == (other.paths, other.digests, other.left_out)
+    return (one.paths, one.digests, one.unreadable) == (
+        other.paths,
+        other.digests,
+        other.unreadable,
+    )
 
 
 def test_pixels_are_those_of_the_one_reader(data: Path) -> None:
@@ -66,22 +70,22 @@ def test_images_that_cannot_be_read_are_left_out_with_the_reason(data: Path) -> 
 
     split = load_images(find_images(data)[0], SPEC)
 
-    assert list(split.left_out) == ["train/green/03.jpg", "train/green/03b.jpg"]
-    assert split.left_out["train/green/03.jpg"].startswith("not_an_image: ")
-    assert split.left_out["train/green/03b.jpg"].startswith("vanished: ")
+    assert list(split.unreadable) == ["train/green/03.jpg", "train/green/03b.jpg"]
+    assert split.unreadable["train/green/03.jpg"].startswith("not_an_image: ")
+    assert split.unreadable["train/green/03b.jpg"].startswith("vanished: ")
     assert len(split.pixels) == len(split.paths) == len(split.digests) == 35
     assert np.bincount(split.labels).tolist() == [12, 11, 12]
     assert data / "train/green/03.jpg" not in split.paths
 
 
 def test_many_images_are_read_in_several_goes(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_CHUNK", 5 * SPEC.height * SPEC.width * 3)
-    monkeypatch.setattr(module, "_FEWEST", 1)
+    monkeypatch.setattr(module, "_CHUNK_BYTES", 5 * SPEC.height * SPEC.width * 3)
+    monkeypatch.setattr(module, "_MIN_CHUNK_IMAGES", 1)
     files, _ = find_images(data)
     (data / "train/blue/05.jpg").write_text("no image")
     steps: list[int] = []
 
-    split = load_images(files, SPEC, done=steps.append)
+    split = load_images(files, SPEC, advance=steps.append)
 
     assert steps == [5] * 7 + [1]
     for path, pixels in zip(split.paths, split.pixels, strict=True):
@@ -123,7 +127,7 @@ def test_a_folder_of_nothing_readable_can_be_kept(data: Path, tmp_path: Path) ->
     for path in files.paths:
         path.write_text("no image")
     for _ in range(2):
-        assert len(mapped(files, tmp_path / "cache").left_out) == 36
+        assert len(mapped(files, tmp_path / "cache").unreadable) == 36
 
 
 def other_image(data: Path, _: Path) -> None:
@@ -186,7 +190,7 @@ def test_another_size_is_another_array(data: Path, tmp_path: Path, read: list[Pa
     mapped(files, tmp_path / "cache")
     (tmp_path / "cache").mkdir(exist_ok=True)
     wide = ImageSpec(height=12, width=41)
-    load_images(files, wide, lambda: tmp_path / "cache", name="train", large=0)
+    load_images(files, wide, lambda: tmp_path / "cache", name="train", max_in_memory=0)
     read.clear()
 
     mapped(files, tmp_path / "cache")
@@ -200,7 +204,7 @@ def test_an_interrupted_reading_leaves_nothing(data: Path, tmp_path: Path) -> No
 
     files, _ = find_images(data)
     with pytest.raises(KeyboardInterrupt):
-        mapped(files, tmp_path / "cache", done=stop)
+        mapped(files, tmp_path / "cache", advance=stop)
 
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
     assert same(mapped(files, tmp_path / "cache"), load_images(files, SPEC))

@@ -4,14 +4,14 @@ import io
 
 from rich.console import Console
 
-from boattrain.fitting.history import Epoch
+from boattrain.fitting.history import EpochMetrics
 from boattrain.fitting.progress import TrainingProgress
 
 
 def shown(stages: dict[str, int], *, terminal: bool) -> str:
     file = io.StringIO()
     console = Console(file=file, force_terminal=terminal, width=160)
-    first = Epoch(1, "head", 0.1, 1.25, 0.5, 1.5, 0.25, 0.125)
+    first = EpochMetrics(1, "head", 0.1, 1.25, 0.5, 1.5, 0.25, 0.125)
     second = first._replace(epoch=2, val_accuracy=0.125)
     with TrainingProgress(stages, console) as shown:
         for stage, epochs in stages.items():
@@ -36,7 +36,7 @@ def test_where_no_epoch_is_chosen_none_is_the_best() -> None:
     file = io.StringIO()
     with TrainingProgress({"whole": 1}, Console(file=file, width=160)) as shown:
         shown.begin("whole", 0, 1)
-        shown.end_epoch(Epoch(1, "whole", 0.1, 1.25, 0.5, 1.5, 0.25, 0.125), None)
+        shown.end_epoch(EpochMetrics(1, "whole", 0.1, 1.25, 0.5, 1.5, 0.25, 0.125), None)
     assert "macro-F1 0.125\n" in file.getvalue()
 
 

@@ -14,7 +14,7 @@ from boatinfer import images
 from boatinfer.images.spec import ImageSpec
 from boattrain.augment import augment
 from boattrain.data.options import ShowOptions
-from boattrain.data.show import MODERATE, Batch, show
+from boattrain.data.show import DEFAULT_AUGMENTATION, ImageGrid, show
 from support import COUNTS, Command, Shell, flat
 
 
@@ -23,7 +23,7 @@ def picture(tmp_path: Path) -> Path:
     return tmp_path / "batch.png"
 
 
-def shown(data: Path, picture: Path, **options: object) -> Batch:
+def shown(data: Path, picture: Path, **options: object) -> ImageGrid:
     chosen = ShowOptions(data, picture, size="24x80", force=True, **options)  # type: ignore[arg-type]
     return show(chosen)
 
@@ -67,7 +67,7 @@ def test_the_seed_repeats_the_picture_and_another_one_does_not(data: Path, pictu
 def test_augmented_images_are_the_same_images_changed(data: Path, picture: Path) -> None:
     plain, moderate = shown(data, picture), shown(data, picture, augment=True)
     assert moderate.names == plain.names
-    wanted = augment(plain.pixels, MODERATE, np.random.default_rng(0))
+    wanted = augment(plain.pixels, DEFAULT_AUGMENTATION, np.random.default_rng(0))
     np.testing.assert_array_equal(moderate.pixels, wanted)
     bright = shown(data, picture, brightness=1.0)
     assert bright.names == plain.names
@@ -85,7 +85,7 @@ def test_the_documents_say_what_moderate_is() -> None:
     documented = (Path(__file__).parents[2] / "docs/data.md").read_text()
     amounts = {
         name: value
-        for name, value in dataclasses.asdict(MODERATE).items()
+        for name, value in dataclasses.asdict(DEFAULT_AUGMENTATION).items()
         if name != "flip" and value
     }
     options = " ".join(f"--{name} {value:g}" for name, value in amounts.items())
@@ -103,14 +103,14 @@ def test_splits_of_both_kinds_of_folder(data: Path, picture: Path, split: str) -
 
 
 def test_a_broken_image_is_named_and_another_one_taken(
-    data: Path, picture: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, picture: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, *others = shown(data, picture).names
     (data / first).write_text("no image")
     batch = shown(data, picture)
     assert len(batch.names) == 12
     assert batch.names[:11] == others
-    assert capsys.readouterr().err == f"left out {first}: not_an_image: no known image format\n"
+    assert caplog.messages == [f"left out {first}: not_an_image: no known image format"]
 
 
 def test_any_class_name_can_be_drawn(data: Path, picture: Path, boatinfer: Command) -> None:
@@ -133,7 +133,7 @@ def test_what_cannot_be_shown(
         ((data, "-o", tmp_path / "folder.png"), "is a folder"),
         ((data, "-o", tmp_path / "there.png"), "exists already"),
         ((data, "-o", tmp_path / "missing" / "batch.png"), "does not exist"),
-        ((data, "-o", data / "train" / "red" / "batch.png"), "lies inside"),
+        ((data, "-o", data / "train" / "red" / "batch.png"), "is inside"),
         ((data, "-o", picture, "--split", "test"), "test does not exist"),
         ((data, "-o", picture, "--size", "120"), "is not HEIGHTxWIDTH"),
         ((data, "-o", picture, "--size", "0x9"), "is not HEIGHTxWIDTH"),

@@ -112,7 +112,7 @@ def test_what_cannot_be_split(source: Path, made: Path, boatinfer: Command) -> N
     for arguments, said in [
         ((source, "-o", made), "is not empty"),
         ((source, "-o", source / "red/notes.txt"), "cannot be used: Not a directory"),
-        ((source, "-o", source / "split"), "lies inside"),
+        ((source, "-o", source / "split"), "is inside"),
         ((made, "-o", empty), "is split already: it holds train"),
         ((made / "nowhere", "-o", empty), "does not exist"),
         ((source / "red/notes.txt", "-o", empty), "is not a folder"),
@@ -145,7 +145,7 @@ def test_a_named_pipe_ends_it_and_nothing_waits(
 ) -> None:
     os.mkfifo(source / "red/pipe.jpg")
     done = boatinfer("data", "split", source, "-o", made)
-    assert (done.code, "pipe.jpg is no regular file" in done.err) == (2, True)
+    assert (done.code, "pipe.jpg is not a regular file" in done.err) == (2, True)
     assert not list(made.parent.iterdir())
 
 

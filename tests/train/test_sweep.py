@@ -14,7 +14,7 @@ from PIL import Image
 
 from boattrain.options import CnnOptions
 from boattrain.sweep.options import SweepOptions
-from boattrain.sweep.sweep import stratified, sweep
+from boattrain.sweep.sweep import stratified_subset, sweep
 from boattrain.training import fit, train_cnn
 from support import COUNTS, Command
 
@@ -35,14 +35,14 @@ def test_every_class_keeps_its_part_and_a_larger_part_holds_a_smaller_one(
     labels: list[int], fractions: tuple[float, float], seed: int
 ) -> None:
     given_labels = np.array(labels, np.int64)
-    few, many = (stratified(given_labels, fraction, seed) for fraction in sorted(fractions))
+    few, many = (stratified_subset(given_labels, fraction, seed) for fraction in sorted(fractions))
     assert set(few) <= set(many)
     for fraction, rows in zip(sorted(fractions), (few, many), strict=True):
         assert np.all(np.diff(rows) > 0)
         for label in set(labels):
             wanted = max(1, round(fraction * labels.count(label)))
             assert np.sum(given_labels[rows] == label) == wanted
-    assert len(stratified(given_labels, 1.0, seed)) == len(labels)
+    assert len(stratified_subset(given_labels, 1.0, seed)) == len(labels)
 
 
 @pytest.mark.usefixtures("uncompiled")
@@ -136,8 +136,8 @@ def test_what_cannot_be_swept_is_one_sentence(
         ([data, "--sizes", "30by100"], "30by100 is not HEIGHTxWIDTH"),
         ([data, "--sizes", "4x100"], "too small for the network"),
         ([data, "--sizes", ","], "--sizes is empty"),
-        ([data, "--fractions", "0.1,2"], "2 is no number above 0 and at most 1"),
-        ([data, "--fractions", "all"], "all is no number"),
+        ([data, "--fractions", "0.1,2"], "2 is not a number above 0 and at most 1"),
+        ([data, "--fractions", "all"], "all is not a number"),
         ([data, "--size", "30x100"], "give --sizes"),
         ([tmp_path / "none"], "does not exist"),
         ([data, "-o", full], "is not empty"),

@@ -22,11 +22,11 @@ from boatinfer.errors import OutputError
 from boatinfer.images.spec import ImageSpec
 from boatinfer.models.card import Card, Golden, decode_card, decode_golden
 from boattrain import saving
-from boattrain.fitting.history import Epoch, best_of
-from boattrain.fitting.loop import Fitted
-from boattrain.fitting.pixels import Data
+from boattrain.fitting.history import EpochMetrics, best_epoch
+from boattrain.fitting.loop import FitResult
+from boattrain.fitting.pixels import TrainingData
 from boattrain.fitting.progress import TrainingProgress
-from boattrain.saving import model_files, save
+from boattrain.saving import model_files, save_model
 from boattrain.training import load_data
 from support import COUNTS, Command, Outcome, Shell, Trained
 
@@ -49,21 +49,23 @@ def golden(trained: Trained) -> Golden:
 
 
 @pytest.fixture(scope="session")
-def history(trained: Trained) -> list[Epoch]:
+def history(trained: Trained) -> list[EpochMetrics]:
     with trained.output.with_suffix(".history.csv").open(newline="") as file:
         return [
-            Epoch(int(number), stage, *map(float, figures))
+            EpochMetrics(int(number), stage, *map(float, figures))
             for number, stage, *figures in list(csv.reader(file))[1:]
         ]
 
 
 @pytest.fixture(scope="session")
-def saved(model: Any, card: Card, golden: Golden, history: list[Epoch]) -> saving.Trained:
-    """What `save` writes."""
-    fitted = Fitted(history, best_of(history), 0)
+def saved(
+    model: Any, card: Card, golden: Golden, history: list[EpochMetrics]
+) -> saving.TrainedModel:
+    """What `save_model` writes."""
+    fit_result = FitResult(history, best_epoch(history), 0)
     names = np.array(["a.jpg", "b.jpg"], object)
     evaluation = Evaluation(card.classes, names, np.array([0, 1]), np.array([0, 1]))
-    return saving.Trained(model, card, golden, fitted, evaluation, "")
+    return saving.TrainedModel(model, card, golden, fit_result, evaluation, "")
 
 
 @pytest.fixture(scope="session")
@@ -134,15 +136,17 @@ def test_saved_model_reproduces_the_printed_figures(
         },
         rel=1e-3,
     )
-    assert f"accuracy {accuracy:.4f}, macro-F1 {macro_f1:.4f} on valid" in trained.stdout
+    assert f"validation accuracy {accuracy:.4f}, macro-F1 {macro_f1:.4f}\n" in trained.stdout
     assert accuracy > 0.5
 
 
-def test_saved_model_is_the_best_epoch(trained: Trained, card: Card, history: list[Epoch]) -> None:
-    best = best_of(history)
+def test_saved_model_is_the_best_epoch(
+    trained: Trained, card: Card, history: list[EpochMetrics]
+) -> None:
+    best = best_epoch(history)
 
     assert len(history) == 3
-    assert f"Epoch {best.epoch} of 3 is kept: " in trained.stdout
+    assert f"Epoch {best.epoch} of 3 was kept: " in trained.stdout
     assert card.training is not None
     assert card.training.metrics["accuracy"] == pytest.approx(best.val_accuracy)
     assert card.training.metrics["loss"] == pytest.approx(best.val_loss)
@@ -184,13 +188,13 @@ def test_the_report_is_the_printed_one_as_json(trained: Trained, card: Card) -> 
     assert card.training is not None
     valid = report["valid"]
     assert {key: valid[key] for key in card.training.metrics} == card.training.metrics
-    assert f"Epoch {report['best_epoch']} of {report['epochs']} is kept: " in trained.stdout
+    assert f"Epoch {report['best_epoch']} of {report['epochs']} was kept: " in trained.stdout
     assert not report["interrupted"]
     assert report["data"]["data"] == card.training.data
 
 
 def test_its_own_toml_repeats_the_training(
-    trained: Trained, history: list[Epoch], boatinfer: Command, tmp_path: Path
+    trained: Trained, history: list[EpochMetrics], boatinfer: Command, tmp_path: Path
 ) -> None:
     toml = trained.output.with_suffix(".train.toml")
 
@@ -205,7 +209,7 @@ def test_its_own_toml_repeats_the_training(
 
 
 def test_a_failed_write_leaves_what_was_there(
-    saved: saving.Trained,
+    saved: saving.TrainedModel,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -217,13 +221,13 @@ def test_a_failed_write_leaves_what_was_there(
     monkeypatch.setattr(saving, "write_history", fail)
 
     with pytest.raises(OutputError, match="the disk is full"):
-        save(files, saved)
+        save_model(files, saved)
 
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
 def test_the_model_gets_its_name_last(
-    saved: saving.Trained,
+    saved: saving.TrainedModel,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -236,7 +240,7 @@ def test_the_model_gets_its_name_last(
 
     files = model_files(tmp_path / "new.keras")
     monkeypatch.setattr(Path, "replace", record)
-    save(files, saved)
+    save_model(files, saved)
 
     assert renamed[-1] == files.model
     assert set(files) == set(tmp_path.iterdir())
@@ -247,7 +251,7 @@ def interrupted(boatinfer: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
     """As `boatinfer`, with Ctrl-C after the first epoch that it trains."""
     end_epoch = TrainingProgress.end_epoch
 
-    def interrupt(self: TrainingProgress, epoch: Epoch, best: Epoch) -> None:
+    def interrupt(self: TrainingProgress, epoch: EpochMetrics, best: EpochMetrics) -> None:
         end_epoch(self, epoch, best)
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -261,7 +265,7 @@ def interrupted(boatinfer: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
 
 def test_ctrl_c_keeps_the_best_epoch_and_resume_goes_on(
     trained: Trained,
-    history: list[Epoch],
+    history: list[EpochMetrics],
     boatinfer: Command,
     interrupted: Command,
     tmp_path: Path,
@@ -281,7 +285,7 @@ def test_ctrl_c_keeps_the_best_epoch_and_resume_goes_on(
     assert output.with_suffix(".checkpoint").is_dir()
 
     anew = boatinfer(*command)
-    assert (anew.code, "--resume continues it" in anew.err) == (2, True)
+    assert (anew.code, "continue it with --resume" in anew.err) == (2, True)
     resumed = boatinfer(*command, "--resume")
 
     assert resumed.code == 0, resumed.err
@@ -302,8 +306,8 @@ def test_ctrl_c_leaves_the_model_that_is_to_be_replaced(
         stopped = interrupted(*command, *arguments)
         assert stopped.code == 130
         said = stopped.err.splitlines()[-1]
-        assert f"interrupted after epoch {epoch}; {files.model} is still the model that" in said
-        assert f"is in {files.model.with_suffix('.checkpoint')}" in said
+        assert f"interrupted after epoch {epoch}; {files.model} is still the earlier model" in said
+        assert f"are in {files.model.with_suffix('.checkpoint')}" in said
         assert {path.read_text() for path in files} == {"good"}
 
     ended = boatinfer(*command, 2, "--resume")
@@ -333,7 +337,7 @@ def test_an_image_that_is_damaged_before_it_becomes_golden_is_one_sentence(
 ) -> None:
     first = data / "valid" / "red" / "00.jpg"
 
-    def damage(*arguments: Any) -> Data:
+    def damage(*arguments: Any) -> TrainingData:
         loaded = load_data(*arguments)
         first.write_bytes(first.read_bytes()[:300])
         return loaded

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from boatinfer.errors import OutputError, UsageError
 from boattrain.data import unpack as unpacking
-from boattrain.data.unpack import lift, unpack
+from boattrain.data.unpack import strip_top_folder, unpack
 
 FILES = {"train/red/0.jpg": b"red" * 500, "train/blue/0.jpg": b"blue", "train/red/ü.jpg": b""}
 NOISE = np.random.default_rng(0).bytes(100_000)
@@ -194,7 +194,7 @@ def test_an_encrypted_zip_is_refused(into: Into) -> None:
     ids=["zip", "tar", "many", "links"],
 )
 def test_bombs_are_refused(into: Into, bomb: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpacking, "LEAST_LIMIT", 2_000_000)
+    monkeypatch.setattr(unpacking, "MIN_SIZE_LIMIT", 2_000_000)
     with pytest.raises(UsageError, match="unpacks to more than"):
         into(bomb)
 
@@ -202,7 +202,7 @@ def test_bombs_are_refused(into: Into, bomb: bytes, monkeypatch: pytest.MonkeyPa
 def test_a_full_disk_is_told_before_it_is_full(into: Into, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10_000))
-    with pytest.raises(OutputError, match="there is no room"):
+    with pytest.raises(OutputError, match="there is not enough disk space"):
         into(zipped({"a.jpg": NOISE}))
 
 
@@ -212,10 +212,10 @@ def test_a_full_disk_is_told_before_it_is_full(into: Into, monkeypatch: pytest.M
         (b"Rar!\x1a\x07\x01\x00rest", "is a RAR archive"),
         (b"7z\xbc\xaf\x27\x1crest", "is a 7z archive"),
         (b"  <html>", "is a web page"),
-        (b"", "no zip or tar archive"),
-        (b"hello", "no zip or tar archive"),
-        (b"PK hello", "no zip or tar archive"),
-        (b"\x1f\x8b hello", "no zip or tar archive"),
+        (b"", "not a zip or tar archive"),
+        (b"hello", "not a zip or tar archive"),
+        (b"PK hello", "not a zip or tar archive"),
+        (b"\x1f\x8b hello", "not a zip or tar archive"),
     ],
 )
 def test_what_is_no_archive(into: Into, content: bytes, said: str) -> None:
@@ -227,8 +227,8 @@ def test_no_archive_is_one_sentence(into: Into) -> None:
     with pytest.raises(UsageError) as raised:
         into(b"hello")
     assert str(raised.value) == (
-        "ARCHIVE is no zip or tar archive, or damaged (file could not be opened successfully); "
-        "check the address, and the file there."
+        "ARCHIVE is not a zip or tar archive, or is damaged "
+        "(file could not be opened successfully); check the URL, and the file there."
     )
 
 
@@ -278,7 +278,7 @@ def test_one_folder_around_everything_is_taken_off(
     for name in files:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    lift(tmp_path)
+    strip_top_folder(tmp_path)
     found = [
         path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()
     ]
@@ -290,5 +290,5 @@ def test_a_member_before_the_begin_of_the_archive_is_damage(
 ) -> None:
     packed = bytearray(zipped(FILES))
     packed[-6:-2] = (int.from_bytes(packed[-6:-2], "little") + 100).to_bytes(4, "little")
-    with pytest.raises(UsageError, match="is no zip or tar archive, or damaged"):
+    with pytest.raises(UsageError, match="is not a zip or tar archive, or is damaged"):
         into(bytes(packed))

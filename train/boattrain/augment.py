@@ -1,7 +1,7 @@
-"""Random changes of training images that leave their class as it is.
+"""Random augmentation of training images.
 
-Every function takes its own random generator and touches nothing else, so that a batch
-depends on the generator's seed alone, whatever thread makes it.
+Every function takes its random generator as an argument and changes nothing else, so a batch
+depends on the generator's seed only, whichever thread makes it.
 """
 
 from __future__ import annotations
@@ -18,41 +18,47 @@ from boatinfer.images import Pixels
 
 __all__ = ["AUGMENTATION", "Augmentation", "augment", "mixup"]
 
-Reals = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.float64]
 
-#: Least and greatest side of what is erased, as parts of the image's shorter side.
-_ERASED = (0.1, 0.5)
+#: Range of the sides of an erased rectangle, as fractions of the image's shorter side.
+_ERASED_SIDES = (0.1, 0.5)
 
 
 AUGMENTATION = "Augmentation of training images"
 
 
-def _amount(most: float, text: str) -> Any:
-    return typer.Option(min=0, max=most, help=text, rich_help_panel=AUGMENTATION)
+def _strength(high: float, text: str) -> Any:
+    return typer.Option(min=0, max=high, metavar="FLOAT", help=text, rich_help_panel=AUGMENTATION)
 
 
-# Named, so that a network may give one another default.
+# Aliases, so that a network's options can repeat a declaration with another default.
 Flip = Annotated[
     bool,
     typer.Option(
         "--flip/--no-flip",
-        help="Mirror half of the images, left to right.",
+        help="Flip half of the images horizontally.",
         rich_help_panel=AUGMENTATION,
     ),
 ]
-Shift = Annotated[float, _amount(0.5, "Move by up to this part of height and width.")]
-Zoom = Annotated[float, _amount(0.9, "Enlarge or shrink by up to this part.")]
-Rotate = Annotated[float, _amount(180, "Turn by up to this many degrees, either way.")]
-Brightness = Annotated[float, _amount(1, "Lighten or darken by up to this part of the range.")]
-Contrast = Annotated[float, _amount(1, "Raise or lower the contrast by up to this part.")]
-Saturation = Annotated[float, _amount(1, "Strengthen or fade the colours by up to this part.")]
-Tint = Annotated[float, _amount(1, "Raise or lower red, green and blue, each by up to this part.")]
-Erase = Annotated[float, _amount(1, "In this part of the images, hide a rectangle.")]
+Shift = Annotated[float, _strength(0.5, "Largest random shift, as a fraction of height and width.")]
+Zoom = Annotated[float, _strength(0.9, "Largest random zoom in or out, as a fraction of the size.")]
+Rotate = Annotated[float, _strength(180, "Largest random rotation either way, in degrees.")]
+Brightness = Annotated[
+    float, _strength(1, "Largest random change of brightness, as a fraction of the value range.")
+]
+Contrast = Annotated[float, _strength(1, "Largest random change of contrast, as a fraction.")]
+Saturation = Annotated[float, _strength(1, "Largest random change of saturation, as a fraction.")]
+Tint = Annotated[
+    float, _strength(1, "Largest random change of each of red, green and blue, as a fraction.")
+]
+Erase = Annotated[
+    float, _strength(1, "Probability of random erasing: a rectangle of a random colour.")
+]
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far training images may be changed; each field's help says what it does."""
+    """Kinds and strengths of augmentation; the help of each field describes it."""
 
     flip: Flip = False
     shift: Shift = 0.0
@@ -65,56 +71,55 @@ class Augmentation:
     erase: Erase = 0.0
 
     @property
-    def moves(self) -> bool:
-        """Whether the pixels change places, other than by a flip."""
+    def is_geometric(self) -> bool:
+        """Whether there is a shift, zoom or rotation."""
         return bool(self.shift or self.zoom or self.rotate)
 
     @property
-    def shades(self) -> bool:
-        """Whether the pixels change values."""
+    def is_photometric(self) -> bool:
+        """Whether pixel values change."""
         return bool(self.brightness or self.contrast or self.saturation or self.tint)
 
     @property
-    def augments(self) -> bool:
-        """Whether anything changes at all."""
-        return bool(self.flip or self.moves or self.shades or self.erase)
+    def has_augmentation(self) -> bool:
+        """Whether there is any augmentation."""
+        return bool(self.flip or self.is_geometric or self.is_photometric or self.erase)
 
 
 def augment(pixels: Pixels, options: Augmentation, generator: np.random.Generator) -> Pixels:
-    """Changes each image by amounts of its own, drawn evenly from the options' ranges.
+    """Augments each image by random amounts, uniform in the ranges of the options.
 
-    1. It is flipped, moved, resized and turned. What comes into view from outside of it is
-       the image mirrored at its edge.
+    1. It is flipped, shifted, zoomed and rotated; outside of its edges it is mirrored.
     2. Each value ``p`` of a pixel becomes ``(q - m) * (1 + contrast) + m + brightness``, cut
        to 0..255, where ``q = ((p - g) * (1 + saturation) + g) * (1 + tint)``, ``g`` is the mean
        of the pixel's three values, the tint that of its colour, and ``m`` the mean of all ``p``.
-    3. Some images lose a rectangle to a random colour (Zhong et al., "Random Erasing Data
+    3. In some images a rectangle gets a random colour (Zhong et al., "Random Erasing Data
        Augmentation", 2020).
 
     Args:
-        pixels: uint8 [N, H, W, 3], RGB; stays as it is.
-        options: what may change, and how far.
-        generator: where the amounts come from.
+        pixels: uint8 [N, H, W, 3], RGB; not changed.
+        options: kinds and strengths.
+        generator: random generator.
 
     Returns:
         uint8 [N, H, W, 3].
     """
     count = len(pixels)
-    # All amounts are drawn always, so that an option changes nothing but its own effect.
+    # All amounts are always drawn, so that an option does not change the effect of the others.
     flips = generator.random(count) < 0.5
-    right, down, zoom, turn, brightness, contrast, saturation, *tint = generator.uniform(
+    right, down, zoom, rotation, brightness, contrast, saturation, *tint = generator.uniform(
         -1, 1, (10, count)
     )
-    if options.moves:
+    if options.is_geometric:
         sign = np.where(options.flip & flips, -1, 1)
         shift = np.stack([right, down]) * options.shift
-        angle = np.radians(turn * options.rotate)
-        pixels = _move(pixels, sign, shift, 1 + zoom * options.zoom, angle)
+        angle = np.radians(rotation * options.rotate)
+        pixels = _transform(pixels, sign, shift, 1 + zoom * options.zoom, angle)
     elif options.flip:
         pixels = pixels.copy()
         pixels[flips] = pixels[flips, :, ::-1]
-    if options.shades:
-        pixels = _shade(
+    if options.is_photometric:
+        pixels = _recolour(
             pixels,
             brightness * options.brightness * 255,
             1 + contrast * options.contrast,
@@ -129,92 +134,100 @@ def augment(pixels: Pixels, options: Augmentation, generator: np.random.Generato
 def mixup(
     pixels: Pixels, targets: npt.NDArray[np.float32], alpha: float, generator: np.random.Generator
 ) -> tuple[Pixels, npt.NDArray[np.float32]]:
-    """Blends each image, and its target, with another of the batch.
+    """Mixes each image, and its target, with another one of the batch.
 
-    The method is that of Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018,
-    with a share of its own for each image.
+    As Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018, but with a saturating
+    weight of its own for each image.
 
     Args:
         pixels: uint8 [N, H, W, 3], RGB.
         targets: float32 [N, C], rows sum to 1.
-        alpha: both parameters of the beta distribution of the shares, above 0.
-        generator: where shares and partners come from.
+        alpha: both parameters of the beta distribution of the weights, above 0.
+        generator: random generator.
 
     Returns:
-        Blended pixels and targets, as the arguments.
+        Mixed pixels and targets, of the same shapes and types.
     """
-    share = generator.beta(alpha, alpha, len(pixels)).astype(np.float32)
-    partner = generator.permutation(len(pixels))
-    own = share[:, None, None, None]
-    blended = pixels * own + pixels[partner] * (1 - own)
-    mixed = targets * share[:, None] + targets[partner] * (1 - share[:, None])
-    return np.rint(blended).astype(np.uint8), mixed
+    weights = generator.beta(alpha, alpha, len(pixels)).astype(np.float32)
+    partners = generator.permutation(len(pixels))
+    pixel_weights, target_weights = weights[:, None, None, None], weights[:, None]
+    mixed_pixels = pixels * pixel_weights + pixels[partners] * (1 - pixel_weights)
+    mixed_targets = targets * target_weights + targets[partners] * (1 - target_weights)
+    return np.rint(mixed_pixels).astype(np.uint8), mixed_targets
 
 
-def _move(pixels: Pixels, sign: Reals, shift: Reals, zoom: Reals, angle: Reals) -> Pixels:
-    """Looks at each image through a window that is moved, resized and turned.
+def _transform(
+    pixels: Pixels, sign: FloatArray, shift: FloatArray, zoom: FloatArray, angle: FloatArray
+) -> Pixels:
+    """Applies an affine transformation to each image, bilinear and mirrored at the edges.
 
     Args:
         pixels: uint8 [N, H, W, 3].
-        sign: [N], -1 to mirror, otherwise 1.
-        shift: [2, N], right and down, parts of width and height.
-        zoom: [N], the window's size, 1 being that of the image.
+        sign: [N], -1 to flip, otherwise 1.
+        shift: [2, N], right and down, as fractions of width and height.
+        zoom: [N], size of the visible window, 1 being that of the image.
         angle: [N], radians.
     """
     height, width = pixels.shape[1:3]
     cosine, sine = zoom * np.cos(angle), zoom * np.sin(angle)
-    reach = np.abs([[cosine, sine], [sine, cosine]]) * np.array([width, height])[None, :, None]
-    window = reach.sum(axis=1) / 2 + np.abs(shift) * np.array([[width], [height]])
-    across, down = np.ceil(window.max(axis=1) - [width / 2, height / 2]).astype(int).clip(1)
-    plane = np.pad(pixels, ((0, 0), (down, down), (across, across), (0, 0)), mode="reflect")
-    # A place (x, y) of the result shows (a x + b y + c, d x + e y + f) of the plane.
+    extent = np.abs([[cosine, sine], [sine, cosine]]) * np.array([width, height])[None, :, None]
+    window = extent.sum(axis=1) / 2 + np.abs(shift) * np.array([[width], [height]])
+    pad_x, pad_y = np.ceil(window.max(axis=1) - [width / 2, height / 2]).astype(int).clip(1)
+    padded = np.pad(pixels, ((0, 0), (pad_y, pad_y), (pad_x, pad_x), (0, 0)), mode="reflect")
+    # Pixel (x, y) of the result is pixel (a x + b y + c, d x + e y + f) of the padded image.
     a, b, d, e = cosine * sign, -sine, sine * sign, cosine
-    c = across + width * (0.5 + shift[0]) - (a * width + b * height) / 2
-    f = down + height * (0.5 + shift[1]) - (d * width + e * height) / 2
-    moved, size = np.empty_like(pixels), (width, height)
+    c = pad_x + width * (0.5 + shift[0]) - (a * width + b * height) / 2
+    f = pad_y + height * (0.5 + shift[1]) - (d * width + e * height) / 2
+    transformed, size = np.empty_like(pixels), (width, height)
     for row, matrix in enumerate(np.stack([a, b, c, d, e, f], axis=1).tolist()):
-        image = Image.fromarray(plane[row])
-        moved[row] = np.asarray(
+        image = Image.fromarray(padded[row])
+        transformed[row] = np.asarray(
             image.transform(size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
         )
-    return moved
+    return transformed
 
 
-def _shade(
-    pixels: Pixels, brightness: Reals, contrast: Reals, saturation: Reals, tint: Reals
+def _recolour(
+    pixels: Pixels,
+    brightness: FloatArray,
+    contrast: FloatArray,
+    saturation: FloatArray,
+    tint: FloatArray,
 ) -> Pixels:
-    """Puts every pixel through a linear map of its image.
+    """Applies a linear map of the colours to each image.
 
     Args:
         pixels: uint8 [N, H, W, 3].
-        brightness: [N], is added.
+        brightness: [N], added.
         contrast: [N], multiplies the distance to the image's mean.
         saturation: [N], multiplies the distance to the pixel's mean.
         tint: [N, 3], multiplies red, green and blue.
     """
     grey = np.full((3, 3), 1 / 3)
-    mixing = saturation[:, None, None] * (np.eye(3) - grey) + grey
+    saturating = saturation[:, None, None] * (np.eye(3) - grey) + grey
     means = pixels.mean(axis=(1, 2, 3))
-    matrices = contrast[:, None, None] * tint[:, :, None] * mixing
+    matrices = contrast[:, None, None] * tint[:, :, None] * saturating
     offsets = means * (1 - contrast) + brightness
     maps = np.concatenate([matrices, np.repeat(offsets[:, None, None], 3, axis=1)], axis=2)
-    shaded = np.empty_like(pixels)
+    recoloured = np.empty_like(pixels)
     for row, values in enumerate(maps.reshape(-1, 12).tolist()):
-        shaded[row] = np.asarray(Image.fromarray(pixels[row]).convert("RGB", tuple(values)))
-    return shaded
+        recoloured[row] = np.asarray(Image.fromarray(pixels[row]).convert("RGB", tuple(values)))
+    return recoloured
 
 
-def _erase(pixels: Pixels, share: float, generator: np.random.Generator) -> Pixels:
-    """Covers a rectangle in a share of the images, with one colour."""
+def _erase(pixels: Pixels, probability: float, generator: np.random.Generator) -> Pixels:
+    """Covers a rectangle with one random colour in some of the images."""
     count, height, width, _ = pixels.shape
-    chosen = np.flatnonzero(generator.random(count) < share)
+    chosen = np.flatnonzero(generator.random(count) < probability)
     sides = (
-        np.rint(generator.uniform(*_ERASED, (count, 2)) * min(height, width)).clip(1).astype(int)
+        np.rint(generator.uniform(*_ERASED_SIDES, (count, 2)) * min(height, width))
+        .clip(1)
+        .astype(int)
     )
     corners = (generator.random((count, 2)) * ([height + 1, width + 1] - sides)).astype(int)
     colours = generator.integers(0, 256, (count, 3), np.uint8)
     erased = pixels.copy()
     for row in chosen:
-        (top, left), (down, across) = corners[row], sides[row]
-        erased[row, top : top + down, left : left + across] = colours[row]
+        (top, left), (rows, columns) = corners[row], sides[row]
+        erased[row, top : top + rows, left : left + columns] = colours[row]
     return erased

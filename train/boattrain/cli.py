@@ -9,7 +9,8 @@ import typer
 
 from boatinfer.cli.fields import from_fields
 from boatinfer.errors import RunInterruptedError
-from boattrain.config import Configured
+from boattrain.config import ConfigOption
+from boattrain.messages import messages_on_stderr
 from boattrain.options import BoatsOptions, CnnOptions, ResnetOptions
 from boattrain.sweep.options import SweepOptions
 
@@ -27,91 +28,96 @@ app = typer.Typer(
 
 
 @dataclass(frozen=True)
-class CnnCommand(Configured, CnnOptions):
-    """What ``boatinfer train cnn`` takes."""
+class CnnCommand(ConfigOption, CnnOptions):
+    """Options of ``boatinfer train cnn``."""
 
 
+@messages_on_stderr()
 def _cnn(options: CnnCommand) -> None:
-    """Train the small convolutional network.
+    """Train a small convolutional network.
 
-    DATA holds train/<class>/ to learn from and valid/<class>/ to choose the best epoch by;
-    if it holds the folders of the classes alone, valid is split off them. Beside the model
-    go its card, its golden images, and the training's report, history and pictures.
+    DATA has the training images in train/<class>/ and the validation images in
+    valid/<class>/; if it has <class>/ only, a part is held out for validation. The model card,
+    the golden images of its self-test, a report, the history, the plots and the options used
+    are written beside the model.
     """
     from boattrain.training import train_cnn
 
-    _tell(train_cnn(options))
+    _print_result(train_cnn(options))
 
 
 @dataclass(frozen=True)
-class BoatsCommand(Configured, BoatsOptions):
-    """What ``boatinfer train boats`` takes."""
+class BoatsCommand(ConfigOption, BoatsOptions):
+    """Options of ``boatinfer train boats``."""
 
 
+@messages_on_stderr()
 def _boats(options: BoatsCommand) -> None:
-    """Train the network of the built-in model, by its recipe.
+    """Train the architecture of the built-in model, with its settings as the defaults.
 
-    It learns at half the size first, then at the whole, and its last epoch is kept.
+    It is trained at half resolution first, then at full resolution.
     """
     from boattrain.training import train_boats
 
-    _tell(train_boats(options))
+    _print_result(train_boats(options))
 
 
 @dataclass(frozen=True)
-class ResnetCommand(Configured, ResnetOptions):
-    """What ``boatinfer train resnet`` takes."""
+class ResnetCommand(ConfigOption, ResnetOptions):
+    """Options of ``boatinfer train resnet``."""
 
 
+@messages_on_stderr()
 def _resnet(options: ResnetCommand) -> None:
-    """Train a new head on ResNet50, and with --unfreeze then more of it, end to end.
+    """Train a new classification head on ResNet50, then fine-tune it with --unfreeze.
 
-    Without augmentation or mixup, what ResNet50 makes of each image is computed once and
-    kept; the epochs of the head then take seconds. Batch norms stay as they are.
+    Without augmentation and mixup, the features of each image are computed once and cached,
+    and the epochs of the head take seconds. Batch normalisation layers stay frozen.
     """
     from boattrain.training import train_resnet
 
-    _tell(train_resnet(options))
+    _print_result(train_resnet(options))
 
 
-def _tell(result: TrainingResult) -> None:
-    fitted, evaluation = result.fitted, result.evaluation
+def _print_result(result: TrainingResult) -> None:
+    fit, evaluation = result.fit, result.evaluation
     typer.echo(evaluation.summary(" (valid)"))
     typer.echo(
-        f"\nEpoch {fitted.best.epoch} of {len(fitted.history)} is kept: accuracy "
-        f"{evaluation.accuracy:.4f}, macro-F1 {evaluation.macro_f1:.4f} on valid"
+        f"\nEpoch {fit.best.epoch} of {len(fit.history)} was kept: validation accuracy "
+        f"{evaluation.accuracy:.4f}, macro-F1 {evaluation.macro_f1:.4f}"
     )
     for path in result.files:
         typer.echo(f"Wrote {path}")
-    if fitted.signal_number:
+    if fit.signal_number:
         raise RunInterruptedError(
-            f"interrupted after epoch {len(fitted.history)}; {result.files.model} is the best so "
-            "far, and the same command with --resume continues.",
-            fitted.signal_number,
+            f"interrupted after epoch {len(fit.history)}; {result.files.model} has the best "
+            "weights so far; the same command with --resume continues.",
+            fit.signal_number,
         )
 
 
 @dataclass(frozen=True)
-class SweepCommand(Configured, SweepOptions):
-    """What ``boatinfer train sweep`` takes."""
+class SweepCommand(ConfigOption, SweepOptions):
+    """Options of ``boatinfer train sweep``."""
 
 
+@messages_on_stderr()
 def _sweep(options: SweepCommand) -> None:
-    """Train the small convolutional network at several sizes, on parts of the images.
+    """Train the small convolutional network for several input sizes and amounts of data.
 
-    The folder gets accuracy and macro-F1 on valid as table and picture, after each training;
-    the same command continues a sweep that was interrupted.
+    After each training, a table and a plot of validation accuracy and macro-F1 are updated in
+    the output folder. The same command continues an interrupted sweep.
     """
     from boattrain.sweep.sweep import sweep
 
-    swept = sweep(options)
+    result = sweep(options)
     typer.echo(f"{'size':>9}{'fraction':>10}{'images':>9}{'accuracy':>10}{'macro-F1':>10}")
-    for point in swept.points:
+    for point in result.points:
         typer.echo(
             f"{point.size:>9}{point.fraction:>10g}{point.images:>9,}"
             f"{point.accuracy:>10.4f}{point.macro_f1:>10.4f}"
         )
-    for path in swept.files:
+    for path in result.files:
         typer.echo(f"Wrote {path}")
 
 

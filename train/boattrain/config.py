@@ -1,6 +1,6 @@
-"""Options of a training in a TOML file: instead of flags, and written by every training.
+"""Training options in a TOML file: read with ``--config``, and written by every training.
 
-A key is a flag without its dashes in front, such as ``batch-size``.
+The keys are the options without the leading dashes, such as ``batch-size``.
 """
 
 from __future__ import annotations
@@ -17,74 +17,82 @@ import typer
 from boatinfer.errors import UsageError
 from boattrain.options import TrainOptions
 
-__all__ = ["Configured", "to_toml"]
+__all__ = ["ConfigOption", "to_toml"]
 
-#: Flags that say how this one run is done, not what is trained.
-_PASSING = {"config", "force", "help", "resume"}
+#: Options that are not stored: they concern a single run and not what is trained.
+_NOT_STORED = {"config", "force", "help", "resume"}
 
-#: The key that says what a file is for; a file without it is for all trainings.
-_COMMAND = "command"
+#: Key of the command that the file is for; a file without it is for every training command.
+_COMMAND_KEY = "command"
 
 
-def _take_values(context: typer.Context, path: Path | None) -> Path | None:
-    """Lets the file's values stand where no flag does."""
+def _load_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Makes the values of the file the defaults of the command."""
     if path is not None:
-        known = {p.name for p in context.command.params if p.name} - _PASSING
-        values = _read(path, known, f"train {context.info_name}")
+        names = {p.name for p in context.command.params if p.name} - _NOT_STORED
+        values = _read(path, names, f"train {context.info_name}")
         context.default_map = {**(context.default_map or {}), **values}
     return path
 
 
 @dataclass(frozen=True)
-class Configured:
-    """Gives a command the flag ``--config``."""
+class ConfigOption:
+    """Adds the option ``--config`` to a command."""
 
     config: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE.toml",
-            help="Take values from this file where no flag gives them.",
+            help="TOML file with options; those on the command line take precedence.",
             is_eager=True,
-            callback=_take_values,
+            callback=_load_config,
         ),
     ] = None
 
 
 def to_toml(options: TrainOptions, command: str) -> str:
-    """Writes the options so that ``--config`` gives them again.
+    """Writes options as a file for ``--config``.
 
     Args:
-        options: of one training.
-        command: its command, which alone takes the file.
+        options: options of a training.
+        command: the only command that accepts the file, such as ``train cnn``.
+
+    Returns:
+        The content of the TOML file.
     """
     import tomli_w
 
     values = {
         field.name.replace("_", "-"): str(value) if isinstance(value, Path) else value
         for field in dataclasses.fields(options)
-        if (value := getattr(options, field.name)) is not None and field.name not in _PASSING
+        if (value := getattr(options, field.name)) is not None and field.name not in _NOT_STORED
     }
     head = f"# boatinfer {command} --force --config THIS_FILE repeats this training.\n"
-    return head + tomli_w.dumps({_COMMAND: command, **values})
+    return head + tomli_w.dumps({_COMMAND_KEY: command, **values})
 
 
-def _read(path: Path, known: set[str], wanted: str) -> dict[str, Any]:
+def _read(path: Path, names: set[str], command: str) -> dict[str, Any]:
+    """Reads a file; ``names`` are the parameters of the command."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"--config {path} cannot be read: {error.strerror}.") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise UsageError(f"--config {path} is no TOML: {error}.") from error
-    command = values.pop(_COMMAND, wanted)
-    if command != wanted:
-        raise UsageError(f"--config {path} is of 'boatinfer {command}', not of '{wanted}'.")
-    found = {key.replace("-", "_"): value for key, value in values.items()}
-    flags = sorted(key.replace("_", "-") for key in known)
-    for key in sorted(key.replace("_", "-") for key in found.keys() - known):
-        similar = difflib.get_close_matches(key, flags)
-        hint = f"did you mean {' or '.join(similar)}?" if similar else f"it has {', '.join(flags)}."
+        raise UsageError(f"--config {path} is not valid TOML: {error}.") from error
+    file_command = document.pop(_COMMAND_KEY, command)
+    if file_command != command:
+        raise UsageError(f"--config {path} is for 'boatinfer {file_command}', not for '{command}'.")
+    values = {key.replace("-", "_"): value for key, value in document.items()}
+    keys = sorted(name.replace("_", "-") for name in names)
+    for key in sorted(name.replace("_", "-") for name in values.keys() - names):
+        similar = difflib.get_close_matches(key, keys)
+        hint = (
+            f"did you mean {' or '.join(similar)}?"
+            if similar
+            else f"its options are {', '.join(keys)}."
+        )
         raise UsageError(f"--config {path}: this command has no option {key}; {hint}")
-    for key, value in found.items():
+    for key, value in values.items():
         if not isinstance(value, str | int | float):
-            raise UsageError(f"--config {path}: {key} must be a text, a number, true or false.")
-    return found
+            raise UsageError(f"--config {path}: {key} must be a string, a number, true or false.")
+    return values

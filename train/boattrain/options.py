@@ -28,45 +28,65 @@ from boattrain.augment import (
 
 __all__ = ["BoatsOptions", "CnnOptions", "ResnetOptions", "TrainOptions"]
 
-_LEARNING = "How it learns"
+_OPTIMISATION = "Optimisation"
+_FLOAT, _INTEGER = "FLOAT", "INTEGER"
 
-# Named, so that a network may give an option another default.
+# Aliases, so that a network's options can repeat a declaration with another default.
 Output = Annotated[
-    Path, typer.Option("--output", "-o", help="Model file to write; ends in .keras.")
-]
-Size = Annotated[str, typer.Option(metavar="HEIGHTxWIDTH", help="The network's input, pixels.")]
-Optimizer = Annotated[
-    Literal["adam", "adamw", "sgd"],
+    Path,
     typer.Option(
-        help="What moves the weights; sgd has a momentum of 0.9.", rich_help_panel=_LEARNING
+        "--output", "-o", metavar="FILE", help="Keras model file to write, with the suffix .keras."
     ),
 ]
-Rate = Annotated[
-    float, typer.Option(min=1e-9, help="How far, at the most.", rich_help_panel=_LEARNING)
+Size = Annotated[
+    str, typer.Option(metavar="HEIGHTxWIDTH", help="Input size of the network, in pixels.")
+]
+Optimizer = Annotated[
+    Literal["adam", "adamw", "sgd"],
+    typer.Option(help="Optimizer; sgd has a momentum of 0.9.", rich_help_panel=_OPTIMISATION),
+]
+LearningRate = Annotated[
+    float,
+    typer.Option(
+        min=1e-9,
+        metavar=_FLOAT,
+        help="Peak learning rate, reached after the warm-up.",
+        rich_help_panel=_OPTIMISATION,
+    ),
 ]
 Schedule = Annotated[
     Literal["constant", "cosine"],
     typer.Option(
-        help="Whether the rate stays, or falls to nothing along a cosine.",
-        rich_help_panel=_LEARNING,
+        help="Learning rate schedule after the warm-up: constant, or cosine decay to zero.",
+        rich_help_panel=_OPTIMISATION,
     ),
 ]
 Warmup = Annotated[
     float,
     typer.Option(
-        min=0, help="Epochs in which the rate rises from nothing.", rich_help_panel=_LEARNING
+        min=0,
+        metavar="EPOCHS",
+        help="Length of the linear learning rate warm-up, in epochs.",
+        rich_help_panel=_OPTIMISATION,
     ),
 ]
-Decay = Annotated[
+WeightDecay = Annotated[
     float,
     typer.Option(
-        min=0, help="Decay of adamw; biases and norms are spared.", rich_help_panel=_LEARNING
+        min=0,
+        metavar=_FLOAT,
+        help="Weight decay; for adamw only, and not applied to biases and batch normalisation.",
+        rich_help_panel=_OPTIMISATION,
     ),
 ]
-Smoothing = Annotated[
+LabelSmoothing = Annotated[
     float,
     typer.Option(
-        min=0, max=0.9, help="Part of a target that all classes share.", rich_help_panel=_LEARNING
+        min=0,
+        max=0.9,
+        metavar=_FLOAT,
+        help="Label smoothing: the part of each target spread evenly over all classes.",
+        rich_help_panel=_OPTIMISATION,
     ),
 ]
 Oversampling = Annotated[
@@ -74,8 +94,10 @@ Oversampling = Annotated[
     typer.Option(
         min=0,
         max=1,
-        help="Show rare classes more often; 1 shows all classes as often.",
-        rich_help_panel=_LEARNING,
+        metavar=_FLOAT,
+        help="Oversampling of rare classes: 0 draws every image once an epoch, 1 draws every "
+        "class equally often.",
+        rich_help_panel=_OPTIMISATION,
     ),
 ]
 Average = Annotated[
@@ -83,46 +105,52 @@ Average = Annotated[
     typer.Option(
         min=0,
         max=0.99999,
-        help="Keep a moving average of the weights, with this decay.",
-        rich_help_panel=_LEARNING,
+        metavar="DECAY",
+        help="Evaluate and save the exponential moving average of the weights, with this decay; "
+        "0 disables it.",
+        rich_help_panel=_OPTIMISATION,
     ),
 ]
 Best = Annotated[
     Literal["accuracy", "macro-f1", "loss", "last"],
     typer.Option(
-        help="What, on valid, makes an epoch the best; last chooses by nothing.",
-        rich_help_panel=_LEARNING,
+        help="Which epoch's weights are kept: the one with the best validation accuracy, "
+        "macro-F1 or loss, or the last.",
+        rich_help_panel=_OPTIMISATION,
     ),
 ]
-Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training images.")]
+Epochs = Annotated[int, typer.Option(min=1, metavar=_INTEGER, help="Number of training epochs.")]
 
 
 @dataclass(frozen=True)
-class _Recipe:
-    """What is learned from, how, and where it goes; the fields of `TrainOptions`."""
+class _TrainFields:
+    """The fields of `TrainOptions`, but for augmentation: data, output, model and optimisation."""
 
     data: Annotated[
         Path,
         typer.Argument(
             metavar="DATA",
-            help="Folder that holds train/<class>/ and valid/<class>/, or <class>/ alone.",
+            help="Image folder with train/<class>/ and valid/<class>/, or with <class>/ only.",
         ),
     ]
     output: Output
     size: Size
     epochs: Epochs = 10
-    batch_size: Annotated[int, typer.Option(min=1, help="Images in a step.")] = 32
+    batch_size: Annotated[
+        int, typer.Option(min=1, metavar=_INTEGER, help="Images per training step.")
+    ] = 32
     optimizer: Optimizer = "adam"
-    learning_rate: Rate = 1e-3
+    learning_rate: LearningRate = 1e-3
     schedule: Schedule = "constant"
     warmup: Warmup = 0.0
-    weight_decay: Decay = 4e-3
-    label_smoothing: Smoothing = 0.0
+    weight_decay: WeightDecay = 4e-3
+    label_smoothing: LabelSmoothing = 0.0
     class_weights: Annotated[
         Literal["none", "balanced"],
         typer.Option(
-            help="balanced: a rare class's images count more, each class the same.",
-            rich_help_panel=_LEARNING,
+            help="Class weights in the loss: balanced weights each class by the inverse of its "
+            "frequency.",
+            rich_help_panel=_OPTIMISATION,
         ),
     ] = "none"
     oversampling: Oversampling = 0.0
@@ -130,8 +158,10 @@ class _Recipe:
         float,
         typer.Option(
             min=0,
-            help="Handicap of common classes in the loss; 1 aims at macro-F1.",
-            rich_help_panel=_LEARNING,
+            metavar=_FLOAT,
+            help="Logit adjustment for class imbalance (Menon et al., 2021): multiple of the log "
+            "class priors added to the logits in the loss; 1 optimises balanced accuracy.",
+            rich_help_panel=_OPTIMISATION,
         ),
     ] = 0.0
     average: Average = 0.0
@@ -139,63 +169,82 @@ class _Recipe:
     patience: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Stop after so many epochs without a better one.", rich_help_panel=_LEARNING
+            min=1,
+            metavar="EPOCHS",
+            show_default="off",
+            help="Early stopping: stop after this many epochs without improvement of --best.",
+            rich_help_panel=_OPTIMISATION,
         ),
     ] = None
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the training that was interrupted.")
+        bool, typer.Option("--resume", help="Resume an interrupted training from its checkpoint.")
     ] = False
     valid: Annotated[
         str,
         typer.Option(
-            metavar="SHARE", help="Images that become valid where DATA holds <class>/ alone."
+            metavar="SHARE",
+            help="Share of each class held out for validation if DATA has <class>/ only.",
         ),
     ] = "10%"
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Makes a training repeat.")] = 0
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=2**32 - 1,
+            metavar=_INTEGER,
+            help="Random seed of initialisation, order, dropout and augmentation.",
+        ),
+    ] = 0
     cache: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Where large arrays are kept; if not given, in DATA/.boatinfer-cache.",
+            show_default="DATA/.boatinfer-cache",
+            help="Cache folder for decoded images and features too large for memory.",
         ),
     ] = None
     force: Force = False
     tensorboard: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write TensorBoard's log of figures.")
+        Path | None, typer.Option(metavar="DIR", help="Write TensorBoard logs to this folder.")
     ] = None
     mixup: Annotated[
         float,
         typer.Option(
-            min=0, max=10, help="Blend images in pairs; 0.2 is usual.", rich_help_panel=AUGMENTATION
+            min=0,
+            max=10,
+            metavar="ALPHA",
+            help="mixup (Zhang et al., 2018): alpha of the beta distribution; 0 disables it, 0.2 "
+            "is usual.",
+            rich_help_panel=AUGMENTATION,
         ),
     ] = 0.0
 
 
 @dataclass(frozen=True)
-class TrainOptions(Augmentation, _Recipe):
-    """What the training of every network takes; each field's help says what it does."""
+class TrainOptions(Augmentation, _TrainFields):
+    """Training options common to all networks; the help of each field describes it."""
 
     def __post_init__(self) -> None:
-        """Refuses from Python what the command line refuses."""
+        """Checks choices and ranges, which a caller from Python does not get from Typer."""
         hints = typing.get_type_hints(type(self), include_extras=True)
         for field in dataclasses.fields(self):
             kind, parameter = typing.get_args(hints[field.name])
             value = getattr(self, field.name)
             if typing.get_origin(kind) is Literal:
-                good, meant = value in typing.get_args(kind), " or ".join(typing.get_args(kind))
+                valid, expected = value in typing.get_args(kind), " or ".join(typing.get_args(kind))
             else:
-                good, meant = _within(value, parameter.min, parameter.max)
-            if not good:
-                raise UsageError(f"{field.name} must be {meant}, not {value}.")
+                valid, expected = _check_range(value, parameter.min, parameter.max)
+            if not valid:
+                raise UsageError(f"{field.name} must be {expected}, not {value}.")
 
 
-def _within(value: object, least: float | None, most: float | None) -> tuple[bool, str]:
-    """Whether a number lies between two bounds, where there are any, and how to say that."""
+def _check_range(value: object, low: float | None, high: float | None) -> tuple[bool, str]:
+    """Returns whether a number is within its bounds, if any, and the bound for the error."""
     if not isinstance(value, int | float):
         return True, ""
-    if least is not None and not value >= least:  # NaN fails too
-        return False, f"at least {least}"
-    return most is None or value <= most, f"at most {most}"
+    if low is not None and not value >= low:  # NaN fails too
+        return False, f"at least {low}"
+    return high is None or value <= high, f"at most {high}"
 
 
 @dataclass(frozen=True)
@@ -208,20 +257,28 @@ class CnnOptions(TrainOptions):
 
 @dataclass(frozen=True)
 class BoatsOptions(TrainOptions):
-    """Options of `boattrain.training.train_boats`: the recipe of the built-in model."""
+    """Options of `boattrain.training.train_boats`; the defaults train the built-in model."""
 
     output: Output = Path("boats.keras")
     size: Size = "120x400"
-    epochs: Annotated[int, typer.Option(min=1, help="Passes at the whole size.")] = 40
+    epochs: Annotated[
+        int, typer.Option(min=1, metavar=_INTEGER, help="Number of epochs at full resolution.")
+    ] = 40
     half_epochs: Annotated[
-        int, typer.Option(min=0, help="Passes at half the size before these, which take a quarter.")
+        int,
+        typer.Option(
+            min=0,
+            metavar=_INTEGER,
+            help="Number of epochs at half resolution before those; each takes a quarter of the "
+            "time.",
+        ),
     ] = 40
     optimizer: Optimizer = "adamw"
-    learning_rate: Rate = 3e-3
+    learning_rate: LearningRate = 3e-3
     schedule: Schedule = "cosine"
     warmup: Warmup = 2.0
-    weight_decay: Decay = 0.02
-    label_smoothing: Smoothing = 0.05
+    weight_decay: WeightDecay = 0.02
+    label_smoothing: LabelSmoothing = 0.05
     oversampling: Oversampling = 0.5
     average: Average = 0.995
     best: Best = "last"
@@ -246,21 +303,27 @@ class ResnetOptions(TrainOptions):
         str,
         typer.Option(
             metavar="imagenet|none|FILE",
-            help="What ResNet50 begins with: its published weights, chance, or an HDF5 file.",
+            help="Initial weights of ResNet50: imagenet (pretrained, downloaded if need be), none "
+            "(random), or an HDF5 file.",
         ),
     ] = "imagenet"
     pooling: Annotated[
         Literal["flatten", "avg"],
-        typer.Option(help="Whether the head sees all of the last map, or its average."),
+        typer.Option(
+            help="What the head takes: the flattened last feature map, or its global average."
+        ),
     ] = "flatten"
     unfreeze: Annotated[
         str,
         typer.Option(
             metavar="N|all|none",
-            help="Train the last N layers, or all, end to end when the head is trained.",
+            help="After the head, fine-tune the last N layers of ResNet50, or all.",
         ),
     ] = "none"
-    unfreeze_epochs: Annotated[int, typer.Option(min=1, help="Epochs of that.")] = 10
+    unfreeze_epochs: Annotated[
+        int, typer.Option(min=1, metavar=_INTEGER, help="Number of fine-tuning epochs.")
+    ] = 10
     unfreeze_rate: Annotated[
-        float, typer.Option(min=1e-9, help="Learning rate of that; the optimizer is sgd.")
+        float,
+        typer.Option(min=1e-9, metavar=_FLOAT, help="Learning rate of fine-tuning, with sgd."),
     ] = 1e-4

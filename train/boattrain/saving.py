@@ -1,4 +1,4 @@
-"""A trained model on disk: the Keras file and what describes it, whole or not at all."""
+"""Saves a trained model: the Keras file and the files beside it, all or none."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from boatinfer.models.card import (
 )
 from boatinfer.storage.files import atomic_write, require_writable
 from boattrain.fitting.history import write_history
-from boattrain.fitting.loop import Fitted
-from boattrain.fitting.pixels import Data, fingerprint
+from boattrain.fitting.loop import FitResult
+from boattrain.fitting.pixels import TrainingData, fingerprint
 from boattrain.networks.base import FEATURES, INPUT, PROBABILITIES
 
-__all__ = ["ModelFiles", "Trained", "describe", "model_files", "save"]
+__all__ = ["ModelFiles", "TrainedModel", "make_card", "model_files", "save_model"]
 
-#: What a card names the versions of: package and the module that knows.
-_LIBRARIES = {
+#: Packages whose versions are in the card, and their modules.
+_VERSIONED_PACKAGES = {
     "boatinfer": "boatinfer",
     "keras": "keras",
     "tensorflow": "tensorflow",
@@ -46,7 +46,7 @@ _LIBRARIES = {
 
 
 class ModelFiles(NamedTuple):
-    """A trained model and what lies beside it."""
+    """Paths of a trained model and the files beside it."""
 
     model: Path
     card: Path
@@ -59,17 +59,17 @@ class ModelFiles(NamedTuple):
 
 
 def model_files(output: Path, force: bool = False) -> ModelFiles:
-    """Names the files of a model.
+    """Returns the paths of a model's files, after checking that they can be written.
 
     Args:
         output: the model file.
-        force: whether files that are there already may be replaced.
+        force: whether existing files may be replaced.
 
     Raises:
-        UsageError: ``output`` does not end in .keras, or a file cannot or must not be written.
+        UsageError: ``output`` does not end in .keras, or a file cannot be written or exists.
     """
     if output.suffix != ".keras":
-        raise UsageError(f"the model file {output} must end in .keras; give it that ending.")
+        raise UsageError(f"the model file {output} must end in .keras.")
     files = ModelFiles(
         model=output,
         card=output.with_suffix(".card.json"),
@@ -85,19 +85,21 @@ def model_files(output: Path, force: bool = False) -> ModelFiles:
     return files
 
 
-def describe(name: str, data: Data, model: Any, features: str, metrics: dict[str, float]) -> Card:
-    """Writes the card of a model that was just trained.
+def make_card(
+    name: str, data: TrainingData, model: Any, features: str, metrics: dict[str, float]
+) -> Card:
+    """Makes the card of a trained model.
 
     Args:
-        name: what the model is called.
-        data: what it was trained on.
+        name: name of the model.
+        data: the data it was trained on.
         model: the ``keras.Model``.
-        features: name of the layer of the features.
-        metrics: figures on valid, fractions of 1.
+        features: name of the feature layer.
+        metrics: validation metrics, as fractions of 1.
     """
     versions = {
         library: str(importlib.import_module(module).__version__)
-        for library, module in _LIBRARIES.items()
+        for library, module in _VERSIONED_PACKAGES.items()
     }
     per_class = np.bincount(data.train.labels, minlength=len(data.classes))
     return Card(
@@ -119,70 +121,70 @@ def describe(name: str, data: Data, model: Any, features: str, metrics: dict[str
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A trained model and all that is written beside it.
+class TrainedModel:
+    """A trained model and the contents of the files beside it.
 
     Attributes:
         model: the ``keras.Model``.
         card: its card.
         golden: its golden images.
-        fitted: its history.
-        evaluation: what it says of valid.
-        settings: the options, as TOML.
+        fit: its training history.
+        evaluation: its evaluation on the validation images.
+        settings: the training options, as TOML.
     """
 
     model: Any
     card: Card
     golden: Golden
-    fitted: Fitted
+    fit: FitResult
     evaluation: Evaluation
     settings: str
 
 
-def save(files: ModelFiles, trained: Trained) -> None:
-    """Writes all files of a model, or none.
+def save_model(files: ModelFiles, trained: TrainedModel) -> None:
+    """Writes all files of a model, or none of them.
 
     Raises:
         OutputError: a file could not be written.
     """
     from boattrain.fitting.plots import draw_confusion, draw_curves
 
-    fitted, evaluation = trained.fitted, trained.evaluation
+    fit, evaluation = trained.fit, trained.evaluation
     with contextlib.ExitStack() as stack:
-        # The stack unwinds backwards: the model, first in, gets its name last.
+        # The stack unwinds in reverse order, so the model file appears last.
         temporary = ModelFiles(*(stack.enter_context(atomic_write(path)) for path in files))
         _save_keras(trained.model, temporary.model)
         temporary.card.write_text(encode(trained.card), encoding="utf-8")
         temporary.golden.write_text(encode(trained.golden), encoding="utf-8")
         temporary.report.write_bytes(_report(trained))
         temporary.settings.write_text(trained.settings, encoding="utf-8")
-        write_history(fitted.history, temporary.history)
-        draw_curves(fitted.history, fitted.best, temporary.curves)
+        write_history(fit.history, temporary.history)
+        draw_curves(fit.history, fit.best, temporary.curves)
         draw_confusion(evaluation, temporary.confusion)
 
 
-def _report(trained: Trained) -> bytes:
-    fitted, training = trained.fitted, trained.card.training
+def _report(trained: TrainedModel) -> bytes:
+    fit, training = trained.fit, trained.card.training
     assert training is not None
-    document = {
+    report = {
         "model": trained.card.name,
         "data": msgspec.to_builtins(training),
-        "best_epoch": fitted.best.epoch,
-        "epochs": len(fitted.history),
-        "interrupted": bool(fitted.signal_number),
+        "best_epoch": fit.best.epoch,
+        "epochs": len(fit.history),
+        "interrupted": bool(fit.signal_number),
         "valid": trained.evaluation.document() | training.metrics,
     }
-    return msgspec.json.format(msgspec.json.encode(document))
+    return msgspec.json.format(msgspec.json.encode(report))
 
 
 def _save_keras(model: Any, path: Path) -> None:
-    """Saves to a name of any ending; Keras itself insists on .keras.
+    """Saves a model to a path of any suffix, which Keras itself does not.
 
-    Loss and optimizer of the training stay out: whoever loads the file may evaluate it with
-    integer labels, and the sgd it comes with has no variables that would be missed.
+    It is compiled with a standard loss and optimizer, so that the loaded model can be evaluated
+    with integer labels.
     """
     model.compile(optimizer="sgd", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
-        named = Path(folder, "model.keras")
-        model.save(named)
-        named.replace(path)
+        path_with_suffix = Path(folder, "model.keras")
+        model.save(path_with_suffix)
+        path_with_suffix.replace(path)

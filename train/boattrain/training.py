@@ -1,4 +1,4 @@
-"""Trains a network on a folder of labelled images and saves its best epoch."""
+"""Trains a network on a folder of labelled images and saves the model of its best epoch."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import dataclasses
 import functools
 import importlib
 import importlib.util
+import logging
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import typer
 
 from boatinfer.analysis.evaluation import Confidence, Evaluation
 from boatinfer.analysis.metrics import scores
@@ -34,19 +34,21 @@ from boatinfer.text import counted
 from boattrain.backend import load_keras
 from boattrain.config import to_toml
 from boattrain.fitting.array_cache import cache_folder
-from boattrain.fitting.checkpoint import Checkpoint, State
-from boattrain.fitting.loop import Fitted, Fitting, predict
+from boattrain.fitting.checkpoint import Checkpoint, TrainingState
+from boattrain.fitting.loop import FitResult, Fitter, predict
 from boattrain.fitting.losses import cross_entropy
-from boattrain.fitting.pixels import Data, Split, fingerprint, load_images
+from boattrain.fitting.pixels import Split, TrainingData, fingerprint, load_images
 from boattrain.networks.base import CNN, Network
 from boattrain.networks.boats import BOATS
 from boattrain.options import BoatsOptions, CnnOptions, ResnetOptions, TrainOptions
-from boattrain.saving import ModelFiles, Trained, describe, model_files, save
+from boattrain.saving import ModelFiles, TrainedModel, make_card, model_files, save_model
 
 __all__ = ["TrainingResult", "train", "train_boats", "train_cnn", "train_resnet"]
 
-#: Options that may change when a training is resumed.
-_FREE = {"cache", "config", "data", "epochs", "force", "output", "patience"} | {
+_log = logging.getLogger(__name__)
+
+#: Options that may be changed when a training is resumed.
+_CHANGEABLE_OPTIONS = {"cache", "config", "data", "epochs", "force", "output", "patience"} | {
     "resume",
     "tensorboard",
 }
@@ -54,150 +56,154 @@ _FREE = {"cache", "config", "data", "epochs", "force", "output", "patience"} | {
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training gave.
+    """The result of a training.
 
     Attributes:
-        files: what was written.
-        fitted: every epoch's figures, the best epoch, and whether it was interrupted.
-        evaluation: what the saved model says of valid.
+        files: the files written.
+        fit: history, best epoch, and whether the training was interrupted.
+        evaluation: evaluation of the saved model on the validation images.
     """
 
     files: ModelFiles
-    fitted: Fitted
+    fit: FitResult
     evaluation: Evaluation
 
 
 def train_cnn(options: CnnOptions) -> TrainingResult:
-    """Trains the small convolutional network; as `train`."""
+    """Trains the small convolutional network; see `train`."""
     return train(options, CNN, "train cnn")
 
 
 def train_boats(options: BoatsOptions) -> TrainingResult:
-    """Trains the network of the built-in model; as `train`."""
+    """Trains the architecture of the built-in model; see `train`."""
     return train(options, BOATS, "train boats")
 
 
 def train_resnet(options: ResnetOptions) -> TrainingResult:
-    """Trains ResNet50 with a new head; as `train`."""
+    """Trains ResNet50 with a new head; see `train`."""
     from boattrain.networks.resnet import Resnet
 
     return train(options, Resnet(options).network, "train resnet")
 
 
 def train(options: TrainOptions, network: Network, command: str) -> TrainingResult:
-    """Trains a network and writes its best epoch.
+    """Trains a network and saves the model of its best epoch.
 
-    Progress, and a line for each image that has to be left out, go to standard error. A
-    SIGINT, SIGTERM or SIGHUP ends the training early: the best epoch so far is written, but never
-    over a model that was there before the training began.
+    Progress goes to standard error; unreadable images are logged. SIGINT, SIGTERM or SIGHUP
+    stops the training early: the best model so far is saved, unless it would replace a model
+    that existed before the training.
 
     Args:
-        options: what to train on, how, and where to write.
-        network: what to train.
-        command: the command that does this, for people.
+        options: data, training options and output file.
+        network: the network to train.
+        command: the command of this training, for the TOML file of the options.
 
     Returns:
-        The saved model's figures and files.
+        Metrics and files of the saved model.
 
     Raises:
         UsageError: the data or an option cannot be used; nothing was written.
         OutputError: the files could not be written.
-        RunInterruptedError: a signal came before the first epoch was done, or a model that
-            was there before is left as it is.
+        RunInterruptedError: a signal was received before the end of the first epoch, or the
+            saved model would replace an older one.
         ModuleNotFoundError: a library of the extra ``train`` is not installed.
     """
-    spec = image_spec(options.size, network.smallest)
-    class_folders(options.data)  # a mistyped name is told before a file that is in the way
-    _require_choice(options)
+    spec = image_spec(options.size, network.min_size)
+    class_folders(options.data)  # report a wrong folder before an existing output file
+    _check_resume(options)
     files = model_files(options.output, options.force or options.resume)
-    found = find_images(options.data, parse_share(options.valid, "--valid"))
-    _load_libraries(options)
+    train_files, valid_files = find_images(options.data, parse_share(options.valid, "--valid"))
+    _import_libraries(options)
     with stop_on_signals() as stop:
-        data = load_data(*found, options, spec, stop)
-        golden = _golden_images(data.valid, spec)
-        checkpoint = _checkpoint(files, options, data)
-        state = checkpoint.load() if options.resume else State(replaces=files.model.exists())
-        model, fitted = fit(options, network, data, checkpoint, stop, state=state)
-        if fitted.signal_number and state.replaces:
+        data = load_data(train_files, valid_files, options, spec, stop)
+        golden = _read_golden_images(data.valid, spec)
+        checkpoint = _open_checkpoint(files, options, data)
+        state = (
+            checkpoint.load()
+            if options.resume
+            else TrainingState(replaces_model=files.model.exists())
+        )
+        model, fit_result = fit(options, network, data, checkpoint, stop, state=state)
+        if fit_result.signal_number and state.replaces_model:
             raise RunInterruptedError(
-                f"interrupted after epoch {len(fitted.history)}; {files.model} is still the model "
-                f"that was there before, the best so far is in {checkpoint.folder}, and the same "
+                f"interrupted after epoch {len(fit_result.history)}; {files.model} is still the "
+                f"earlier model; the best weights so far are in {checkpoint.folder}, and the same "
                 "command with --resume continues.",
-                fitted.signal_number,
+                fit_result.signal_number,
             )
         model = network.finish(model, data)
         evaluation, metrics = evaluate(model, data.valid, data.classes, options.batch_size)
-        trained = Trained(
+        trained_model = TrainedModel(
             model=model,
-            card=describe(files.model.stem, data, model, network.features, metrics),
+            card=make_card(files.model.stem, data, model, network.features, metrics),
             golden=make_golden(golden, spec, model.predict_on_batch),
-            fitted=fitted,
+            fit=fit_result,
             evaluation=evaluation,
             settings=to_toml(options, command),
         )
-        save(files, trained)
-    if not fitted.signal_number:
+        save_model(files, trained_model)
+    if not fit_result.signal_number:
         checkpoint.clear()
-    return TrainingResult(files, fitted, evaluation)
+    return TrainingResult(files, fit_result, evaluation)
 
 
 def fit(
     options: TrainOptions,
     network: Network,
-    data: Data,
+    data: TrainingData,
     checkpoint: Checkpoint,
     stop: Stop,
     *,
-    state: State,
-) -> tuple[Any, Fitted]:
-    """Builds a network and fits it, from a new state or that of the checkpoint.
+    state: TrainingState,
+) -> tuple[Any, FitResult]:
+    """Builds and trains a network, from the start or from the state of a checkpoint.
 
     Returns:
-        The ``keras.Model`` with the weights of its best epoch, and how that came about.
+        The ``keras.Model`` with the weights of its best epoch, and the history.
     """
     keras = load_keras()
     keras.utils.set_random_seed(options.seed)
     model = network.build(data.spec, len(data.classes))
     stages = network.stages(model, data, options)
-    fitting = Fitting(model, data.valid.labels, options.best, checkpoint, stop)
-    return model, fitting.run(stages, state)
+    fitter = Fitter(model, data.valid.labels, options.best, checkpoint, stop)
+    return model, fitter.run(stages, state)
 
 
 def evaluate(
     model: Any, valid: Split, classes: list[str], batch_size: int
 ) -> tuple[Evaluation, dict[str, float]]:
-    """Says how good a network is.
+    """Evaluates a network on the validation images.
 
     Returns:
-        Its predictions of valid, and the figures of its card: accuracy, macro-F1, calibration
-        error, and the mean cross-entropy as ``loss``.
+        The evaluation, and the metrics for the card: accuracy, macro-F1, calibration error, and
+        the mean cross-entropy as ``loss``.
     """
     probabilities = predict(model, valid.pixels, batch_size)
-    sure = Confidence.from_probabilities(probabilities, valid.labels)
+    confidence = Confidence.from_probabilities(probabilities, valid.labels)
     names = np.array(list(valid.digests), object)
-    evaluation = Evaluation(classes, names, valid.labels, probabilities.argmax(axis=1), sure)
+    evaluation = Evaluation(classes, names, valid.labels, probabilities.argmax(axis=1), confidence)
     loss = cross_entropy(valid.labels, probabilities)
     return evaluation, {**scores(valid.labels, probabilities)._asdict(), "loss": loss}
 
 
-def image_spec(size: str, smallest: int, option: str = "--size") -> ImageSpec:
-    """Reads a size such as ``30x100``.
+def image_spec(size: str, min_size: int, option: str = "--size") -> ImageSpec:
+    """Parses an input size such as ``30x100``.
 
     Args:
-        size: HEIGHTxWIDTH, pixels.
-        smallest: the least of both.
-        option: where it was given, for the error.
+        size: HEIGHTxWIDTH, in pixels.
+        min_size: smallest height and width.
+        option: name of the option, for the error message.
 
     Raises:
-        UsageError: it is none, or too small for the network.
+        UsageError: the size is not valid, or too small for the network.
     """
-    numbers = re.fullmatch(r"(\d+)x(\d+)", size)
-    if not numbers:
+    match = re.fullmatch(r"(\d+)x(\d+)", size)
+    if not match:
         raise UsageError(f"{option} {size} is not HEIGHTxWIDTH in pixels; write it like 30x100.")
-    height, width = map(int, numbers.groups())
-    if min(height, width) < smallest:
+    height, width = map(int, match.groups())
+    if min(height, width) < min_size:
         raise UsageError(
-            f"{option} {size} is too small for the network; it needs at least {smallest} pixels "
+            f"{option} {size} is too small for the network; it needs at least {min_size} pixels "
             "in each direction."
         )
     return ImageSpec(height=height, width=width)
@@ -205,78 +211,83 @@ def image_spec(size: str, smallest: int, option: str = "--size") -> ImageSpec:
 
 def load_data(
     train: Files, valid: Files, options: TrainOptions, spec: ImageSpec, stop: Stop
-) -> Data:
-    """Reads the images of train and valid.
+) -> TrainingData:
+    """Reads the training and validation images.
 
     Raises:
         UsageError: a class has no readable image.
-        RunInterruptedError: a signal came.
+        RunInterruptedError: a signal was received.
     """
-    return Data(
+    return TrainingData(
         classes=train.classes,
         spec=spec,
-        train=_load(TRAIN, train, options, spec, stop),
-        valid=_load(VALID, valid, options, spec, stop),
+        train=_load_split(TRAIN, train, options, spec, stop),
+        valid=_load_split(VALID, valid, options, spec, stop),
     )
 
 
-def _load(name: str, files: Files, options: TrainOptions, spec: ImageSpec, stop: Stop) -> Split:
+def _load_split(
+    name: str, files: Files, options: TrainOptions, spec: ImageSpec, stop: Stop
+) -> Split:
     cache = functools.partial(cache_folder, options.data, options.cache)
     with progress_bar(f"reading {name}", len(files.paths), "files") as advance:
 
-        def done(count: int) -> None:
+        def advance_or_stop(count: int) -> None:
             advance(count)
             if stop.signal_number:
                 raise RunInterruptedError(
                     "interrupted before the first epoch; nothing was written.", stop.signal_number
                 )
 
-        split = load_images(files, spec, cache, name=name, done=done)
-    for missed, reason in split.left_out.items():
-        typer.echo(f"left out {missed}: {reason}", err=True)
-    typer.echo(
-        f"{files.folder}: {counted(len(split.labels), 'image')} in {len(files.classes)} classes, "
-        f"{len(split.left_out)} left out",
-        err=True,
+        split = load_images(files, spec, cache, name=name, advance=advance_or_stop)
+    for path, reason in split.unreadable.items():
+        _log.warning("left out %s: %s", path, reason)
+    _log.info(
+        "%s: %s in %d classes, %d left out",
+        files.folder,
+        counted(len(split.labels), "image"),
+        len(files.classes),
+        len(split.unreadable),
     )
     require_every_class(files.folder, files.classes, split.labels.tolist(), "readable ")
     return split
 
 
-def _load_libraries(options: TrainOptions) -> None:
-    """Loads what only the end needs too, so that a missing library costs nobody a training."""
+def _import_libraries(options: TrainOptions) -> None:
+    """Imports also the libraries for saving, so that a missing one is reported at the start."""
     for library in ("matplotlib.figure", "platformdirs", "tomli_w"):
         importlib.import_module(library)
     load_keras()
     if options.tensorboard is not None and importlib.util.find_spec("tensorboard") is None:
         raise UsageError(
-            "--tensorboard needs tensorboard, which is not installed; bring it with: "
+            "--tensorboard needs tensorboard, which is not installed; install it with: "
             "pip install tensorboard"
         )
 
 
-def _checkpoint(files: ModelFiles, options: TrainOptions, data: Data) -> Checkpoint:
-    settings = {k: v for k, v in dataclasses.asdict(options).items() if k not in _FREE}
+def _open_checkpoint(files: ModelFiles, options: TrainOptions, data: TrainingData) -> Checkpoint:
+    settings = {
+        k: v for k, v in dataclasses.asdict(options).items() if k not in _CHANGEABLE_OPTIONS
+    }
     settings["data"] = fingerprint(data.train, data.valid)
     checkpoint = Checkpoint(_checkpoint_folder(files.model), settings)
     if checkpoint.exists and not options.resume:
-        typer.echo(
-            f"{checkpoint.folder} holds an interrupted training, which --resume would continue; "
-            "this one begins anew",
-            err=True,
+        _log.warning(
+            "%s holds an interrupted training, which --resume would continue; starting over",
+            checkpoint.folder,
         )
     return checkpoint
 
 
-def _require_choice(options: TrainOptions) -> None:
-    """Refuses to resume what is not there, and to pass over what could be resumed."""
+def _check_resume(options: TrainOptions) -> None:
+    """Checks that there is a checkpoint to resume, or none that would be lost by accident."""
     checkpoint = Checkpoint(_checkpoint_folder(options.output), {})
     if options.resume:
         checkpoint.require()
     elif checkpoint.exists and options.output.exists() and not options.force:
         raise UsageError(
-            f"{options.output} is of an interrupted training; --resume continues it, and --force "
-            "begins anew."
+            f"{options.output} is of an interrupted training; continue it with --resume, or start "
+            "over with --force."
         )
 
 
@@ -284,16 +295,16 @@ def _checkpoint_folder(model: Path) -> Path:
     return model.with_suffix(".checkpoint")
 
 
-def _golden_images(valid: Split, spec: ImageSpec) -> list[bytes]:
-    """Takes the first image of each class, before the long work: files may go away."""
-    _, first = np.unique(valid.labels, return_index=True)
-    paths = [valid.paths[row] for row in first[:MOST_IMAGES].tolist()]
+def _read_golden_images(valid: Split, spec: ImageSpec) -> list[bytes]:
+    """Reads the first image of each class, before the long work, as files may be deleted."""
+    _, first_rows = np.unique(valid.labels, return_index=True)
+    paths = [valid.paths[row] for row in first_rows[:MOST_IMAGES].tolist()]
     golden = []
-    for path, made in zip(paths, golden_images(paths, spec), strict=True):
-        if isinstance(made, ImageError):
+    for path, image in zip(paths, golden_images(paths, spec), strict=True):
+        if isinstance(image, ImageError):
             raise UsageError(
-                f"{path} cannot be read for the model's self-test: {made}; if the file has just "
-                "been changed, run again, else take it out of the data."
+                f"{path} cannot be read for the model's self-test: {image}; if the file has just "
+                "been changed, run again, else remove it from the data."
             )
-        golden.append(made)
+        golden.append(image)
     return golden

@@ -1,1 +1,1 @@
-"""Models that others have made: what their files and papers say becomes a card."""
+"""Model cards for ONNX models made elsewhere."""

@@ -1,4 +1,4 @@
-"""An ONNX file from elsewhere: what it tells about itself, and why it cannot be used."""
+"""Reads an ONNX file made elsewhere, and explains why one cannot be used."""
 
 from __future__ import annotations
 
@@ -17,14 +17,21 @@ from boatinfer.models.card import CARD_KEY
 from boatinfer.models.model import read_model
 from boatinfer.models.session import Limited, open_session
 
-__all__ = ["Foreign", "Tensor", "expose", "last_vector", "precision_of", "read_foreign"]
+__all__ = [
+    "ForeignModel",
+    "Tensor",
+    "add_features_output",
+    "find_feature_tensor",
+    "precision_of",
+    "read_foreign",
+]
 
 Precision = Literal["float32", "float16", "int8"]
 
-#: What the domains begin with whose operators onnxruntime has.
-_STANDARD = ("ai.onnx", "com.microsoft")
+#: Prefixes of the operator domains that onnxruntime supports.
+_SUPPORTED_DOMAINS = ("ai.onnx", "com.microsoft")
 
-_QUANTISED = {"QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "ConvInteger"}
+_QUANTISED_OPS = {"QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "ConvInteger"}
 
 
 @dataclass(frozen=True)
@@ -32,30 +39,30 @@ class Tensor:
     """An input or output of a graph.
 
     Attributes:
-        name: of the tensor.
-        kind: as onnxruntime says it, such as ``tensor(float)``.
-        shape: its axes, None where the length is free.
+        name: name of the tensor.
+        value_type: type in onnxruntime, such as ``tensor(float)``.
+        shape: length of each axis, None if dynamic.
     """
 
     name: str
-    kind: str
+    value_type: str
     shape: tuple[int | None, ...]
 
     def __str__(self) -> str:
         axes = " x ".join("?" if axis is None else str(axis) for axis in self.shape)
-        return f"{self.name} ({self.kind}{f', {axes}' if axes else ''})"
+        return f"{self.name} ({self.value_type}{f', {axes}' if axes else ''})"
 
 
 @dataclass(frozen=True)
-class Foreign:
-    """A file that onnxruntime can load and that takes one image.
+class ForeignModel:
+    """A model that onnxruntime can load, with one image as its input.
 
     Attributes:
         path: the file.
         graph: its content.
         image: its only input.
-        outputs: all of them.
-        metadata: what its maker wrote into it.
+        outputs: its outputs.
+        metadata: its metadata.
         session: an ``onnxruntime.InferenceSession`` on the CPU.
     """
 
@@ -68,7 +75,7 @@ class Foreign:
 
     @property
     def names(self) -> list[str]:
-        """The class names of the metadata, as Ultralytics writes them; empty if there are none."""
+        """Class names in the metadata, as written by Ultralytics; empty if there are none."""
         names = self._literal("names")
         if isinstance(names, dict):
             names = [names[key] for key in sorted(names)]
@@ -76,7 +83,7 @@ class Foreign:
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """Height and width of the metadata, as Ultralytics writes them."""
+        """Height and width in the metadata, as written by Ultralytics."""
         size = self._literal("imgsz")
         size = [size, size] if isinstance(size, int) else size
         if isinstance(size, list | tuple) and len(size) == 2:
@@ -85,22 +92,22 @@ class Foreign:
 
     @property
     def is_ultralytics(self) -> bool:
-        """Whether Ultralytics made it, whose classifiers take pixels from 0 to 1."""
+        """Whether it was made by Ultralytics, whose classifiers take pixels from 0 to 1."""
         return "ultralytics" in " ".join(self.metadata.values()).lower() and bool(self.names)
 
     def _literal(self, key: str) -> Any:
-        """A Python literal of the metadata; None where it is none."""
+        """Parses a Python literal in the metadata; None if it is not one."""
         try:
             return ast.literal_eval(self.metadata.get(key, "None"))
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             return None
 
 
-def read_foreign(path: Path) -> Foreign:
-    """Reads an ONNX file that has no card yet.
+def read_foreign(path: Path) -> ForeignModel:
+    """Reads an ONNX file without a model card.
 
     Raises:
-        ModelError: it is no ONNX file, or one that cannot be used; the message says why.
+        ModelError: the file is not an ONNX file, or cannot be used.
         UsageError: it has a card already.
     """
     content = read_model(path)
@@ -108,13 +115,13 @@ def read_foreign(path: Path) -> Foreign:
     metadata = {entry.key: entry.value for entry in graph.metadata_props}
     if CARD_KEY in metadata:
         raise UsageError(
-            f"{path} has a model card already, so 'boatinfer run -m' takes it as it is; describe "
-            "the file that it was made from."
+            f"{path} has a model card already, so 'boatinfer run -m' accepts it as it is; "
+            "describe its original instead."
         )
-    if elsewhere := sorted({_location(t) for t in _tensors(graph.graph) if _is_elsewhere(t)}):
+    if external := sorted({_location(t) for t in _all_tensors(graph.graph) if _is_external(t)}):
         raise ModelError(
-            f"{path} keeps its weights in other files ({', '.join(elsewhere[:3])}), and a model "
-            "file must hold all it needs; save it as one file, in Python with onnx.save(onnx.load"
+            f"{path} has its weights in external files ({', '.join(external[:3])}), but boatinfer "
+            "needs a single file; save it as one, in Python with onnx.save(onnx.load"
             f"('{path.name}'), 'whole.onnx')."
         )
     session = _load(content, graph, path)
@@ -122,27 +129,27 @@ def read_foreign(path: Path) -> Foreign:
     outputs = [_tensor(tensor) for tensor in session.get_outputs()]
     if len(inputs) != 1:
         raise ModelError(
-            f"{path} takes {len(inputs)} inputs ({', '.join(map(str, inputs)) or 'none'}), and "
-            "boatinfer has one image to give; use a model with one input."
+            f"{path} has {len(inputs)} inputs ({', '.join(map(str, inputs)) or 'none'}), but "
+            "boatinfer needs one, the image; use a model with one input."
         )
     if metadata.get("task", "classify") != "classify":
         raise ModelError(
-            f"{path} was made to {metadata['task']} and not to classify; use a classifier."
+            f"{path} is for the task {metadata['task']}, not classification; use a classifier."
         )
-    return Foreign(path, graph, inputs[0], outputs, metadata, session)
+    return ForeignModel(path, graph, inputs[0], outputs, metadata, session)
 
 
 def _parse(content: bytes, path: Path) -> onnx.ModelProto:
     if content.startswith(b"PK\3\4"):
-        raise ModelError(f"{path} is a Keras model; turn it into ONNX with 'boatinfer export'.")
+        raise ModelError(f"{path} is a Keras model; convert it to ONNX with 'boatinfer export'.")
     try:
         graph = onnx.load_model_from_string(content)
-    except Exception as error:  # protobuf's own kind of error
+    except Exception as error:  # the error type of protobuf
         raise ModelError(
-            f"{path} is no ONNX file, or is cut off or damaged; get it again from its maker."
+            f"{path} is not an ONNX file, or is truncated or damaged; get it again from its source."
         ) from error
     if not graph.graph.node:
-        raise ModelError(f"{path} is an ONNX file without a network; get it again.")
+        raise ModelError(f"{path} is an ONNX file without nodes; get it again.")
     return graph
 
 
@@ -150,20 +157,20 @@ def _load(content: bytes, graph: onnx.ModelProto, path: Path) -> Any:
     try:
         return Limited(open_session(content, path, "cpu")[0])
     except ModelError as error:
-        own = {(function.domain, function.name) for function in graph.functions}
+        local_functions = {(function.domain, function.name) for function in graph.functions}
         custom = sorted(
             {
                 f"{node.domain}.{node.op_type}"
-                for node in _nodes(graph.graph)
-                if node.domain and not node.domain.startswith(_STANDARD)
-                if (node.domain, node.op_type) not in own
+                for node in _all_nodes(graph.graph)
+                if node.domain and not node.domain.startswith(_SUPPORTED_DOMAINS)
+                if (node.domain, node.op_type) not in local_functions
             }
         )
         if not custom:
             raise
         raise ModelError(
             f"{path} uses operators that onnxruntime does not have ({', '.join(custom)}); export "
-            "it with standard operators alone."
+            "it with standard operators only."
         ) from error
 
 
@@ -172,73 +179,73 @@ def _tensor(argument: Any) -> Tensor:
     return Tensor(argument.name, argument.type, tuple(axes))
 
 
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """All nodes, those of branches and loops too."""
+def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Yields all nodes, including those of branches and loops."""
     for node in graph.node:
         yield node
         for attribute in node.attribute:
             for inner in [attribute.g, *attribute.graphs]:
-                yield from _nodes(inner)
+                yield from _all_nodes(inner)
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
-    """All constant tensors, those of branches and loops too."""
+def _all_tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+    """Yields all constant tensors, including those of branches and loops."""
     yield from graph.initializer
     for node in graph.node:
         for attribute in node.attribute:
             yield from [attribute.t, *attribute.tensors]
             for inner in [attribute.g, *attribute.graphs]:
-                yield from _tensors(inner)
+                yield from _all_tensors(inner)
 
 
-def _is_elsewhere(tensor: TensorProto) -> bool:
+def _is_external(tensor: TensorProto) -> bool:
     return tensor.data_location == TensorProto.EXTERNAL
 
 
 def _location(tensor: TensorProto) -> str:
-    return next((e.value for e in tensor.external_data if e.key == "location"), "not named")
+    return next((e.value for e in tensor.external_data if e.key == "location"), "unnamed")
 
 
 def precision_of(graph: onnx.ModelProto) -> Precision:
-    """What the network computes in, which decides how exactly its self-test must agree."""
-    if any(node.op_type in _QUANTISED for node in _nodes(graph.graph)):
+    """Finds the precision of a network, which sets the tolerance of its self-test."""
+    if any(node.op_type in _QUANTISED_OPS for node in _all_nodes(graph.graph)):
         return "int8"
     weights = list(graph.graph.initializer)
     half = sum(tensor.data_type == TensorProto.FLOAT16 for tensor in weights)
     return "float16" if half > len(weights) / 2 else "float32"
 
 
-def last_vector(graph: onnx.ModelProto) -> str | None:
-    """The tensor that the last fully connected layer takes, which makes good features."""
+def find_feature_tensor(graph: onnx.ModelProto) -> str | None:
+    """Finds the input of the last fully connected layer, which makes good features."""
     for node in reversed(graph.graph.node):
         if node.op_type in {"Gemm", "MatMul"}:
-            produced = {name for other in graph.graph.node for name in other.output}
-            return node.input[0] if node.input[0] in produced else None
+            computed = {name for other in graph.graph.node for name in other.output}
+            return node.input[0] if node.input[0] in computed else None
     return None
 
 
-def expose(foreign: Foreign, node: str) -> tuple[onnx.ModelProto, str]:
-    """Makes an inner tensor an output.
+def add_features_output(foreign: ForeignModel, node: str) -> tuple[onnx.ModelProto, str]:
+    """Adds an inner tensor as an output.
 
     Args:
-        foreign: the file.
-        node: the name of a tensor, or of the node whose first output it is.
+        foreign: the model.
+        node: name of the tensor, or of the node with it as its first output.
 
     Returns:
-        A copy of the graph with the output, and the tensor's name.
+        A copy of the graph with the output, and the name of the tensor.
 
     Raises:
-        UsageError: there is no such node.
-        ModelError: its output holds no floats.
+        UsageError: the node does not exist.
+        ModelError: its output is not floating-point.
     """
     nodes = foreign.graph.graph.node
     tensors = {name for one in nodes for name in one.output}
     tensor = node if node in tensors else {n.name: n.output[0] for n in nodes}.get(node, "")
     if not tensor:
-        example = last_vector(foreign.graph)
+        example = find_feature_tensor(foreign.graph)
         raise UsageError(
             f"--features {node}: {foreign.path} has no node or tensor of that name"
-            + (f"; what its last layer takes is called {example}." if example else ".")
+            + (f"; the input of its last layer is {example}." if example else ".")
         )
     graph = onnx.ModelProto()
     graph.CopyFrom(foreign.graph)

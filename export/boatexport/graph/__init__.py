@@ -1,1 +1,1 @@
-"""ONNX graphs: reading, simplifying, padding and quantising them."""
+"""ONNX graphs: simplifying, padding, calibrating and quantising them."""

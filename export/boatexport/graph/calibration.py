@@ -1,4 +1,4 @@
-"""The ranges that the activations of a network have on images, chosen in three ways."""
+"""Activation ranges of a network on calibration images, by three methods."""
 
 from __future__ import annotations
 
@@ -14,27 +14,32 @@ import onnx
 
 from boatinfer.storage.files import temporary_folder
 
-__all__ = ["quiet", "ranges"]
+__all__ = ["calibrate_ranges", "suppressed_output"]
 
-#: Bins of the histograms, and of the candidates that the entropy method compares with them.
+#: Number of histogram bins, and of bins of the quantised candidates of the entropy method.
 _BINS, _CANDIDATE_BINS = 256, 128
 _PERCENTILE = 99.99
 
 
-def ranges(
-    model: onnx.ModelProto, operators: Sequence[str], fed: Sequence[dict[str, Any]]
+def calibrate_ranges(
+    model: onnx.ModelProto, operators: Sequence[str], inputs: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
-    """Runs the graph on the images and chooses the range of every activation in three ways.
+    """Computes the range of every activation on calibration images, by three methods.
 
-    One pass gives the histograms, their ends and so the ranges of all three methods.
+    All methods use the histograms of a single pass over the images.
+
+    Args:
+        model: the graph to calibrate.
+        operators: types of the operators to be quantised.
+        inputs: model inputs by name, one image each.
 
     Returns:
-        Names of the methods to ``onnxruntime.quantization`` TensorsData.
+        ``onnxruntime.quantization`` TensorsData by the name of the method.
     """
     from onnxruntime.quantization import CalibrationMethod
     from onnxruntime.quantization.calibrate import EntropyCalibrater, TensorsData
 
-    with tempfile.TemporaryDirectory(dir=temporary_folder()) as folder, quiet():
+    with tempfile.TemporaryDirectory(dir=temporary_folder()) as folder, suppressed_output():
         path = Path(folder) / "model.onnx"
         onnx.save(model, path)
         calibrater = EntropyCalibrater(
@@ -46,33 +51,33 @@ def ranges(
         )
         calibrater.augment_graph()
         calibrater.create_inference_session()
-        for image in fed:
-            calibrater.collect_data(_Once(image))
+        for image in inputs:
+            calibrater.collect_data(_SingleBatchReader(image))
         entropy = calibrater.compute_data()
         collector = calibrater.collector
-        ends = {name: found[2:4] for name, found in collector.histogram_dict.items()}
+        min_max = {name: histogram[2:4] for name, histogram in collector.histogram_dict.items()}
         collector.method, collector.percentile = "percentile", _PERCENTILE
         percentile = collector.compute_collection_result()
     return {
-        "min-max": TensorsData(CalibrationMethod.MinMax, ends),
+        "min-max": TensorsData(CalibrationMethod.MinMax, min_max),
         "percentile": TensorsData(CalibrationMethod.Percentile, percentile),
         "entropy": entropy,
     }
 
 
-class _Once:
-    """A calibration data reader of one batch: more would be held in memory all at once."""
+class _SingleBatchReader:
+    """A calibration data reader of a single batch, to save memory."""
 
     def __init__(self, inputs: dict[str, Any]) -> None:
-        self._waiting: list[dict[str, Any]] = [inputs]
+        self._remaining: list[dict[str, Any]] = [inputs]
 
     def get_next(self) -> dict[str, Any] | None:
-        return self._waiting.pop() if self._waiting else None
+        return self._remaining.pop() if self._remaining else None
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps onnxruntime.quantization's prints and warnings off the terminal."""
+def suppressed_output() -> Iterator[None]:
+    """Suppresses output and warnings of onnxruntime.quantization."""
     logging.disable(logging.ERROR)
     try:
         with contextlib.redirect_stdout(io.StringIO()):

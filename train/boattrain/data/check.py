@@ -1,4 +1,4 @@
-"""Whether labelled images would break or falsify a training."""
+"""Checks labelled images for what would break a training or make its metrics wrong."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["Finding", "Report", "check"]
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What a rule of `boattrain.data.rules` found.
+    """The cases that a rule of `boattrain.data.rules` found.
 
     Attributes:
-        kind: the rule.
-        severity: how bad it is.
-        message: what is wrong with each case, and what to do.
-        cases: every case, sorted by name.
+        kind: name of the rule.
+        severity: severity of the rule.
+        message: what is wrong, and what to do about it.
+        cases: all cases, sorted by name.
     """
 
     kind: str
@@ -31,14 +31,14 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-        data: the folder.
-        on_the_fly: whether its splits are those that training would make.
-        counts: for each split and class, the images that can be read.
-        findings: errors first.
-        exit_code: 0, or 3 where something would break or falsify a training.
+        data: the data folder.
+        on_the_fly: whether the folder is not split, so that training would split it.
+        counts: number of readable images by split and class.
+        findings: all findings, errors first.
+        exit_code: 3 if there are errors, else 0.
     """
 
     data: str
@@ -49,13 +49,13 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def check(options: CheckOptions) -> Report:
-    """Reads every file of a data folder once and judges what it holds.
+    """Reads every file of a data folder once and applies all rules.
 
     Args:
-        options: what to check.
+        options: the data folder, and how to read it.
 
     Raises:
-        UsageError: there is no such folder, or it holds no images in class folders.
+        UsageError: the folder does not exist, or has no images in class folders.
     """
     with temporary_limits(options.memory, None):
         inventory = take_inventory(options.data, parse_share(options.valid, "--valid"))
@@ -64,11 +64,11 @@ def check(options: CheckOptions) -> Report:
         for rule in RULES
         if (cases := rule.cases(inventory))
     ]
-    falsified = any(finding.severity is Severity.ERROR for finding in findings)
+    has_errors = any(finding.severity is Severity.ERROR for finding in findings)
     return Report(
         data=str(options.data),
         on_the_fly=inventory.on_the_fly,
         counts=inventory.counts,
         findings=findings,
-        exit_code=TOO_MANY_FAILURES if falsified else 0,
+        exit_code=TOO_MANY_FAILURES if has_errors else 0,
     )

@@ -17,6 +17,7 @@ from boatinfer.dataset.splits import VALID
 from boatinfer.errors import RunInterruptedError
 from boatinfer.text import counted
 from boattrain.data.options import CheckOptions, DownloadOptions, ShowOptions, SplitOptions
+from boattrain.messages import messages_on_stderr
 
 __all__ = ["app"]
 
@@ -24,39 +25,42 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Bring, look at, check and split labelled images.",
+    help="Download, check, show and split labelled images.",
 )
 
 
+@messages_on_stderr()
 def _download(options: DownloadOptions) -> None:
-    """Download and unpack an archive of labelled images, zip or tar.
+    """Download and unpack a zip or tar archive of labelled images.
 
-    What has come is kept when the connection breaks, and the same command goes on from
-    there. Members of the archive that would leave the folder are refused.
+    An interrupted download is kept, and the same command resumes it. Archives with members
+    outside of the folder are rejected.
     """
     from boattrain.data.download import download
 
-    with _interruptible("what has come is kept, and the same command goes on from there"):
+    with _interruptible("the download so far is kept, and the same command resumes it"):
         files = download(options)
     typer.echo(f"unpacked {counted(files, 'file')}: {options.output}")
-    typer.echo(f"see what they are with: boatinfer data check {shlex.quote(str(options.output))}")
+    typer.echo(f"check the images with: boatinfer data check {shlex.quote(str(options.output))}")
 
 
 @dataclass(frozen=True)
 class CheckCommand(CheckOptions):
-    """What ``boatinfer data check`` takes: the check's options, and how to tell the outcome."""
+    """Options of ``boatinfer data check``: those of the check, and of its output."""
 
     most: Annotated[
-        int, typer.Option(min=0, help="How many files to name for each thing found.")
+        int,
+        typer.Option(min=0, metavar="INTEGER", help="Files to list for each finding, at most."),
     ] = 10
-    json: Annotated[bool, typer.Option("--json", help="Print all that was found as JSON.")] = False
+    json: Annotated[bool, typer.Option("--json", help="Print all findings as JSON.")] = False
 
 
+@messages_on_stderr()
 def _check(command: CheckCommand) -> None:
-    """Check labelled images before a training: counts, broken and odd files, duplicates.
+    """Check labelled images before training: counts, unreadable and odd files, duplicates.
 
-    Exit code 3 says that something would break or falsify a training, such as a picture
-    that is in train and in valid.
+    The exit code is 3 if a finding would break a training or make its metrics wrong, such as an
+    image that is in both train/ and valid/.
     """
     from boattrain.data.check import check
     from boattrain.data.summary import print_report
@@ -70,47 +74,49 @@ def _check(command: CheckCommand) -> None:
     raise typer.Exit(report.exit_code)
 
 
+@messages_on_stderr()
 def _show(options: ShowOptions) -> None:
-    """Draw a batch of images with their classes, as a network gets them.
+    """Draw a grid of random images with their classes, at the input size of a network.
 
-    With --augment or any of its amounts, the same images are changed as in a training.
+    With --augment or augmentation options, the images are augmented as in training.
     """
     from boattrain.data.show import show
 
-    with _interruptible("no picture was written"):
-        batch = show(options)
-    typer.echo(f"{counted(len(batch.names), 'image')} of {options.split}: {options.output}")
+    with _interruptible("no image was written"):
+        grid = show(options)
+    typer.echo(f"{counted(len(grid.names), 'image')} of {options.split}: {options.output}")
 
 
+@messages_on_stderr()
 def _split(options: SplitOptions) -> None:
     """Split a folder of class folders into train/, valid/ and, with --test, test/.
 
-    Each split gets its share of every class; images of the same content stay together. The
-    same images and seed are always split in the same way. SRC is only read.
+    The split is stratified by class; images with the same content stay in the same split. The
+    same images and seed always give the same split. SRC is not changed.
     """
     from boattrain.data.split import split
     from boattrain.data.summary import print_counts
 
-    with _interruptible("nothing was made"):
+    with _interruptible("nothing was written"):
         result = split(options)
     print_counts(result.classes, result.counts)
     if result.without_valid:
         names = ", ".join(map(repr, result.without_valid))
         typer.echo(
-            f"boatinfer: {names}: too few different images for one in {VALID}; training will ask "
-            "for more.",
+            f"boatinfer: {names}: too few different images for one in {VALID}; training needs "
+            "more.",
             err=True,
         )
     typer.echo(f"wrote {options.output}")
 
 
 @contextlib.contextmanager
-def _interruptible(left: str) -> Iterator[None]:
-    """Ends with one sentence on Ctrl-C; ``left`` says what is there now."""
+def _interruptible(outcome: str) -> Iterator[None]:
+    """Turns Ctrl-C into an error message that ends with ``outcome``."""
     try:
         yield
     except KeyboardInterrupt:
-        raise RunInterruptedError(f"interrupted; {left}.", signal.SIGINT) from None
+        raise RunInterruptedError(f"interrupted; {outcome}.", signal.SIGINT) from None
 
 
 app.command("download")(from_fields(DownloadOptions, _download))

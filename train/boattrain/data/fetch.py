@@ -1,13 +1,14 @@
-"""One file from the web, resumed where it stopped.
+"""Downloads a file over HTTP, with retries and resumption.
 
-What has come lies in a folder of its own, beside a note of what it is a part of. Going on
-takes a server that knows ranges and a file that is still the same (RFC 9110, 14.2 Range
-and 13.1.5 If-Range); otherwise it starts again.
+The partial file is in a folder of its own, with a JSON file of its source. Resuming needs a
+server that supports ranges and a file that has not changed (RFC 9110, 14.2 Range and 13.1.5
+If-Range); otherwise the download starts over.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import shutil
 import time
@@ -17,7 +18,6 @@ from pathlib import Path
 
 import msgspec
 import requests
-import typer
 import urllib3
 from urllib3.exceptions import NameResolutionError
 
@@ -27,20 +27,22 @@ from boatinfer.progress import progress_bar
 from boatinfer.storage.documents import DocumentError, read_document
 from boatinfer.storage.files import atomic_write
 
-__all__ = ["ARCHIVE", "fetch"]
+__all__ = ["ARCHIVE_NAME", "fetch"]
 
-#: What has come, in the folder.
-ARCHIVE = "archive"
+_log = logging.getLogger(__name__)
 
-#: Seconds to wait for a connection, and for the next bytes.
+#: Name of the downloaded file in the folder.
+ARCHIVE_NAME = "archive"
+
+#: Connect and read timeouts, in seconds.
 _TIMEOUT = (10, 60)
-#: Seconds before each new try that follows one without progress; then it is given up.
-_PAUSES = (1.0, 2.0, 4.0, 8.0)
-_LONGEST_PAUSE = 60.0
+#: Pauses before retries after consecutive attempts without progress, in seconds; then it fails.
+_RETRY_PAUSES = (1.0, 2.0, 4.0, 8.0)
+_MAX_PAUSE = 60.0
 _CHUNK = 2**16
 
-#: Answers that may be another one a little later.
-_LATER = {
+#: Status codes of temporary errors.
+_TEMPORARY_STATUSES = {
     HTTPStatus.REQUEST_TIMEOUT,
     HTTPStatus.TOO_EARLY,
     HTTPStatus.TOO_MANY_REQUESTS,
@@ -51,8 +53,8 @@ _LATER = {
 }
 
 
-class _BrokenError(Exception):
-    """A try that failed and is worth another one, after ``pause`` seconds if that is known."""
+class _RetryableError(Exception):
+    """A failed attempt to retry, after ``pause`` seconds if the server says so."""
 
     def __init__(self, message: str, pause: float | None = None) -> None:
         super().__init__(message)
@@ -60,12 +62,11 @@ class _BrokenError(Exception):
 
 
 class _Source(msgspec.Struct):
-    """What the bytes so far are a part of.
+    """The source of a partial file.
 
     Attributes:
-        url: where they came from.
-        validator: the ETag or the date that tells the server's file from a later one; empty
-            if the server gave neither.
+        url: URL of the file.
+        validator: ETag or Last-Modified of the file; empty if the server sent neither.
     """
 
     url: str
@@ -73,100 +74,103 @@ class _Source(msgspec.Struct):
 
 
 def fetch(url: str, folder: Path) -> Path:
-    """Downloads a file; what an earlier call left in the folder is not downloaded again.
+    """Downloads a file, or resumes the download of an earlier call.
 
     Args:
-        url: http or https.
-        folder: where the file and the note lie; it exists, and nobody else uses it.
+        url: http or https URL.
+        folder: folder for the file; it exists, and no other process uses it.
 
     Returns:
-        The file, in the folder.
+        The path of the file in the folder.
 
     Raises:
-        UsageError: there is no such host or file, or it may not be had.
-        OutputError: there is no room, or the connection broke again and again; what has
-            come stays.
+        UsageError: the host or the file does not exist, or access is denied.
+        OutputError: the disk is full, or the connection failed repeatedly; the partial file is
+            kept.
     """
-    archive = folder / ARCHIVE
+    archive = folder / ARCHIVE_NAME
     archive.touch()
-    furthest, in_vain = archive.stat().st_size, 0
+    largest_size, failures = archive.stat().st_size, 0
     while True:
         try:
-            _try(url, archive)
+            _attempt(url, archive)
             return archive
-        except _BrokenError as broken:
-            reached = archive.stat().st_size
-            if reached > furthest:
-                furthest, in_vain = reached, 0
-            if in_vain == len(_PAUSES):
+        except _RetryableError as error:
+            size_now = archive.stat().st_size
+            if size_now > largest_size:
+                largest_size, failures = size_now, 0
+            if failures == len(_RETRY_PAUSES):
                 raise OutputError(
-                    f"{url} could not be downloaded: {broken}; the same command goes on from "
-                    f"{reached:,} bytes."
-                ) from broken
-            pause = _PAUSES[in_vain] if broken.pause is None else broken.pause
-            in_vain += 1
-            typer.echo(f"{broken}; trying again in {pause:.0f} s", err=True)
+                    f"{url} could not be downloaded: {error}; the same command resumes from "
+                    f"{size_now:,} bytes."
+                ) from error
+            pause = _RETRY_PAUSES[failures] if error.pause is None else error.pause
+            failures += 1
+            _log.warning("%s; trying again in %.0f s", error, pause)
         time.sleep(pause)
 
 
-def _try(url: str, archive: Path) -> None:
+def _attempt(url: str, archive: Path) -> None:
     headers = {"User-Agent": f"boatinfer/{boatinfer.__version__}", "Accept-Encoding": "identity"}
-    have, source = archive.stat().st_size, _read_source(archive)
-    if have and source.validator and source.url == url:
-        headers |= {"Range": f"bytes={have}-", "If-Range": source.validator}
+    offset, source = archive.stat().st_size, _read_source(archive)
+    if offset and source.validator and source.url == url:
+        headers |= {"Range": f"bytes={offset}-", "If-Range": source.validator}
     else:
-        have = 0
-    with _explained(url), requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as got:
-        if got.status_code in _LATER:
-            raise _BrokenError(_answer(got), _pause(got))
-        if got.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and have:
-            if _range(got) != (None, have):
+        offset = 0
+    with (
+        _translated_errors(url),
+        requests.get(url, headers=headers, stream=True, timeout=_TIMEOUT) as response,
+    ):
+        if response.status_code in _TEMPORARY_STATUSES:
+            raise _RetryableError(_describe_status(response), _retry_after(response))
+        if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset:
+            if _content_range(response) != (None, offset):
                 archive.write_bytes(b"")
-                raise _BrokenError("the file there has changed", 0)
-        elif got.status_code == HTTPStatus.PARTIAL_CONTENT and have:
-            start, size = _range(got)
-            if start != have or _validator(got) not in {"", source.validator}:
+                raise _RetryableError("the file on the server has changed", 0)
+        elif response.status_code == HTTPStatus.PARTIAL_CONTENT and offset:
+            start, size = _content_range(response)
+            if start != offset or _validator(response) not in {"", source.validator}:
                 archive.write_bytes(b"")
-                raise _BrokenError("the server sent another part than it was asked for", 0)
-            _receive(got, archive, have, size)
-        elif got.status_code == HTTPStatus.OK:
-            if have:
-                typer.echo("the server starts again from the beginning", err=True)
+                raise _RetryableError("the server sent another range than requested", 0)
+            _receive(response, archive, offset, size)
+        elif response.status_code == HTTPStatus.OK:
+            if offset:
+                _log.warning("the download starts over, as the server does not resume it")
             archive.write_bytes(b"")
-            _write_source(archive, _Source(url, _validator(got)))
-            length = got.headers.get("Content-Length", "")
-            _receive(got, archive, 0, int(length) if length.isdecimal() else None)
+            _write_source(archive, _Source(url, _validator(response)))
+            length = response.headers.get("Content-Length", "")
+            _receive(response, archive, 0, int(length) if length.isdecimal() else None)
         else:
-            raise UsageError(f"{_answer(got)} to {url}; check the address.")
+            raise UsageError(f"{_describe_status(response)} to {url}; check the URL.")
 
 
-def _receive(got: requests.Response, archive: Path, have: int, size: int | None) -> None:
-    if size is not None and shutil.disk_usage(archive.parent).free < size - have:
-        raise OutputError(f"there is no room for {size - have:,} bytes in {archive.parent}.")
-    with archive.open("ab") as file, progress_bar("downloading", size, "bytes", have) as advance:
-        # As they come over the line: positions and checksums are those of the server's file.
-        for chunk in got.raw.stream(_CHUNK, decode_content=False):
+def _receive(response: requests.Response, archive: Path, offset: int, size: int | None) -> None:
+    if size is not None and shutil.disk_usage(archive.parent).free < size - offset:
+        raise OutputError(f"there is no space for {size - offset:,} bytes in {archive.parent}.")
+    with archive.open("ab") as file, progress_bar("downloading", size, "bytes", offset) as advance:
+        # Not decoded: offsets and checksums are those of the file on the server.
+        for chunk in response.raw.stream(_CHUNK, decode_content=False):
             file.write(chunk)
             advance(len(chunk))
     if size is not None and archive.stat().st_size != size:
-        raise _BrokenError("the connection ended too early")
+        raise _RetryableError("the connection ended too early")
 
 
 @contextlib.contextmanager
-def _explained(url: str) -> Iterator[None]:
-    """Sorts the errors of the libraries: those worth another try, and the others."""
+def _translated_errors(url: str) -> Iterator[None]:
+    """Translates errors of the libraries to retryable and permanent ones."""
     try:
         yield
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         if any(isinstance(cause, NameResolutionError) for cause in _causes(error)):
-            message = f"the host of {url} is not known; check the address and the network."
+            message = f"the host of {url} is unknown; check the URL and the network."
             raise UsageError(message) from error
-        why = next(
+        reason = next(
             (e.strerror for e in _causes(error) if isinstance(e, OSError) and e.strerror), None
         )
         if isinstance(error, requests.exceptions.SSLError):
             raise UsageError(
-                f"the server of {url} cannot be trusted: {why or first_line(error)}."
+                f"the TLS connection for {url} failed: {reason or first_line(error)}."
             ) from error
         if isinstance(
             error,
@@ -175,7 +179,9 @@ def _explained(url: str) -> Iterator[None]:
             | requests.exceptions.ChunkedEncodingError
             | urllib3.exceptions.HTTPError,
         ):
-            raise _BrokenError(f"the connection broke ({why or 'it ended too early'})") from error
+            raise _RetryableError(
+                f"the connection broke ({reason or 'it ended too early'})"
+            ) from error
         raise UsageError(f"{url} cannot be downloaded: {first_line(error)}.") from error
 
 
@@ -185,43 +191,43 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _answer(got: requests.Response) -> str:
-    return f"the server answered {got.status_code} {got.reason}"
+def _describe_status(response: requests.Response) -> str:
+    return f"the server answered {response.status_code} {response.reason}"
 
 
-def _pause(got: requests.Response) -> float | None:
-    """How long the server wants to be left alone, as far as it says so in seconds."""
-    seconds = got.headers.get("Retry-After", "")
-    return min(float(seconds), _LONGEST_PAUSE) if seconds.isdecimal() else None
+def _retry_after(response: requests.Response) -> float | None:
+    """Returns Retry-After in seconds, or None if the server does not send it."""
+    seconds = response.headers.get("Retry-After", "")
+    return min(float(seconds), _MAX_PAUSE) if seconds.isdecimal() else None
 
 
-def _range(got: requests.Response) -> tuple[int | None, int | None]:
-    """Start of the part that came and size of the whole, each None if it is not said."""
-    said = re.fullmatch(
-        r"bytes (?:\*|(\d+)-\d+)/(?:\*|(\d+))", got.headers.get("Content-Range", "")
+def _content_range(response: requests.Response) -> tuple[int | None, int | None]:
+    """Returns the start and the total size from Content-Range, each None if missing."""
+    match = re.fullmatch(
+        r"bytes (?:\*|(\d+)-\d+)/(?:\*|(\d+))", response.headers.get("Content-Range", "")
     )
-    start, size = said.groups() if said else (None, None)
+    start, size = match.groups() if match else (None, None)
     return int(start) if start else None, int(size) if size else None
 
 
-def _validator(got: requests.Response) -> str:
-    """What If-Range takes: a strong ETag or a date."""
-    etag: str = got.headers.get("ETag", "")
-    dated: str = got.headers.get("Last-Modified", "")
-    return etag if etag and not etag.startswith("W/") else dated
+def _validator(response: requests.Response) -> str:
+    """Returns the validator for If-Range: a strong ETag, or else Last-Modified."""
+    etag: str = response.headers.get("ETag", "")
+    last_modified: str = response.headers.get("Last-Modified", "")
+    return etag if etag and not etag.startswith("W/") else last_modified
 
 
 def _read_source(archive: Path) -> _Source:
     try:
-        return read_document(_note(archive), _Source)
+        return read_document(_source_path(archive), _Source)
     except (FileNotFoundError, DocumentError):
         return _Source("", "")
 
 
 def _write_source(archive: Path, source: _Source) -> None:
-    with atomic_write(_note(archive)) as temporary:
+    with atomic_write(_source_path(archive)) as temporary:
         temporary.write_bytes(msgspec.json.encode(source))
 
 
-def _note(archive: Path) -> Path:
+def _source_path(archive: Path) -> Path:
     return archive.with_name("source.json")

@@ -1,4 +1,4 @@
-"""Everything a data folder holds, each file read once: what `boattrain.data.check` judges."""
+"""Lists and reads all files of a data folder, for `boattrain.data.check`."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from boatinfer.progress import progress_bar
 from boatinfer.storage.listing import FileFilter, scan
 from boatinfer.text import from_text, to_text
 
-__all__ = ["Facts", "Inventory", "take_inventory"]
+__all__ = ["ImageInfo", "Inventory", "take_inventory"]
 
-#: Read at this size an image shows whether it is sound and grey, and that quickly.
-_SMALL = ImageSpec(height=32, width=32)
+#: Small size at which images are decoded, to see whether they are valid and grey.
+_CHECK_SPEC = ImageSpec(height=32, width=32)
 
-#: Images that are sent to the worker process before the bar moves.
+#: Images per request to the worker process, and per step of the progress bar.
 _CHUNK = 64
 
-#: Largest difference between the channels of a pixel of a grey picture; JPEG rounds.
-_GREY = 4
+#: Largest difference between the channels of a pixel of a grey image, because of JPEG.
+_GREY_TOLERANCE = 4
 
 
-class Facts(NamedTuple):
-    """What there is to know about one image file.
+class ImageInfo(NamedTuple):
+    """What is known of an image file.
 
     Attributes:
         name: path below DATA.
         split: train, valid or test.
-        label: its class.
-        digest: xxh3-128 of the content, hex; empty if it could not be read.
-        failure: why there are no pixels; empty if there are.
-        height: pixels, upright; 0 if there are none.
-        width: likewise.
-        grey: whether the picture has no colours.
+        label: class name.
+        digest: xxh3-128 of the content, in hex; empty if it cannot be read.
+        failure: why the image cannot be decoded; empty if it can.
+        height: height in pixels, after EXIF orientation; 0 if unknown.
+        width: width likewise.
+        grey: whether the image is grey.
     """
 
     name: str
@@ -59,18 +59,18 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True)
 class Inventory:
-    """What a data folder holds.
+    """The content of a data folder.
 
     Attributes:
-        data: the folder.
-        on_the_fly: whether it holds class folders alone, which training splits.
-        splits: those that are there, in the order train, valid, test.
-        unknown_splits: folders beside them whose names look like splits.
-        classes: names of all classes of all splits, sorted.
-        images: the image files.
-        misnamed: images without an image's ending, which nothing else reads; names.
-        stray: image files outside the class folders; names.
-        others: all other files that are not hidden; names.
+        data: the data folder.
+        on_the_fly: whether it has class folders only, which training splits.
+        splits: existing splits, in the order train, valid, test.
+        unknown_splits: other folders whose names look like splits.
+        classes: class names of all splits, sorted.
+        images: the image files in class folders.
+        misnamed: names of images without the suffix of an image, which training ignores.
+        stray: names of image files outside the class folders.
+        other_files: names of all other files that are not hidden.
     """
 
     data: Path
@@ -78,14 +78,14 @@ class Inventory:
     splits: list[str]
     unknown_splits: list[str]
     classes: list[str]
-    images: list[Facts]
+    images: list[ImageInfo]
     misnamed: list[str]
     stray: list[str]
-    others: list[str]
+    other_files: list[str]
 
     @cached_property
     def counts(self) -> dict[str, dict[str, int]]:
-        """For each split and class, the images that can be read."""
+        """Number of readable images by split and class."""
         counts = Counter((f.split, f.label) for f in self.images if not f.failure)
         return {
             split: {name: counts[split, name] for name in self.classes} for split in self.splits
@@ -93,95 +93,99 @@ class Inventory:
 
 
 def take_inventory(data: Path, valid: float) -> Inventory:
-    """Looks at every file of a data folder.
+    """Lists and reads every file of a data folder.
 
     Args:
-        data: a folder with train/, valid/ and perhaps test/, or with class folders alone.
-        valid: the share of each class that becomes valid in the latter.
+        data: a folder with train/, valid/ and optionally test/, or with class folders only.
+        valid: share of each class held out for validation in the latter case.
 
     Raises:
-        UsageError: there is no such folder, or no image in a class folder.
+        UsageError: the folder does not exist, or there is no image in a class folder.
     """
-    named = split_folders(data)
-    if not named:
+    split_names = split_folders(data)
+    if not split_names:
         find_classes(data)
-    splits = [split for split in SPLITS if split in named] if named else [TRAIN, VALID]
-    roots = [data / split for split in splits] if named else [data]
+    splits = [split for split in SPLITS if split in split_names] if split_names else [TRAIN, VALID]
+    roots = [data / split for split in splits] if split_names else [data]
     classes = sorted({name for root in roots for name in class_folders(root)})
-    listed = [list_files(data, root, classes) for root in roots]
-    names = [name for files in listed for name in files.names]
-    labels = [label for files in listed for label in files.labels]
+    files_by_root = [list_files(data, root, classes) for root in roots]
+    names = [name for files in files_by_root for name in files.names]
+    labels = [label for files in files_by_root for label in files.labels]
     if not names:
         raise UsageError(
             f"{data} holds no images in class folders; give a folder that holds "
-            f"{TRAIN}/<class>/ and {VALID}/<class>/, or <class>/ alone."
+            f"{TRAIN}/<class>/ and {VALID}/<class>/, or <class>/ only."
         )
-    parts = [name.split("/", 1)[0] for name in names]
-    if not named:
-        parts = stratify(data, names, labels, {VALID: valid})
-    misnamed, others = _unlisted(data, roots, set(names))
+    splits_of_images = [name.split("/", 1)[0] for name in names]
+    if not split_names:
+        splits_of_images = stratify(data, names, labels, {VALID: valid})
+    misnamed, other_files = _find_unlisted(data, roots, set(names))
     return Inventory(
         data=data,
-        on_the_fly=not named,
+        on_the_fly=not split_names,
         splits=splits,
-        unknown_splits=[name for name in named if name not in SPLITS],
+        unknown_splits=[name for name in split_names if name not in SPLITS],
         classes=classes,
-        images=_read(
+        images=_read_images(
             data,
             [
-                Facts(name, split, classes[label])
-                for name, split, label in zip(names, parts, labels, strict=True)
+                ImageInfo(name, split, classes[label])
+                for name, split, label in zip(names, splits_of_images, labels, strict=True)
             ],
         ),
         misnamed=misnamed,
-        stray=[name for root in roots for name in _found(data, root, recursive=False)],
-        others=others,
+        stray=[name for root in roots for name in _scan_names(data, root, recursive=False)],
+        other_files=other_files,
     )
 
 
-def _unlisted(data: Path, roots: list[Path], listed: set[str]) -> tuple[list[str], list[str]]:
-    """Finds the files in class folders that are not listed: images, and anything else."""
-    misnamed, others = set(), set()
+def _find_unlisted(data: Path, roots: list[Path], listed: set[str]) -> tuple[list[str], list[str]]:
+    """Finds unlisted files in class folders: images by content, and other files."""
+    misnamed, other_files = set(), set()
     for folder in (folder for root in roots for folder in class_folders(root).values()):
-        misnamed |= set(_found(data, folder)) - listed
-        for inside, folders, files in os.walk(folder):
+        misnamed |= set(_scan_names(data, folder)) - listed
+        for subfolder, folders, files in os.walk(folder):
             folders[:] = [name for name in folders if not name.startswith(".")]
-            others |= {_name(data, inside, file) for file in files if not file.startswith(".")}
-    return sorted(misnamed), sorted(others - misnamed - listed)
+            other_files |= {
+                _relative_name(data, subfolder, file) for file in files if not file.startswith(".")
+            }
+    return sorted(misnamed), sorted(other_files - misnamed - listed)
 
 
-def _found(data: Path, folder: Path, *, recursive: bool = True) -> list[str]:
-    """Names the images in a folder, whatever their ending."""
+def _scan_names(data: Path, folder: Path, *, recursive: bool = True) -> list[str]:
+    """Returns the names of all images in a folder, whatever their suffix."""
     choice = FileFilter(recursive=recursive, sniff=True)
-    return sorted(_name(data, folder, from_text(file.path)) for file in scan(folder, None, choice))
+    return sorted(
+        _relative_name(data, folder, from_text(file.path)) for file in scan(folder, None, choice)
+    )
 
 
-def _name(data: Path, folder: Path | str, file: str) -> str:
+def _relative_name(data: Path, folder: Path | str, file: str) -> str:
     return to_text(Path(folder, file).relative_to(data).as_posix())
 
 
-def _read(data: Path, files: list[Facts]) -> list[Facts]:
-    found: list[Facts] = []
+def _read_images(data: Path, files: list[ImageInfo]) -> list[ImageInfo]:
+    infos: list[ImageInfo] = []
     with (
-        images.IsolatedReader(_look) as reader,
+        images.IsolatedReader(_read_image) as reader,
         progress_bar("reading", len(files), "files") as advance,
     ):
         for start in range(0, len(files), _CHUNK):
-            some = files[start : start + _CHUNK]
-            seen = reader.map([data / from_text(facts.name) for facts in some])
-            found += [_facts(facts, one) for facts, one in zip(some, seen, strict=True)]
-            advance(len(some))
-    return found
+            chunk = files[start : start + _CHUNK]
+            contents = reader.map([data / from_text(info.name) for info in chunk])
+            infos += [_add_content(*pair) for pair in zip(chunk, contents, strict=True)]
+            advance(len(chunk))
+    return infos
 
 
-def _facts(facts: Facts, seen: _Seen | ImageError) -> Facts:
-    if isinstance(seen, ImageError):
-        return facts._replace(failure=f"{seen.reason}: {seen}")
-    return facts._replace(**seen._asdict())
+def _add_content(info: ImageInfo, content: _Content | ImageError) -> ImageInfo:
+    if isinstance(content, ImageError):
+        return info._replace(failure=f"{content.reason}: {content}")
+    return info._replace(**content._asdict())
 
 
-class _Seen(NamedTuple):
-    """What `Facts` says of a file that could be loaded."""
+class _Content(NamedTuple):
+    """The fields of `ImageInfo` that come from the content of the file."""
 
     digest: str
     failure: str = ""
@@ -190,13 +194,15 @@ class _Seen(NamedTuple):
     grey: bool = False
 
 
-def _look(path: Path) -> _Seen:
-    """Reads an image file; runs in the worker process."""
+def _read_image(path: Path) -> _Content:
+    """Reads and decodes an image file; runs in the worker process."""
     content, _ = images.load(path)
     digest = xxhash.xxh3_128_hexdigest(content)
     try:
-        pixels = images.read(content, _SMALL)
+        pixels = images.read(content, _CHECK_SPEC)
         height, width = images.size(content)
     except ImageError as error:
-        return _Seen(digest, f"{error.reason}: {error}")
-    return _Seen(digest, "", height, width, grey=int(np.ptp(pixels, axis=2).max()) <= _GREY)
+        return _Content(digest, f"{error.reason}: {error}")
+    return _Content(
+        digest, "", height, width, grey=int(np.ptp(pixels, axis=2).max()) <= _GREY_TOLERANCE
+    )

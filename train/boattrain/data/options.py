@@ -17,18 +17,22 @@ __all__ = ["CheckOptions", "DownloadOptions", "ShowOptions", "SplitOptions"]
 DataArgument = Annotated[
     Path,
     typer.Argument(
-        metavar="DATA", help="Folder that holds train/<class>/ and valid/<class>/, or <class>/."
+        metavar="DATA",
+        help="Image folder with train/<class>/ and valid/<class>/, or with <class>/ only.",
     ),
 ]
 ValidOption = Annotated[
     str,
-    typer.Option(metavar="SHARE", help="Share of valid where DATA holds <class>/ alone."),
+    typer.Option(
+        metavar="SHARE",
+        help="Share of each class held out for validation if DATA has <class>/ only.",
+    ),
 ]
 
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """Options of `boattrain.data.check.check`; each field's help says what it does."""
+    """Options of `boattrain.data.check.check`; the help of each field describes it."""
 
     data: DataArgument
     valid: ValidOption = "10%"
@@ -36,72 +40,89 @@ class CheckOptions:
 
 
 @dataclass(frozen=True)
-class _Picture:
-    """Which images to show, and how; the fields of `ShowOptions`."""
+class _GridFields:
+    """The fields of `ShowOptions`, but for augmentation."""
 
     data: DataArgument
-    output: Annotated[Path, typer.Option("-o", "--output", help="Picture to write, a PNG file.")]
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE.png", help="PNG file to write.")
+    ]
     split: Annotated[
-        Literal["train", "valid", "test"], typer.Option(help="Where to take images from.")
+        Literal["train", "valid", "test"], typer.Option(help="Split to take the images from.")
     ] = "train"
-    rows: Annotated[int, typer.Option(min=1, max=50, help="Images below each other.")] = 4
-    columns: Annotated[int, typer.Option(min=1, max=50, help="Images beside each other.")] = 3
+    rows: Annotated[
+        int, typer.Option(min=1, max=50, metavar="INTEGER", help="Rows of images in the grid.")
+    ] = 4
+    columns: Annotated[
+        int, typer.Option(min=1, max=50, metavar="INTEGER", help="Columns of images in the grid.")
+    ] = 3
     size: Annotated[
-        str, typer.Option(metavar="HEIGHTxWIDTH", help="Size to read images in, pixels.")
+        str,
+        typer.Option(metavar="HEIGHTxWIDTH", help="Size to resize the images to, in pixels."),
     ] = "120x400"
-    seed: Annotated[int, typer.Option(min=0, help="Another one shows other images.")] = 0
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="INTEGER", help="Random seed of the choice of images and augmentation."
+        ),
+    ] = 0
     valid: ValidOption = "10%"
     augment: Annotated[
         bool,
         typer.Option(
             "--augment",
-            help="Change the images as the options below say; if none is given, moderately.",
+            help="Augment the images; moderately, unless augmentation options are given.",
         ),
     ] = False
     force: Force = False
 
 
 @dataclass(frozen=True)
-class ShowOptions(Augmentation, _Picture):
-    """Options of `boattrain.data.show.show`; each field's help says what it does."""
+class ShowOptions(Augmentation, _GridFields):
+    """Options of `boattrain.data.show.show`; the help of each field describes it."""
 
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """Options of `boattrain.data.split.split`; each field's help says what it does."""
+    """Options of `boattrain.data.split.split`; the help of each field describes it."""
 
     source: Annotated[
-        Path, typer.Argument(metavar="SRC", help="Folder that holds <class>/ with images.")
+        Path, typer.Argument(metavar="SRC", help="Folder with the images in <class>/.")
     ]
     output: Annotated[
         Path,
         typer.Option(
-            "-o", "--output", metavar="DATA", help="Folder to make, with train/ and valid/."
+            "-o", "--output", metavar="DIR", help="Folder to create, with train/ and valid/."
         ),
     ]
     valid: Annotated[
-        str, typer.Option(metavar="SHARE", help="Share of each class that becomes valid.")
+        str, typer.Option(metavar="SHARE", help="Share of each class for valid/, such as 10%.")
     ] = "10%"
     test: Annotated[
         str | None,
-        typer.Option(metavar="SHARE", help="Share that becomes test; if not given, none."),
+        typer.Option(metavar="SHARE", show_default="none", help="Share of each class for test/."),
     ] = None
-    seed: Annotated[int, typer.Option(min=0, help="Another one splits otherwise.")] = 0
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="INTEGER", help="Random seed of the split.")
+    ] = 0
     link: Annotated[
         bool,
-        typer.Option("--link/--copy", help="Hard links, which take no room, instead of copies."),
+        typer.Option(
+            "--link/--copy",
+            help="Hard-link the images, which takes no disk space, instead of copying them.",
+        ),
     ] = False
 
 
 @dataclass(frozen=True)
 class DownloadOptions:
-    """Options of `boattrain.data.download.download`; each field's help says what it does."""
+    """Options of `boattrain.data.download.download`; the help of each field describes it."""
 
     url: Annotated[
-        str, typer.Argument(metavar="URL", help="Address of a zip or tar archive of images.")
+        str, typer.Argument(metavar="URL", help="URL of a zip or tar archive of images.")
     ]
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="DATA", help="Folder to make.")]
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to create.")]
     sha256: Annotated[
         str | None,
-        typer.Option("--sha256", metavar="HEX", help="What the archive's SHA-256 has to be."),
+        typer.Option("--sha256", metavar="HEX", help="Expected SHA-256 checksum of the archive."),
     ] = None

@@ -1,4 +1,4 @@
-"""What can be wrong with labelled images; each rule asks one question of an inventory."""
+"""Rules for labelled images; each finds one kind of problem in an inventory."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from typing import NamedTuple
 import msgspec
 
 from boatinfer.dataset.splits import TEST, TRAIN, VALID
-from boattrain.data.inventory import Facts, Inventory
+from boattrain.data.inventory import ImageInfo, Inventory
 
 __all__ = ["RULES", "Case", "Rule", "Severity"]
 
-#: Fewer images of a class than these are few: too little is learnt, or measured.
-_FEW = {TRAIN: 20, VALID: 5, TEST: 5}
-#: A commonest class this many times the rarest rules the accuracy.
-_UNEVEN = 10
-#: Proportions this many times the usual ones look distorted once stretched to one size.
-_DISTORTED = 1.5
-#: An image with less than this share of the usual height has little to show.
-_TINY = 0.25
+#: A class with fewer images in a split is reported.
+_MIN_IMAGES = {TRAIN: 20, VALID: 5, TEST: 5}
+#: Largest ratio of the images of the largest and the smallest class.
+_MAX_IMBALANCE = 10
+#: Largest ratio of the aspect ratio of an image and the median, either way.
+_MAX_DISTORTION = 1.5
+#: Smallest height of an image, as a fraction of the median.
+_MIN_RELATIVE_HEIGHT = 0.25
 
 
 class Severity(StrEnum):
-    """``error``: it would break or falsify a training; ``warning``: it is worth a look."""
+    """``error``: breaks a training or makes its metrics wrong; ``warning``: worth a look."""
 
     ERROR = "error"
     WARNING = "warning"
 
 
 class Case(msgspec.Struct, frozen=True):
-    """One instance of what a rule looks for.
+    """A case of the problem that a rule looks for.
 
     Attributes:
-        files: names below DATA of the files, or of the folder, that it is about.
-        note: what else there is to say of them.
+        files: names below DATA of the files or the folder concerned.
+        note: details.
     """
 
     files: list[str]
@@ -50,9 +50,9 @@ class Rule(NamedTuple):
     """A rule.
 
     Attributes:
-        kind: its name, for programs.
-        severity: how bad a case is.
-        message: what is wrong with a case, and what to do.
+        kind: name of the rule, for programs.
+        severity: severity of its cases.
+        message: what is wrong, and what to do about it.
         cases: finds all cases, sorted by name.
     """
 
@@ -63,9 +63,9 @@ class Rule(NamedTuple):
 
 
 def _missing_splits(inventory: Inventory) -> list[Case]:
-    others = " or ".join(f"{name}/" for name in inventory.unknown_splits)
+    suggestions = " or ".join(f"{name}/" for name in inventory.unknown_splits)
     return [
-        Case([split], f"is it {others}?" if others else "")
+        Case([split], f"is it {suggestions}?" if suggestions else "")
         for split in (TRAIN, VALID)
         if split not in inventory.splits
     ]
@@ -76,62 +76,68 @@ def _single_class(inventory: Inventory) -> list[Case]:
 
 
 def _missing_classes(inventory: Inventory) -> list[Case]:
-    return _classes(inventory, {TRAIN, VALID}, lambda _, count: count == 0)
+    return _class_cases(inventory, {TRAIN, VALID}, lambda _, count: count == 0)
 
 
 def _untested_classes(inventory: Inventory) -> list[Case]:
-    return _classes(inventory, {TEST}, lambda _, count: count == 0)
+    return _class_cases(inventory, {TEST}, lambda _, count: count == 0)
 
 
 def _small_classes(inventory: Inventory) -> list[Case]:
-    return _classes(inventory, set(_FEW), lambda split, count: 0 < count < _FEW[split])
+    return _class_cases(
+        inventory, set(_MIN_IMAGES), lambda split, count: 0 < count < _MIN_IMAGES[split]
+    )
 
 
-def _classes(
-    inventory: Inventory, splits: set[str], wanted: Callable[[str, int], bool]
+def _class_cases(
+    inventory: Inventory, splits: set[str], predicate: Callable[[str, int], bool]
 ) -> list[Case]:
     return [
         Case([f"{split}/{name}"], f"{count}")
         for split, counts in inventory.counts.items()
         for name, count in counts.items()
-        if split in splits and wanted(split, count)
+        if split in splits and predicate(split, count)
     ]
 
 
-def _uneven(inventory: Inventory) -> list[Case]:
+def _imbalance(inventory: Inventory) -> list[Case]:
     counts = {name: n for name, n in inventory.counts.get(TRAIN, {}).items() if n}
     if not counts:
         return []
-    most, least = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
-    if counts[most] <= _UNEVEN * counts[least]:
+    largest, smallest = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
+    if counts[largest] <= _MAX_IMBALANCE * counts[smallest]:
         return []
-    return [Case([TRAIN], f"{counts[most]:,} of {most!r}, {counts[least]:,} of {least!r}")]
-
-
-def _leaks(inventory: Inventory) -> list[Case]:
-    return _same(inventory.images, lambda files: len({f.split for f in files}) > 1)
-
-
-def _contradictions(inventory: Inventory) -> list[Case]:
-    return _same(inventory.images, lambda files: len({f.label for f in files}) > 1)
-
-
-def _repeats(inventory: Inventory) -> list[Case]:
-    place = attrgetter("split", "label")
     return [
-        case
-        for _, files in groupby(sorted(inventory.images, key=place), key=place)
-        for case in _same(files, lambda files: len(files) > 1)
+        Case([TRAIN], f"{counts[largest]:,} of {largest!r}, {counts[smallest]:,} of {smallest!r}")
     ]
 
 
-def _same(images: Iterable[Facts], wanted: Callable[[list[Facts]], bool]) -> list[Case]:
-    """Finds the groups of files of one content that are wanted."""
+def _leaks(inventory: Inventory) -> list[Case]:
+    return _same_content(inventory.images, lambda files: len({f.split for f in files}) > 1)
+
+
+def _contradictions(inventory: Inventory) -> list[Case]:
+    return _same_content(inventory.images, lambda files: len({f.label for f in files}) > 1)
+
+
+def _duplicates(inventory: Inventory) -> list[Case]:
+    key = attrgetter("split", "label")
+    return [
+        case
+        for _, files in groupby(sorted(inventory.images, key=key), key=key)
+        for case in _same_content(files, lambda files: len(files) > 1)
+    ]
+
+
+def _same_content(
+    images: Iterable[ImageInfo], predicate: Callable[[list[ImageInfo]], bool]
+) -> list[Case]:
+    """Finds the groups of files with the same content for which the predicate holds."""
     groups = defaultdict(list)
-    for facts in sorted(images):
-        if facts.digest:
-            groups[facts.digest].append(facts)
-    return [Case([f.name for f in files]) for files in groups.values() if wanted(files)]
+    for info in sorted(images):
+        if info.digest:
+            groups[info.digest].append(info)
+    return [Case([f.name for f in files]) for files in groups.values() if predicate(files)]
 
 
 def _broken(inventory: Inventory) -> list[Case]:
@@ -139,36 +145,36 @@ def _broken(inventory: Inventory) -> list[Case]:
 
 
 def _odd_shapes(inventory: Inventory) -> list[Case]:
-    sound = _sound(inventory)
-    usual = median([f.width / f.height for f in sound] or [1])
+    readable = _readable_images(inventory)
+    typical = median([f.width / f.height for f in readable] or [1])
     return [
-        _size(f)
-        for f in sound
-        if not usual / _DISTORTED <= f.width / f.height <= usual * _DISTORTED
+        _size_case(f)
+        for f in readable
+        if not typical / _MAX_DISTORTION <= f.width / f.height <= typical * _MAX_DISTORTION
     ]
 
 
 def _tiny(inventory: Inventory) -> list[Case]:
-    sound = _sound(inventory)
-    usual = median([f.height for f in sound] or [1])
-    return [_size(f) for f in sound if f.height < usual * _TINY]
+    readable = _readable_images(inventory)
+    typical = median([f.height for f in readable] or [1])
+    return [_size_case(f) for f in readable if f.height < typical * _MIN_RELATIVE_HEIGHT]
 
 
-def _size(facts: Facts) -> Case:
-    return Case([facts.name], f"{facts.width} x {facts.height}")
+def _size_case(info: ImageInfo) -> Case:
+    return Case([info.name], f"{info.width} x {info.height}")
 
 
 def _grey(inventory: Inventory) -> list[Case]:
-    sound = _sound(inventory)
-    cases = [Case([f.name]) for f in sound if f.grey]
-    return cases if len(cases) < len(sound) else []
+    readable = _readable_images(inventory)
+    cases = [Case([f.name]) for f in readable if f.grey]
+    return cases if len(cases) < len(readable) else []
 
 
-def _sound(inventory: Inventory) -> list[Facts]:
+def _readable_images(inventory: Inventory) -> list[ImageInfo]:
     return [f for f in inventory.images if not f.failure]
 
 
-def _alike(inventory: Inventory) -> list[Case]:
+def _similar_names(inventory: Inventory) -> list[Case]:
     groups = defaultdict(list)
     for name in inventory.classes:
         groups["".join(filter(str.isalnum, name.casefold())) or name].append(name)
@@ -194,14 +200,14 @@ RULES = [
     Rule(
         "leak",
         _ERROR,
-        "a picture is in more than one split; what was learnt by heart would be measured, so "
-        "keep it in one.",
+        "an image is in more than one split, so metrics would be of memorised images; "
+        "keep it in one split.",
         _leaks,
     ),
     Rule(
         "contradiction",
         _ERROR,
-        "a picture is in more than one class; only one can be right, so remove the others.",
+        "an image is in more than one class; only one can be right, so remove the others.",
         _contradictions,
     ),
     Rule(
@@ -213,60 +219,60 @@ RULES = [
     Rule(
         "duplicate",
         _WARNING,
-        "a picture is more than once in its class; the copies only give it more weight.",
-        _repeats,
+        "an image is in its class more than once; the copies only give it more weight.",
+        _duplicates,
     ),
     Rule(
         "few_images",
         _WARNING,
-        f"a class has few images (under {_FEW[TRAIN]} in train, under {_FEW[VALID]} in valid or "
-        "test); it is hard to learn, or its figures mean little.",
+        f"a class has few images (under {_MIN_IMAGES[TRAIN]} in train, under {_MIN_IMAGES[VALID]} "
+        "in valid or test); it is hard to learn, or its metrics mean little.",
         _small_classes,
     ),
     Rule(
         "untested_class",
         _WARNING,
-        "a class has no readable image in test; nothing will be measured of it.",
+        "a class has no readable image in test; it will have no metrics.",
         _untested_classes,
     ),
     Rule(
         "uneven",
         _WARNING,
-        f"the commonest class has over {_UNEVEN} times as many images as the rarest; judge by "
-        "macro-F1 rather than by accuracy.",
-        _uneven,
+        f"the largest class has over {_MAX_IMBALANCE} times as many images as the smallest; judge "
+        "by macro-F1 rather than accuracy.",
+        _imbalance,
     ),
     Rule(
         "odd_shape",
         _WARNING,
-        "an image has other proportions than most, and would be distorted.",
+        "an image has another aspect ratio than most, and would be distorted.",
         _odd_shapes,
     ),
-    Rule("tiny", _WARNING, "an image is much smaller than most, and shows less.", _tiny),
+    Rule("tiny", _WARNING, "an image is much smaller than most, and shows less detail.", _tiny),
     Rule(
         "grey",
         _WARNING,
-        "an image is grey amid coloured ones; where it is most of a class that is, colour is "
-        "what tells the class.",
+        "an image is grey among coloured ones; if most of a class is grey, the network may learn "
+        "the colour instead of the class.",
         _grey,
     ),
-    Rule("alike", _WARNING, "a class has several spellings; join their folders.", _alike),
+    Rule("alike", _WARNING, "a class has several spellings; merge their folders.", _similar_names),
     Rule(
         "misnamed",
         _WARNING,
-        "a file is an image, but not by the ending of its name, and is left out; rename it.",
+        "a file is an image but has no image suffix, and is left out; rename it.",
         lambda inventory: [Case([name]) for name in inventory.misnamed],
     ),
     Rule(
         "stray",
         _WARNING,
-        "an image lies outside the class folders, and is left out; move it into one.",
+        "an image is outside the class folders, and is left out; move it into one.",
         lambda inventory: [Case([name]) for name in inventory.stray],
     ),
     Rule(
         "other_file",
         _WARNING,
-        "a file in a class folder is no image, and is left out.",
-        lambda inventory: [Case([name]) for name in inventory.others],
+        "a file in a class folder is not an image, and is left out.",
+        lambda inventory: [Case([name]) for name in inventory.other_files],
     ),
 ]

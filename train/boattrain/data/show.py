@@ -1,14 +1,14 @@
-"""A batch of labelled images as one picture, as the network would get them."""
+"""Draws a grid of labelled images, at the input size of a network."""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import typer
 from PIL import Image, ImageDraw, ImageFont
 
 from boatinfer import images
@@ -26,25 +26,29 @@ from boatinfer.storage.files import atomic_write, require_writable
 from boattrain.augment import Augmentation, augment
 from boattrain.data.options import ShowOptions
 
-__all__ = ["MODERATE", "Batch", "show"]
+__all__ = ["DEFAULT_AUGMENTATION", "ImageGrid", "show"]
 
-#: What ``--augment`` alone stands for.
-MODERATE = Augmentation(flip=True, shift=0.1, zoom=0.1, rotate=5.0, brightness=0.1, contrast=0.2)
+_log = logging.getLogger(__name__)
 
-#: Images whose longer side has fewer pixels are drawn larger, each pixel as a square.
-_LEAST = 240
-#: Pixels between images beside each other, and for a title.
-_GAP, _TITLE = 10, 26
+#: The augmentation of ``--augment`` without further options.
+DEFAULT_AUGMENTATION = Augmentation(
+    flip=True, shift=0.1, zoom=0.1, rotate=5.0, brightness=0.1, contrast=0.2
+)
+
+#: Images are enlarged by a whole factor until their longer side has about this many pixels.
+_MIN_DRAWN_SIDE = 240
+#: Horizontal gap between images, and height of a title, in pixels.
+_GAP, _TITLE_HEIGHT = 10, 26
 
 
 @dataclass(frozen=True)
-class Batch:
-    """The images of a picture, row by row.
+class ImageGrid:
+    """The images of a grid, row by row.
 
     Attributes:
         pixels: uint8 [N, H, W, 3], RGB.
-        labels: their classes.
-        names: their files, below DATA.
+        labels: class names.
+        names: file names below DATA.
     """
 
     pixels: images.Pixels
@@ -52,64 +56,64 @@ class Batch:
     names: list[str]
 
 
-def show(options: ShowOptions) -> Batch:
-    """Draws images of a split, taken at random, with their classes above them.
+def show(options: ShowOptions) -> ImageGrid:
+    """Draws random images of a split with their classes as titles, as a PNG file.
 
-    An image that cannot be read is named on standard error, and another one taken.
+    An unreadable image is logged, and replaced by another one.
 
     Args:
-        options: which images, how many, how changed, and where to.
+        options: data, split, number of images, augmentation and output file.
 
     Returns:
-        What was drawn.
+        The images drawn.
 
     Raises:
         UsageError: the data or an option cannot be used.
-        OutputError: the picture could not be written.
+        OutputError: the file could not be written.
     """
-    spec = _spec(options.size)
+    spec = _parse_size(options.size)
     if options.rows * options.columns * spec.height * spec.width > images.MAX_PIXELS:
         raise UsageError(
-            f"the picture would have more than {images.MAX_PIXELS:,} pixels; take fewer --rows or "
+            f"the grid would have more than {images.MAX_PIXELS:,} pixels; use fewer --rows or "
             "--columns, or a smaller --size."
         )
-    class_folders(options.data)  # a mistyped name is told before a file that is in the way
-    _require_place(options)
-    files = _files(options)
-    batch = _take(files, spec, options.rows * options.columns, options.seed)
-    if options.augment or options.augments:
-        amounts: Augmentation = options if options.augments else MODERATE
-        changed = augment(batch.pixels, amounts, np.random.default_rng(options.seed))
-        batch = Batch(changed, batch.labels, batch.names)
-    _draw(batch, options.columns, options.output)
-    return batch
+    class_folders(options.data)  # report a wrong folder before an existing output file
+    _check_output(options)
+    files = _list_split(options)
+    grid = _read_random_images(files, spec, options.rows * options.columns, options.seed)
+    if options.augment or options.has_augmentation:
+        augmentation: Augmentation = options if options.has_augmentation else DEFAULT_AUGMENTATION
+        augmented = augment(grid.pixels, augmentation, np.random.default_rng(options.seed))
+        grid = ImageGrid(augmented, grid.labels, grid.names)
+    _draw(grid, options.columns, options.output)
+    return grid
 
 
-def _spec(size: str) -> ImageSpec:
-    numbers = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", size)
-    if not numbers:
+def _parse_size(size: str) -> ImageSpec:
+    match = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", size)
+    if not match:
         raise UsageError(
             f"--size {size} is not HEIGHTxWIDTH in pixels, from 1 to 9999; write it like 120x400."
         )
-    return ImageSpec(height=int(numbers[1]), width=int(numbers[2]))
+    return ImageSpec(height=int(match[1]), width=int(match[2]))
 
 
-def _require_place(options: ShowOptions) -> None:
+def _check_output(options: ShowOptions) -> None:
     output, data = options.output, options.data
     if output.suffix.lower() != ".png":
-        raise UsageError(f"the picture {output} must end in .png; give it that ending.")
+        raise UsageError(f"the image {output} must end in .png.")
     require_writable(output, force=options.force)
     if Path(os.path.realpath(output)).is_relative_to(os.path.realpath(data)):
-        raise UsageError(f"{output} lies inside {data}; choose a place outside of it.")
+        raise UsageError(f"{output} is inside {data}; give a path outside of it.")
 
 
-def _files(options: ShowOptions) -> Files:
+def _list_split(options: ShowOptions) -> Files:
     data, split = options.data, options.split
     if split_folders(data):
         folder = data / split
         files = list_files(data, folder, sorted(class_folders(folder)))
     elif split == TEST:
-        raise UsageError(f"{data} holds no folder {TEST}/; take another split.")
+        raise UsageError(f"{data} has no folder {TEST}/; give another --split.")
     else:
         train, valid = find_images(data, parse_share(options.valid, "--valid"))
         files = train if split == TRAIN else valid
@@ -118,42 +122,44 @@ def _files(options: ShowOptions) -> Files:
     return files
 
 
-def _take(files: Files, spec: ImageSpec, count: int, seed: int) -> Batch:
+def _read_random_images(files: Files, spec: ImageSpec, count: int, seed: int) -> ImageGrid:
     pixels: list[images.Pixels] = []
     rows: list[int] = []
-    waiting = np.random.default_rng(seed).permutation(len(files.paths)).tolist()
+    remaining = np.random.default_rng(seed).permutation(len(files.paths)).tolist()
     with images.IsolatedReader(images.PixelReader(spec)) as reader:
-        while waiting and len(rows) < count:
-            some, waiting = waiting[: count - len(rows)], waiting[count - len(rows) :]
-            for row, read in zip(some, reader.map([files.paths[r] for r in some]), strict=True):
-                if isinstance(read, ImageError):
-                    typer.echo(f"left out {files.names[row]}: {read.reason}: {read}", err=True)
+        while remaining and len(rows) < count:
+            chunk, remaining = remaining[: count - len(rows)], remaining[count - len(rows) :]
+            for row, result in zip(chunk, reader.map([files.paths[r] for r in chunk]), strict=True):
+                if isinstance(result, ImageError):
+                    _log.warning("left out %s: %s: %s", files.names[row], result.reason, result)
                     continue
-                pixels.append(read)
+                pixels.append(result)
                 rows.append(row)
     if not rows:
         raise UsageError(f"no image of {files.folder} can be read.")
     names, labels = files.names, files.labels
-    return Batch(
+    return ImageGrid(
         np.stack(pixels), [files.classes[labels[row]] for row in rows], [names[row] for row in rows]
     )
 
 
-def _draw(batch: Batch, columns: int, output: Path) -> None:
-    import matplotlib  # for its font, which has more letters than Pillow's own
+def _draw(grid: ImageGrid, columns: int, output: Path) -> None:
+    import matplotlib  # for its font, which has more characters than Pillow's
 
     font = ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 14)
-    scale = max(1, _LEAST // max(batch.pixels.shape[1:3]))
-    drawn = batch.pixels.repeat(scale, axis=1).repeat(scale, axis=2)
+    scale = max(1, _MIN_DRAWN_SIDE // max(grid.pixels.shape[1:3]))
+    drawn = grid.pixels.repeat(scale, axis=1).repeat(scale, axis=2)
     height, width = drawn.shape[1:3]
     columns = min(columns, len(drawn))
     rows = -(-len(drawn) // columns)
-    sheet = Image.new("RGB", (columns * (width + _GAP) - _GAP, rows * (height + _TITLE)), "white")
-    pen = ImageDraw.Draw(sheet)
-    for place, (pixels, label) in enumerate(zip(drawn, batch.labels, strict=True)):
-        row, column = divmod(place, columns)
-        left, top = column * (width + _GAP), row * (height + _TITLE)
-        pen.text((left + width // 2, top + _TITLE // 2), label, "black", font, anchor="mm")
-        sheet.paste(Image.fromarray(pixels), (left, top + _TITLE))
+    canvas = Image.new(
+        "RGB", (columns * (width + _GAP) - _GAP, rows * (height + _TITLE_HEIGHT)), "white"
+    )
+    draw = ImageDraw.Draw(canvas)
+    for position, (pixels, label) in enumerate(zip(drawn, grid.labels, strict=True)):
+        row, column = divmod(position, columns)
+        x, y = column * (width + _GAP), row * (height + _TITLE_HEIGHT)
+        draw.text((x + width // 2, y + _TITLE_HEIGHT // 2), label, "black", font, anchor="mm")
+        canvas.paste(Image.fromarray(pixels), (x, y + _TITLE_HEIGHT))
     with atomic_write(output) as temporary:
-        sheet.save(temporary, "PNG")
+        canvas.save(temporary, "PNG")

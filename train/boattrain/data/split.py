@@ -1,4 +1,4 @@
-"""A folder of class folders to a new folder with train/, valid/ and perhaps test/."""
+"""Splits a folder of class folders into train/, valid/ and optionally test/."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from boattrain.data.options import SplitOptions
 
 __all__ = ["SplitResult", "split"]
 
-#: The file system cannot link here: another one, not the owner's file, too many links.
-_NO_LINK = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
+#: Errors of hard links: other file system, not permitted, too many links, not supported.
+_LINK_ERRORS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
 
 
 class SplitResult(NamedTuple):
-    """What a split made.
+    """The result of a split.
 
     Attributes:
-        classes: names, sorted.
-        counts: images of each class, by split; in the order of the classes.
+        classes: class names, sorted.
+        counts: number of images of each class, in the order of the classes, by split.
     """
 
     classes: list[str]
@@ -42,34 +42,34 @@ class SplitResult(NamedTuple):
 
     @property
     def without_valid(self) -> list[str]:
-        """The classes that had too few different images for one in valid."""
+        """Classes with too few different images to have one in valid/."""
         counts = zip(self.classes, self.counts[VALID], strict=True)
         return [name for name, count in counts if not count]
 
 
 def split(options: SplitOptions) -> SplitResult:
-    """Deals the images of class folders to the splits of a new folder.
+    """Copies or links the images of class folders to the splits of a new folder.
 
-    The new folder gets its name when it is whole; the source is only read. Which images go
-    where is `boatinfer.dataset.splits.stratify`'s to say.
+    The new folder appears once it is complete; the source is not changed. The images are
+    assigned by `boatinfer.dataset.splits.stratify`.
 
     Args:
-        options: what to split, where to and how.
+        options: source, output folder and shares.
 
     Raises:
         UsageError: the source cannot be split or read, or the new folder cannot be used.
         OutputError: the new folder could not be written.
     """
-    shares = _shares(options)
+    shares = _parse_shares(options)
     source, output = options.source, options.output
     if split_folders(source):
         raise UsageError(
-            f"{source} is split already: it holds {', '.join(split_folders(source))}; give a "
-            "folder that holds the folders of the classes."
+            f"{source} is split already: it has {', '.join(split_folders(source))}; give a "
+            "folder with class folders."
         )
     classes = find_classes(source)
     require_new_folder(output)
-    _require_apart(source, output)
+    _check_output(source, output)
     files = list_files(source, source, classes)
     require_every_class(source, classes, files.labels)
     splits = stratify(source, files.names, files.labels, shares, options.seed)
@@ -81,7 +81,7 @@ def split(options: SplitOptions) -> SplitResult:
             folder / part / path.relative_to(source)
             for part, path in zip(splits, files.paths, strict=True)
         ]
-        _bring(files.paths, targets, link=options.link)
+        _transfer(files.paths, targets, link=options.link)
     counts = Counter(zip(splits, files.labels, strict=True))
     return SplitResult(
         classes,
@@ -89,7 +89,7 @@ def split(options: SplitOptions) -> SplitResult:
     )
 
 
-def _shares(options: SplitOptions) -> dict[str, float]:
+def _parse_shares(options: SplitOptions) -> dict[str, float]:
     shares = {VALID: parse_share(options.valid, "--valid")}
     if options.test is not None:
         shares[TEST] = parse_share(options.test, "--test")
@@ -101,24 +101,24 @@ def _shares(options: SplitOptions) -> dict[str, float]:
     return shares
 
 
-def _require_apart(source: Path, output: Path) -> None:
+def _check_output(source: Path, output: Path) -> None:
     if Path(os.path.realpath(output)).is_relative_to(os.path.realpath(source)):
-        raise UsageError(f"{output} lies inside {source}; choose a place outside of it.")
+        raise UsageError(f"{output} is inside {source}; give a path outside of it.")
 
 
-def _bring(sources: Sequence[Path], targets: Sequence[Path], *, link: bool) -> None:
+def _transfer(sources: Sequence[Path], targets: Sequence[Path], *, link: bool) -> None:
     for folder in {target.parent for target in targets}:
         folder.mkdir(parents=True, exist_ok=True)
-    bring = _link if link else _copy
+    transfer = _link if link else _copy
     pairs = list(zip(sources, targets, strict=True))
-    map_files_in_threads("linking" if link else "copying", lambda pair: bring(*pair), pairs)
+    map_files_in_threads("linking" if link else "copying", lambda pair: transfer(*pair), pairs)
 
 
 def _copy(source: Path, target: Path) -> None:
     try:
         shutil.copy2(source, target)
     except shutil.SpecialFileError as error:
-        raise UsageError(f"{source} is no regular file; move it away.") from error
+        raise UsageError(f"{source} is not a regular file; move it away.") from error
     except OSError as error:
         if error.filename != str(source):
             raise
@@ -131,7 +131,7 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(os.path.realpath(source), target)
     except OSError as error:
-        if error.errno in _NO_LINK:
+        if error.errno in _LINK_ERRORS:
             raise UsageError(
                 f"{source} cannot be hard-linked: {error.strerror}; use --copy."
             ) from error

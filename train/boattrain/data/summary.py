@@ -1,4 +1,4 @@
-"""What the data commands print."""
+"""Prints the results of the data commands."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["plain_console", "print_counts", "print_report"]
 
 
 def print_counts(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) -> None:
-    """Prints how many images each class has in each split.
+    """Prints the number of images of each class in each split.
 
     Args:
-        classes: names of the classes.
-        counts: for each split, the images of each class.
+        classes: class names.
+        counts: number of images of each class, by split.
     """
     table = Table(box=SIMPLE, show_footer=True, pad_edge=False)
     table.add_column("class", "all", overflow="fold")
@@ -33,12 +33,12 @@ def print_counts(classes: Sequence[str], counts: Mapping[str, Sequence[int]]) ->
     plain_console().print(table)
 
 
-def print_report(report: Report, most: int) -> None:
-    """Prints what a check found.
+def print_report(report: Report, max_cases: int) -> None:
+    """Prints the result of a check.
 
     Args:
-        report: what it found.
-        most: how many cases of each finding to name.
+        report: the result.
+        max_cases: number of cases to list of each finding, at most.
     """
     print_counts(
         list(next(iter(report.counts.values()))),
@@ -46,30 +46,30 @@ def print_report(report: Report, most: int) -> None:
     )
     console = plain_console()
     if report.on_the_fly:
-        console.print("(class folders alone: these are the splits that a training would make)")
+        console.print("(class folders only: training would make these splits)")
     for finding in report.findings:
         cases = finding.cases
         console.print(f"{finding.severity}: {finding.kind} ({len(cases):,}): {finding.message}")
-        for case in cases[:most]:
-            line = " = ".join(map(_named, case.files)) + (f": {case.note}" if case.note else "")
+        for case in cases[:max_cases]:
+            line = " = ".join(map(_quoted, case.files)) + (f": {case.note}" if case.note else "")
             console.print(f"  {printable(line)}")
-        if len(cases) > most:
-            console.print(f"  and {len(cases) - most:,} more; --json names all")
+        if len(cases) > max_cases:
+            console.print(f"  and {len(cases) - max_cases:,} more; --json lists all")
     severities = Counter(finding.severity for finding in report.findings)
     errors, warnings = severities[Severity.ERROR], severities[Severity.WARNING]
     verdict = (
-        f"{errors} of these would break or falsify a training"
+        f"{errors} of these would break a training or make its metrics wrong"
         if errors
-        else "nothing here would break or falsify a training"
+        else "nothing here would break a training or make its metrics wrong"
     )
     console.print(f"{verdict}; warnings: {warnings}")
 
 
-def _named(name: str) -> str:
-    """A name in quotes, unless it is one without blanks and other odd signs."""
+def _quoted(name: str) -> str:
+    """Quotes a name with spaces or special characters."""
     return name if re.fullmatch(r"[\w./-]+", name) else repr(name)
 
 
 def plain_console() -> Console:
-    """A console that shows names as they are, whatever signs are in them."""
+    """Returns a console that prints text as it is, without markup."""
     return Console(markup=False, emoji=False, highlight=False, soft_wrap=True)

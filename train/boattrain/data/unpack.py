@@ -1,7 +1,7 @@
-"""An archive from elsewhere to files, none of which lands outside its folder.
+"""Unpacks untrusted archives; no file is written outside of the target folder.
 
-Nothing but files and folders is made: a link in a tar archive becomes a copy of the file
-in it that it points to. So no member can lead a later one astray.
+Only regular files and folders are created: a link in a tar archive becomes a copy of the file
+that it points to, so no link can redirect a later member.
 """
 
 from __future__ import annotations
@@ -25,44 +25,44 @@ from boatinfer.dataset.splits import SPLITS
 from boatinfer.errors import OutputError, UsageError, first_line
 from boatinfer.progress import progress_bar
 
-__all__ = ["LEAST_LIMIT", "MOST_RATIO", "lift", "unpack"]
+__all__ = ["MAX_EXPANSION", "MIN_SIZE_LIMIT", "strip_top_folder", "unpack"]
 
-#: An archive may unpack to this many times its size; photographs hardly shrink in one.
-MOST_RATIO = 100
-#: Or to this many bytes, if that is more.
-LEAST_LIMIT = 2**30
+#: Largest ratio of unpacked to packed size; photographs are hardly compressible.
+MAX_EXPANSION = 100
+#: Unpacked size in bytes that is always allowed.
+MIN_SIZE_LIMIT = 2**30
 
-#: What a file takes on a disk, however small it is.
-_BLOCK = 4096
+#: Disk space counted for each file in addition to its content.
+_BLOCK_BYTES = 4096
 _CHUNK = 2**20
 
-#: First bytes of what people take for a zip or tar archive, and what to do about it.
-_OTHERS = {
+#: Patterns of the first bytes of other formats, and what to do about them.
+_OTHER_FORMATS = {
     rb"Rar!\x1a\x07": "is a RAR archive; unpack it with unrar or 7-Zip",
     rb"7z\xbc\xaf\x27\x1c": "is a 7z archive; unpack it with 7-Zip",
-    rb"\s*<": "is a web page and no archive; look there for the address of the archive itself",
+    rb"\s*<": "is a web page and not an archive; look there for the URL of the archive itself",
 }
 
-_DAMAGE = (
+_DAMAGE_ERRORS = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
     lzma.LZMAError,
     struct.error,
     EOFError,
-    KeyError,  # a link to what is not there
-    NotImplementedError,  # a compression that Python lacks
+    KeyError,  # a broken link
+    NotImplementedError,  # an unsupported compression method
     RecursionError,  # a link to itself
     ValueError,
 )
 
 
 class _Member(NamedTuple):
-    """One entry of an archive.
+    """A member of an archive.
 
     Attributes:
-        name: as the archive has it, with ``/``.
-        open: opens its content; None for a folder.
+        name: path in the archive, with ``/``.
+        open: opens the content; None for a folder.
     """
 
     name: str
@@ -70,136 +70,138 @@ class _Member(NamedTuple):
 
 
 def unpack(archive: Path, folder: Path, name: str) -> int:
-    """Unpacks a zip or tar archive (plain, gzip, bzip2 or xz), told by its content.
+    """Unpacks a zip or tar archive (plain, gzip, bzip2 or xz), recognised by its content.
 
-    What macOS adds to archives is left out.
+    Metadata files of macOS are skipped.
 
     Args:
-        archive: the file.
-        folder: where to; it exists and is empty.
-        name: what to call the archive in an error.
+        archive: the archive file.
+        folder: target folder; it exists and is empty.
+        name: name of the archive in error messages.
 
     Returns:
-        How many files there are now.
+        The number of files.
 
     Raises:
-        UsageError: it is no such archive, is damaged, or a member would land outside of the
-            folder, is a link to there, a device, or unpacks to an absurd size.
-        OutputError: there is no room.
+        UsageError: the file is not such an archive or is damaged, a member is a device, is
+            outside of the folder or links there, or the unpacked size is too large.
+        OutputError: the disk is full.
     """
-    _refuse_others(archive, name)
-    limit = max(LEAST_LIMIT, MOST_RATIO * archive.stat().st_size)
+    _reject_other_formats(archive, name)
+    limit = max(MIN_SIZE_LIMIT, MAX_EXPANSION * archive.stat().st_size)
     files = written = 0
 
-    def spend(size: int) -> None:
+    def check_size(size: int) -> None:
         nonlocal written
         written += size
         if written > limit:
             raise UsageError(
-                f"{name} unpacks to more than {limit:,} bytes, as only crafted archives do; if "
+                f"{name} unpacks to more than {limit:,} bytes, like a decompression bomb; if "
                 "you trust it, unpack it with another tool."
             )
         if shutil.disk_usage(folder).free < size:
-            raise OutputError(f"there is no room to unpack {name}; make some and try again.")
+            raise OutputError(
+                f"there is not enough disk space to unpack {name}; free some and try again."
+            )
 
     with (
-        _damage(name),
-        _members(archive) as members,
+        _translated_errors(name),
+        _open_archive(archive) as members,
         progress_bar("unpacking", None, "files") as advance,
     ):
         for member in members:
-            target = _target(folder, member.name)
+            target = _target_path(folder, member.name)
             if target is None:
                 continue
-            spend(_BLOCK)
+            check_size(_BLOCK_BYTES)
             if member.open is None:
                 target.mkdir(parents=True, exist_ok=True)
                 continue
             target.parent.mkdir(parents=True, exist_ok=True)
             with member.open() as content, target.open("wb") as file:
                 while chunk := content.read(_CHUNK):
-                    spend(len(chunk))
+                    check_size(len(chunk))
                     file.write(chunk)
             files += 1
             advance(1)
     return files
 
 
-def lift(folder: Path) -> None:
-    """Empties the one sub-folder of a folder into it, again and again.
+def strip_top_folder(folder: Path) -> None:
+    """Moves the content of a single sub-folder up, repeatedly.
 
-    A split stays where it is, and so does what may be a class: a folder without folders.
+    A split folder is kept, and so is a folder without sub-folders, which may be a class.
     """
     while True:
-        held = [path for path in folder.iterdir() if not path.name.startswith(".")]
-        if len(held) != 1 or held[0].name.casefold() in SPLITS:
+        entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
+        if len(entries) != 1 or entries[0].name.casefold() in SPLITS:
             return
-        if not held[0].is_dir() or not any(path.is_dir() for path in held[0].iterdir()):
+        if not entries[0].is_dir() or not any(path.is_dir() for path in entries[0].iterdir()):
             return
-        inner = held[0].rename(folder / ".lifted")
+        inner = entries[0].rename(folder / ".lifted")
         for path in inner.iterdir():
             path.rename(folder / path.name)
         inner.rmdir()
 
 
-def _refuse_others(archive: Path, name: str) -> None:
+def _reject_other_formats(archive: Path, name: str) -> None:
     with archive.open("rb") as file:
         start = file.read(512)
-    for pattern, what in _OTHERS.items():
+    for pattern, advice in _OTHER_FORMATS.items():
         if re.match(pattern, start):
-            raise UsageError(f"{name} {what}.")
+            raise UsageError(f"{name} {advice}.")
 
 
 @contextlib.contextmanager
-def _damage(name: str) -> Iterator[None]:
-    """Turns what the libraries raise for a damaged archive into one sentence."""
+def _translated_errors(name: str) -> Iterator[None]:
+    """Translates errors of the libraries for a damaged archive to a UsageError."""
     try:
         yield
-    except (*_DAMAGE, OSError) as error:
-        # Those of the disk have a number; that of a place before the file's begin is the archive's.
+    except (*_DAMAGE_ERRORS, OSError) as error:
+        # Errors of the disk have an errno; EINVAL is a seek before the start of a damaged archive.
         if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
             raise
         raise UsageError(
-            f"{name} is no zip or tar archive, or damaged ({first_line(error).rstrip(':.')}); "
-            "check the address, and the file there."
+            f"{name} is not a zip or tar archive, or is damaged "
+            f"({first_line(error).rstrip(':.')}); check the URL, and the file there."
         ) from error
 
 
 @contextlib.contextmanager
-def _members(archive: Path) -> Iterator[Iterator[_Member]]:
+def _open_archive(archive: Path) -> Iterator[Iterator[_Member]]:
     with archive.open("rb") as file:
         is_zip = file.read(2) == b"PK"
     if is_zip:
-        with zipfile.ZipFile(archive) as zipped:
-            yield (_zip_member(zipped, info) for info in zipped.infolist())
+        with zipfile.ZipFile(archive) as archive_file:
+            yield (_zip_member(archive_file, info) for info in archive_file.infolist())
     else:
         with tarfile.open(archive) as tar:
             yield _tar_members(tar)
 
 
-def _zip_member(zipped: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
+def _zip_member(archive_file: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
         raise UsageError(f"the archive holds {info.filename!r}, which is a link or a device.")
     if info.flag_bits & 1:
         raise UsageError("the archive is encrypted; unpack it with its password and another tool.")
-    name = info.filename.replace("\\", "/")  # which some tools of Windows write
-    return _Member(name, None if name.endswith("/") else partial(zipped.open, info))
+    name = info.filename.replace("\\", "/")  # as some tools on Windows write
+    return _Member(name, None if name.endswith("/") else partial(archive_file.open, info))
 
 
 def _tar_members(tar: tarfile.TarFile) -> Iterator[_Member]:
     for info in tar:
-        _require_safe(info)
-        yield _Member(info.name, None if info.isdir() else partial(_open, tar, info))
-    # A damaged header ends the loop as the end of the archive does; the end is a block of zeros.
+        _check_member(info)
+        yield _Member(info.name, None if info.isdir() else partial(_open_member, tar, info))
+    # A damaged header ends the loop like the end of the archive, which is a block of zeros.
     assert tar.fileobj is not None
     tar.fileobj.seek(tar.offset)
     if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise tarfile.ReadError("it ends in the middle")
 
 
-def _require_safe(info: tarfile.TarInfo) -> None:
-    """Refuses devices, and links to outside; before Python 3.11.4, which knows them, all links."""
+def _check_member(info: tarfile.TarInfo) -> None:
+    """Rejects devices and links to outside; without `tarfile.data_filter`, all links."""
     if not hasattr(tarfile, "data_filter"):
         if not (info.isreg() or info.isdir()):
             raise UsageError(f"the archive holds {info.name!r}, which is a link or a device.")
@@ -210,18 +212,18 @@ def _require_safe(info: tarfile.TarInfo) -> None:
         raise UsageError(f"the archive is not safe to unpack: {first_line(error)}.") from error
 
 
-def _open(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+def _open_member(tar: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
     content = tar.extractfile(info)
     if content is None:
         raise UsageError(f"the archive holds {info.name!r}, which is a link to a folder.")
     return content
 
 
-def _target(folder: Path, name: str) -> Path | None:
-    """Where a member goes; None for what macOS adds.
+def _target_path(folder: Path, name: str) -> Path | None:
+    """Returns the target path of a member, or None for a metadata file of macOS.
 
     Raises:
-        UsageError: that would be outside of the folder.
+        UsageError: the path is outside of the folder.
     """
     windows = PureWindowsPath(name)
     if name.startswith("/") or windows.drive or windows.root or ".." in windows.parts:

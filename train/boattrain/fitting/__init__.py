@@ -1,1 +1,1 @@
-"""The training loop, and what it is given and leaves."""
+"""The training loop, its inputs and its results."""

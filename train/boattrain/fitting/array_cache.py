@@ -1,12 +1,13 @@
-"""Arrays kept in files, so that what was slow to make is made once.
+"""A cache on disk for arrays that are slow to compute.
 
-A cache folder holds, for each array, its rows (``NAME.raw``), what they were made from
-(``NAME.json``) and a lock (``NAME.lock``). An array that was made from something else is
-made again. The folder may be deleted at any time.
+For each array the cache folder holds the rows (``NAME.raw``), a key of what they were computed
+from (``NAME.json``) and a lock (``NAME.lock``). An array with another key is computed again.
+The folder may be deleted at any time.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -16,7 +17,6 @@ from typing import Any, BinaryIO
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import typer
 import xxhash
 from filelock import FileLock, Timeout
 
@@ -24,21 +24,30 @@ from boatinfer.errors import OutputError
 from boatinfer.storage.documents import DocumentError, read_document
 from boatinfer.storage.files import TEMPORARY_SUFFIX, atomic_write, translate_write_errors
 
-__all__ = ["FOLDER", "Array", "Maker", "cache_folder", "kept", "require_room"]
+__all__ = [
+    "CACHE_FOLDER",
+    "Array",
+    "RowWriter",
+    "cache_folder",
+    "cached_array",
+    "require_disk_space",
+]
 
-#: Name of the cache folder inside the data; hidden, so nobody takes it for a class.
-FOLDER = ".boatinfer-cache"
+#: Name of the cache folder in the data folder; hidden, so that it is not taken for a class.
+CACHE_FOLDER = ".boatinfer-cache"
 
 _FORMAT = 1
 
+_log = logging.getLogger(__name__)
+
 Array = npt.NDArray[Any]
 
-#: Writes the rows of an array to a file, C-contiguous; returns what else shall be kept.
-Maker = Callable[[BinaryIO], list[str]]
+#: Writes the rows of an array to a file, C-contiguous; returns notes to store with them.
+RowWriter = Callable[[BinaryIO], list[str]]
 
 
-class _About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What ``NAME.json`` says: format and origin, row count, the maker's notes."""
+class _ArrayInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of ``NAME.json``: format version, key, number of rows, and notes."""
 
     format: int
     key: str
@@ -47,94 +56,94 @@ class _About(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def cache_folder(data: Path, chosen: Path | None = None) -> Path:
-    """Finds where the arrays of some data are kept, and makes the folder.
+    """Returns the cache folder of a data folder, and creates it.
 
     Args:
-        data: the folder of images.
-        chosen: the folder to take instead.
+        data: the data folder.
+        chosen: a folder to use instead of the default.
 
     Returns:
-        ``chosen``, or ``DATA/.boatinfer-cache``, or where that may not be written a folder
-        in the user's cache folder.
+        ``chosen``, else ``DATA/.boatinfer-cache``, or if that is not writable a folder in the
+        user's cache folder.
 
     Raises:
-        OutputError: the folder cannot be made.
+        OutputError: the folder cannot be created.
     """
     if chosen is None:
-        beside = data / FOLDER
-        if os.access(beside if beside.is_dir() else data, os.W_OK):
-            chosen = beside
+        in_data = data / CACHE_FOLDER
+        if os.access(in_data if in_data.is_dir() else data, os.W_OK):
+            chosen = in_data
         else:
             from platformdirs import user_cache_path
 
-            place = xxhash.xxh3_64_hexdigest(os.fsencode(data.resolve()))
-            chosen = user_cache_path("boatinfer") / place
+            data_hash = xxhash.xxh3_64_hexdigest(os.fsencode(data.resolve()))
+            chosen = user_cache_path("boatinfer") / data_hash
     with translate_write_errors(chosen):
         chosen.mkdir(parents=True, exist_ok=True)
     return chosen
 
 
-def kept(
+def cached_array(
     folder: Path,
     name: str,
     key: str,
     *,
     dtype: type[np.generic],
     shape: tuple[int, ...],
-    most: int,
-    make: Maker,
-    agrees: Callable[[Array, list[str]], bool] = lambda *_: True,
+    max_rows: int,
+    write_rows: RowWriter,
+    is_valid: Callable[[Array, list[str]], bool] = lambda *_: True,
 ) -> tuple[Array, list[str]]:
-    """Gives an array from the cache, making it first where it is not there.
+    """Returns an array from the cache, after computing it if it is not there.
 
-    Of two processes that want the same array, one makes it and the other waits.
+    If two processes need the same array, one computes it and the other waits.
 
     Args:
         folder: a `cache_folder`.
-        name: names the files.
-        key: says all that the array depends on; another key means another array.
-        dtype: type of the numbers.
+        name: base name of the files.
+        key: identifies everything that the array is computed from.
+        dtype: type of the values.
         shape: shape of one row.
-        most: the most rows that there may be, for the room on disk.
-        make: makes the array.
-        agrees: whether an array found here is right, as far as that is quick to see.
+        max_rows: upper bound of the number of rows, to check the disk space.
+        write_rows: computes the array and writes it to a file.
+        is_valid: quick check of an array and its notes from the cache.
 
     Returns:
-        The array [rows, *shape], mapped into memory and read-only, and the notes.
+        The array [rows, *shape], memory-mapped and read-only, and the notes.
 
     Raises:
         OutputError: the array cannot be written.
     """
-    raw, about = folder / f"{name}.raw", folder / f"{name}.json"
-    with translate_write_errors(raw):
+    rows_path, info_path = folder / f"{name}.raw", folder / f"{name}.json"
+    with translate_write_errors(rows_path):
         lock = FileLock(folder / f"{name}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            typer.echo(f"waiting for another training, which is making {raw}", err=True)
+            _log.warning("waiting for another training, which is writing %s", rows_path)
             lock.acquire()
     try:
-        found = _find(raw, about, key, dtype, shape)
-        if found is not None and agrees(*found):
-            return found
-        about.unlink(missing_ok=True)  # from here on the rows are nobody's
-        for leftover in folder.glob(f".{raw.name}.*{TEMPORARY_SUFFIX}"):
+        cached = _load(rows_path, info_path, key, dtype, shape)
+        if cached is not None and is_valid(*cached):
+            return cached
+        info_path.unlink(missing_ok=True)  # invalid from here on
+        for leftover in folder.glob(f".{rows_path.name}.*{TEMPORARY_SUFFIX}"):
             leftover.unlink(missing_ok=True)
         row_bytes = int(np.dtype(dtype).itemsize * np.prod(shape))
-        require_room(folder, most * row_bytes)
-        with atomic_write(raw) as temporary:
+        require_disk_space(folder, max_rows * row_bytes)
+        with atomic_write(rows_path) as temporary:
             with temporary.open("wb", buffering=0) as file:
-                notes = make(file)
+                notes = write_rows(file)
             rows = temporary.stat().st_size // row_bytes
-        with atomic_write(about) as temporary:
-            temporary.write_bytes(msgspec.json.encode(_About(_FORMAT, key, rows, notes)))
-        return _map(raw, dtype, (rows, *shape)), notes
+        with atomic_write(info_path) as temporary:
+            temporary.write_bytes(msgspec.json.encode(_ArrayInfo(_FORMAT, key, rows, notes)))
+        return _map(rows_path, dtype, (rows, *shape)), notes
     finally:
         lock.release()
 
 
-def require_room(folder: Path, needed: int) -> None:
-    """Refuses to begin what the disk has no room for.
+def require_disk_space(folder: Path, needed: int) -> None:
+    """Checks that the disk has enough free space.
 
     Raises:
         OutputError: fewer than ``needed`` bytes are free.
@@ -143,26 +152,26 @@ def require_room(folder: Path, needed: int) -> None:
     if free < needed:
         raise OutputError(
             f"{folder} needs {needed / 1e9:,.1f} GB and the disk has {free / 1e9:,.1f} GB free; "
-            "make room, give --cache a folder on a larger disk, or take a smaller --size."
+            "free some space, give --cache a folder on a larger disk, or use a smaller --size."
         )
 
 
-def _find(
-    raw: Path, about: Path, key: str, dtype: type[np.generic], shape: tuple[int, ...]
+def _load(
+    rows_path: Path, info_path: Path, key: str, dtype: type[np.generic], shape: tuple[int, ...]
 ) -> tuple[Array, list[str]] | None:
-    """Returns None for an array that is not there, damaged, or made from something else."""
+    """Returns None if the array is missing, damaged, or has another key."""
     try:
-        said = read_document(about, _About)
-        if (said.format, said.key) != (_FORMAT, key):
+        info = read_document(info_path, _ArrayInfo)
+        if (info.format, info.key) != (_FORMAT, key):
             return None
-        if raw.stat().st_size != said.rows * np.dtype(dtype).itemsize * np.prod(shape):
+        if rows_path.stat().st_size != info.rows * np.dtype(dtype).itemsize * np.prod(shape):
             return None
-        return _map(raw, dtype, (said.rows, *shape)), said.notes
+        return _map(rows_path, dtype, (info.rows, *shape)), info.notes
     except (OSError, DocumentError):
         return None
 
 
-def _map(raw: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> Array:
-    if 0 in shape:  # nothing can be mapped of an empty file
+def _map(rows_path: Path, dtype: type[np.generic], shape: tuple[int, ...]) -> Array:
+    if 0 in shape:  # an empty file cannot be mapped
         return np.empty(shape, dtype)
-    return np.memmap(raw, dtype, "r", shape=shape)
+    return np.memmap(rows_path, dtype, "r", shape=shape)

@@ -1,4 +1,4 @@
-"""Training images in random order, changed and blended, a batch at a time."""
+"""Training batches: random order, oversampling, augmentation and mixup."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ import numpy.typing as npt
 
 from boattrain.augment import Augmentation, augment, mixup
 from boattrain.fitting.array_cache import Array
-from boattrain.fitting.pixels import Data
+from boattrain.fitting.pixels import TrainingData
 from boattrain.options import TrainOptions
 
-__all__ = ["Batch", "Batches", "Rows", "balanced_weights"]
+__all__ = ["Batch", "Batches", "InputRows", "balanced_weights"]
 
 
-class Rows(Protocol):
-    """What a network takes, [N, ...]: an array, or what makes parts of one on demand."""
+class InputRows(Protocol):
+    """Inputs of a network, [N, ...]: an array, or an object that computes rows on demand."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """As an array's."""
+        """As of an array."""
 
     @property
     def dtype(self) -> Any:
-        """As an array's."""
+        """As of an array."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, rows: Any, /) -> Any:
-        """Gives some of the rows, as an array; ``rows`` is a slice or int64 [n]."""
+        """Returns some rows as an array; ``rows`` is a slice or int64 [n]."""
 
 
 class Batch(NamedTuple):
-    """What one step learns from.
+    """The batch of one training step.
 
     Attributes:
-        inputs: [B, ...], as the network takes them.
-        targets: float32 [B, C], rows sum to 1.
-        weights: float32 [B], how much each counts.
+        inputs: [B, ...], inputs of the network.
+        targets: float32 [B, C], class probabilities; rows sum to 1.
+        weights: float32 [B], sample weights.
     """
 
     inputs: Array
@@ -50,24 +50,25 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class Batches:
-    """The batches of a whole training, numbered from 0 over all epochs.
+    """The batches of a whole training, numbered from 0 across all epochs.
 
-    Batch n is the same whoever asks for it, whenever and in whatever thread, so a training
-    that was interrupted continues with the batches that were due.
+    Batch n depends only on its number and the attributes below, so a resumed training sees the
+    same batches as an uninterrupted one.
 
     Attributes:
-        inputs: [N, ...]: uint8 pixels [N, H, W, 3], or anything else if neither
-            augmentation nor mixup is wanted.
+        inputs: [N, ...]: uint8 pixels [N, H, W, 3], or any features if neither augmentation
+            nor mixup is used.
         labels: int64 [N].
-        class_weights: float32 [C], how much an image of each class counts.
-        size: images in a batch; the last one of an epoch may have fewer.
-        seed: of order, augmentation and mixup.
-        oversampling: how far rare classes are shown more often, 0 to 1; see `shares`.
-        augmentation: how images are changed.
-        mixup: its alpha; 0 for none.
+        class_weights: float32 [C], weight of an image of each class in the loss.
+        size: batch size; the last batch of an epoch may be smaller.
+        seed: random seed of order, augmentation and mixup.
+        oversampling: strength of the oversampling of rare classes, 0 to 1; see
+            `sampling_rates`.
+        augmentation: kinds and strengths of augmentation.
+        mixup: alpha of mixup; 0 disables it.
     """
 
-    inputs: Rows
+    inputs: InputRows
     labels: npt.NDArray[np.int64]
     class_weights: npt.NDArray[np.float32]
     size: int
@@ -77,13 +78,13 @@ class Batches:
     mixup: float
 
     @classmethod
-    def of(cls, inputs: Rows, data: Data, options: TrainOptions) -> Batches:
+    def from_data(cls, inputs: InputRows, data: TrainingData, options: TrainOptions) -> Batches:
         """Makes the batches of a training.
 
         Args:
-            inputs: [N, ...], train's pixels or what was made of them.
-            data: the labels are train's.
-            options: size, seed, weights, augmentation and mixup.
+            inputs: [N, ...], pixels or features of the training images.
+            data: provides the labels of the training images.
+            options: batch size, seed, class weights, oversampling, augmentation and mixup.
         """
         labels, classes = data.train.labels, len(data.classes)
         weights = np.ones(classes, np.float32)
@@ -102,60 +103,63 @@ class Batches:
 
     @property
     def steps(self) -> int:
-        """Batches in an epoch."""
+        """Batches per epoch."""
         return math.ceil(len(self.labels) / self.size)
 
     def __getitem__(self, number: int) -> Batch:
-        """Makes one batch."""
+        """Returns a batch by its number."""
         epoch, step = divmod(number, self.steps)
         order = self._order(epoch)
-        # Sorted, because the rows may lie in a file.
+        # Sorted, as the rows may be read from a memory-mapped file.
         rows = np.sort(order[step * self.size : (step + 1) * self.size])
         generator = np.random.default_rng([self.seed, epoch, step])
         inputs = np.asarray(self.inputs[rows])
         targets = np.eye(len(self.class_weights), dtype=np.float32)[self.labels[rows]]
-        if self.augmentation.augments:
+        if self.augmentation.has_augmentation:
             inputs = augment(inputs, self.augmentation, generator)
         if self.mixup:
             inputs, targets = mixup(inputs, targets, self.mixup, generator)
         return Batch(inputs, targets, targets @ self.class_weights)
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
-        """Puts an epoch's images in order; each is shown its share, rounded down or up."""
+        """Returns the images of an epoch in order; with oversampling some occur repeatedly.
+
+        Each image occurs as often as its sampling rate says, rounded down or up at random.
+        """
         generator = np.random.default_rng([self.seed, epoch])
         count = len(self.labels)
-        shown = generator.permutation(count)
+        order = generator.permutation(count)
         if self.oversampling:
-            passed = np.cumsum(shares(self.labels, self.oversampling)[shown])
-            ends = np.floor(passed + generator.random()).astype(np.int64)
-            shown = generator.permutation(np.repeat(shown, np.diff(ends, prepend=0)))
-        return np.resize(shown, count)
+            cumulative = np.cumsum(sampling_rates(self.labels, self.oversampling)[order])
+            ends = np.floor(cumulative + generator.random()).astype(np.int64)
+            order = generator.permutation(np.repeat(order, np.diff(ends, prepend=0)))
+        return np.resize(order, count)
 
     def dataset(self, first: int = 0) -> Any:
         """Makes an endless ``tf.data.Dataset`` of batches, prepared in the background.
 
         Args:
-            first: number of the batch to begin with.
+            first: number of the first batch.
         """
         import tensorflow as tf
 
-        kinds = (self.inputs.dtype, np.float32, np.float32)
+        dtypes = (self.inputs.dtype, np.float32, np.float32)
         shapes = ((None, *self.inputs.shape[1:]), (None, len(self.class_weights)), (None,))
 
         def make(number: Any) -> Any:
-            made = tf.numpy_function(self.__getitem__, [number], kinds)
-            return tuple(tf.ensure_shape(*pair) for pair in zip(made, shapes, strict=True))
+            tensors = tf.numpy_function(self.__getitem__, [number], dtypes)
+            return tuple(tf.ensure_shape(*pair) for pair in zip(tensors, shapes, strict=True))
 
         numbers = tf.data.Dataset.counter(first)
         return numbers.map(make, num_parallel_calls=tf.data.AUTOTUNE).prefetch(4)
 
 
 def balanced_weights(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray[np.float32]:
-    """Weighs classes by their rarity, so that each counts the same in all.
+    """Computes class weights inverse to the class frequencies.
 
     Args:
         labels: int64 [N]; every class occurs.
-        classes: how many there are, C.
+        classes: number of classes C.
 
     Returns:
         float32 [C], N / (C * images of the class).
@@ -164,11 +168,11 @@ def balanced_weights(labels: npt.NDArray[np.int64], classes: int) -> npt.NDArray
     return (len(labels) / (classes * counts)).astype(np.float32)
 
 
-def shares(labels: npt.NDArray[np.int64], oversampling: float) -> npt.NDArray[np.float64]:
-    """Says how often each image is shown in an epoch, on average.
+def sampling_rates(labels: npt.NDArray[np.int64], oversampling: float) -> npt.NDArray[np.float64]:
+    """Computes how often each image occurs in an epoch, on average.
 
-    An image of a class with n images is shown in proportion to ``n ** -oversampling``: 0
-    shows every image once, 1 every class as often.
+    The rate of an image of a class with n images is proportional to ``n ** -oversampling``: 0
+    draws every image once, 1 draws all classes equally often.
 
     Args:
         labels: int64 [N].
@@ -178,5 +182,5 @@ def shares(labels: npt.NDArray[np.int64], oversampling: float) -> npt.NDArray[np
         float64 [N], with mean 1.
     """
     counts = np.bincount(labels)
-    wanted = counts[labels] ** -oversampling
-    return np.asarray(wanted / wanted.mean(), np.float64)
+    rates = counts[labels] ** -oversampling
+    return np.asarray(rates / rates.mean(), np.float64)

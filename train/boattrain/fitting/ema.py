@@ -1,4 +1,4 @@
-"""A moving average of a network's weights, which is often better than the weights."""
+"""Exponential moving average of the weights of a network."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ import numpy as np
 
 from boattrain.fitting.array_cache import Array
 
-__all__ = ["Average"]
+__all__ = ["WeightAverage"]
 
 
-class Average:
-    """An exponential moving average of weights, norms' statistics included.
+class WeightAverage:
+    """An exponential moving average of weights, including those of batch normalisation.
 
-    With decay ``d``, after step ``n`` the average moves by ``1 - min(d, (1 + n) / (10 + n))``
-    of its distance to the weights, so that it soon forgets where it began (as TensorFlow's
-    ``ExponentialMovingAverage`` with ``num_updates``).
+    After step ``n`` the decay is ``min(decay, (1 + n) / (10 + n))``, so that the initial weights
+    are soon forgotten (as TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``).
 
     Args:
-        weights: Keras variables of floats.
-        decay: ``d``, below 1; 0 means the weights themselves.
+        weights: floating-point Keras variables.
+        decay: largest decay, below 1; 0 disables averaging.
     """
 
     def __init__(self, weights: Sequence[Any], decay: float) -> None:
@@ -35,35 +34,35 @@ class Average:
         @tf.function  # type: ignore[untyped-decorator]
         def update() -> None:
             self._steps.assign_add(1.0)
-            kept = tf.minimum(decay, (1 + self._steps) / (10 + self._steps))
+            current_decay = tf.minimum(decay, (1 + self._steps) / (10 + self._steps))
             for average, weight in zip(self._averages, self._weights, strict=True):
-                average.assign_sub((1 - kept) * (average - weight.value))
+                average.assign_sub((1 - current_decay) * (average - weight.value))
 
         self._update = update
 
     def update(self) -> None:
-        """Takes in the weights as they are after a step."""
+        """Updates the averages after a training step."""
         if self._weights:
             self._update()
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
-        """Puts the averages in the weights' place for a while."""
-        moving = [weight.numpy() for weight in self._weights]
+        """Replaces the weights by their averages within the context."""
+        current = [weight.numpy() for weight in self._weights]
         for weight, average in zip(self._weights, self._averages, strict=True):
             weight.assign(average)
         try:
             yield
         finally:
-            for weight, value in zip(self._weights, moving, strict=True):
+            for weight, value in zip(self._weights, current, strict=True):
                 weight.assign(value)
 
     @property
     def state(self) -> list[Array]:
-        """All that `restore` needs."""
+        """The state to save in a checkpoint, for `restore`."""
         return [np.asarray(variable) for variable in (self._steps, *self._averages)]
 
     def restore(self, state: Sequence[Array]) -> None:
-        """Continues where another average was."""
+        """Restores a saved state."""
         for variable, value in zip((self._steps, *self._averages), state, strict=True):
             variable.assign(value)

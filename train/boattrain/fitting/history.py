@@ -1,4 +1,4 @@
-"""What each epoch of a training gave, and which epoch is the best."""
+"""Metrics of each epoch of a training, and the choice of the best epoch."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Epoch", "best_of", "write_history"]
+__all__ = ["EpochMetrics", "best_epoch", "write_history"]
 
 
-class Epoch(NamedTuple):
-    """One epoch's figures.
+class EpochMetrics(NamedTuple):
+    """Metrics of one epoch.
 
     Attributes:
-        epoch: its number, from 1.
-        stage: what was trained in it: ``head`` or ``whole``.
-        learning_rate: at its end.
-        loss: mean loss on train, with dropout and augmentation, while the weights move.
-        accuracy: fraction of train classified correctly, likewise.
-        val_loss: mean cross-entropy on valid at the end of the epoch.
-        val_accuracy: fraction of valid classified correctly, likewise.
-        val_macro_f1: mean F1 over the classes on valid, likewise.
+        epoch: number of the epoch, from 1.
+        stage: name of the training stage, such as ``head`` or ``whole``.
+        learning_rate: learning rate at the end of the epoch.
+        loss: mean training loss during the epoch, with dropout and augmentation.
+        accuracy: training accuracy during the epoch, likewise.
+        val_loss: mean cross-entropy on the validation images at the end of the epoch.
+        val_accuracy: validation accuracy, likewise.
+        val_macro_f1: macro-F1 on the validation images, likewise.
     """
 
     epoch: int
@@ -34,24 +34,25 @@ class Epoch(NamedTuple):
     val_macro_f1: float
 
 
-def best_of(history: Sequence[Epoch], by: str = "accuracy") -> Epoch:
-    """Finds the best epoch on valid; of equals that with the lowest loss, then the first.
+def best_epoch(history: Sequence[EpochMetrics], metric: str = "accuracy") -> EpochMetrics:
+    """Finds the best epoch; of equal ones that with the lowest validation loss, then the first.
 
     Args:
         history: at least one epoch.
-        by: ``accuracy``, ``macro-f1`` or ``loss``; ``last`` takes the last whatever it gave.
+        metric: validation metric: ``accuracy``, ``macro-f1`` or ``loss``; or ``last`` for the last
+            epoch.
     """
-    if by == "last":
+    if metric == "last":
         return history[-1]
 
-    def goodness(epoch: Epoch) -> tuple[float, float]:
-        first = {"accuracy": epoch.val_accuracy, "macro-f1": epoch.val_macro_f1, "loss": 0.0}[by]
-        return first, -epoch.val_loss
+    def score(epoch: EpochMetrics) -> tuple[float, float]:
+        values = {"accuracy": epoch.val_accuracy, "macro-f1": epoch.val_macro_f1, "loss": 0.0}
+        return values[metric], -epoch.val_loss
 
-    return max(history, key=goodness)
+    return max(history, key=score)
 
 
-def write_history(history: Sequence[Epoch], path: Path) -> None:
-    """Writes a CSV file with a header and one row an epoch."""
+def write_history(history: Sequence[EpochMetrics], path: Path) -> None:
+    """Writes a CSV file with a header and one row per epoch."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([Epoch._fields, *history])
+        csv.writer(file).writerows([EpochMetrics._fields, *history])

@@ -1,4 +1,4 @@
-"""The loop that fits a network, in one stage or several, and keeps its best epoch."""
+"""The training loop: one or several stages, checkpoints, and the best epoch."""
 
 from __future__ import annotations
 
@@ -17,201 +17,211 @@ from boatinfer.errors import RunInterruptedError, UsageError
 from boatinfer.signals import Stop
 from boattrain.backend import load_keras
 from boattrain.fitting.array_cache import Array
-from boattrain.fitting.batches import Batches, Rows
-from boattrain.fitting.checkpoint import Checkpoint, State
-from boattrain.fitting.ema import Average
-from boattrain.fitting.history import Epoch, best_of
+from boattrain.fitting.batches import Batches, InputRows
+from boattrain.fitting.checkpoint import Checkpoint, TrainingState
+from boattrain.fitting.ema import WeightAverage
+from boattrain.fitting.history import EpochMetrics, best_epoch
 from boattrain.fitting.losses import cross_entropy, learning_rate
 from boattrain.fitting.memory import enough_memory
 from boattrain.fitting.progress import TrainingProgress
 from boattrain.options import TrainOptions
 
-__all__ = ["Fitted", "Fitting", "Part", "Stage", "is_over", "outputs_of", "predict"]
+__all__ = [
+    "FitResult",
+    "Fitter",
+    "PreparedStage",
+    "Stage",
+    "is_finished",
+    "iterate_outputs",
+    "predict",
+]
 
-#: Time between two checkpoints.
-SAVE_SECONDS = 30.0
+#: Shortest time between two checkpoints, in seconds.
+CHECKPOINT_SECONDS = 30.0
 
 
-class Part(NamedTuple):
-    """What is fitted in a stage.
+class PreparedStage(NamedTuple):
+    """A stage that is ready to be trained.
 
     Attributes:
         model: a compiled Keras model that shares its layers with the network.
-        train: what it learns from.
-        valid: its inputs [N, ...] on valid.
+        train: its training batches.
+        valid: its inputs [N, ...] for the validation images.
     """
 
     model: Any
     train: Batches
-    valid: Rows
+    valid: InputRows
 
 
 class Stage(NamedTuple):
-    """A stretch of the training.
+    """A stage of the training, with its own options.
 
     Attributes:
-        name: what is trained, such as ``whole``; no two stages share a name.
-        options: how.
-        prepare: gives the `Part`, once the stages before are done; is given a function to
-            call now and then in long work, which leaves it if a signal came.
+        name: unique name, such as ``head`` or ``whole``.
+        options: options of the stage.
+        prepare: prepares the stage once the earlier ones are finished. It takes a function to
+            call regularly during long work, which raises if a signal was received.
     """
 
     name: str
     options: TrainOptions
-    prepare: Callable[[Callable[[], None]], Part]
+    prepare: Callable[[Callable[[], None]], PreparedStage]
 
 
-class Fitted(NamedTuple):
-    """What a fitting gave.
+class FitResult(NamedTuple):
+    """The result of a training.
 
     Attributes:
-        history: every epoch's figures.
-        best: the best epoch, whose weights the network has.
-        signal_number: what interrupted it, 0 if nothing did.
+        history: metrics of every epoch.
+        best: the best epoch, whose weights the network has now.
+        signal_number: the signal that interrupted the training, or 0.
     """
 
-    history: list[Epoch]
-    best: Epoch
+    history: list[EpochMetrics]
+    best: EpochMetrics
     signal_number: int
 
 
-class _Interrupted(Exception):  # noqa: N818 (it is no error)
-    """Leaves Keras's loop."""
+class _Interruption(Exception):  # noqa: N818 (not an error)
+    """Leaves the training loop of Keras after a signal."""
 
 
 @dataclass(frozen=True)
-class Fitting:
-    """Fits a network and leaves it with the weights of its best epoch.
+class Fitter:
+    """Trains a network, and restores the weights of its best epoch.
 
-    Epochs are written to the checkpoint, one in half a minute at the most. A signal ends the
-    fitting after the batch; the unfinished epoch is lost.
+    Checkpoints are saved after an epoch, at most one in half a minute. A signal stops the
+    training after the current batch; the unfinished epoch is lost.
 
     Attributes:
         network: the whole Keras model.
-        truth: int64 [N], labels of valid.
-        best_by: what makes an epoch the best; see `best_of`.
-        checkpoint: where each epoch goes.
-        stop: says that a signal came.
+        labels: int64 [N], labels of the validation images.
+        best_metric: metric that chooses the best epoch; see `best_epoch`.
+        checkpoint: the checkpoint to save to.
+        stop: tells whether a signal was received.
     """
 
     network: Any
-    truth: npt.NDArray[np.int64]
-    best_by: str
+    labels: npt.NDArray[np.int64]
+    best_metric: str
     checkpoint: Checkpoint
     stop: Stop
 
-    def run(self, stages: Sequence[Stage], state: State) -> Fitted:
-        """Runs the stages, or what is left of them.
+    def run(self, stages: Sequence[Stage], state: TrainingState) -> FitResult:
+        """Runs the stages, or the rest of them.
 
         Args:
-            stages: what to do, one after the other.
-            state: what to begin with, new or from the checkpoint; is carried forward.
+            stages: the stages, in order.
+            state: the state to start from, new or from the checkpoint; it is updated.
 
         Raises:
-            UsageError: more epochs are done already than there are to be.
-            RunInterruptedError: a signal came before the first epoch was done.
+            UsageError: more epochs are finished already than requested.
+            RunInterruptedError: a signal was received before the end of the first epoch.
             OutputError: the checkpoint cannot be written.
         """
         epochs = {stage.name: stage.options.epochs for stage in stages}
-        done = Counter(epoch.stage for epoch in state.history)
-        for name, wanted in epochs.items():
-            if done[name] > wanted:
+        finished = Counter(epoch.stage for epoch in state.history)
+        for name, requested in epochs.items():
+            if finished[name] > requested:
                 raise UsageError(
-                    f"--resume: {done[name]:,} epochs are done already, more than the "
-                    f"{wanted:,} asked for; ask for at least as many, or leave --resume out to "
-                    "begin anew."
+                    f"--resume: {finished[name]:,} epochs are finished already, more than the "
+                    f"{requested:,} requested; request at least as many, or omit --resume to "
+                    "start over."
                 )
         try:
             with TrainingProgress(epochs) as progress:
                 for stage in stages:
-                    if not is_over(stage, state.history, self.best_by):
-                        _Loop(self, stage, state, progress).run()
-        except _Interrupted:
+                    if not is_finished(stage, state.history, self.best_metric):
+                        _StageLoop(self, stage, state, progress).run()
+        except _Interruption:
             if not state.history:
                 raise RunInterruptedError(
-                    "interrupted before the first epoch was done; nothing was written.",
+                    "interrupted before the end of the first epoch; nothing was written.",
                     self.stop.signal_number,
                 ) from None
-            self.checkpoint.save(state, best_of(state.history, self.best_by).epoch)
+            self.checkpoint.save(state, best_epoch(state.history, self.best_metric).epoch)
         self.network.set_weights(state.best_weights)
-        best = best_of(state.history, self.best_by)
-        return Fitted(state.history, best, self.stop.signal_number)
+        best = best_epoch(state.history, self.best_metric)
+        return FitResult(state.history, best, self.stop.signal_number)
 
     def check(self) -> None:
-        """Leaves the loop if a signal came."""
+        """Leaves the training loop if a signal was received."""
         if self.stop.signal_number:
-            raise _Interrupted
+            raise _Interruption
 
 
-def is_over(stage: Stage, history: Sequence[Epoch], best_by: str) -> bool:
-    """Whether a stage has had all its epochs, or its patience is at an end."""
-    done = [epoch.epoch for epoch in history if epoch.stage == stage.name]
-    if not done:
+def is_finished(stage: Stage, history: Sequence[EpochMetrics], best_metric: str) -> bool:
+    """Whether a stage has had all its epochs, or ends by early stopping."""
+    epochs = [epoch.epoch for epoch in history if epoch.stage == stage.name]
+    if not epochs:
         return False
-    waited = done[-1] - max(best_of(history, best_by).epoch, done[0] - 1)
+    without_improvement = epochs[-1] - max(best_epoch(history, best_metric).epoch, epochs[0] - 1)
     patience = stage.options.patience or math.inf
-    return len(done) >= stage.options.epochs or waited >= patience
+    return len(epochs) >= stage.options.epochs or without_improvement >= patience
 
 
 def predict(
-    model: Any, inputs: Rows, batch_size: int, done: Callable[[], None] = lambda: None
+    model: Any, inputs: InputRows, batch_size: int, after_batch: Callable[[], None] = lambda: None
 ) -> npt.NDArray[np.float32]:
     """Runs a network on inputs that may be larger than the memory.
 
     Args:
         model: a Keras model.
         inputs: [N, ...], N at least 1.
-        batch_size: how many at a time.
-        done: is called after each batch; may raise to stop.
+        batch_size: batch size.
+        after_batch: called after each batch; may raise to stop.
 
     Returns:
-        float32 [N, ...], its outputs.
+        float32 [N, ...], the outputs.
     """
     outputs = []
-    for rows in outputs_of(model, inputs, batch_size):
+    for rows in iterate_outputs(model, inputs, batch_size):
         outputs.append(rows)
-        done()
+        after_batch()
     return np.concatenate(outputs)
 
 
-def outputs_of(model: Any, inputs: Rows, batch_size: int) -> Iterator[npt.NDArray[np.float32]]:
-    """Yields a network's outputs a batch at a time; arguments as `predict`."""
+def iterate_outputs(
+    model: Any, inputs: InputRows, batch_size: int
+) -> Iterator[npt.NDArray[np.float32]]:
+    """Yields the outputs of a network batch by batch; arguments as in `predict`."""
     size = min(batch_size, len(inputs))
     for start in range(0, len(inputs), size):
         batch = np.asarray(inputs[start : start + size])
-        # Always the same shape: a new one would be compiled first.
-        filler = np.zeros((size - len(batch), *batch.shape[1:]), batch.dtype)
-        yield model.predict_on_batch(np.concatenate([batch, filler]))[: len(batch)]
+        # Padded to the same shape, as every new shape would be compiled.
+        padding = np.zeros((size - len(batch), *batch.shape[1:]), batch.dtype)
+        yield model.predict_on_batch(np.concatenate([batch, padding]))[: len(batch)]
 
 
-class _Loop:
-    """What happens around Keras's steps in one stage."""
+class _StageLoop:
+    """The loop of one stage, built on ``keras.Model.fit``."""
 
     def __init__(
-        self, fitting: Fitting, stage: Stage, state: State, progress: TrainingProgress
+        self, fitter: Fitter, stage: Stage, state: TrainingState, progress: TrainingProgress
     ) -> None:
-        self._fitting = fitting
+        self._fitter = fitter
         self._stage = stage
         self._state = state
         self._progress = progress
         if state.best_weights:
-            fitting.network.set_weights(state.best_weights)
-        self._part = stage.prepare(fitting.check)
-        self._steps = self._part.train.steps
-        self._average = Average(fitting.network.weights, stage.options.average)
-        self._done = sum(epoch.stage == stage.name for epoch in state.history)
-        self._saved = -math.inf
-        if self._done:
+            fitter.network.set_weights(state.best_weights)
+        self._prepared = stage.prepare(fitter.check)
+        self._steps_per_epoch = self._prepared.train.steps
+        self._average = WeightAverage(fitter.network.weights, stage.options.average)
+        self._finished_epochs = sum(epoch.stage == stage.name for epoch in state.history)
+        self._last_saved = -math.inf
+        if self._finished_epochs:
             self._restore()
 
     def run(self) -> None:
-        """Fits what is left of the stage."""
-        self._progress.begin(self._stage.name, self._done, self._steps)
-        with enough_memory(self._part.model, self._stage.options.batch_size):
-            self._part.model.fit(
-                self._part.train.dataset(self._done * self._steps),
-                steps_per_epoch=self._steps,
-                initial_epoch=self._done,
+        """Trains the remaining epochs of the stage."""
+        self._progress.begin(self._stage.name, self._finished_epochs, self._steps_per_epoch)
+        with enough_memory(self._prepared.model, self._stage.options.batch_size):
+            self._prepared.model.fit(
+                self._prepared.train.dataset(self._finished_epochs * self._steps_per_epoch),
+                steps_per_epoch=self._steps_per_epoch,
+                initial_epoch=self._finished_epochs,
                 epochs=self._stage.options.epochs,
                 shuffle=False,
                 verbose=0,
@@ -220,72 +230,74 @@ class _Loop:
 
     def _callbacks(self) -> list[Any]:
         callbacks = load_keras().callbacks
-        ours = callbacks.LambdaCallback(
+        own = callbacks.LambdaCallback(
             on_train_batch_begin=lambda batch, logs: self._begin_batch(batch),
             on_train_batch_end=lambda batch, logs: self._end_batch(**logs),
             on_epoch_end=lambda epoch, logs: self._end_epoch(logs),
         )
-        folder = self._stage.options.tensorboard
-        if folder is None:
-            return [ours]
-        return [ours, callbacks.TensorBoard(folder / self._stage.name, write_graph=False)]
+        log_folder = self._stage.options.tensorboard
+        if log_folder is None:
+            return [own]
+        return [own, callbacks.TensorBoard(log_folder / self._stage.name, write_graph=False)]
 
     def _begin_batch(self, index: int) -> None:
         options = self._stage.options
-        step = self._done * self._steps + index
-        rate = learning_rate(options, step, self._steps, options.epochs * self._steps)
-        self._part.model.optimizer.learning_rate = rate
+        step = self._finished_epochs * self._steps_per_epoch + index
+        rate = learning_rate(
+            options, step, self._steps_per_epoch, options.epochs * self._steps_per_epoch
+        )
+        self._prepared.model.optimizer.learning_rate = rate
 
     def _end_batch(self, loss: float, accuracy: float) -> None:
         self._average.update()
         self._progress.end_batch(loss, accuracy)
-        self._fitting.check()
+        self._fitter.check()
 
     def _end_epoch(self, logs: dict[str, float]) -> None:
         state = self._state
         with self._average.applied():
-            state.history.append(self._measure(logs))
-            best = best_of(state.history, self._fitting.best_by)
+            state.history.append(self._evaluate(logs))
+            best = best_epoch(state.history, self._fitter.best_metric)
             if best is state.history[-1]:
-                state.best_weights = self._fitting.network.get_weights()
-        self._done += 1
-        state.network = _values(self._fitting.network.variables)
-        state.optimizer = _values(self._part.model.optimizer.variables)
+                state.best_weights = self._fitter.network.get_weights()
+        self._finished_epochs += 1
+        state.network = _values(self._fitter.network.variables)
+        state.optimizer = _values(self._prepared.model.optimizer.variables)
         state.average = self._average.state
-        self._save(best)
-        chosen = None if self._fitting.best_by == "last" else best
-        self._progress.end_epoch(state.history[-1], chosen)
-        figures = state.history[-1]._asdict()
-        logs |= {name: figures[name] for name in figures if name.startswith("val_")}
-        if is_over(self._stage, state.history, self._fitting.best_by):
-            self._part.model.stop_training = True
+        self._save_checkpoint(best)
+        shown_best = None if self._fitter.best_metric == "last" else best
+        self._progress.end_epoch(state.history[-1], shown_best)
+        metrics = state.history[-1]._asdict()
+        logs |= {name: metrics[name] for name in metrics if name.startswith("val_")}
+        if is_finished(self._stage, state.history, self._fitter.best_metric):
+            self._prepared.model.stop_training = True
 
-    def _save(self, best: Epoch) -> None:
-        """Writes the checkpoint, unless that was done just now: it may be large."""
-        if time.monotonic() - self._saved >= SAVE_SECONDS:
-            self._fitting.checkpoint.save(self._state, best.epoch)
-            self._saved = time.monotonic()
+    def _save_checkpoint(self, best: EpochMetrics) -> None:
+        """Saves the checkpoint, which may be large, unless that was done recently."""
+        if time.monotonic() - self._last_saved >= CHECKPOINT_SECONDS:
+            self._fitter.checkpoint.save(self._state, best.epoch)
+            self._last_saved = time.monotonic()
 
-    def _measure(self, logs: dict[str, float]) -> Epoch:
-        truth, model = self._fitting.truth, self._part.model
+    def _evaluate(self, logs: dict[str, float]) -> EpochMetrics:
+        labels, model = self._fitter.labels, self._prepared.model
         size = self._stage.options.batch_size
-        probabilities = predict(model, self._part.valid, size, self._fitting.check)
+        probabilities = predict(model, self._prepared.valid, size, self._fitter.check)
         predicted = probabilities.argmax(axis=1)
-        return Epoch(
+        return EpochMetrics(
             epoch=len(self._state.history) + 1,
             stage=self._stage.name,
             learning_rate=float(model.optimizer.learning_rate),
             loss=float(logs["loss"]),
             accuracy=float(logs["accuracy"]),
-            val_loss=cross_entropy(truth, probabilities),
-            val_accuracy=accuracy(truth, predicted),
-            val_macro_f1=macro_f1(truth, predicted),
+            val_loss=cross_entropy(labels, probabilities),
+            val_accuracy=accuracy(labels, predicted),
+            val_macro_f1=macro_f1(labels, predicted),
         )
 
     def _restore(self) -> None:
-        model = self._part.model
+        model = self._prepared.model
         model.optimizer.build(model.trainable_variables)
-        _assign(self._fitting.network.variables, self._state.network)
+        _assign(self._fitter.network.variables, self._state.network)
         _assign(model.optimizer.variables, self._state.optimizer)
         self._average.restore(self._state.average)
 

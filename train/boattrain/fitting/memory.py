@@ -1,4 +1,4 @@
-"""Whether a training fits into the memory, before it is begun."""
+"""Checks that a training fits into memory before it starts."""
 
 from __future__ import annotations
 
@@ -14,46 +14,46 @@ __all__ = ["enough_memory", "require_memory", "training_bytes"]
 
 
 def training_bytes(model: Any, batch_size: int) -> int:
-    """Estimates what one step needs, from below.
+    """Computes a lower bound of the memory that one training step needs.
 
-    That is the outputs of all layers from the first that is trained on, which wait for
-    their gradients, and three times the weights that are trained.
+    It counts the outputs of all layers from the first trainable one on, which are kept for
+    backpropagation, and three times the trainable weights.
 
     Args:
-        model: a functional or sequential Keras model; a layer of it that is another model's
-            too counts at the size of the model that it was first in.
-        batch_size: images in a step.
+        model: a functional or sequential Keras model; a layer shared with another model counts
+            with its output shape in the model that it was first used in.
+        batch_size: images per step.
     """
     from keras import tree
 
-    trained = [bool(layer.trainable_weights) for layer in model.layers]
-    kept = model.layers[trained.index(True) :]
-    outputs = [tensor for layer in kept for tensor in tree.flatten(layer.output)]
+    trainable = [bool(layer.trainable_weights) for layer in model.layers]
+    layers = model.layers[trainable.index(True) :]
+    outputs = [tensor for layer in layers for tensor in tree.flatten(layer.output)]
     values: int = sum(math.prod(tensor.shape[1:]) for tensor in outputs)
     weights: int = sum(math.prod(weight.shape) for weight in model.trainable_weights)
     return 4 * (batch_size * values + 3 * weights)
 
 
 def require_memory(model: Any, batch_size: int) -> None:
-    """Refuses a training that the memory does not hold, before any long work.
+    """Checks, before any long work, that there is enough memory; not on a GPU.
 
     Raises:
-        UsageError: it does not; nobody knows how much memory a GPU has left.
+        UsageError: there is not enough free memory.
     """
     import tensorflow as tf
 
     if not tf.config.list_physical_devices("GPU"):
         free = free_memory()
         if training_bytes(model, batch_size) > free:
-            raise _too_little(model, batch_size, f"{free / 1e9:,.1f} GB are free")
+            raise _not_enough_memory(model, batch_size, f"{free / 1e9:,.1f} GB are free")
 
 
 @contextlib.contextmanager
 def enough_memory(model: Any, batch_size: int) -> Iterator[None]:
-    """Refuses a training that the memory does not hold, before it or when it shows.
+    """Reports a lack of memory, before the training or when an allocation in it fails.
 
     Raises:
-        UsageError: it does not.
+        UsageError: there is not enough memory.
     """
     import tensorflow as tf
 
@@ -61,12 +61,12 @@ def enough_memory(model: Any, batch_size: int) -> Iterator[None]:
     try:
         yield
     except (MemoryError, tf.errors.ResourceExhaustedError) as error:
-        raise _too_little(model, batch_size, "that is more than there is") from error
+        raise _not_enough_memory(model, batch_size, "there is less") from error
 
 
-def _too_little(model: Any, batch_size: int, free: str) -> UsageError:
+def _not_enough_memory(model: Any, batch_size: int, available: str) -> UsageError:
     return UsageError(
         f"training on batches of {batch_size} images needs at least "
-        f"{training_bytes(model, batch_size) / 1e9:,.1f} GB of memory, and {free}; take a smaller "
-        "--batch-size or --size."
+        f"{training_bytes(model, batch_size) / 1e9:,.1f} GB of memory, and {available}; use a "
+        "smaller --batch-size or --size."
     )

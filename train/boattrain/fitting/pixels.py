@@ -1,4 +1,4 @@
-"""The images of a split to arrays, read once through the one reader."""
+"""Decodes the images of a split to arrays."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ from boatinfer import images
 from boatinfer.dataset.class_folders import Files
 from boatinfer.errors import ImageError
 from boatinfer.images.spec import ImageSpec
-from boattrain.fitting.array_cache import kept
+from boattrain.fitting.array_cache import cached_array
 
-__all__ = ["LARGE", "Data", "Split", "fingerprint", "load_images"]
+__all__ = ["MAX_BYTES_IN_MEMORY", "Split", "TrainingData", "fingerprint", "load_images"]
 
-#: Arrays of more bytes are kept in a file and mapped into memory.
-LARGE = 512 * 2**20
+#: Larger arrays are cached in a file and memory-mapped.
+MAX_BYTES_IN_MEMORY = 512 * 2**20
 
-#: Bytes of pixels that are decoded before they are written.
-_CHUNK = 32 * 2**20
-#: Or this many images, if that is more.
-_FEWEST = 64
+#: Images are decoded in chunks of about this many bytes of pixels,
+_CHUNK_BYTES = 32 * 2**20
+#: but at least this many images.
+_MIN_CHUNK_IMAGES = 64
 
-#: Images that are read again to see whether cached pixels are theirs.
-_SAMPLES = 4
+#: Number of images that are decoded again to check cached pixels.
+_CHECKED_IMAGES = 4
 
 
 @dataclass(frozen=True)
 class Split:
-    """The images of one split that could be read, in the order of their `Files`.
+    """The readable images of a split, in the order of its `Files`.
 
     Attributes:
-        pixels: uint8 [N, H, W, 3], RGB, as the network takes them; read-only if mapped.
+        pixels: uint8 [N, H, W, 3], RGB, at the input size; read-only if memory-mapped.
         labels: int64 [N].
-        paths: where they came from.
-        digests: name of the file below DATA to the xxh3-128 of its content, hex.
-        left_out: name of a file below DATA that could not be read to the reason.
+        paths: paths of the files.
+        digests: xxh3-128 of the content, in hex, by the path of the file below DATA.
+        unreadable: reason why a file cannot be read, by the path of the file below DATA.
     """
 
     pixels: images.Pixels
     labels: npt.NDArray[np.int64]
     paths: list[Path]
     digests: dict[str, str]
-    left_out: dict[str, str]
+    unreadable: dict[str, str]
 
-    def take(self, rows: npt.NDArray[np.int64]) -> Split:
-        """Narrows down to some images, int64 [M], whose pixels are copied if not all are taken."""
+    def subset(self, rows: npt.NDArray[np.int64]) -> Split:
+        """Returns some of the images, by rows, int64 [M]; copies pixels unless all are chosen."""
         if len(rows) == len(self.labels):
             return self
         digests = list(self.digests.items())
@@ -71,14 +71,14 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Data:
-    """What a training learns from.
+class TrainingData:
+    """The images and classes of a training.
 
     Attributes:
-        classes: names, sorted; a label is an index into them.
+        classes: class names, sorted; a label is an index into them.
         spec: size and geometry of the pixels.
-        train: to learn from.
-        valid: to choose the best epoch by.
+        train: training images.
+        valid: validation images.
     """
 
     classes: list[str]
@@ -93,95 +93,94 @@ def load_images(
     cache: Callable[[], Path] | None = None,
     *,
     name: str = "",
-    large: int = LARGE,
-    done: Callable[[int], None] = lambda _: None,
+    max_in_memory: int = MAX_BYTES_IN_MEMORY,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> Split:
-    """Reads every image of a split once; one that cannot be read is left out and listed.
+    """Decodes the images of a split; unreadable ones are left out and listed.
 
     Args:
-        files: what to read.
-        spec: size and geometry of the network's input.
-        cache: gives the folder to keep the pixels in if they are large; None keeps them in
-            memory.
-        name: what the split is called in that folder.
-        large: the most bytes of pixels that are held in memory.
-        done: is told how many more images have been read; may raise to stop.
+        files: the files to read.
+        spec: size and geometry of the input of the network.
+        cache: returns the cache folder for large arrays; None keeps all in memory.
+        name: base name of the cached array.
+        max_in_memory: size in bytes above which the pixels are cached in a file.
+        advance: called with the number of further images that have been read; may raise to stop.
 
     Raises:
         OutputError: the cache cannot be written.
     """
     shape = (spec.height, spec.width, 3)
-    if cache is None or len(files.paths) * math.prod(shape) <= large:
-        pixels, outcomes = _in_memory(files, spec, done)
-        return _split(files, pixels, outcomes)
+    if cache is None or len(files.paths) * math.prod(shape) <= max_in_memory:
+        pixels, outcomes = _decode_to_memory(files, spec, advance)
+        return _make_split(files, pixels, outcomes)
 
-    def make(file: BinaryIO) -> list[str]:
+    def write_rows(file: BinaryIO) -> list[str]:
         outcomes: list[str] = []
-        for rows, said in _read(files, spec, done):
+        for rows, chunk_outcomes in _decode_chunks(files, spec, advance):
             file.write(rows.data)
-            outcomes += said
+            outcomes += chunk_outcomes
         return outcomes
 
-    kept_rows, outcomes = kept(
+    pixels, outcomes = cached_array(
         cache(),
         f"{name}-{spec.height}x{spec.width}",
         _key(files, spec),
         dtype=np.uint8,
         shape=shape,
-        most=len(files.paths),
-        make=make,
-        agrees=lambda rows, said: _agrees(_split(files, rows, said), spec),
+        max_rows=len(files.paths),
+        write_rows=write_rows,
+        is_valid=lambda rows, notes: _matches_files(_make_split(files, rows, notes), spec),
     )
-    return _split(files, kept_rows, outcomes)
+    return _make_split(files, pixels, outcomes)
 
 
 def fingerprint(*splits: Split) -> str:
-    """Identifies data by the names and contents of its images.
+    """Computes a fingerprint of the names and contents of images.
 
     Returns:
-        xxh3-128 over the sorted names and the digests of the contents, hex.
+        xxh3-128 of the sorted names and digests of the images, in hex.
     """
-    whole = xxhash.xxh3_128()
+    hasher = xxhash.xxh3_128()
     for name, digest in sorted(item for split in splits for item in split.digests.items()):
-        whole.update(name.encode() + b"\0" + bytes.fromhex(digest))
-    return whole.hexdigest()
+        hasher.update(name.encode() + b"\0" + bytes.fromhex(digest))
+    return hasher.hexdigest()
 
 
-def _in_memory(
-    files: Files, spec: ImageSpec, done: Callable[[int], None]
+def _decode_to_memory(
+    files: Files, spec: ImageSpec, advance: Callable[[int], None]
 ) -> tuple[images.Pixels, list[str]]:
     pixels = np.empty((len(files.paths), spec.height, spec.width, 3), np.uint8)
     outcomes: list[str] = []
     count = 0
-    for rows, said in _read(files, spec, done):
+    for rows, chunk_outcomes in _decode_chunks(files, spec, advance):
         pixels[count : count + len(rows)] = rows
         count += len(rows)
-        outcomes += said
+        outcomes += chunk_outcomes
     return pixels[:count], outcomes
 
 
-def _read(
-    files: Files, spec: ImageSpec, done: Callable[[int], None]
+def _decode_chunks(
+    files: Files, spec: ImageSpec, advance: Callable[[int], None]
 ) -> Iterator[tuple[images.Pixels, list[str]]]:
-    """Yields the pixels of some files' readable images, and all those files' outcomes.
+    """Yields the pixels of the readable images of a chunk of files, and the outcome of each file.
 
-    An outcome is the content's digest, hex, or why there are no pixels: "reason: message".
+    An outcome is the digest of the content, in hex, or an error as "reason: message".
     """
-    size = max(_FEWEST, _CHUNK // math.prod((spec.height, spec.width, 3)))
+    size = max(_MIN_CHUNK_IMAGES, _CHUNK_BYTES // math.prod((spec.height, spec.width, 3)))
     with images.IsolatedReader(_PixelsAndDigest(spec)) as reader:
         for start in range(0, len(files.paths), size):
-            read = reader.map(files.paths[start : start + size])
-            pixels = [one[0] for one in read if not isinstance(one, ImageError)]
+            results = reader.map(files.paths[start : start + size])
+            pixels = [result[0] for result in results if not isinstance(result, ImageError)]
             yield (
                 np.stack(pixels) if pixels else np.empty((0, spec.height, spec.width, 3), np.uint8),
-                [f"{o.reason}: {o}" if isinstance(o, ImageError) else o[1] for o in read],
+                [f"{r.reason}: {r}" if isinstance(r, ImageError) else r[1] for r in results],
             )
-            done(len(read))
+            advance(len(results))
 
 
 @dataclass(frozen=True)
 class _PixelsAndDigest:
-    """Reads an image's pixels, and the xxh3-128 of its content, hex."""
+    """Decodes an image, and hashes its content (xxh3-128, in hex)."""
 
     spec: ImageSpec
 
@@ -194,42 +193,46 @@ def _is_digest(outcome: str) -> bool:
     return ":" not in outcome
 
 
-def _split(files: Files, pixels: images.Pixels, outcomes: Sequence[str]) -> Split:
+def _make_split(files: Files, pixels: images.Pixels, outcomes: Sequence[str]) -> Split:
     readable = [_is_digest(outcome) for outcome in outcomes]
-    named = list(zip(files.names, outcomes, strict=True))
+    by_name = list(zip(files.names, outcomes, strict=True))
     return Split(
         pixels=pixels,
         labels=np.array(files.labels, np.int64)[readable],
         paths=list(itertools.compress(files.paths, readable)),
-        digests=dict(itertools.compress(named, readable)),
-        left_out={name: outcome for name, outcome in named if not _is_digest(outcome)},
+        digests=dict(itertools.compress(by_name, readable)),
+        unreadable={name: outcome for name, outcome in by_name if not _is_digest(outcome)},
     )
 
 
 def _key(files: Files, spec: ImageSpec) -> str:
-    """Identifies pixels by all that they depend on, the files by size and time."""
-    listing = [
-        (name, *_size_and_time(path)) for name, path in zip(files.names, files.paths, strict=True)
+    """Computes a key of all that the pixels depend on; files count with size and mtime."""
+    files_info = [
+        (name, *_size_and_mtime(path)) for name, path in zip(files.names, files.paths, strict=True)
     ]
     reader = (boatinfer.__version__, PIL.__version__, simplejpeg.__version__)
-    return xxhash.xxh3_128_hexdigest(msgspec.json.encode((reader, spec, listing)))
+    return xxhash.xxh3_128_hexdigest(msgspec.json.encode((reader, spec, files_info)))
 
 
-def _size_and_time(path: Path) -> tuple[int, int]:
+def _size_and_mtime(path: Path) -> tuple[int, int]:
     try:
         status = path.stat()
-    except OSError:  # it will be left out, with the reason
+    except OSError:  # reported when it is decoded
         return (-1, -1)
     return status.st_size, status.st_mtime_ns
 
 
-def _agrees(split: Split, spec: ImageSpec) -> bool:
-    """Whether some of the images still give the pixels that are kept."""
+def _matches_files(split: Split, spec: ImageSpec) -> bool:
+    """Whether some of the images still decode to the cached pixels."""
     count = len(split.paths)
-    rows = sorted({count * sample // _SAMPLES for sample in range(_SAMPLES)}) if count else []
+    rows = (
+        sorted({count * sample // _CHECKED_IMAGES for sample in range(_CHECKED_IMAGES)})
+        if count
+        else []
+    )
     with images.IsolatedReader(images.PixelReader(spec)) as reader:
-        read = reader.map([split.paths[row] for row in rows])
+        results = reader.map([split.paths[row] for row in rows])
     return all(
         not isinstance(pixels, ImageError) and np.array_equal(pixels, split.pixels[row])
-        for row, pixels in zip(rows, read, strict=True)
+        for row, pixels in zip(rows, results, strict=True)
     )

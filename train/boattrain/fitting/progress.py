@@ -1,4 +1,4 @@
-"""How far a training is: a bar on a terminal, and a line for each epoch."""
+"""Progress of a training: a bar on a terminal, and a line for each epoch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from boattrain.fitting.history import Epoch
+from boattrain.fitting.history import EpochMetrics
 
 __all__ = ["TrainingProgress"]
 
@@ -18,8 +18,8 @@ class TrainingProgress:
     """Shows a training's progress; a context manager.
 
     Args:
-        epochs: how many each stage has.
-        console: where to show it; standard error if not given.
+        epochs: number of epochs of each stage, by its name.
+        console: the console to write to; standard error by default.
     """
 
     def __init__(self, epochs: Mapping[str, int], console: Console | None = None) -> None:
@@ -47,33 +47,33 @@ class TrainingProgress:
     ) -> None:
         self._bar.stop()
 
-    def begin(self, stage: str, done: int, steps: int) -> None:
-        """Turns to a stage.
+    def begin(self, stage: str, finished: int, steps: int) -> None:
+        """Starts a stage.
 
         Args:
             stage: its name.
-            done: how many of its epochs are done already.
-            steps: how many steps an epoch has.
+            finished: number of its epochs that are finished already.
+            steps: steps per epoch.
         """
-        self._stage, self._done = stage, done
-        self._bar.reset(self._task, total=self._epochs[stage] * steps, completed=done * steps)
-        self._bar.update(self._task, description=self._where())
+        self._stage, self._finished = stage, finished
+        self._bar.reset(self._task, total=self._epochs[stage] * steps, completed=finished * steps)
+        self._bar.update(self._task, description=self._position())
 
     def end_batch(self, loss: float, accuracy: float) -> None:
-        """Takes the running figures of the epoch."""
-        figures = f"loss {loss:.3f}  accuracy {accuracy:.3f}"
-        self._bar.update(self._task, advance=1, description=f"{self._where()}  {figures}")
+        """Shows the running metrics of the epoch."""
+        metrics = f"loss {loss:.3f}  accuracy {accuracy:.3f}"
+        self._bar.update(self._task, advance=1, description=f"{self._position()}  {metrics}")
 
-    def end_epoch(self, epoch: Epoch, best: Epoch | None) -> None:
-        """Takes the figures of an epoch that is done, and of the best so far, if one is chosen."""
+    def end_epoch(self, epoch: EpochMetrics, best: EpochMetrics | None) -> None:
+        """Prints the metrics of a finished epoch; ``best`` is the best so far, if one is chosen."""
         line = (
-            f"{self._where()}  loss {epoch.loss:.3f}  accuracy {epoch.accuracy:.3f}"
+            f"{self._position()}  loss {epoch.loss:.3f}  accuracy {epoch.accuracy:.3f}"
             f"  valid: loss {epoch.val_loss:.3f}  accuracy {epoch.val_accuracy:.3f}"
             f"  macro-F1 {epoch.val_macro_f1:.3f}{'  best' if best == epoch else ''}"
         )
         self._console.print(line, highlight=False, soft_wrap=True, markup=False)
-        self._done += 1
+        self._finished += 1
 
-    def _where(self) -> str:
+    def _position(self) -> str:
         stage = f"{self._stage} " if len(self._epochs) > 1 else ""
-        return f"{stage}epoch {self._done + 1}/{self._epochs[self._stage]}"
+        return f"{stage}epoch {self._finished + 1}/{self._epochs[self._stage]}"

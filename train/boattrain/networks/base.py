@@ -9,26 +9,27 @@ from typing import Any
 from boatinfer.images.spec import ImageSpec
 from boattrain.backend import load_keras
 from boattrain.fitting.batches import Batches
-from boattrain.fitting.loop import Part, Stage
+from boattrain.fitting.loop import PreparedStage, Stage
 from boattrain.fitting.losses import compile_for_training
-from boattrain.fitting.pixels import Data
+from boattrain.fitting.pixels import TrainingData
 from boattrain.options import TrainOptions
 
-__all__ = ["CNN", "FEATURES", "INPUT", "PROBABILITIES", "Network", "cnn", "whole"]
+__all__ = ["CNN", "FEATURES", "INPUT", "PROBABILITIES", "Network", "build_cnn", "single_stage"]
 
-#: Names of the input and of the layers whose outputs are the class probabilities and the
-#: feature vector.
+#: Names of the input, and of the layers of the class probabilities and the feature vector.
 INPUT = "image"
 PROBABILITIES = "probabilities"
 FEATURES = "features"
 
 
-def whole(model: Any, data: Data, options: TrainOptions) -> Sequence[Stage]:
-    """Trains all of a network, from pixels, in one stage."""
+def single_stage(model: Any, data: TrainingData, options: TrainOptions) -> Sequence[Stage]:
+    """Returns a single stage that trains the whole network."""
 
-    def prepare(_: Callable[[], None]) -> Part:
+    def prepare(_: Callable[[], None]) -> PreparedStage:
         compile_for_training(model, options, data.train.labels)
-        return Part(model, Batches.of(data.train.pixels, data, options), data.valid.pixels)
+        return PreparedStage(
+            model, Batches.from_data(data.train.pixels, data, options), data.valid.pixels
+        )
 
     return [Stage("whole", options, prepare)]
 
@@ -38,30 +39,32 @@ class Network:
     """A network that `boattrain.training.train` can train.
 
     Attributes:
-        smallest: fewest rows and columns of its input, pixels.
-        build: takes the size and the number of classes C; gives a Keras model that takes
-            uint8 [N, H, W, 3], raw RGB, by the name `INPUT`, and gives probabilities
-            float32 [N, C] from the layer `PROBABILITIES`.
-        features: name of the layer whose output is the feature vector [N, D], or the map
-            [N, h, w, D] whose average it is.
-        stages: how it is trained.
-        finish: takes the trained model and gives the one to save, calibrated for instance.
+        min_size: smallest height and width of the input, in pixels.
+        build: takes the input size and the number of classes C, and returns a Keras model. Its
+            input `INPUT` is raw RGB, uint8 [N, H, W, 3]; its layer `PROBABILITIES` returns
+            float32 [N, C].
+        features: name of the layer that returns the feature vector [N, D], or a feature map
+            [N, h, w, D] to be averaged.
+        stages: takes the model, the data and the options, and returns the training stages.
+        finish: takes the trained model, and returns the one to save, such as a calibrated one.
     """
 
-    smallest: int
+    min_size: int
     build: Callable[[ImageSpec, int], Any]
     features: str = FEATURES
-    stages: Callable[[Any, Data, Any], Sequence[Stage]] = whole  # takes the options of its own
-    finish: Callable[[Any, Data], Any] = lambda model, _: model
+    stages: Callable[[Any, TrainingData, Any], Sequence[Stage]] = (
+        single_stage  # of the network's own options
+    )
+    finish: Callable[[Any, TrainingData], Any] = lambda model, _: model
 
 
-def cnn(spec: ImageSpec, classes: int) -> Any:
+def build_cnn(spec: ImageSpec, classes: int) -> Any:
     """Builds the small convolutional network, untrained.
 
-    The scaling of the pixels to [0, 1] is a part of it; `FEATURES` gives float32 [N, 50].
+    It includes the rescaling of the pixels to [0, 1]; `FEATURES` returns float32 [N, 50].
 
     Args:
-        spec: size of the input.
+        spec: input size.
         classes: number of classes.
 
     Returns:
@@ -87,5 +90,5 @@ def cnn(spec: ImageSpec, classes: int) -> Any:
     )
 
 
-#: 12 pixels leave it one value after its second pooling.
-CNN = Network(smallest=12, build=cnn)
+#: From 12 pixels, one value is left after the second pooling.
+CNN = Network(min_size=12, build=build_cnn)

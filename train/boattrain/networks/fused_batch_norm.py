@@ -1,4 +1,4 @@
-"""Batch norms that train as one operation."""
+"""Batch normalisation as a single TensorFlow operation, for faster training."""
 
 from __future__ import annotations
 
@@ -8,50 +8,50 @@ from typing import Any
 from boattrain.backend import load_keras
 from boattrain.networks.base import INPUT
 
-__all__ = ["fused"]
+__all__ = ["with_fused_batch_norm"]
 
 
-def fused(model: Any, shape: tuple[int, ...]) -> Any:
-    """Makes a model of the same layers whose batch norms train as one operation of TensorFlow.
+def with_fused_batch_norm(model: Any, shape: tuple[int, ...]) -> Any:
+    """Clones a model with fused batch normalisation, sharing the weights.
 
-    Keras computes mean, variance and the rest one after the other, each a pass over the memory,
-    which takes most of the time of a small network. The moving variance is the unbiased one
-    (Bessel's correction), n / (n - 1) times what Keras keeps, n being N * H * W.
+    Keras computes mean, variance and the rest in separate passes over the memory, which takes
+    most of the time of a small network. The moving variance is the unbiased one (Bessel's
+    correction), n / (n - 1) times that of Keras, n being N * H * W.
 
     Args:
-        model: a functional Keras model with one input, whose weights depend on no size; norms
-            that are not over the last axis of [N, H, W, C], or lack scale or offset, stay as
-            they are.
-        shape: [H, W, 3] of the images that the new model takes.
+        model: a functional Keras model with one input, whose weights do not depend on its size.
+            Batch normalisation on another axis than the last of [N, H, W, C], or without scale
+            or offset, stays as it is.
+        shape: input shape [H, W, 3] of the new model.
 
     Returns:
-        A ``keras.Model`` that shares all weights with ``model``. It learns and predicts, but it
-        is not to be saved: its norms are no layers of Keras.
+        A ``keras.Model`` to train and predict with; it cannot be saved, as its batch
+        normalisation layers are not of Keras.
     """
     keras = load_keras()
     image = keras.Input(shape, dtype="uint8", name=INPUT)
-    fused_norm = _fused_norm()
+    fused_layer = _fused_layer_class()
 
     def replace(layer: Any) -> Any:
-        return fused_norm(layer) if _can_be_fused(layer) else layer
+        return fused_layer(layer) if _is_fusible(layer) else layer
 
     return keras.models.clone_model(model, input_tensors=image, clone_function=replace)
 
 
-def _can_be_fused(layer: Any) -> bool:
+def _is_fusible(layer: Any) -> bool:
     if not isinstance(layer, load_keras().layers.BatchNormalization):
         return False
-    over_channels = len(layer.input.shape) == 4 and layer.axis in {-1, 3}
-    return bool(over_channels and layer.scale and layer.center)
+    on_channels = len(layer.input.shape) == 4 and layer.axis in {-1, 3}
+    return bool(on_channels and layer.scale and layer.center)
 
 
 @functools.cache
-def _fused_norm() -> type[Any]:
-    """Defines the layer; not at the top, as its base class is Keras's."""
+def _fused_layer_class() -> type[Any]:
+    """Defines the layer class, here since that needs Keras to be loaded."""
     import tensorflow as tf
 
-    class FusedNorm(load_keras().layers.Layer):  # type: ignore[misc]
-        """Trains a batch norm as one operation, and is that norm otherwise."""
+    class FusedBatchNormalization(load_keras().layers.Layer):  # type: ignore[misc]
+        """Computes a batch normalisation layer as one operation in training."""
 
         def __init__(self, norm: Any) -> None:
             super().__init__()
@@ -60,7 +60,7 @@ def _fused_norm() -> type[Any]:
         def call(self, x: Any, training: bool = False, mask: None = None) -> Any:
             """Normalises x, float32 [N, H, W, C].
 
-            The cloning repeats all arguments of the norm's own call, the mask among them.
+            The signature is that of the original layer, as the clone is called the same way.
             """
             norm = self.norm
             if not (training and norm.trainable):
@@ -72,4 +72,4 @@ def _fused_norm() -> type[Any]:
                 moving.assign(moving * norm.momentum + new * (1 - norm.momentum))
             return y
 
-    return FusedNorm
+    return FusedBatchNormalization

@@ -1,4 +1,4 @@
-"""ResNet50 with a new head: first the head alone, then more of it."""
+"""ResNet50 with a new head: trains the head first, then fine-tunes the last layers."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from boatinfer.errors import UsageError
 from boatinfer.images.spec import ImageSpec
 from boatinfer.progress import progress_bar
 from boattrain.backend import load_keras
-from boattrain.fitting.array_cache import Array, cache_folder, kept
+from boattrain.fitting.array_cache import Array, cache_folder, cached_array
 from boattrain.fitting.batches import Batches
-from boattrain.fitting.loop import Part, Stage, outputs_of
+from boattrain.fitting.loop import PreparedStage, Stage, iterate_outputs
 from boattrain.fitting.losses import compile_for_training
 from boattrain.fitting.memory import require_memory
-from boattrain.fitting.pixels import Data, Split
+from boattrain.fitting.pixels import Split, TrainingData
 from boattrain.networks.base import FEATURES, INPUT, PROBABILITIES, Network
-from boattrain.networks.imagenet import NO_TOP, fetch, resnet50
+from boattrain.networks.imagenet import RESNET50_NO_TOP, build_resnet50, fetch
 from boattrain.options import ResnetOptions, TrainOptions
 
 __all__ = ["Resnet"]
 
-#: What ResNet50 shrinks an image by, and so the fewest pixels that leave it a value.
-_SMALLEST = 32
+#: Downsampling factor of ResNet50, and so its smallest input size.
+_MIN_SIZE = 32
 
-#: The layer that gives the map [N, H/32, W/32, 2048] which the head sees.
-_LAST = "conv5_block3_out"
+#: Layer of the last feature map, [N, H/32, W/32, 2048].
+_LAST_LAYER = "conv5_block3_out"
 
 
 class Resnet:
     """Builds and trains the network of `ResnetOptions`.
 
     Args:
-        options: weights, pooling, and how much is trained end to end.
+        options: initial weights, pooling, and number of layers to fine-tune.
 
     Raises:
-        UsageError: ``--unfreeze`` is no number of layers, or there is no file of weights.
+        UsageError: ``--unfreeze`` is not valid, or the weights file does not exist.
     """
 
     def __init__(self, options: ResnetOptions) -> None:
@@ -52,124 +52,139 @@ class Resnet:
                 f"--weights {weights}: there is no such file; give imagenet, none or a file."
             )
         self._options = options
-        self._unfrozen = _number_of_layers(options.unfreeze)
+        self._unfreeze_count = _parse_layer_count(options.unfreeze)
 
     @property
     def network(self) -> Network:
-        """The network, for `boattrain.training.train`."""
+        """The network for `boattrain.training.train`."""
         return Network(
-            smallest=_SMALLEST,
+            min_size=_MIN_SIZE,
             build=self.build,
-            features=FEATURES if self._options.pooling == "avg" else _LAST,
+            features=FEATURES if self._options.pooling == "avg" else _LAST_LAYER,
             stages=self.stages,
         )
 
     def build(self, spec: ImageSpec, classes: int) -> Any:
-        """Builds base and head; see `Network`."""
+        """Builds ResNet50 and the head; see `Network`."""
         keras = load_keras()
         layers = keras.layers
         image = keras.Input((spec.height, spec.width, 3), dtype="uint8", name=INPUT)
-        base = resnet50(image, self._weights(), top=False)
+        base = build_resnet50(image, self._weights_file(), top=False)
         if self._options.pooling == "avg":
-            seen = layers.GlobalAveragePooling2D(name=FEATURES)(base.output)
+            features = layers.GlobalAveragePooling2D(name=FEATURES)(base.output)
         else:
-            seen = layers.Flatten()(base.output)
+            features = layers.Flatten()(base.output)
         head = layers.Dense(classes, activation="softmax", name=PROBABILITIES)
-        self._base, self._seen, self._head = base, keras.Model(image, seen), head
-        return keras.Model(image, head(seen), name="resnet")
+        self._base, self._extractor, self._head = base, keras.Model(image, features), head
+        return keras.Model(image, head(features), name="resnet")
 
-    def stages(self, model: Any, data: Data, options: TrainOptions) -> Sequence[Stage]:
-        """Trains the head, then the last layers with a small rate; see `Network`."""
-        head = Stage("head", options, lambda check: self._train_head(model, data, check))
-        if not self._unfrozen:
+    def stages(self, model: Any, data: TrainingData, options: TrainOptions) -> Sequence[Stage]:
+        """Returns the stages of the head and of fine-tuning; see `Network`."""
+        head = Stage("head", options, lambda check: self._prepare_head(model, data, check))
+        if not self._unfreeze_count:
             return [head]
-        gently = dataclasses.replace(
+        fine_tuning = dataclasses.replace(
             options,
             optimizer="sgd",
             learning_rate=self._options.unfreeze_rate,
             epochs=self._options.unfreeze_epochs,
         )
-        self._unfreeze()
-        require_memory(model, options.batch_size)  # before the head has been trained for nothing
-        return [head, Stage("whole", gently, lambda _: self._train_whole(model, data, gently))]
+        self._unfreeze_layers()
+        require_memory(model, options.batch_size)  # fail before the head is trained
+        return [
+            head,
+            Stage(
+                "whole", fine_tuning, lambda _: self._prepare_fine_tuning(model, data, fine_tuning)
+            ),
+        ]
 
-    def _train_head(self, model: Any, data: Data, check: Callable[[], None]) -> Part:
-        """Prepares the head on features, which are computed once if images stay as they are."""
+    def _prepare_head(
+        self, model: Any, data: TrainingData, check: Callable[[], None]
+    ) -> PreparedStage:
+        """Prepares training of the head, on cached features if the images are not augmented."""
         for layer in self._base.layers:
             layer.trainable = False
         options = self._options
-        if options.augments or options.mixup:
+        if options.has_augmentation or options.mixup:
             compile_for_training(model, options, data.train.labels)
-            return Part(model, Batches.of(data.train.pixels, data, options), data.valid.pixels)
+            return PreparedStage(
+                model, Batches.from_data(data.train.pixels, data, options), data.valid.pixels
+            )
         keras = load_keras()
-        features = keras.Input(self._seen.output_shape[1:])
+        features = keras.Input(self._extractor.output_shape[1:])
         head = keras.Model(features, self._head(features))
         compile_for_training(head, options, data.train.labels)
         train = self._features(TRAIN, data.train, data.spec, check)
         valid = self._features(VALID, data.valid, data.spec, check)
-        return Part(head, Batches.of(train, data, options), valid)
+        return PreparedStage(head, Batches.from_data(train, data, options), valid)
 
-    def _train_whole(self, model: Any, data: Data, options: TrainOptions) -> Part:
-        self._unfreeze()
+    def _prepare_fine_tuning(
+        self, model: Any, data: TrainingData, options: TrainOptions
+    ) -> PreparedStage:
+        self._unfreeze_layers()
         compile_for_training(model, options, data.train.labels)
-        return Part(model, Batches.of(data.train.pixels, data, options), data.valid.pixels)
+        return PreparedStage(
+            model, Batches.from_data(data.train.pixels, data, options), data.valid.pixels
+        )
 
-    def _unfreeze(self) -> None:
-        """Lets layers learn, but never their norms: batches are too small for statistics."""
+    def _unfreeze_layers(self) -> None:
+        """Makes the last layers trainable, but not batch normalisation: batches are too small."""
         keras = load_keras()
         layers = self._base.layers
-        for place, layer in enumerate(layers):
-            chosen = place >= len(layers) - self._unfrozen
+        for index, layer in enumerate(layers):
+            unfreeze = index >= len(layers) - self._unfreeze_count
             is_norm = isinstance(layer, keras.layers.BatchNormalization)
-            layer.trainable = chosen and not is_norm
+            layer.trainable = unfreeze and not is_norm
 
     def _features(
         self, name: str, split: Split, spec: ImageSpec, check: Callable[[], None]
     ) -> Array:
-        """Gives what the head sees of each image, float32 [N, D]."""
+        """Returns the features of each image, float32 [N, D], from the cache if they are there."""
 
-        def make(file: BinaryIO) -> list[str]:
+        def write_rows(file: BinaryIO) -> list[str]:
             with progress_bar(f"features of {name}", len(split.pixels), "files") as advance:
-                for rows in outputs_of(self._seen, split.pixels, self._options.batch_size):
+                for rows in iterate_outputs(
+                    self._extractor, split.pixels, self._options.batch_size
+                ):
                     file.write(np.ascontiguousarray(rows, np.float32).data)
                     advance(len(rows))
                     check()
             return []
 
-        features, _ = kept(
+        features, _ = cached_array(
             cache_folder(self._options.data, self._options.cache),
             f"{name}-{spec.height}x{spec.width}-resnet50-{self._options.pooling}",
             self._key(split, spec),
             dtype=np.float32,
-            shape=self._seen.output_shape[1:],
-            most=len(split.pixels),
-            make=make,
+            shape=self._extractor.output_shape[1:],
+            max_rows=len(split.pixels),
+            write_rows=write_rows,
         )
         return features
 
     def _key(self, split: Split, spec: ImageSpec) -> str:
-        """Identifies features by images, size, weights and library."""
-        key = xxhash.xxh3_128(msgspec.json.encode((load_keras().__version__, spec)))
+        """Computes a key of all that the features depend on: images, size, weights and Keras."""
+        hasher = xxhash.xxh3_128(msgspec.json.encode((load_keras().__version__, spec)))
         for name, digest in split.digests.items():
-            key.update(f"{name}\0{digest}\0".encode())
-        for weight in self._seen.get_weights():
-            key.update(np.ascontiguousarray(weight).data)
-        return key.hexdigest()
+            hasher.update(f"{name}\0{digest}\0".encode())
+        for weight in self._extractor.get_weights():
+            hasher.update(np.ascontiguousarray(weight).data)
+        return hasher.hexdigest()
 
-    def _weights(self) -> Path | None:
-        """Finds the file of weights."""
+    def _weights_file(self) -> Path | None:
+        """Returns the path of the weights file."""
         weights = self._options.weights
         if weights == "none":
             return None
         if weights == "imagenet":
-            return fetch(NO_TOP, ", or give --weights FILE or --weights none")
+            return fetch(RESNET50_NO_TOP, ", or give --weights FILE or --weights none")
         return Path(weights)
 
 
-def _number_of_layers(text: str) -> int:
-    """Reads ``--unfreeze``; all is more than there are."""
+def _parse_layer_count(text: str) -> int:
+    """Parses ``--unfreeze``; for ``all`` it returns more layers than there are."""
     if text in {"none", "all"}:
         return 0 if text == "none" else 10**6
     if not text.isdecimal() or not int(text):
-        raise UsageError(f"--unfreeze {text}: give a number of layers, from 1, or all or none.")
+        raise UsageError(f"--unfreeze {text}: give a number of layers from 1, or all, or none.")
     return int(text)

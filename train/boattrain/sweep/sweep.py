@@ -1,7 +1,7 @@
-"""How accuracy grows with the size of the input and the amount of training data.
+"""Measures validation accuracy by input size and amount of training data.
 
-The output folder is the memory as well: a sweep that was interrupted, given again, goes on
-with the training, and in it the epoch, that was due.
+All state is in the output folder, so the same call continues an interrupted sweep, from the
+last checkpoint of the interrupted training.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import itertools
+import logging
 import shutil
 import time
 from collections.abc import Iterable
@@ -19,7 +20,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import typer
 
 from boatinfer.dataset.class_folders import find_images
 from boatinfer.dataset.splits import parse_share
@@ -30,17 +30,19 @@ from boatinfer.storage.files import atomic_write, require_new_folder, translate_
 from boatinfer.text import counted
 from boattrain.backend import load_keras
 from boattrain.config import to_toml
-from boattrain.fitting.checkpoint import Checkpoint, State
-from boattrain.fitting.pixels import Data, fingerprint
+from boattrain.fitting.checkpoint import Checkpoint, TrainingState
+from boattrain.fitting.pixels import TrainingData, fingerprint
 from boattrain.networks.base import CNN
 from boattrain.options import CnnOptions
 from boattrain.sweep.options import SweepOptions
 from boattrain.training import evaluate, fit, image_spec, load_data
 
-__all__ = ["Point", "Sweep", "stratified", "sweep"]
+__all__ = ["SweepPoint", "SweepResult", "stratified_subset", "sweep"]
 
-#: Options that may change when a sweep is continued.
-_FREE = {
+_log = logging.getLogger(__name__)
+
+#: Options that may be changed when a sweep is continued.
+_CHANGEABLE_OPTIONS = {
     "data",
     "output",
     "size",
@@ -54,19 +56,19 @@ _FREE = {
 }
 
 
-class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One training of a sweep; the columns of ``sweep.csv``.
+class SweepPoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Result of one training of a sweep; the columns of ``sweep.csv``.
 
     Attributes:
-        size: HEIGHTxWIDTH of the input, pixels.
-        fraction: part of the training images, above 0 and at most 1.
-        images: how many that were.
-        accuracy: on valid, a fraction of 1.
-        accuracy_low: lower end of its 95 % interval.
-        accuracy_high: upper end.
-        macro_f1: on valid, and its interval likewise.
-        best_epoch: the epoch that these are of.
-        seconds: how long the training took, from its last start.
+        size: input size HEIGHTxWIDTH, in pixels.
+        fraction: fraction of the training images, above 0 and at most 1.
+        images: number of training images.
+        accuracy: validation accuracy, as a fraction of 1.
+        accuracy_low: lower end of its 95 % confidence interval.
+        accuracy_high: upper end of the interval.
+        macro_f1: macro-F1 on the validation images, with its interval likewise.
+        best_epoch: number of the epoch of these metrics.
+        seconds: duration of the training, since it was last resumed.
     """
 
     size: str
@@ -82,68 +84,73 @@ class Point(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seconds: float
 
 
-class _Memory(msgspec.Struct, forbid_unknown_fields=True):
-    """``sweep.json``: what all trainings have in common, and those that are done."""
+class _SweepDocument(msgspec.Struct, forbid_unknown_fields=True):
+    """The content of ``sweep.json``: common settings, and the finished trainings."""
 
     settings: dict[str, Any]
-    points: list[Point]
+    points: list[SweepPoint]
 
 
 @dataclass(frozen=True)
-class Sweep:
-    """What is in the output folder.
+class SweepResult:
+    """The results in the output folder.
 
     Attributes:
-        points: every training, by size and fraction.
-        files: what was written.
+        points: result of every training, sorted by size and fraction.
+        files: the files written.
     """
 
-    points: list[Point]
+    points: list[SweepPoint]
     files: list[Path]
 
 
-def sweep(options: SweepOptions) -> Sweep:
+def sweep(options: SweepOptions) -> SweepResult:
     """Trains the small convolutional network for every size and fraction.
 
-    All trainings share valid and, apart from size and fraction, all options. A smaller
-    fraction's images are among those of a larger one.
+    All trainings have the same validation images and, apart from size and fraction, the same
+    options. The images of a smaller fraction are a subset of those of a larger one.
 
     Args:
-        options: sizes, fractions, how to train, and the folder to write.
+        options: sizes, fractions, training options and output folder.
 
     Returns:
-        All results in the folder, those of earlier calls included.
+        All results in the folder, including those of earlier calls.
 
     Raises:
-        UsageError: the data or an option cannot be used, or the folder is of another sweep.
+        UsageError: the data or an option cannot be used, or the folder has another sweep.
         OutputError: the folder cannot be written.
-        RunInterruptedError: a signal came; what was done is kept.
+        RunInterruptedError: a signal was received; finished results are kept.
     """
-    specs = [image_spec(size, CNN.smallest, "--sizes") for size in options.each_size]
-    found = find_images(options.data, parse_share(options.valid, "--valid"))
-    folder = _Folder(options)
-    import boattrain.fitting.plots  # noqa: F401 (what is missing shall not cost a training)
+    specs = [image_spec(size, CNN.min_size, "--sizes") for size in options.size_list]
+    train_files, valid_files = find_images(options.data, parse_share(options.valid, "--valid"))
+    folder = _SweepFolder(options)
+    import boattrain.fitting.plots  # noqa: F401 (reports a missing library at the start)
 
     load_keras()
     with stop_on_signals() as stop:
         try:
             for spec in specs:
-                _sweep_fractions(folder, load_data(*found, options, spec, stop), stop)
+                data = load_data(train_files, valid_files, options, spec, stop)
+                _sweep_fractions(folder, data, stop)
         except RunInterruptedError as error:
             raise RunInterruptedError(
                 f"interrupted after {folder.progress} trainings; the same command continues.",
                 stop.signal_number,
             ) from error
-    return Sweep(folder.points, folder.files)
+    return SweepResult(folder.points, folder.files)
 
 
-def stratified(labels: npt.NDArray[np.int64], fraction: float, seed: int) -> npt.NDArray[np.int64]:
-    """Chooses a part of each class, at least one image.
+def stratified_subset(
+    labels: npt.NDArray[np.int64], fraction: float, seed: int
+) -> npt.NDArray[np.int64]:
+    """Chooses a random fraction of each class, at least one image.
+
+    The rows of a smaller fraction are a subset of those of a larger one with the same seed.
 
     Args:
         labels: int64 [N].
-        fraction: the part, at most 1; a smaller one's images are among a larger one's.
-        seed: decides which.
+        fraction: the fraction, at most 1.
+        seed: random seed.
 
     Returns:
         int64 [M], sorted rows.
@@ -155,76 +162,80 @@ def stratified(labels: npt.NDArray[np.int64], fraction: float, seed: int) -> npt
     return np.sort(np.concatenate(chosen))
 
 
-class _Folder:
-    """The output folder; every result is in it before the next training begins."""
+class _SweepFolder:
+    """The output folder; each result is written before the next training starts."""
 
     def __init__(self, options: SweepOptions) -> None:
         self.options = options
         self.path = options.output
-        self._wanted = set(itertools.product(options.each_size, options.each_fraction))
-        self._json = self.path / "sweep.json"
-        self._known = self._read()
+        self._requested = set(itertools.product(options.size_list, options.fraction_list))
+        self._json_path = self.path / "sweep.json"
+        self._document = self._read()
 
     @property
     def progress(self) -> str:
-        """How many of the trainings that are asked for are done, such as ``1 of 2``."""
-        done = self._wanted & {(point.size, point.fraction) for point in self.points}
-        return f"{len(done)} of {len(self._wanted)}"
+        """Finished and requested trainings, such as ``1 of 2``."""
+        finished = self._requested & {(point.size, point.fraction) for point in self.points}
+        return f"{len(finished)} of {len(self._requested)}"
 
     @property
-    def points(self) -> list[Point]:
-        """The trainings that are done, by size and fraction."""
-        return [] if self._known is None else self._known.points
+    def points(self) -> list[SweepPoint]:
+        """Results of the finished trainings, sorted by size and fraction."""
+        return [] if self._document is None else self._document.points
 
     @property
     def files(self) -> list[Path]:
-        """What is written."""
+        """The files of the folder."""
         return [self.path / f"sweep.{ending}" for ending in ("csv", "png", "json", "toml")]
 
-    def begin(self, data: Data) -> None:
-        """Compares the data and the options with those of the results that are there.
+    def begin(self, data: TrainingData) -> None:
+        """Checks that the data and options are those of the existing results, if any.
 
         Raises:
-            UsageError: they are of another sweep.
+            UsageError: the folder has a sweep with other data or options.
         """
-        settings = {k: v for k, v in dataclasses.asdict(self.options).items() if k not in _FREE}
+        settings = {
+            k: v
+            for k, v in dataclasses.asdict(self.options).items()
+            if k not in _CHANGEABLE_OPTIONS
+        }
         settings["data"] = fingerprint(data.train, data.valid)
-        if self._known is None:
+        if self._document is None:
             for leftover in self.path.glob("*.checkpoint"):
                 shutil.rmtree(leftover)
-            self._known = _Memory(settings, [])
+            self._document = _SweepDocument(settings, [])
             self._write()
         for name in sorted(settings):
-            was = self._known.settings.get(name)
-            if was != settings[name]:
+            saved = self._document.settings.get(name)
+            if saved != settings[name]:
                 raise UsageError(
-                    f"{self.path} holds a sweep with {name} {was}, not {settings[name]}; take "
-                    "that, give another folder, or --force to begin anew."
+                    f"{self.path} holds a sweep with {name} {saved}, not {settings[name]}; use "
+                    "the same value, give another folder, or start over with --force."
                 )
 
     def checkpoint(self, size: str, fraction: float) -> Checkpoint:
-        """Where an unfinished training is kept."""
+        """Returns the checkpoint of a training."""
         return Checkpoint(
             self.path / f"{size}-{fraction:g}.checkpoint", {"size": size, "fraction": fraction}
         )
 
-    def add(self, point: Point) -> None:
-        """Writes one more result."""
+    def add(self, point: SweepPoint) -> None:
+        """Adds a result and writes the files."""
         self.points.append(point)
-        self.points.sort(key=lambda point: (*_pixels(point.size), point.fraction))
+        self.points.sort(key=lambda point: (*_parse_size(point.size), point.fraction))
         self._write()
 
-    def _read(self) -> _Memory | None:
-        if not self._json.exists():
+    def _read(self) -> _SweepDocument | None:
+        if not self._json_path.exists():
             require_new_folder(self.path)
             return None
         if self.options.force:
             return None
         try:
-            return read_document(self._json, _Memory)
+            return read_document(self._json_path, _SweepDocument)
         except (OSError, DocumentError) as error:
             raise UsageError(
-                f"{self._json} is damaged; give another folder, or --force to begin anew."
+                f"{self._json_path} is damaged; give another folder, or start over with --force."
             ) from error
 
     def _write(self) -> None:
@@ -232,43 +243,45 @@ class _Folder:
 
         with translate_write_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-        table, picture, memory, settings = self.files
+        table, plot, document, settings = self.files
         with atomic_write(table) as temporary, temporary.open("w", newline="") as file:
             rows = map(msgspec.structs.astuple, self.points)
-            csv.writer(file).writerows([Point.__struct_fields__, *rows])
-        with atomic_write(picture) as temporary:
+            csv.writer(file).writerows([SweepPoint.__struct_fields__, *rows])
+        with atomic_write(plot) as temporary:
             draw_sweep(self.points, temporary)
         with atomic_write(settings) as temporary:
             temporary.write_text(to_toml(self.options, "train sweep"), encoding="utf-8")
-        with atomic_write(memory) as temporary:  # last: a result in it is in the others
-            temporary.write_bytes(msgspec.json.format(msgspec.json.encode(self._known)))
+        with atomic_write(document) as temporary:  # last, as it marks results as complete
+            temporary.write_bytes(msgspec.json.format(msgspec.json.encode(self._document)))
 
 
-def _sweep_fractions(folder: _Folder, data: Data, stop: Stop) -> None:
+def _sweep_fractions(folder: _SweepFolder, data: TrainingData, stop: Stop) -> None:
     folder.begin(data)
     size = f"{data.spec.height}x{data.spec.width}"
-    done = {point.fraction for point in folder.points if point.size == size}
-    for fraction in folder.options.each_fraction:
-        if fraction not in done:
-            rows = stratified(data.train.labels, fraction, folder.options.seed)
-            part = dataclasses.replace(data, train=data.train.take(rows))
-            typer.echo(f"{size}, {fraction:g} of train: {counted(len(rows), 'image')}", err=True)
-            folder.add(_train(folder, size, fraction, part, stop))
+    finished = {point.fraction for point in folder.points if point.size == size}
+    for fraction in folder.options.fraction_list:
+        if fraction not in finished:
+            rows = stratified_subset(data.train.labels, fraction, folder.options.seed)
+            subset = dataclasses.replace(data, train=data.train.subset(rows))
+            _log.info("%s, %g of train: %s", size, fraction, counted(len(rows), "image"))
+            folder.add(_train_point(folder, size, fraction, subset, stop))
             folder.checkpoint(size, fraction).clear()
 
 
-def _train(folder: _Folder, size: str, fraction: float, data: Data, stop: Stop) -> Point:
-    began, checkpoint = time.monotonic(), folder.checkpoint(size, fraction)
+def _train_point(
+    folder: _SweepFolder, size: str, fraction: float, data: TrainingData, stop: Stop
+) -> SweepPoint:
+    started, checkpoint = time.monotonic(), folder.checkpoint(size, fraction)
     load_keras().utils.clear_session()
     options = _cnn_options(folder.options, size, fraction)
-    state = checkpoint.load() if checkpoint.exists else State()
-    model, fitted = fit(options, CNN, data, checkpoint, stop, state=state)
-    if fitted.signal_number:
-        raise RunInterruptedError("interrupted.", fitted.signal_number)
+    state = checkpoint.load() if checkpoint.exists else TrainingState()
+    model, fit_result = fit(options, CNN, data, checkpoint, stop, state=state)
+    if fit_result.signal_number:
+        raise RunInterruptedError("interrupted.", fit_result.signal_number)
     evaluation, _ = evaluate(model, data.valid, data.classes, options.batch_size)
     accuracy_low, accuracy_high = evaluation.intervals.accuracy.tolist()
     macro_f1_low, macro_f1_high = evaluation.intervals.macro_f1.tolist()
-    return Point(
+    return SweepPoint(
         size=size,
         fraction=fraction,
         images=len(data.train.labels),
@@ -278,18 +291,18 @@ def _train(folder: _Folder, size: str, fraction: float, data: Data, stop: Stop) 
         macro_f1=evaluation.macro_f1,
         macro_f1_low=macro_f1_low,
         macro_f1_high=macro_f1_high,
-        best_epoch=fitted.best.epoch,
-        seconds=round(time.monotonic() - began, 1),
+        best_epoch=fit_result.best.epoch,
+        seconds=round(time.monotonic() - started, 1),
     )
 
 
 def _cnn_options(options: SweepOptions, size: str, fraction: float) -> CnnOptions:
-    """The options of one training."""
+    """Returns the options of one training."""
     names = [field.name for field in dataclasses.fields(CnnOptions)]
-    log = options.tensorboard and options.tensorboard / f"{size}-{fraction:g}"
-    own = {"size": size, "tensorboard": log}
-    return CnnOptions(**{name: getattr(options, name) for name in names} | own)
+    log_folder = options.tensorboard and options.tensorboard / f"{size}-{fraction:g}"
+    specific = {"size": size, "tensorboard": log_folder}
+    return CnnOptions(**{name: getattr(options, name) for name in names} | specific)
 
 
-def _pixels(size: str) -> Iterable[int]:
+def _parse_size(size: str) -> Iterable[int]:
     return map(int, size.split("x"))
