@@ -287,10 +287,10 @@ def _read_labels(content: bytes, folder: Path) -> None:
 
 
 def _read_list(content: bytes, folder: Path) -> None:
-    from boatinfer.storage.listing import listed
+    from boatinfer.storage.listing import files_from_list
 
     (folder / "list").write_bytes(content)
-    list(listed(folder, folder / "list"))
+    list(files_from_list(folder, folder / "list"))
 
 
 def _read_evaluation(content: bytes, folder: Path) -> None:
@@ -326,10 +326,10 @@ def _read_config(content: bytes, folder: Path) -> None:
 
 
 def _read_lease(content: bytes, _: Path) -> None:
-    from boatinfer.storage.documents import decoded
-    from boatinfer.storage.lease import _is_gone, _Note
+    from boatinfer.storage.documents import decode_document
+    from boatinfer.storage.lease import _holder_has_ended, _Record
 
-    _is_gone(decoded(content, _Note))
+    _holder_has_ended(decode_document(content, _Record))
 
 
 _LEASE = b'{"holder":"process 7 on host","key":"k","place":"p","process":7,"generation":0}'

@@ -21,7 +21,7 @@ from PIL import Image
 
 from boatinfer import images
 from boatinfer.errors import ImageError
-from boatinfer.images.memory import needed
+from boatinfer.images.memory import estimate_memory
 from boatinfer.images.spec import ImageSpec
 
 SPEC = ImageSpec(height=120, width=400)
@@ -122,7 +122,7 @@ def read_alone(file: Path) -> None:
     images.read(file.with_suffix(".small").read_bytes(), SPEC)  # loads the libraries
     before = _status("VmRSS")
     data = file.read_bytes()
-    estimate = needed(data, SPEC)
+    estimate = estimate_memory(data, SPEC)
     said = "ok"
     try:
         images.read(data, SPEC)

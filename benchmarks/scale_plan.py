@@ -70,10 +70,10 @@ def night(count: int, work: Path, shard: str | None) -> None:
     """Runs over a simulated listing, in this process."""
     from boatinfer.pipeline.options import RunOptions
     from boatinfer.pipeline.run import run
-    from boatinfer.storage.listing import Found
+    from boatinfer.storage.listing import ListedFile
 
-    def scan(*_: Any) -> Iterator[Found]:
-        return (Found(path_of(number), 0, number) for number in range(count))
+    def scan(*_: Any) -> Iterator[ListedFile]:
+        return (ListedFile(path_of(number), 0, number) for number in range(count))
 
     selection: Any = importlib.import_module("boatinfer.pipeline.selection")
     selection.scan = scan

@@ -30,7 +30,8 @@ __all__ = [
     "run",
 ]
 
-_HOME = {
+#: Names that are loaded on first use, and the modules that they are in.
+_LAZY_NAMES = {
     "Model": "models.model",
     "Predictions": "models.model",
     "open_model": "models.model",
@@ -41,14 +42,14 @@ _HOME = {
 
 
 def __dir__() -> list[str]:
-    """Names what is loaded on first use as well."""
-    return sorted({*globals(), *_HOME})
+    """Lists the lazily loaded names as well."""
+    return sorted({*globals(), *_LAZY_NAMES})
 
 
 def __getattr__(name: str) -> Any:
-    """Loads a name from its module on first use, so that importing this package is cheap."""
-    if name not in _HOME:
+    """Imports a name from its module on first use, so that importing the package is fast."""
+    if name not in _LAZY_NAMES:
         raise AttributeError(f"module 'boatinfer' has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(f"boatinfer.{_HOME[name]}"), name)
+    return getattr(importlib.import_module(f"boatinfer.{_LAZY_NAMES[name]}"), name)

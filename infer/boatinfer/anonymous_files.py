@@ -1,4 +1,4 @@
-"""Files without a name."""
+"""Anonymous temporary files: they have no path."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ __all__ = ["anonymous_file"]
 
 
 def anonymous_file(name: str) -> IO[bytes]:
-    """Opens an empty file without a name; on Linux it lies in memory and needs no disk.
+    """Opens an empty anonymous file; on Linux it is in memory (memfd) and needs no disk.
 
     Args:
-        name: what the system's tools call it.
+        name: label that system tools such as lsof show for it.
 
     Raises:
-        OSError: there is no place for temporary files.
+        OSError: there is no writable folder for temporary files.
     """
     with contextlib.suppress(OSError, AttributeError):  # Linux, since 3.17
         return os.fdopen(os.memfd_create(name), "w+b")

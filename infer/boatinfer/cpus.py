@@ -1,42 +1,42 @@
-"""How many processors this process may use."""
+"""How many CPUs this process may use."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from boatinfer.cgroups import MEMBER, MOUNTED, groups
+from boatinfer.cgroups import CGROUP_ROOT, SELF_CGROUP, cgroup_folders
 
 __all__ = ["usable_cpus"]
 
 
 def usable_cpus() -> int:
-    """CPUs this process may use: its affinity, and the quotas of its control groups.
+    """Number of CPUs this process may use, by its CPU affinity and its control groups' quotas.
 
     A quota is ``cpu.max`` of cgroup v2 or ``cpu.cfs_quota_us`` of v1.
     """
     affinity = getattr(os, "sched_getaffinity", None)
     cpus = len(affinity(0)) if affinity else os.cpu_count() or 1
-    quota = _quota(MOUNTED, MEMBER)
+    quota = _quota(CGROUP_ROOT, SELF_CGROUP)
     return cpus if quota is None else max(1, min(cpus, round(quota)))
 
 
-def _quota(mounted: Path, member: Path) -> float | None:
-    """The least quota, in CPUs, of the process's control groups and those around them.
+def _quota(root: Path, membership: Path) -> float | None:
+    """The smallest quota, in CPUs, of the process's control groups and their parents.
 
     Args:
-        mounted: where the control groups are.
-        member: the file that says which of them are the process's.
+        root: where the cgroup file systems are mounted.
+        membership: the file that lists the process's groups.
 
     Returns:
         None where there is no quota.
     """
-    quotas = [_quota_of(group) for group in groups("cpu", mounted, member)]
+    quotas = [_cgroup_quota(group) for group in cgroup_folders("cpu", root, membership)]
     return min((quota for quota in quotas if quota is not None), default=None)
 
 
-def _quota_of(group: Path) -> float | None:
-    """One control group's own quota in CPUs; None where it has none."""
+def _cgroup_quota(group: Path) -> float | None:
+    """One control group's own quota in CPUs; None if it has none."""
     try:
         limit, period = (group / "cpu.max").read_text().split()
     except (OSError, ValueError):

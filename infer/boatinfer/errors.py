@@ -1,15 +1,15 @@
-"""What can go wrong, and the exit code of each.
+"""The exceptions of the package, and their exit codes.
 
-    BoatinferError            1    a bug, or something nobody foresaw
+    BoatinferError            1    a bug, or an unforeseen condition
     ├── UsageError            2    no such folder, a bad option, a missing extra
     ├── ModelError            4    the model file is unusable, or its self-test failed
-    ├── DeviceError           5    the device asked for is not available
+    ├── DeviceError           5    the requested device is not available
     ├── BusyError             6    another run holds the results folder
     ├── OutputError           7    the results could not be written
     │   └── PartError         7    a part of the results is damaged, or has gone
-    └── RunInterruptedError      129, 130 or 143, after writing what was done
-    StoreError                7    a bucket's store refused; also an OSError, as disks raise
-    ImageError                one image's trouble: becomes a row, never an exit
+    └── RunInterruptedError      129, 130 or 143, after the finished results are written
+    StoreError                7    the object store refused a request; also an OSError
+    ImageError                one image failed: becomes a row, never an exit code
 
 A run that is complete ends with 0, or with `TOO_MANY_FAILURES` (3).
 
@@ -20,10 +20,7 @@ from __future__ import annotations
 
 import enum
 import re
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    pass
+from typing import Any
 
 __all__ = [
     "TOO_MANY_FAILURES",
@@ -38,13 +35,13 @@ __all__ = [
     "RunInterruptedError",
     "UsageError",
     "first_line",
-    "how_to_bring",
+    "install_hint",
 ]
 
 #: Exit code of a complete run in which more images failed than ``--max-failures`` allows.
 TOO_MANY_FAILURES = 3
 
-#: What begins the note of an image that is sound although its decoder warned of something.
+#: Prefix of the note of an intact image about which its decoder printed a warning.
 WARNING = "warning: "
 
 
@@ -55,7 +52,7 @@ class BoatinferError(Exception):
 
 
 class UsageError(BoatinferError):
-    """What the user asked for cannot be done: a folder, an option, an extra."""
+    """The request is invalid: a missing folder, a bad option, a missing extra."""
 
     exit_code = 2
 
@@ -67,7 +64,7 @@ class ModelError(BoatinferError):
 
 
 class DeviceError(BoatinferError):
-    """The device asked for is not available."""
+    """The requested device is not available."""
 
     exit_code = 5
 
@@ -85,7 +82,7 @@ class OutputError(BoatinferError):
 
 
 class RunInterruptedError(BoatinferError):
-    """A signal ended the run; what was done is written.
+    """A signal ended the run; the finished results are written.
 
     Args:
         message: the sentence for the user.
@@ -130,18 +127,18 @@ class ImageError(Exception):
         return type(self), (self.reason, str(self))
 
 
-#: What onnxruntime puts before what it has to say: a code, and where in its source it stands.
-_PREFIXES = re.compile(
+#: What onnxruntime puts before its messages: an error code and a location in its source.
+_ONNXRUNTIME_PREFIXES = re.compile(
     r"\[ONNXRuntimeError\] : \d+ : \w+ : |/\S+\.(?:cc|h):\d+ .*?\) (?=[A-Z])|\S+\.(?:cc|h):\d+ \w+ "
 )
 
 
 def first_line(error: BaseException) -> str:
-    """What a library's exception says in its first line; its kind if it says nothing."""
-    said = _PREFIXES.sub("", (str(error).splitlines() or [""])[0])
-    return said.strip().rstrip(".") or type(error).__name__
+    """The first line of a library's exception; the name of its type if its message is empty."""
+    message = _ONNXRUNTIME_PREFIXES.sub("", (str(error).splitlines() or [""])[0])
+    return message.strip().rstrip(".") or type(error).__name__
 
 
-def how_to_bring(extra: str) -> str:
-    """What to do about a missing extra, or several between commas, for an error's sentence."""
+def install_hint(extra: str) -> str:
+    """The command that installs a missing extra (or several, separated by commas)."""
     return f"run pip install 'boatinfer[{extra}]'"

@@ -1,4 +1,4 @@
-"""What a file or folder is by its name, and a file of unknown ending by its first bytes."""
+"""Recognises image files and system folders by name, and image files by their first bytes."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ import re
 __all__ = [
     "IMAGE_EXTENSIONS",
     "RAW_EXTENSIONS",
-    "begins_as_image",
     "extension_of",
     "has_image_extension",
+    "has_image_signature",
     "has_known_extension",
     "is_system_folder",
-    "raw_is_read",
+    "raw_is_supported",
 ]
 
-#: Endings that count as images, in lower case; those that need an extra too, so that a folder
-#: of such files does not look empty.
+#: File extensions that count as images, in lower case; also those that need an extra, so that a
+#: folder of such files does not look empty.
 IMAGE_EXTENSIONS = frozenset(
     {".avif", ".avifs", ".bmp", ".dib", ".gif", ".heic", ".heics", ".heif", ".heifs", ".hif"}
     | {".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".jxl", ".mpo", ".pbm", ".pgm", ".png"}
     | {".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
 )
 
-#: Endings of the raw files of cameras. They count only if the extra that reads them is
-#: installed: most have a JPEG of the same picture beside them.
+#: Extensions of cameras' raw files. They count only if the extra that reads them is installed:
+#: most have a JPEG of the same picture beside them.
 RAW_EXTENSIONS = frozenset(
     {".3fr", ".arw", ".cap", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr"}
     | {".iiq", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw"}
     | {".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"}
 )
 
-#: Endings of files that are not looked into: no images, or images that are still being written.
+#: Extensions of files that are not opened: not images, or images that are still being written.
 _OTHER_EXTENSIONS = frozenset(
     {".3gp", ".avi", ".bat", ".bz2", ".conf", ".crdownload", ".css", ".csv", ".db", ".doc"}
     | {".docx", ".download", ".exe", ".filepart", ".gpx", ".gz", ".htm", ".html", ".ini", ".js"}
@@ -44,8 +44,8 @@ _OTHER_EXTENSIONS = frozenset(
     | {".xlsx", ".xml", ".xmp", ".yaml", ".yml", ".zip", ".zst"}
 )
 
-#: First bytes of the formats above, for files of other endings.
-_MAGIC = re.compile(
+#: Signatures (magic numbers) of the formats above, for files of other extensions.
+_SIGNATURES = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM.{4}\0\0\0\0|II[*+]\0|MM\0[*+]"
     rb"|RIFF.{4}WEBP|.{4}ftyp(avi|hei|hev|mif1|msf1)|\0\0\0\x0cjP  |\xff\x4f\xff\x51"
     rb"|\0\0\0\x0cJXL |P[1-6]\s+[#\d]",
@@ -62,29 +62,29 @@ _SYSTEM_FOLDERS = frozenset(
 
 
 def extension_of(name: str) -> str:
-    """The ending of a file's name, with its dot, in lower case; empty where there is none."""
+    """The file extension, with its dot, in lower case; empty if there is none."""
     dot = name.rfind(".")
     return name[dot:].lower() if dot >= 0 else ""
 
 
 def has_image_extension(name: str) -> bool:
-    """Whether a file counts as an image by its name."""
+    """Whether a file counts as an image by its extension."""
     ending = extension_of(name)
-    return ending in IMAGE_EXTENSIONS or (ending in RAW_EXTENSIONS and raw_is_read())
+    return ending in IMAGE_EXTENSIONS or (ending in RAW_EXTENSIONS and raw_is_supported())
 
 
 @functools.cache
-def raw_is_read() -> bool:
-    """Whether the extra is installed that reads the raw files of cameras."""
+def raw_is_supported() -> bool:
+    """Whether the extra that reads cameras' raw files is installed."""
     return importlib.util.find_spec("rawpy") is not None
 
 
-def begins_as_image(path: str) -> bool:
-    """Whether a file is an image by its first bytes; not if it cannot be read."""
+def has_image_signature(path: str) -> bool:
+    """Whether a file begins with an image signature; False if it cannot be read."""
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         try:
-            return bool(_MAGIC.match(os.read(handle, 16)))
+            return bool(_SIGNATURES.match(os.read(handle, 16)))
         finally:
             os.close(handle)
     except OSError:
@@ -92,12 +92,12 @@ def begins_as_image(path: str) -> bool:
 
 
 def has_known_extension(name: str) -> bool:
-    """Whether a file's ending says already what it is, so that nobody need look into it."""
-    # ExifTool keeps the file before its change as NAME.nef_original.
+    """Whether the extension already says what a file is, so that it need not be opened."""
+    # ExifTool keeps the unchanged file as NAME.nef_original.
     ending = extension_of(name).removesuffix("_original")
     return ending in _OTHER_EXTENSIONS or ending in RAW_EXTENSIONS or has_image_extension(name)
 
 
 def is_system_folder(name: str) -> bool:
-    """Whether a system keeps thumbnails, deleted files or snapshots in a folder of this name."""
+    """Whether a folder of this name holds a system's thumbnails, deleted files or snapshots."""
     return name.lower() in _SYSTEM_FOLDERS or name.startswith(".Trash")

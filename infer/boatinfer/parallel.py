@@ -1,4 +1,4 @@
-"""Spreads batches over the threads of this process."""
+"""Processes batches in the threads of this process."""
 
 from __future__ import annotations
 
@@ -25,62 +25,62 @@ def parallel_unordered(
 ) -> Iterator[Iterator[Result]]:
     """Calls ``work`` on every batch in threads that start at once.
 
-    The threads take their batches themselves, in turn, so a lazy iterable stays lazy; it may
-    be what another `parallel_unordered` gives: then the two are stages of a pipeline. Results
-    wait in a bounded queue; while it is full, its threads pause.
+    Each thread takes its next batch itself, so a lazy iterable stays lazy. The batches may be the
+    results of another `parallel_unordered`: then the two are stages of a pipeline. Results wait in
+    a bounded queue; while it is full, the threads pause.
 
     Reading, decoding and inference release the GIL, so threads fill the cores.
 
     Args:
         work: called with one batch at a time in each thread.
         batches: taken as threads become free.
-        threads: how many.
-        ahead: how many results of each thread may wait.
+        threads: number of threads.
+        ahead: how many results of each thread may wait in the queue.
 
     Yields:
-        An iterator of what ``work`` returned, as each batch is done, in any order. It raises
-        what ``work`` or ``batches`` raised. Where the ``with`` ends, so do the threads, after
-        the batches that they have begun.
+        An iterator of the results of ``work``, as each batch is done, in any order. It raises
+        what ``work`` or ``batches`` raised. At the end of the ``with`` the threads finish the
+        batches that they have begun, and end.
     """
-    source, turn, stop = iter(batches), threading.Lock(), threading.Event()
-    done: Queue[Any] = Queue(ahead * threads)
+    source, source_lock, stop = iter(batches), threading.Lock(), threading.Event()
+    queue: Queue[Any] = Queue(ahead * threads)
     pool: list[threading.Thread] = []
-    ended = 0
+    threads_ended = 0
 
-    def take_turns() -> None:
+    def take_batches() -> None:
         try:
             while not stop.is_set():
-                with turn:
+                with source_lock:
                     batch = next(source, _END)
                 if batch is _END:
                     break
-                done.put((work(batch), None))
-        except BaseException as error:  # it is raised where the results are taken
-            done.put((None, error))
-        done.put(_END)
+                queue.put((work(batch), None))
+        except BaseException as error:  # raised again by results()
+            queue.put((None, error))
+        queue.put(_END)
 
     def results() -> Iterator[Result]:
-        nonlocal ended
-        while ended < len(pool):
-            done_or_end = done.get()
-            if done_or_end is _END:
-                ended += 1
+        nonlocal threads_ended
+        while threads_ended < len(pool):
+            entry = queue.get()
+            if entry is _END:
+                threads_ended += 1
                 continue
-            result, error = done_or_end
+            result, error = entry
             if error is not None:
                 raise error
             yield result
 
     try:
         for _ in range(threads):
-            thread = threading.Thread(target=take_turns, name="boatinfer", daemon=True)
+            thread = threading.Thread(target=take_batches, name="boatinfer", daemon=True)
             thread.start()
             pool.append(thread)
         yield results()
     finally:
         stop.set()
-        while ended < len(pool):  # a thread may be waiting for room in the queue
-            ended += done.get() is _END
+        while threads_ended < len(pool):  # a thread may be waiting because the queue is full
+            threads_ended += queue.get() is _END
         for thread in pool:
             thread.join()
 
@@ -92,24 +92,25 @@ def fetch_unordered(
     size: int,
     requests: int,
 ) -> Iterator[Iterator[tuple[int, list[Result]]]]:
-    """Calls ``fetch`` on the items of batches, on many at a time, as `parallel_unordered`.
+    """Calls ``fetch`` on the items of batches, many at a time; otherwise as `parallel_unordered`.
 
-    What is fetched waits in a bounded queue: for about three times ``requests`` items.
+    Fetched items wait in a bounded queue with room for about three times ``requests`` items.
 
     Args:
-        fetch: waits for something far away, and needs little of the processor.
-        batches: numbers and items, taken as there is room.
-        size: the most items that a batch has.
+        fetch: waits for the network, and needs little CPU time.
+        batches: batch numbers and items, taken as there is room.
+        size: maximum number of items in a batch.
         requests: how many items to fetch at the same time.
 
     Yields:
-        An iterator of the batches fetched, in any order.
+        An iterator of batch numbers and results, in any order.
     """
-    together = max(2, math.ceil(1.5 * requests / size))  # the slowest of a batch holds none up
+    # More batches than the requests fill, so that a slow item does not delay the other batches.
+    threads = max(2, math.ceil(1.5 * requests / size))
     with (
         ThreadPoolExecutor(requests, thread_name_prefix="boatinfer-fetch") as pool,
         parallel_unordered(
-            lambda b: (b[0], list(pool.map(fetch, b[1]))), batches, together, ahead=1
-        ) as done,
+            lambda batch: (batch[0], list(pool.map(fetch, batch[1]))), batches, threads, ahead=1
+        ) as results,
     ):
-        yield done
+        yield results

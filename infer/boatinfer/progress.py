@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-__all__ = ["Advance", "Update", "display", "in_threads", "shown"]
+__all__ = ["Advance", "Update", "display", "map_files_in_threads", "progress_bar"]
 
 #: Called with the number done so far, the total or None, and further figures.
 Update = Callable[[int, int | None, str], None]
@@ -41,7 +41,9 @@ def display(description: str, unit: str) -> Iterator[Update]:
 
 
 @contextlib.contextmanager
-def shown(description: str, total: int | None, unit: str, done: int = 0) -> Iterator[Advance]:
+def progress_bar(
+    description: str, total: int | None, unit: str, done: int = 0
+) -> Iterator[Advance]:
     """Shows progress towards a fixed total, as `display`.
 
     Args:
@@ -60,7 +62,7 @@ def shown(description: str, total: int | None, unit: str, done: int = 0) -> Iter
         yield advance
 
 
-def in_threads(
+def map_files_in_threads(
     description: str, function: Callable[[Item], Result], files: Sequence[Item]
 ) -> list[Result]:
     """Calls a function for every file, several at a time, and shows progress.
@@ -74,7 +76,7 @@ def in_threads(
         The results, in the order of the files.
     """
     results = []
-    with shown(description, len(files), "files") as advance, ThreadPoolExecutor() as threads:
+    with progress_bar(description, len(files), "files") as advance, ThreadPoolExecutor() as threads:
         try:
             for start in range(0, len(files), _CHUNK):
                 for result in threads.map(function, files[start : start + _CHUNK]):

@@ -1,4 +1,4 @@
-"""Keeps native libraries' chatter off the terminal."""
+"""Hides what native libraries print to standard error."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import IO
 
 from boatinfer.anonymous_files import anonymous_file
 
-__all__ = ["native_chatter_hidden"]
+__all__ = ["native_stderr_hidden"]
 
 
-def _sink() -> IO[bytes]:
-    """A file for what is hidden; nothing is kept where there is no place for one."""
+def _temporary_or_null_file() -> IO[bytes]:
+    """A file for the hidden output; the null device if no temporary file can be made."""
     try:
         return anonymous_file("boatinfer-stderr")
     except OSError:
@@ -22,28 +22,28 @@ def _sink() -> IO[bytes]:
 
 
 @contextlib.contextmanager
-def native_chatter_hidden() -> Iterator[None]:
+def native_stderr_hidden() -> Iterator[None]:
     """Hides what compiled code writes to standard error, unless the body raises.
 
-    TensorFlow greets with lines about missing CUDA drivers that no setting turns off.
-    If the body fails, what was hidden is printed, for it may say why.
+    TensorFlow prints lines about missing CUDA drivers that no setting turns off. If the body
+    raises, the hidden output is printed, because it may explain the error.
     """
     try:
-        kept = os.dup(2)
-    except OSError:  # closed by whoever started us: nothing to hide
+        original_stderr = os.dup(2)
+    except OSError:  # standard error is closed: nothing to hide
         yield
         return
     if sys.stderr is not None:
         sys.stderr.flush()
-    with _sink() as hidden:
+    with _temporary_or_null_file() as hidden:
         os.dup2(hidden.fileno(), 2)
         try:
             yield
         except BaseException:
-            os.dup2(kept, 2)
+            os.dup2(original_stderr, 2)
             hidden.seek(0)
-            os.write(kept, hidden.read())
+            os.write(original_stderr, hidden.read())
             raise
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(original_stderr, 2)
+            os.close(original_stderr)

@@ -1,4 +1,4 @@
-"""Lets a signal end a run in order."""
+"""Lets a signal end a run gracefully."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from collections.abc import Iterator
 
 from boatinfer.errors import RunInterruptedError
 
-__all__ = ["SIGNALS", "Stop", "keeping_handlers", "stop_on_signals"]
+__all__ = ["SIGNALS", "Stop", "preserve_signal_handlers", "stop_on_signals"]
 
 
-#: Ctrl-C, a polite kill, and the end of the terminal or connection that started the run.
+#: Ctrl-C, kill, and the end of the terminal session that started the run.
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
-#: Seconds in which a signal is the same one again: some send it to a process and its group.
-_AGAIN = 1.0
+#: Seconds in which a repeated signal is a duplicate: some tools signal a process and its group.
+_DUPLICATE_SECONDS = 1.0
 
 
 class Stop:
     """Set by SIGINT, SIGTERM or SIGHUP; the run then finishes its batches and writes them.
 
     Attributes:
-        signal_number: the signal that came; 0 while none has.
+        signal_number: the signal that was received; 0 if none.
     """
 
     signal_number = 0
@@ -34,7 +34,7 @@ class Stop:
         """Ends a run of which nothing is recorded yet.
 
         Raises:
-            RunInterruptedError: a signal came.
+            RunInterruptedError: a signal was received.
         """
         if self.signal_number:
             raise RunInterruptedError("interrupted before the first image.", self.signal_number)
@@ -42,27 +42,26 @@ class Stop:
 
 @contextlib.contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Lets the first SIGINT, SIGTERM or SIGHUP set a `Stop`; a later one acts at once."""
+    """The first SIGINT, SIGTERM or SIGHUP sets a `Stop`; a later one has its usual effect."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
-        yield stop  # only the main thread may set handlers; its owner decides
+        yield stop  # only the main thread may set signal handlers
         return
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
-    # What whoever started us wants ignored stays ignored.
+    # Signals that the parent process had set to be ignored stay ignored.
     before = {n: h for n, h in handlers.items() if h not in {None, signal.SIG_IGN}}
+    received_at = 0.0
 
-    first = 0.0
-
-    def note(number: int, _: object) -> None:
-        nonlocal first
+    def handle(number: int, _: object) -> None:
+        nonlocal received_at
         if not stop.signal_number:
-            stop.signal_number, first = number, time.monotonic()
-        elif time.monotonic() - first > _AGAIN:
+            stop.signal_number, received_at = number, time.monotonic()
+        elif time.monotonic() - received_at > _DUPLICATE_SECONDS:
             signal.signal(number, before[signal.Signals(number)])
             signal.raise_signal(number)
 
     for number in before:
-        signal.signal(number, note)
+        signal.signal(number, handle)
     try:
         yield stop
     finally:
@@ -71,8 +70,8 @@ def stop_on_signals() -> Iterator[Stop]:
 
 
 @contextlib.contextmanager
-def keeping_handlers() -> Iterator[None]:
-    """Sets back what a library does to the handlers of SIGINT, SIGTERM and SIGHUP."""
+def preserve_signal_handlers() -> Iterator[None]:
+    """Restores the handlers of SIGINT, SIGTERM and SIGHUP, should a library change them."""
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         yield

@@ -1,4 +1,4 @@
-"""Text for a terminal: tables whose columns line up, and names that do nothing to it."""
+"""Text for a terminal: aligned tables, counts, and paths without control characters."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ __all__ = ["counted", "from_text", "joined", "printable", "table", "to_text"]
 
 
 def printable(text: str) -> str:
-    """Writes what would move the cursor or change colours as an escape sequence's text."""
+    """Escapes characters that would move the cursor or change colours."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def counted(number: int, noun: str) -> str:
-    """Writes a number of things: ``1 image``, ``1,200 images``, ``2 classes``."""
+    """Formats a number of things: ``1 image``, ``1,200 images``, ``2 classes``."""
     return f"{number:,} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
 
 
-def joined(names: Sequence[object], most: int = 3) -> str:
-    """Writes some names: ``a``, ``a and b``, ``a, b, c and 7 more``."""
-    shown = [str(name) for name in names[:most]]
+def joined(names: Sequence[object], max_names: int = 3) -> str:
+    """Formats some names: ``a``, ``a and b``, ``a, b, c and 7 more``."""
+    shown = [str(name) for name in names[:max_names]]
     more = len(names) - len(shown)
     *first, last = [*shown, f"{more:,} more"] if more else shown
     return f"{', '.join(first)} and {last}" if first else last
 
 
 def table(rows: Iterable[Sequence[object]], names: int = 1) -> list[str]:
-    """Lines of a table, each indented by two.
+    """Formats a table, each line indented by two spaces.
 
     Args:
-        rows: cells; every row has as many.
-        names: how many columns, from the first, are names and stand left; the rest, figures,
-            stand right.
+        rows: the cells; all rows have the same number.
+        names: how many of the first columns are names, which are aligned left; the others,
+            numbers, are aligned right.
     """
     cells = [[printable(str(cell)) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -48,7 +48,7 @@ def _line(row: Sequence[str], widths: Sequence[int], names: int) -> Iterable[str
 
 
 def to_text(path: str) -> str:
-    """Turns a path as the system gives it into text that any file format can hold."""
+    r"""Turns a path into text that is valid UTF-8; bytes that are not become ``\xNN``."""
     if path.isascii() and "\\x" not in path:
         return path
     raw = os.fsencode(path)
@@ -61,7 +61,7 @@ def to_text(path: str) -> str:
 
 
 def from_text(text: str) -> str:
-    """Turns the text of a path back into the path; undoes `to_text`."""
+    """Turns the text of a path back into the path; the inverse of `to_text`."""
     if "\\x" not in text:
         return text
     raw = re.sub(

@@ -1,4 +1,4 @@
-"""Versions of what results depend on."""
+"""Versions of the libraries that results depend on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["versions"]
 
 
 def versions() -> dict[str, str]:
-    """Names of the libraries that read and classify, and of Python, to their versions."""
+    """Versions of boatinfer, of the libraries that read and classify, and of Python, by name."""
     import numpy
     import onnxruntime
     import PIL
@@ -24,5 +24,5 @@ def versions() -> dict[str, str]:
         "pillow": PIL,
         "simplejpeg": simplejpeg,
     }
-    found = {name: str(module.__version__) for name, module in modules.items()}
-    return {"boatinfer": __version__} | found | {"python": platform.python_version()}
+    library_versions = {name: str(module.__version__) for name, module in modules.items()}
+    return {"boatinfer": __version__} | library_versions | {"python": platform.python_version()}

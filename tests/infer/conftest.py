@@ -15,7 +15,7 @@ from boatinfer.models.model import Model
 from boatinfer.pipeline.options import RunOptions
 from boatinfer.pipeline.run import run
 from boatinfer.results.summary import Summary
-from boatinfer.storage.connections import _connected
+from boatinfer.storage.connections import _cached_connection
 from s3 import ENVIRONMENT, Server, serving
 
 
@@ -78,10 +78,10 @@ def s3(s3_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     s3_server.behave()
-    _connected.cache_clear()
+    _cached_connection.cache_clear()
     yield s3_server
     s3_server.behave()
-    _connected.cache_clear()
+    _cached_connection.cache_clear()
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from boatinfer.results.folder import Results
 from boatinfer.results.store.shards import Shard
 from boatinfer.results.summary import Summary
 from boatinfer.storage.bucket import BucketPath
-from boatinfer.storage.errors import reason_of
+from boatinfer.storage.errors import error_reason
 from boatinfer.storage.locations import place
 from s3 import Server
 from support import Command, counts, rows
@@ -235,7 +235,7 @@ def test_pages_are_taken_as_they_come(
     bucket: str, s3: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "10")
-    monkeypatch.setattr("boatinfer.storage.bucket._PAGE", 10)
+    monkeypatch.setattr("boatinfer.storage.bucket._PAGE_SIZE", 10)
     for number in range(25):
         s3.client.put_object(Bucket=bucket, Key=f"many/{number:04}.jpg", Body=b"")
     folder = BucketPath("s3", bucket, "many")
@@ -380,7 +380,7 @@ def test_google_by_construction_of_the_store() -> None:
 
 def test_google_without_credentials_is_a_sentence() -> None:
     error = ValueError("Generic GCS error: Error performing token request: GET http://169.254 ...")
-    assert reason_of(error).startswith("no credentials were found; set GOOGLE_APPLICATION_CRED")
+    assert error_reason(error).startswith("no credentials were found; set GOOGLE_APPLICATION_CRED")
 
 
 def test_shards_in_a_bucket_are_a_night_on_a_disk(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ import boatinfer as package
 import colours
 from boatinfer import __main__ as entry
 from boatinfer import cli, progress
-from boatinfer.cli import models
+from boatinfer.cli import commands, models
 from boatinfer.models.card import Golden, GoldenImage, Training, decode_card
 from boatinfer.pipeline.options import RunOptions
 from boatinfer.pipeline.run import run
@@ -316,6 +317,16 @@ def test_a_failed_import_of_ours_is_a_bug_and_not_an_extra(
         boatinfer("run", pictures)
 
 
+def test_every_option_of_run_is_in_one_panel_of_its_help(boatinfer: Command) -> None:
+    listed = [name for names in commands.PANELS.values() for name in names]
+    fields = {field.name for field in dataclasses.fields(commands.RunCommand)} - {"folder"}
+    assert sorted(listed) == sorted(fields)
+    text = boatinfer("run", "--help").out
+    places = [text.index(f"─ {panel} ─") for panel in commands.PANELS]
+    assert places == sorted(places)
+    assert "range>" not in text
+
+
 def test_without_a_terminal_progress_is_a_line_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -323,7 +334,7 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(
     with progress.display("reading", "images") as update:
         update(40, None, "")  # the listing goes on
         update(1041, 2000, "3 failed")
-    with progress.shown("fetching", 2_000_000, "bytes", done=1_000_000) as advance:
+    with progress.progress_bar("fetching", 2_000_000, "bytes", done=1_000_000) as advance:
         advance(500_000)
     assert capsys.readouterr().err.splitlines() == [
         "reading: 40 images",
@@ -394,3 +405,35 @@ def test_a_pattern_that_is_a_folder_gets_a_hint(
     assert "red is a folder: --include 'red/*' takes the images in it." in done.err
     assert "is a folder" not in boatinfer(*arguments, "nothing*").err
     assert "4 images found" in boatinfer(*arguments, "red/*").out
+
+
+def test_classify_prints_json_lines(
+    boatinfer: Command, pictures: Path, model_file: Path, tmp_path: Path
+) -> None:
+    red, broken = next(pictures.glob("red/*")), tmp_path / "broken.jpg"
+    broken.write_text("hello")
+    done = boatinfer("classify", red, broken, "-m", model_file, "--json", "--top", 2)
+    first, second = (json.loads(line) for line in done.out.splitlines())
+    assert (done.code, done.err) == (3, "")
+    assert (first["path"], first["status"], first["label"]) == (str(red), "ok", "red")
+    assert next(iter(first["probabilities"])) == "red"
+    assert len(first["probabilities"]) == 2
+    assert (second["status"], second["label"], second["probabilities"]) == (
+        "not_an_image",
+        None,
+        {},
+    )
+    assert second["message"]
+
+
+def test_boats_is_the_built_in_model(
+    boatinfer: Command, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "boats").mkdir()  # a folder of images, say
+    image = next(pictures.glob("red/*"))
+    named = boatinfer("classify", image, "-m", "boats")
+    assert (named.code, named.out) == (0, boatinfer("classify", image).out)
+    (tmp_path / "boats").rmdir()
+    (tmp_path / "boats").write_text("a file of this name comes first")
+    assert boatinfer("classify", image, "-m", "boats").code == 4

@@ -19,8 +19,8 @@ from boatinfer.results.folder import Results
 from boatinfer.results.locks import results_holder
 from boatinfer.results.store.parts import Parts
 from boatinfer.results.summary import Summary, parsed, read_summary
-from boatinfer.storage.documents import DocumentError, decoded, read_document
-from boatinfer.storage.lease import _Note
+from boatinfer.storage.documents import DocumentError, decode_document, read_document
+from boatinfer.storage.lease import _Record
 from support import Command
 
 Night = Callable[..., Summary]
@@ -50,7 +50,7 @@ WHOLE = Summary(run="1", folder="/f", started="2026-01-01T00:00:00+00:00", found
 @pytest.mark.parametrize("content", NONE)
 def test_what_is_no_document_is_one_error(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(DocumentError):
-        decoded(content, Summary)
+        decode_document(content, Summary)
     with pytest.raises(DocumentError):
         parsed(content)
     (tmp_path / "run.json").write_bytes(content)
@@ -173,7 +173,7 @@ def test_a_lease_of_no_process_is_nobodys(process: Any) -> None:
     note = {"holder": "h", "key": "k", "place": "p", "process": process, "generation": 0}
     content = msgspec.json.encode(note) if process != 10**30 else b'{"process":1%030d}' % 0
     with pytest.raises(DocumentError):
-        decoded(content, _Note)
+        decode_document(content, _Record)
 
 
 def test_whoever_holds_a_folder_may_have_any_name(night: Night, tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from boatinfer.errors import OutputError, UsageError
-from boatinfer.quiet import native_chatter_hidden
+from boatinfer.quiet import native_stderr_hidden
 from boatinfer.storage.files import (
+    atomic_folder,
     atomic_write,
-    making_folder,
     require_new_folder,
     require_writable,
 )
@@ -89,10 +89,10 @@ def test_what_may_not_be_written_is_refused_before_any_work(tmp_path: Path) -> N
 def test_native_chatter_is_hidden_unless_it_explains_an_error(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    with native_chatter_hidden():
+    with native_stderr_hidden():
         os.write(2, b"hello from C\n")
     assert capfd.readouterr().err == ""
-    with pytest.raises(RuntimeError), native_chatter_hidden():
+    with pytest.raises(RuntimeError), native_stderr_hidden():
         os.write(2, b"this is why\n")
         raise RuntimeError
     assert capfd.readouterr().err == "this is why\n"
@@ -103,7 +103,7 @@ def test_native_chatter_is_hidden_unless_it_explains_an_error(
 
 def test_a_folder_gets_its_name_when_it_is_filled(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "made"
-    with making_folder(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         (temporary / "file").write_text("all")
         assert not folder.exists()
     assert (folder / "file").read_text() == "all"
@@ -111,7 +111,7 @@ def test_a_folder_gets_its_name_when_it_is_filled(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_not_filled_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no"), making_folder(tmp_path / "made") as temporary:
+    with pytest.raises(ValueError, match="no"), atomic_folder(tmp_path / "made") as temporary:
         (temporary / "file").write_text("half")
         raise ValueError("no")
     assert not list(tmp_path.iterdir())
@@ -121,7 +121,7 @@ def test_an_empty_folder_is_filled_also_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
     require_new_folder(tmp_path / "link")
-    with making_folder(tmp_path / "link") as temporary:
+    with atomic_folder(tmp_path / "link") as temporary:
         (temporary / "file").touch()
     assert (tmp_path / "real" / "file").exists()
     assert (tmp_path / "link").is_symlink()
@@ -129,7 +129,7 @@ def test_an_empty_folder_is_filled_also_through_a_link(tmp_path: Path) -> None:
 
 def test_a_folder_that_was_filled_meanwhile_is_left_alone(tmp_path: Path) -> None:
     folder = tmp_path / "made"
-    with pytest.raises(OutputError, match="not empty"), making_folder(folder) as temporary:
+    with pytest.raises(OutputError, match="not empty"), atomic_folder(folder) as temporary:
         (temporary / "file").touch()
         folder.mkdir()
         (folder / "mine").touch()

@@ -24,7 +24,7 @@ from boatinfer.pipeline.run import run
 from boatinfer.results.store.keyed_arrays import KEY, KeyedArrays, KeyIndex, keys
 from boatinfer.results.store.parts import Parts
 from boatinfer.storage import mapped_files
-from boatinfer.storage.listing import Found
+from boatinfer.storage.listing import ListedFile
 from support import rows
 
 NAMES = [f"{folder}{number}.jpg" for folder in ("", "a/", "b/c/") for number in range(3)]
@@ -137,12 +137,12 @@ class World:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(events, max_size=25), st.sampled_from([2, mapped_files.MANY]))
+@given(st.lists(events, max_size=25), st.sampled_from([2, mapped_files.MAX_ROWS_IN_MEMORY]))
 def test_any_history_ends_with_exactly_the_right_rows(
     history: list[tuple[object, ...]], many: int
 ) -> None:
     world = World(Path(tempfile.mkdtemp()))
-    before, mapped_files.MANY = mapped_files.MANY, many
+    before, mapped_files.MAX_ROWS_IN_MEMORY = mapped_files.MAX_ROWS_IN_MEMORY, many
     try:
         for number in range(2):
             card = colours.card(notes=f"model {number}")
@@ -152,7 +152,7 @@ def test_any_history_ends_with_exactly_the_right_rows(
         world.check()
         world.check()
     finally:
-        mapped_files.MANY = before
+        mapped_files.MAX_ROWS_IN_MEMORY = before
         shutil.rmtree(world.root)
 
 
@@ -168,8 +168,8 @@ def test_what_is_new_or_changed_is_due(
     size: int,
     random: random.Random,
 ) -> None:
-    files = [Found(path, *rest) for path, rest in found.items()]
-    rows = [Found(path, *rest) for path, rest in known.items()]
+    files = [ListedFile(path, *rest) for path, rest in found.items()]
+    rows = [ListedFile(path, *rest) for path, rest in known.items()]
     random.shuffle(files)
     tmp_path = Path(tempfile.gettempdir())
     records = KeyedArrays(np.dtype([*KEY.descr, ("bytes", "i8"), ("mtime_ns", "i8")]), tmp_path)
@@ -188,13 +188,15 @@ def test_what_is_new_or_changed_is_due(
     assert len(noted) == len(found)
 
 
-@given(st.lists(st.builds(Found, paths, st.integers(0, 3), st.integers(0, 3))), st.integers(1, 12))
-def test_the_first_files_are_those_of_the_first_paths(files: list[Found], count: int) -> None:
+@given(
+    st.lists(st.builds(ListedFile, paths, st.integers(0, 3), st.integers(0, 3))), st.integers(1, 12)
+)
+def test_the_first_files_are_those_of_the_first_paths(files: list[ListedFile], count: int) -> None:
     assert list(plan.first(iter(files), count)) == sorted(files)[:count]
 
 
 def test_a_slow_listing_comes_in_small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    files = [Found(str(number), 0, 0) for number in range(10_000)]
+    files = [ListedFile(str(number), 0, 0) for number in range(10_000)]
     assert [len(chunk) for chunk in plan.chunks(files)][:2] == [4096, 4096]
     clock = itertools.count(step=0.09)
     monkeypatch.setattr("boatinfer.pipeline.plan.time.monotonic", lambda: next(clock))

@@ -40,7 +40,9 @@ Run = Callable[..., Summary]
 def run(night: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs in a worker process whose reader does what killers say."""
     monkeypatch.setattr("boatinfer.pipeline.run.Classification", killers.Classification)
-    monkeypatch.setattr(supervisor, "keep", WorkerProcess.close)  # no such reader for others
+    monkeypatch.setattr(
+        supervisor, "keep_for_reuse", WorkerProcess.close
+    )  # no such reader for others
 
     def call(**changes: Any) -> Summary:
         return night(**({"isolate": True, "max_failures": "100%", "threads": 2} | changes))
@@ -200,7 +202,7 @@ def test_a_model_that_kills_the_process_is_exit_code_4(
     night: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("boatinfer.pipeline.run.Classification", Fatal)
-    monkeypatch.setattr("boatinfer.isolation.supervisor._PAUSES", (0,))
+    monkeypatch.setattr("boatinfer.isolation.supervisor._RESTART_PAUSES", (0,))
     with pytest.raises(ModelError, match=r"colours\.onnx failed: .* signal 6 \(aborted\)"):
         night(isolate=True)
 
@@ -219,7 +221,7 @@ def _lost(number: int, reason: Failure, message: str) -> int:
 def test_any_work_on_items_can_be_isolated() -> None:
     batches = [list(range(start, start + 5)) for start in range(0, 50, 5)]
     worker = Supervisor(EachItem(_square, threads=3), _lost, timeout=60)
-    worker.opened()
+    worker.wait_until_open()
     worker.begin(None)
     found = [n for some in worker.results(batches, ahead=4) for n in some]
     worker.close()
@@ -234,7 +236,7 @@ def _refuse(number: int) -> Any:
 
 def _worker(work: Callable[[int], Any], threads: int = 2) -> Supervisor[int, int]:
     worker: Supervisor[int, int] = Supervisor(EachItem(work, threads), _lost, timeout=60)
-    worker.opened()
+    worker.wait_until_open()
     worker.begin(None)
     return worker
 
@@ -260,7 +262,7 @@ def test_what_a_call_left_undone_is_not_in_the_next() -> None:
 def test_a_process_that_dies_once_before_it_is_ready_is_started_again(
     night: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start = WorkerProcess.give
+    start = WorkerProcess.assign
     killed: list[WorkerProcess] = []
 
     def kill(self: WorkerProcess, task: Any) -> None:
@@ -269,8 +271,8 @@ def test_a_process_that_dies_once_before_it_is_ready_is_started_again(
             killed.append(self)
             self.kill()
 
-    monkeypatch.setattr(WorkerProcess, "give", kill)
-    monkeypatch.setattr("boatinfer.isolation.supervisor._PAUSES", (0,))
+    monkeypatch.setattr(WorkerProcess, "assign", kill)
+    monkeypatch.setattr("boatinfer.isolation.supervisor._RESTART_PAUSES", (0,))
     assert counts(night(isolate=True)) == (12, 12, 0, 0)
     assert killed
 
@@ -278,7 +280,7 @@ def test_a_process_that_dies_once_before_it_is_ready_is_started_again(
 def test_a_signal_gives_up_what_hangs(
     run: Run, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("boatinfer.isolation.supervisor._LAST_LIMIT", 1.0)
+    monkeypatch.setattr("boatinfer.isolation.supervisor._TIMEOUT_AFTER_STOP", 1.0)
     for number in range(2):
         killers.write_killer(pictures / f"hang{number}.jpg", "sleep")
     interrupt = threading.Timer(4, os.kill, (os.getpid(), signal.SIGINT))
@@ -294,7 +296,7 @@ import os, sys
 from boatinfer.isolation.supervisor import Supervisor
 from boatinfer.isolation.worker import EachItem
 supervisor = Supervisor(EachItem(__import__("time").sleep, threads=1), None, timeout=60)
-supervisor.opened()
+supervisor.wait_until_open()
 supervisor.begin(None)
 print(supervisor._process._process.pid, flush=True)
 next(supervisor.results([[10**6]], ahead=1))

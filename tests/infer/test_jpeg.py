@@ -21,9 +21,9 @@ from PIL import Image
 import colours
 from boatinfer import images
 from boatinfer.errors import WARNING, Failure, ImageError
-from boatinfer.images.exif import of_exif
+from boatinfer.images.exif import parse_orientation
 from boatinfer.images.spec import ImageSpec
-from boatinfer.images.warned import unwarned
+from boatinfer.images.warned import collected_warnings
 from boatinfer.results.summary import Summary
 from corpus.drawing import (
     after_start,
@@ -256,7 +256,7 @@ def test_a_damaged_jpeg_of_unusual_sampling_is_corrupt_or_read_leniently() -> No
 @given(st.binary(max_size=60))
 def test_no_exif_is_a_trouble(exif: bytes) -> None:
     for start in (b"", b"Exif\0\0II*\0\x08\0\0\0", b"MM\0*\0\0\0\x08"):
-        assert 1 <= of_exif(start + exif) <= 8
+        assert 1 <= parse_orientation(start + exif) <= 8
 
 
 @given(
@@ -270,7 +270,7 @@ def test_the_orientation_is_found(
     number: int, order: str, kind: int, count: int, lie: bool
 ) -> None:
     segment = exif(number, order, kind, count, lie)
-    assert of_exif(segment[4:]) == (number if 1 <= number <= 8 else 1)
+    assert parse_orientation(segment[4:]) == (number if 1 <= number <= 8 else 1)
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def test_warnings_of_a_thread_are_its_own() -> None:
     begun = threading.Barrier(8)
 
     def work(number: int) -> None:
-        with unwarned() as said:
+        with collected_warnings() as said:
             begun.wait()
             for _ in range(200):
                 warnings.warn(f"from {number}", UserWarning, stacklevel=2)

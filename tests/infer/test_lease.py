@@ -43,7 +43,7 @@ def test_two_at_a_time_are_one_too_many(
     bucket: str, lock: BucketPath, pictures: Path, boatinfer: Command, s3: Server
 ) -> None:
     s3.fill(bucket, pictures, "valid/")
-    with Lease(lock).held():
+    with Lease(lock).hold():
         assert (current_holder(lock) or "").startswith("process ")
         ended = boatinfer("run", f"s3://{bucket}/valid", "-o", f"s3://{bucket}/out")
         assert ended.code == 6
@@ -58,7 +58,7 @@ def test_a_lease_whose_holder_has_gone(
 ) -> None:
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"],
                           capture_output=True, check=True, text=True)  # fmt: skip
-    with Lease(lock).held():
+    with Lease(lock).hold():
         here = msgspec.json.decode(lock.read_bytes())["place"]
     lock.write_bytes(msgspec.json.encode(
         {"holder": "x", "key": "x", "process": int(gone.stdout), "place": "y", "generation": 1}
@@ -67,13 +67,13 @@ def test_a_lease_whose_holder_has_gone(
         forge(lock, place=here)
     else:  # nobody can tell, so the time decides, by the store's clock
         assert current_holder(lock) == "x"
-        with pytest.raises(BusyError, match="held by x"), Lease(lock).held():
+        with pytest.raises(BusyError, match="held by x"), Lease(lock).hold():
             pass
     with monkeypatch.context() as later:
         if machine == "elsewhere":
             later.setattr(lease, "LEASE_TTL", -2.0)
         assert current_holder(lock) is None
-        with Lease(lock).held():
+        with Lease(lock).hold():
             later.undo()
             assert (current_holder(lock) or "").startswith(f"process {os.getpid()} on ")
     assert [file.name for file in lock.parent.iterdir()] == []
@@ -94,13 +94,13 @@ def test_of_two_that_want_a_lease_at_once_one_gets_it(
         finally:
             if path == lock:
                 monkeypatch.setattr(BucketPath, "load", load)
-                faster.enter_context(Lease(lock).held())
+                faster.enter_context(Lease(lock).hold())
 
     with contextlib.ExitStack() as faster:
         with monkeypatch.context() as late:
             late.setattr(lease, "LEASE_TTL", -2.0)
             monkeypatch.setattr(BucketPath, "load", look)
-            with pytest.raises(BusyError, match="is held by process"), Lease(lock).held():
+            with pytest.raises(BusyError, match="is held by process"), Lease(lock).hold():
                 pass
         assert (current_holder(lock) or "").startswith("process ")
     assert not lock.exists()
@@ -108,7 +108,7 @@ def test_of_two_that_want_a_lease_at_once_one_gets_it(
 
 def test_a_lease_is_renewed(lock: BucketPath, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "RENEW_INTERVAL", 0.02)
-    with Lease(lock).held():
+    with Lease(lock).hold():
         before = lock.read_bytes()
         while lock.read_bytes() == before:
             pass
@@ -133,7 +133,7 @@ def test_a_store_that_cannot_be_reached_keeps_the_lease(
     lock: BucketPath, s3: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = Lease(lock)
-    with mine.held():
+    with mine.hold():
         s3.misbehaves = lambda method, path: (403, "AccessDenied")
         with pytest.raises(StoreError):
             mine._renew()
@@ -146,11 +146,11 @@ def test_a_store_that_ignores_conditions_is_named(
 ) -> None:
     s3.obeys_conditions = False
     mine = Lease(lock)
-    with mine.held():
+    with mine.hold():
         assert "this store ignores conditional writes" in capsys.readouterr().err
         mine._renew()
         mine.check()
-        with pytest.raises(BusyError, match="is held by"), Lease(lock).held():
+        with pytest.raises(BusyError, match="is held by"), Lease(lock).hold():
             pass
         mine.check()
         forge(lock)
@@ -160,7 +160,7 @@ def test_a_store_that_ignores_conditions_is_named(
 
 
 def test_a_lease_that_was_taken_over_unseen_stays_the_others(lock: BucketPath) -> None:
-    with Lease(lock).held():
+    with Lease(lock).hold():
         forge(lock)
     assert lock.exists()
 

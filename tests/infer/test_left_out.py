@@ -27,8 +27,8 @@ DISGUISED = ("photo", "b.insp", "c.jpg?width=300", "d.jpg ", "e.jpg_original", "
 @pytest.fixture(autouse=True)
 def no_raw(monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra that reads raw files is not installed."""
-    monkeypatch.setattr("boatinfer.file_types.raw_is_read", lambda: False)
-    monkeypatch.setattr("boatinfer.results.left_out.raw_is_read", lambda: False)
+    monkeypatch.setattr("boatinfer.file_types.raw_is_supported", lambda: False)
+    monkeypatch.setattr("boatinfer.results.left_out.raw_is_supported", lambda: False)
 
 
 def test_other_files_are_counted_by_ending_on_every_page(
@@ -67,7 +67,7 @@ def test_a_listing_of_files_that_are_no_images_can_be_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked_into: list[str] = []
-    monkeypatch.setattr("boatinfer.storage.listing.begins_as_image", looked_into.append)
+    monkeypatch.setattr("boatinfer.storage.listing.has_image_signature", looked_into.append)
     for number in range(10):
         (tmp_path / f"{number}.unknown").touch()
         (tmp_path / f"folder{number}").mkdir()

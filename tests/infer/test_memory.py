@@ -22,7 +22,7 @@ import colours
 from boatinfer import images, memory
 from boatinfer.errors import Failure, ImageError, UsageError
 from boatinfer.images import admission
-from boatinfer.images.memory import needed
+from boatinfer.images.memory import estimate_memory
 from boatinfer.images.spec import ImageSpec
 from boatinfer.isolation.supervisor import Supervisor
 from boatinfer.pages.thumbnails import Album
@@ -86,12 +86,12 @@ def test_the_limits_of_all_control_groups_around_the_process_count(
         file = tmp_path / "mounted" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text + "\n")
-    found = memory._of_groups(tmp_path / "mounted", tmp_path / "member")
+    found = memory._cgroup_limits(tmp_path / "mounted", tmp_path / "member")
     assert sorted(found) == sorted(limits)
 
 
 def test_what_is_free_is_within_the_limits_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "usable_memory", lambda: memory.in_use() + 100 * MIB)
+    monkeypatch.setattr(memory, "usable_memory", lambda: memory.memory_in_use() + 100 * MIB)
     assert memory.free_memory() == pytest.approx(100 * MIB, abs=MIB)
 
 
@@ -221,8 +221,8 @@ def test_odd_headers_hide_nothing(large: Path, name: str) -> None:
     filled = plain[:2] + b"\xff" * 5 + plain[2:]  # fill bytes before a marker
     wrong = plain[:2] + b"\0\0" + plain[2:]  # bytes between segments, which libjpeg forgives
     for odd in (filled, wrong):
-        assert needed(odd, SPEC) >= needed(plain, SPEC)
-    assert needed(plain[:20], SPEC) < MIB  # where there is no frame, nothing is decoded
+        assert estimate_memory(odd, SPEC) >= estimate_memory(plain, SPEC)
+    assert estimate_memory(plain[:20], SPEC) < MIB  # where there is no frame, nothing is decoded
 
 
 def test_a_sequential_jpeg_in_several_scans_waits_in_memory_too(large: Path) -> None:
@@ -230,7 +230,7 @@ def test_a_sequential_jpeg_in_several_scans_waits_in_memory_too(large: Path) -> 
     scan = plain.index(b"\xff\xda")
     several = bytearray(plain)
     several[scan + 4] = 1  # the first scan has one component
-    assert needed(bytes(several), SPEC) > needed(plain, SPEC) + 9_000_000
+    assert estimate_memory(bytes(several), SPEC) > estimate_memory(plain, SPEC) + 9_000_000
 
 
 @settings(deadline=None, max_examples=300)
@@ -239,17 +239,17 @@ def test_a_sequential_jpeg_in_several_scans_waits_in_memory_too(large: Path) -> 
     rest=st.binary(max_size=80),
 )
 def test_whatever_the_bytes_there_is_an_estimate(start: bytes, rest: bytes) -> None:
-    assert needed(start + rest, SPEC) >= len(start + rest)
+    assert estimate_memory(start + rest, SPEC) >= len(start + rest)
 
 
 def test_small_images_are_not_looked_at_closely() -> None:
-    assert needed(colours.picture("red", size=(800, 240)), SPEC) <= admission._ALWAYS
+    assert estimate_memory(colours.picture("red", size=(800, 240)), SPEC) <= admission._ALWAYS_SMALL
 
 
 @pytest.fixture
 def base(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process takes 100 MiB for itself."""
-    monkeypatch.setattr(admission, "in_use", lambda: 100 * MIB)
+    monkeypatch.setattr(admission, "memory_in_use", lambda: 100 * MIB)
 
 
 class _Entering(threading.Thread):
@@ -265,7 +265,7 @@ class _Entering(threading.Thread):
 
 
 def _waiting(gate: admission.Gate, count: int) -> None:
-    for _ in itertools.takewhile(lambda _: len(gate._waiting) < count, itertools.count()):
+    for _ in itertools.takewhile(lambda _: len(gate._queue) < count, itertools.count()):
         threading.Event().wait(0.001)
 
 
@@ -289,42 +289,42 @@ def test_who_waits_first_enters_first_whatever_its_size() -> None:
 @pytest.mark.usefixtures("base")
 def test_what_can_never_fit_is_too_large_and_the_sentence_names_the_option(large: Path) -> None:
     data = (large / "alpha.png").read_bytes()
-    with images.limited(200 * MIB, 64):
+    with images.temporary_limits(200 * MIB, 64):
         with pytest.raises(
             ImageError, match=r"about 84 MiB .* 62 MiB are left .*--memory"
         ) as caught:
             images.read(data, SPEC)
         assert caught.value.reason is Failure.TOO_LARGE
         images.read((large / "baseline.jpg").read_bytes(), SPEC)
-    with images.limited(300 * MIB, 64):
+    with images.temporary_limits(300 * MIB, 64):
         images.read(data, SPEC)
 
 
 @pytest.mark.usefixtures("base")
 def test_a_failed_image_gives_its_room_back(large: Path) -> None:
     cut = (large / "progressive.jpg").read_bytes()[:-500]
-    with images.limited(300 * MIB, 64) as limits:
+    with images.temporary_limits(300 * MIB, 64) as limits:
         with pytest.raises(ImageError):
             images.read(cut, SPEC)
-        assert limits.gate.held == 0
+        assert limits.decoding_gate.in_use == 0
 
 
 @pytest.mark.usefixtures("base")
 def test_a_large_file_waits_for_its_turn_before_it_is_read(tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(bytes(20 * MIB))
-    with images.limited(300 * MIB, 64) as limits:
-        with images.Turn():
+    with images.temporary_limits(300 * MIB, 64) as limits:
+        with images.LargeFileSlot():
             images.load(tmp_path / "large")
-            assert limits.turn.held
-            assert limits.gate.held == 20 * MIB
-        assert not limits.turn.held
-        assert limits.gate.held == 0
+            assert limits.large_file_gate.in_use
+            assert limits.decoding_gate.in_use == 20 * MIB
+        assert not limits.large_file_gate.in_use
+        assert limits.decoding_gate.in_use == 0
         images.load(tmp_path / "large")  # whoever reads just one needs no turn
-        assert limits.gate.held == 0
-    with images.limited(64 * MIB, 64) as limits:
-        with images.Turn(), pytest.raises(ImageError, match="--memory"):
+        assert limits.decoding_gate.in_use == 0
+    with images.temporary_limits(64 * MIB, 64) as limits:
+        with images.LargeFileSlot(), pytest.raises(ImageError, match="--memory"):
             images.load(tmp_path / "large")
-        assert not limits.turn.held
+        assert not limits.large_file_gate.in_use
 
 
 def test_a_file_in_its_turn_is_decoded_before_those_that_wait() -> None:
@@ -333,17 +333,17 @@ def test_a_file_in_its_turn_is_decoded_before_those_that_wait() -> None:
     waits = _Entering(gate, 9, order)
     waits.start()
     _waiting(gate, 1)
-    gate.enter(4, mine=5)  # would wait for ever behind who waits for its 5
+    gate.enter(4, already_held=5)  # would wait for ever behind who waits for its 5
     gate.leave(9)
     waits.join(10)
     assert order == [9]
 
 
 def test_limits_end_with_their_block() -> None:
-    before = images.limits()
-    with images.limited(2**30, 3):
-        assert (images.limits().memory, images.limits().threads) == (2**30, 3)
-    assert images.limits() is before
+    before = images.current_limits()
+    with images.temporary_limits(2**30, 3):
+        assert (images.current_limits().memory, images.current_limits().threads) == (2**30, 3)
+    assert images.current_limits() is before
 
 
 def test_thumbnails_are_made_by_as_many_threads_as_a_run_has(
@@ -357,7 +357,7 @@ def test_thumbnails_are_made_by_as_many_threads_as_a_run_has(
 
     monkeypatch.setattr("boatinfer.images.isolated.Supervisor", noting)
     rows = [{"path": "baseline.jpg"}] * 6
-    with images.limited(None, 1):
+    with images.temporary_limits(None, 1):
         pictures = Album(str(large)).pictures(rows)
     assert threads == [1]
     assert all(picture.source for picture in pictures)

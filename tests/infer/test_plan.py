@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from boatinfer.pipeline import plan
 from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.parts import Parts
-from boatinfer.storage.listing import Found
+from boatinfer.storage.listing import ListedFile
 from boatinfer.text import to_text
 from letters import CLASSES, row
 
 sizes = st.integers(1, 5)
 
 
-def listing(count: int) -> list[Found]:
-    return [Found(f"{number}.jpg", number, -number) for number in range(count)]
+def listing(count: int) -> list[ListedFile]:
+    return [ListedFile(f"{number}.jpg", number, -number) for number in range(count)]
 
 
 @settings(deadline=None)
@@ -46,7 +46,7 @@ def test_waves_and_batches_hold_every_file_in_order(chunks: list[int], most: int
     files = iter(every)
     due = [plan.table(list(itertools.islice(files, size))) for size in chunks]
     waves = list(plan.waves(due, most))
-    assert [Found(**row) for wave in waves for row in wave.to_pylist()] == every
+    assert [ListedFile(**row) for wave in waves for row in wave.to_pylist()] == every
     assert all(most <= wave.num_rows < most + 5 for wave in waves[:-1])
     assert all(wave.num_rows for wave in waves)
     batches = list(plan.batches(due, most))
@@ -54,7 +54,7 @@ def test_waves_and_batches_hold_every_file_in_order(chunks: list[int], most: int
     assert all(0 < len(batch) <= most for batch in batches)
 
 
-def due(parts: Parts, found: list[Found], **wants: bool) -> set[str]:
+def due(parts: Parts, found: list[ListedFile], **wants: bool) -> set[str]:
     """Which files are worked on."""
     row_index = RowIndex(parts, "m", "now")
     row_index.read()
@@ -77,7 +77,7 @@ def test_what_is_known_as_it_is_now_is_not_worked_on(tmp_path: Path) -> None:
     for name, its in rows.items():
         parts.append([its], CLASSES, "another" if name == "theirs" else "m", "r")
     sizes, times = {"larger": 2}, {"later": 3}
-    found = [Found(name, sizes.get(name, 1), times.get(name, 2)) for name in names]
+    found = [ListedFile(name, sizes.get(name, 1), times.get(name, 2)) for name in names]
     always = {"failed", "theirs", "larger", "later", "new"}
     assert due(parts, found) == always | {"damaged"}
     assert due(parts, found, lenient=True) == always
@@ -101,7 +101,10 @@ class Status(NamedTuple):
 def test_what_a_file_system_says_is_reused_the_next_night_whatever_it_is(
     files: dict[bytes, tuple[int, int]], other: int
 ) -> None:
-    listing = [Found.of(to_text(os.fsdecode(name)), Status(*its)) for name, its in files.items()]
+    listing = [
+        ListedFile.from_status(to_text(os.fsdecode(name)), Status(*its))
+        for name, its in files.items()
+    ]
     with tempfile.TemporaryDirectory() as folder:
         parts = Parts(Path(folder))
         assert due(parts, listing) == {found.path for found in listing}
@@ -111,6 +114,6 @@ def test_what_a_file_system_says_is_reused_the_next_night_whatever_it_is(
         parts.append(rows, CLASSES, "m", "before")
         assert due(parts, listing) == set()
         name, (size, time) = next(iter(files.items()))
-        changed = Found.of(to_text(os.fsdecode(name)), Status(size, other))
+        changed = ListedFile.from_status(to_text(os.fsdecode(name)), Status(size, other))
         same = (other - time) % 2**64 == 0
         assert due(parts, [changed, *listing[1:]]) == (set() if same else {changed.path})

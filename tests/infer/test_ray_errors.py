@@ -16,7 +16,7 @@ from boatinfer.errors import DeviceError, UsageError
 from boatinfer.pipeline.engines.ray.worker import NodeRequirements
 from boatinfer.pipeline.options import RunOptions
 from boatinfer.results.summary import Summary
-from boatinfer.signals import keeping_handlers
+from boatinfer.signals import preserve_signal_handlers
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.versions import versions
 from s3 import Server
@@ -69,7 +69,7 @@ def test_a_cluster_that_ray_cannot_join(
 
 def test_what_a_library_does_to_signals_is_undone() -> None:
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    with keeping_handlers():
+    with preserve_signal_handlers():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

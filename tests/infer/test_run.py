@@ -25,7 +25,7 @@ from boatinfer.pipeline.classifier import Classifier, Loaded
 from boatinfer.pipeline.options import RunOptions
 from boatinfer.pipeline.run import Progress, run
 from boatinfer.results.summary import Summary
-from boatinfer.storage.listing import Found
+from boatinfer.storage.listing import ListedFile
 from support import counts, rows
 
 
@@ -324,7 +324,7 @@ def test_on_a_gpu_the_next_batch_is_read_while_one_is_inferred(
     reads, inferences = itertools.count(), itertools.count(1)
     read, infer = Classifier.read, Model.infer
 
-    def note(self: Classifier, batch: list[Found]) -> Loaded:
+    def note(self: Classifier, batch: list[ListedFile]) -> Loaded:
         loaded = read(self, batch)
         was_read[next(reads)].set()
         return loaded

@@ -33,7 +33,7 @@ from boatinfer.results.store.keyed_arrays import (
 )
 from boatinfer.results.summary import Summary
 from boatinfer.results.tables.external_sort import Sorter, merged
-from boatinfer.storage.listing import Found
+from boatinfer.storage.listing import ListedFile
 from support import counts
 
 TABLES = ("predictions.csv", "failures.csv", "review.csv")
@@ -51,14 +51,14 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if three rows were many."""
-    monkeypatch.setattr("boatinfer.storage.mapped_files.MANY", 3)
+    monkeypatch.setattr("boatinfer.storage.mapped_files.MAX_ROWS_IN_MEMORY", 3)
 
 
 @contextlib.contextmanager
 def room_for(rows: int) -> Iterator[None]:
     """Hypothesis wants no fixture that is made once for all examples."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("boatinfer.storage.mapped_files.MANY", rows)
+        patch.setattr("boatinfer.storage.mapped_files.MAX_ROWS_IN_MEMORY", rows)
         yield
 
 
@@ -173,7 +173,7 @@ def test_a_large_night_is_as_a_small_one(
             change(pictures)
         wanted = night(out=small, **options)
         with monkeypatch.context() as patch:
-            patch.setattr("boatinfer.storage.mapped_files.MANY", 3)
+            patch.setattr("boatinfer.storage.mapped_files.MAX_ROWS_IN_MEMORY", 3)
             for number in range(shards):
                 night(out=large, shard=f"{number + 1}/{shards}", **options)
             summary = finish(large) if shards else night(out=large, **options)
@@ -195,9 +195,9 @@ def test_nothing_lies_about_while_a_night_works(
     names_: list[set[str]] = []
     count = proof.count_labels
 
-    def look(*arguments: Any) -> None:
+    def look(*arguments: Any) -> Summary:
         names_.append({path.name for path in (tmp_path / "out").rglob("*") if path.is_file()})
-        count(*arguments)
+        return count(*arguments)
 
     monkeypatch.setattr(proof, "count_labels", look)
     night(report=False)
@@ -230,7 +230,7 @@ def test_a_file_that_is_listed_twice_is_one(
 ) -> None:
     files = Selection.files
 
-    def twice(self: Selection) -> Iterator[Found]:
+    def twice(self: Selection) -> Iterator[ListedFile]:
         every = list(files(self))
         return iter([*every, *every[:2]])
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from boatinfer.errors import UsageError
-from boatinfer.storage.listing import Choice, Found, listed, scan
+from boatinfer.storage.listing import FileFilter, ListedFile, files_from_list, scan
 from boatinfer.text import from_text, to_text
 
 names = st.binary(min_size=1, max_size=12).filter(lambda name: not {0, ord("/")} & set(name))
@@ -48,7 +48,7 @@ def test_images_are_found_in_all_folders_and_nothing_else(tmp_path: Path) -> Non
 def test_size_and_time_are_those_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"12345")
     os.utime(tmp_path / "a.png", ns=(1, 1_700_000_000_123_456_789))
-    assert list(scan(tmp_path)) == [Found("a.png", 5, 1_700_000_000_123_456_789)]
+    assert list(scan(tmp_path)) == [ListedFile("a.png", 5, 1_700_000_000_123_456_789)]
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
 
 def test_a_dangling_link_is_found_so_that_it_is_not_lost(tmp_path: Path) -> None:
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
-    assert list(scan(tmp_path)) == [Found("gone.png", -1, -1)]
+    assert list(scan(tmp_path)) == [ListedFile("gone.png", -1, -1)]
 
 
 def test_the_results_folder_is_not_entered(tmp_path: Path) -> None:
@@ -139,21 +139,21 @@ def test_deep_trees_and_many_links_between_folders_are_no_trouble(tmp_path: Path
 def test_choices(tmp_path: Path) -> None:
     touch(tmp_path, "a.png", "b.jpg", "old/c.png", "old/d.jpg", "new/e.png", "new/f.gif")
 
-    def chosen(choice: Choice) -> list[str]:
-        return sorted(found.path for found in scan(tmp_path, choice=choice))
+    def chosen(choice: FileFilter) -> list[str]:
+        return sorted(found.path for found in scan(tmp_path, file_filter=choice))
 
-    assert chosen(Choice(recursive=False)) == ["a.png", "b.jpg"]
-    assert chosen(Choice(include=("*.png",))) == ["a.png", "new/e.png", "old/c.png"]
-    assert chosen(Choice(include=("*.png", "new/*"))) == [
+    assert chosen(FileFilter(recursive=False)) == ["a.png", "b.jpg"]
+    assert chosen(FileFilter(include=("*.png",))) == ["a.png", "new/e.png", "old/c.png"]
+    assert chosen(FileFilter(include=("*.png", "new/*"))) == [
         *("a.png", "new/e.png", "new/f.gif", "old/c.png"),
     ]
-    assert chosen(Choice(exclude=("old", "*.gif"))) == ["a.png", "b.jpg", "new/e.png"]
-    assert chosen(Choice(include=("*.png",), exclude=("old/*",))) == ["a.png", "new/e.png"]
+    assert chosen(FileFilter(exclude=("old", "*.gif"))) == ["a.png", "b.jpg", "new/e.png"]
+    assert chosen(FileFilter(include=("*.png",), exclude=("old/*",))) == ["a.png", "new/e.png"]
     (tmp_path / "really-a-jpeg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(20))
     (tmp_path / "really-text").write_bytes(b"hello")
-    assert "really-a-jpeg" in chosen(Choice())
-    assert "really-a-jpeg" not in chosen(Choice(sniff=False))
-    assert "really-text" not in chosen(Choice())
+    assert "really-a-jpeg" in chosen(FileFilter())
+    assert "really-a-jpeg" not in chosen(FileFilter(sniff=False))
+    assert "really-text" not in chosen(FileFilter())
 
 
 def test_a_list_of_paths_may_be_lines_or_end_in_nul_bytes(tmp_path: Path) -> None:
@@ -161,22 +161,28 @@ def test_a_list_of_paths_may_be_lines_or_end_in_nul_bytes(tmp_path: Path) -> Non
     lines, nuls = tmp_path / "lines", tmp_path / "nuls"
     lines.write_text(f"a.png\r\nb c.dat\n\ngone.png\n./a.png\n{tmp_path}/in/a.png\n")
     nuls.write_bytes(b"new\nline.png\0a.png\0")
-    assert [found.path for found in listed(tmp_path / "in", lines)] == [
+    assert [found.path for found in files_from_list(tmp_path / "in", lines)] == [
         *("a.png", "b c.dat", "gone.png"),
     ]
-    assert [found.path for found in listed(tmp_path / "in", nuls)] == ["new\nline.png", "a.png"]
-    assert list(listed(tmp_path / "in", lines))[2] == Found("gone.png", -1, -1)
+    assert [found.path for found in files_from_list(tmp_path / "in", nuls)] == [
+        "new\nline.png",
+        "a.png",
+    ]
+    assert list(files_from_list(tmp_path / "in", lines))[2] == ListedFile("gone.png", -1, -1)
     lines.write_text("../elsewhere.png")
     with pytest.raises(UsageError, match="lies outside"):
-        list(listed(tmp_path / "in", lines))
+        list(files_from_list(tmp_path / "in", lines))
     touch(tmp_path, "in/..a.png")
     (tmp_path / "link").symlink_to(tmp_path / "in")
     lines.write_bytes(b"\xef\xbb\xbf..a.png\n" + os.fsencode(tmp_path / "link" / "a.png"))
-    assert [found.path for found in listed(tmp_path / "link", lines)] == ["..a.png", "a.png"]
-    some = Choice(exclude=("a.*",))
-    assert [found.path for found in listed(tmp_path / "link", lines, some)] == ["..a.png"]
+    assert [found.path for found in files_from_list(tmp_path / "link", lines)] == [
+        "..a.png",
+        "a.png",
+    ]
+    some = FileFilter(exclude=("a.*",))
+    assert [found.path for found in files_from_list(tmp_path / "link", lines, some)] == ["..a.png"]
     with pytest.raises(UsageError, match="cannot be read"):
-        list(listed(tmp_path / "in", tmp_path / "none"))
+        list(files_from_list(tmp_path / "in", tmp_path / "none"))
 
 
 def test_of_folders_in_a_list_only_those_with_nothing_listed_in_them_count(
@@ -188,7 +194,7 @@ def test_of_folders_in_a_list_only_those_with_nothing_listed_in_them_count(
     (tmp_path / "list").write_text("\n".join([*found, str(tmp_path / "in"), "deep/.."]))
 
     def paths_of(source: Path) -> list[str]:
-        return [found.path for found in listed(tmp_path / "in", source)]
+        return [found.path for found in files_from_list(tmp_path / "in", source)]
 
     assert paths_of(tmp_path / "list") == ["a.png", "deep/er/b.png", "..odd/c.png", "empty"]
     for alone in (".", "deep"):

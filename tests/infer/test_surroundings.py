@@ -14,7 +14,7 @@ import pytest
 
 import colours
 from boatinfer.errors import OutputError
-from boatinfer.quiet import native_chatter_hidden
+from boatinfer.quiet import native_stderr_hidden
 from boatinfer.results.summary import Summary
 from boatinfer.storage import files
 from support import command, rows
@@ -107,7 +107,7 @@ def test_chatter_is_hidden_where_there_is_no_place_for_it(
     seen, kept = os.pipe(), os.dup(2)
     os.dup2(seen[1], 2)
     try:
-        with native_chatter_hidden():
+        with native_stderr_hidden():
             os.write(2, b"hidden")
         os.write(2, b"shown")
     finally:

@@ -56,7 +56,7 @@ def test_a_run_that_lost_its_lease_writes_nothing_more(
 def test_a_lease_outlives_an_answer_that_was_lost(bucket: str) -> None:
     lock = BucketPath("s3", bucket, "out/.lock")
     mine = Lease(lock)
-    with mine.held():
+    with mine.hold():
         note = msgspec.json.decode(lock.read_bytes())
         lock.write_bytes(msgspec.json.encode(note | {"generation": note["generation"] + 1}))
         mine._renew()

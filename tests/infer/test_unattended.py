@@ -24,7 +24,7 @@ from boatinfer.pipeline.classifier import Classifier
 from boatinfer.pipeline.options import RunOptions
 from boatinfer.pipeline.run import Progress, run
 from boatinfer.results.store.parts import Parts
-from boatinfer.storage.listing import Found
+from boatinfer.storage.listing import ListedFile
 from support import command, rows, slow_run
 
 KILLS = 20
@@ -139,7 +139,7 @@ def test_the_order_of_the_listing_changes_nothing(
     chunks = plan.chunks
     shuffle = random.Random(1)
 
-    def shuffled(found: Iterable[Found]) -> Iterator[list[Found]]:
+    def shuffled(found: Iterable[ListedFile]) -> Iterator[list[ListedFile]]:
         files = list(found)
         return chunks(shuffle.sample(files, len(files)))
 
@@ -182,7 +182,7 @@ def test_a_folder_that_vanishes_half_way(
 ) -> None:
     chunks = plan.chunks
 
-    def then_remove(found: Iterable[Found]) -> Iterator[list[Found]]:
+    def then_remove(found: Iterable[ListedFile]) -> Iterator[list[ListedFile]]:
         (chunk,) = chunks(found)
         shutil.rmtree(pictures / "green")
         yield chunk
@@ -228,7 +228,7 @@ def test_images_are_classified_while_the_folder_is_still_listed(
             classified.set()
         return read(*arguments, **options)
 
-    def slow_disk(found: Iterable[Found]) -> Iterator[list[Found]]:
+    def slow_disk(found: Iterable[ListedFile]) -> Iterator[list[ListedFile]]:
         for file in found:
             yield [file]
             assert classified.wait(10)

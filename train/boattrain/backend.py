@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from types import ModuleType
 
-from boatinfer.quiet import native_chatter_hidden
+from boatinfer.quiet import native_stderr_hidden
 
 __all__ = ["load_keras"]
 
@@ -23,7 +23,7 @@ def load_keras() -> ModuleType:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # By itself TensorFlow does so on processors with VNNI only; all train 1.4 times as fast.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    with native_chatter_hidden():
+    with native_stderr_hidden():
         import keras
         import tensorflow
 

@@ -28,7 +28,7 @@ from boatinfer.dataset.splits import parse_share
 from boatinfer.errors import ImageError, RunInterruptedError, UsageError
 from boatinfer.images.spec import ImageSpec
 from boatinfer.models.golden import MOST_IMAGES, golden_images, make_golden
-from boatinfer.progress import shown
+from boatinfer.progress import progress_bar
 from boatinfer.signals import Stop, stop_on_signals
 from boatinfer.text import counted
 from boattrain.backend import load_keras
@@ -222,7 +222,7 @@ def load_data(
 
 def _load(name: str, files: Files, options: TrainOptions, spec: ImageSpec, stop: Stop) -> Split:
     cache = functools.partial(cache_folder, options.data, options.cache)
-    with shown(f"reading {name}", len(files.paths), "files") as advance:
+    with progress_bar(f"reading {name}", len(files.paths), "files") as advance:
 
         def done(count: int) -> None:
             advance(count)

@@ -22,7 +22,7 @@ from boatinfer.results.folder import Results
 from boatinfer.results.store.rows import matrix
 from boatinfer.results.summary import Summary
 from boatinfer.results.tables.csv_files import csv_plain
-from boatinfer.storage.locations import opened
+from boatinfer.storage.locations import open_for_arrow
 from boatinfer.text import joined, printable
 
 __all__ = ["EvaluationResult", "evaluate"]
@@ -237,7 +237,7 @@ def _svm_labels(results: Results) -> pa.Table | None:
     text = pa.string()
     try:
         table = pa.csv.read_csv(
-            opened(results.predictions),
+            open_for_arrow(results.predictions),
             parse_options=pa.csv.ParseOptions(newlines_in_values=True),
             convert_options=pa.csv.ConvertOptions(
                 include_columns=["path", "svm_label"],

@@ -17,7 +17,7 @@ import xxhash
 from boatinfer.analysis import neighbours
 from boatinfer.analysis.options import Metric, SimilarOptions
 from boatinfer.errors import ImageError, ModelError, UsageError
-from boatinfer.images import IsolatedReader, PixelsOf, load
+from boatinfer.images import IsolatedReader, PixelReader, load
 from boatinfer.models.inference import Floats
 from boatinfer.results.find import find_results
 from boatinfer.results.store.rows import matrix
@@ -325,7 +325,7 @@ class _Folder:
                 f"{images[0]} is not in {self._results.out}, and {model_text} is not the model of "
                 f"these results, {run.model_name} ({run.model[:12]}); give it with -m."
             )
-        with IsolatedReader(PixelsOf(model.card.image)) as reader:
+        with IsolatedReader(PixelReader(model.card.image)) as reader:
             pixel_arrays = reader.map([Path(str(image)) for image in images])
         for image, pixels in zip(images, pixel_arrays, strict=True):
             if isinstance(pixels, ImageError):

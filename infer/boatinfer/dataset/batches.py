@@ -75,7 +75,7 @@ def read(
         Pixels, uint8 [N, H, W, 3], and labels, int64 [N], of the readable images among
         ``size`` files, where there are any.
     """
-    with images.IsolatedReader(images.PixelsOf(spec)) as reader:
+    with images.IsolatedReader(images.PixelReader(spec)) as reader:
         for start in range(0, len(files.paths), size):
             paths = files.paths[start : start + size]
             read = reader.map(paths)

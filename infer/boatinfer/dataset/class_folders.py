@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from boatinfer.dataset.splits import SPLITS, TRAIN, VALID, stratify
 from boatinfer.errors import UsageError
-from boatinfer.storage.listing import Choice, scan
+from boatinfer.storage.listing import FileFilter, scan
 from boatinfer.text import from_text, to_text
 
 __all__ = [
@@ -183,7 +183,7 @@ def list_files(data: Path, folder: Path, classes: list[str]) -> Files:
         (folders[name] / from_text(file.path), label)
         for label, name in enumerate(classes)
         if name in folders
-        for file in sorted(scan(folders[name], choice=Choice(sniff=False)))
+        for file in sorted(scan(folders[name], file_filter=FileFilter(sniff=False)))
     ]
     return Files(data, folder, classes, [path for path, _ in found], [label for _, label in found])
 

@@ -1,13 +1,13 @@
-"""The only image reader of the project.
+"""The image reader of the project.
 
-Training, export, inference and tests all call `read`, so the same bytes give the same
-pixels everywhere.
+Training, export, inference and tests all call `read`, so the same file gives the same pixels
+everywhere.
 """
 
-from boatinfer.images.admission import Gate, Turn, limited, limits
-from boatinfer.images.files import MAX_BYTES, load, load_in
+from boatinfer.images.admission import Gate, LargeFileSlot, current_limits, temporary_limits
+from boatinfer.images.files import MAX_BYTES, load, load_from_folder
 from boatinfer.images.geometry import MAX_PIXELS, Pixels, fit
-from boatinfer.images.isolated import IsolatedReader, PixelsOf
+from boatinfer.images.isolated import IsolatedReader, PixelReader
 from boatinfer.images.reader import read, size
 
 __all__ = [
@@ -15,14 +15,14 @@ __all__ = [
     "MAX_PIXELS",
     "Gate",
     "IsolatedReader",
+    "LargeFileSlot",
+    "PixelReader",
     "Pixels",
-    "PixelsOf",
-    "Turn",
+    "current_limits",
     "fit",
-    "limited",
-    "limits",
     "load",
-    "load_in",
+    "load_from_folder",
     "read",
     "size",
+    "temporary_limits",
 ]

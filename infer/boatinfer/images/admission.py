@@ -1,9 +1,9 @@
-"""Large images take turns, so that the images in work stay within a bound of memory.
+"""Limits the memory of the images that are being read: large images wait for each other.
 
-The bound belongs to the process, and whoever reads images obeys it. What the process itself takes
-(interpreter, libraries, model, batches) is measured whenever no large image is in work; what is
-left is given to large images in the order in which they come. Small ones do not wait: together
-they take at most a `_SHARE` of the bound, and so do small files.
+The limit holds for the whole process. What the process itself uses (interpreter, libraries, model,
+batches) is measured whenever no large image is being decoded; the remainder is given to large
+images in the order in which they come. Small images do not wait: together they use at most a
+`_SHARE` of the limit, and so do small files.
 """
 
 from __future__ import annotations
@@ -16,144 +16,154 @@ from functools import cached_property
 
 from boatinfer.cpus import usable_cpus
 from boatinfer.errors import Failure, ImageError
-from boatinfer.isolation.journal import still_in_hand
-from boatinfer.memory import in_use, size_text, trim, usable_memory
+from boatinfer.isolation.journal import restart_item_clock
+from boatinfer.memory import format_size, memory_in_use, release_freed_memory, usable_memory
 
-__all__ = ["Gate", "Turn", "limited", "limits", "loading", "room"]
+__all__ = [
+    "Gate",
+    "LargeFileSlot",
+    "current_limits",
+    "decoding_memory",
+    "temporary_limits",
+    "wait_to_load",
+]
 
-#: What a process may use by default, of all that there is: others need some.
-_MOST = 0.75
+#: Default share of the usable memory that the process takes: other processes need some.
+_DEFAULT_SHARE = 0.75
 
-#: What small images, small files, and files read ahead may take of the bound, each.
+#: Share of the limit for small images, for small files, and for files read ahead, each.
 _SHARE = 1 / 16
 
-#: So little does not wait, whatever the bound.
-_ALWAYS = 8 * 2**20
+#: Size up to which nothing waits, whatever the limit.
+_ALWAYS_SMALL = 8 * 2**20
 
 
-#: Measurements of which the least counts: some see what is just being freed.
-_MEASURED = 8
+#: Number of measurements, of which the smallest counts: some include memory just being freed.
+_MEASUREMENTS = 8
 
-#: Seconds after which who waits says that the image does not hang.
-_LOOK_EVERY = 1.0
+#: Seconds after which a waiting thread restarts the time limit of its image.
+_WAIT_INTERVAL = 1.0
 
-_ENOUGH = contextlib.nullcontext()
+_NO_WAIT = contextlib.nullcontext()
 
 
 class Gate:
-    """Lets in whoever there is room for, in the order in which they come.
+    """A fair counting semaphore: threads enter in order, as there is capacity.
 
     Args:
-        room: bytes.
+        capacity: in bytes, or another unit.
     """
 
-    def __init__(self, room: float) -> None:
-        self.room, self.held = room, 0
+    def __init__(self, capacity: float) -> None:
+        self.capacity, self.in_use = capacity, 0
         self._changed = threading.Condition()
-        self._waiting: deque[object] = deque()
+        self._queue: deque[object] = deque()
 
-    def enter(self, size: int, mine: int = 0) -> None:
-        """Waits until there is room.
+    def enter(self, size: int, already_held: int = 0) -> None:
+        """Waits until there is capacity.
 
         Args:
-            size: bytes.
-            mine: what the caller holds already; it then comes before all others, who might wait
-                for just that.
+            size: capacity to take.
+            already_held: capacity that the caller holds already; it then goes to the head of the
+                queue, because others might be waiting for that.
         """
-        me = object()
+        ticket = object()
         with self._changed:
-            self._waiting.insert(0 if mine else len(self._waiting), me)
+            self._queue.insert(0 if already_held else len(self._queue), ticket)
             try:
                 while not self._changed.wait_for(
-                    lambda: self._waiting[0] is me and self._fits(size, mine), _LOOK_EVERY
+                    lambda: self._queue[0] is ticket and self._fits(size, already_held),
+                    _WAIT_INTERVAL,
                 ):
-                    still_in_hand()
-                self.held += size
+                    restart_item_clock()
+                self.in_use += size
             finally:
-                self._waiting.remove(me)
+                self._queue.remove(ticket)
                 self._changed.notify_all()
 
     def leave(self, size: int) -> None:
-        """Gives room back."""
+        """Gives capacity back."""
         with self._changed:
-            self.held -= size
+            self.in_use -= size
             self._changed.notify_all()
 
     def open(self) -> None:
-        """Lets everybody in from now on."""
+        """Removes the limit."""
         with self._changed:
-            self.room = float("inf")
+            self.capacity = float("inf")
             self._changed.notify_all()
 
-    def _fits(self, size: int, mine: int) -> bool:
-        del mine
-        return self.held + size <= self.room
+    def _fits(self, size: int, already_held: int) -> bool:
+        del already_held
+        return self.in_use + size <= self.capacity
 
 
-class _Memory(Gate):
-    """The gate of all large images of this process.
+class _DecodingGate(Gate):
+    """The gate of large images: capacity is the memory that the process itself does not use.
 
     Args:
-        bound: bytes that the process may use.
+        memory_limit: bytes that the process may use.
     """
 
-    def __init__(self, bound: int) -> None:
+    def __init__(self, memory_limit: int) -> None:
         super().__init__(0)
-        self._bound = bound
-        self._used: deque[int] = deque(maxlen=_MEASURED)
+        self._memory_limit = memory_limit
+        self._measurements: deque[int] = deque(maxlen=_MEASUREMENTS)
 
     def leave(self, size: int) -> None:
-        trim()  # before others are let in, who measure
+        release_freed_memory()  # before others enter, and measure the memory in use
         super().leave(size)
 
-    def _fits(self, size: int, mine: int) -> bool:
-        if not self.held:
-            self._used.append(in_use())
-            self.room = max(0, int(self._bound * (1 - 3 * _SHARE)) - min(self._used))
-        if self.held == mine and size + mine > self.room:
+    def _fits(self, size: int, already_held: int) -> bool:
+        if not self.in_use:
+            self._measurements.append(memory_in_use())
+            self.capacity = max(
+                0, int(self._memory_limit * (1 - 3 * _SHARE)) - min(self._measurements)
+            )
+        if self.in_use == already_held and size + already_held > self.capacity:
             raise ImageError(
                 Failure.TOO_LARGE,
-                f"reading it takes about {size_text(size + mine)} of memory, and "
-                f"{size_text(int(self.room))} are left for it; allow more with --memory",
+                f"reading it takes about {format_size(size + already_held)} of memory, and "
+                f"{format_size(int(self.capacity))} are left for it; allow more with --memory",
             )
-        return super()._fits(size, mine)
+        return super()._fits(size, already_held)
 
 
 class Limits:
-    """What this process may use.
+    """Limits of memory and threads of this process.
 
     Args:
-        memory: bytes; if None, most of what the system gives.
-        threads: how many read images at the same time; if None, one for each usable CPU.
-        share: of the memory; the rest is another process's.
+        memory: bytes; if None, a share of the usable memory.
+        threads: number of threads that read images; if None, one for each usable CPU.
+        share: this process's share of the memory, if other processes use the rest.
 
     Attributes:
-        turn: the place of large files, see `Turn`.
+        large_file_gate: lets in one large file at a time, see `LargeFileSlot`.
     """
 
     def __init__(
         self, memory: int | None = None, threads: int | None = None, share: float = 1.0
     ) -> None:
         self._memory, self.threads, self._share = memory, threads or usable_cpus(), share
-        self.turn = Gate(1)
+        self.large_file_gate = Gate(1)
 
     @cached_property
     def memory(self) -> int:
-        """The bound, in bytes; the system is asked when somebody needs to know."""
-        return int((self._memory or usable_memory() * _MOST) * self._share)
+        """The limit, in bytes; the default is computed on first use."""
+        return int((self._memory or usable_memory() * _DEFAULT_SHARE) * self._share)
 
     @cached_property
-    def gate(self) -> _Memory:
+    def decoding_gate(self) -> _DecodingGate:
         """The gate of large images."""
-        return _Memory(self.memory)
+        return _DecodingGate(self.memory)
 
     @cached_property
-    def small(self) -> int:
-        """Bytes of a small file or image, of which one in each thread does not count."""
-        return max(_ALWAYS, int(self.memory * _SHARE / self.threads))
+    def small_size(self) -> int:
+        """Maximum size of a small file or image, in bytes; these do not wait."""
+        return max(_ALWAYS_SMALL, int(self.memory * _SHARE / self.threads))
 
     @cached_property
-    def ahead(self) -> int:
+    def read_ahead_size(self) -> int:
         """Bytes of files that may be read ahead of the work."""
         return int(self.memory * _SHARE)
 
@@ -161,41 +171,43 @@ class Limits:
 _limits = Limits()
 
 
-def limits() -> Limits:
-    """The limits of this process: those of the system, or what `limited` sets."""
+def current_limits() -> Limits:
+    """The limits of this process: the defaults, or those that `temporary_limits` sets."""
     return _limits
 
 
 @contextlib.contextmanager
-def limited(memory: int | None, threads: int | None, share: float = 1.0) -> Iterator[Limits]:
-    """Sets the limits of this process; the arguments are those of `Limits`."""
+def temporary_limits(
+    memory: int | None, threads: int | None, share: float = 1.0
+) -> Iterator[Limits]:
+    """Sets the limits of this process within the ``with``; arguments as for `Limits`."""
     global _limits  # noqa: PLW0603
-    before, _limits = _limits, Limits(memory, threads, share)
+    previous, _limits = _limits, Limits(memory, threads, share)
     try:
         yield _limits
     finally:
-        _limits = before
+        _limits = previous
 
 
-class _Held(threading.local):
-    """What a thread holds of the bound.
+class _ThreadState(threading.local):
+    """The memory that a thread has been admitted for.
 
     Attributes:
-        turn: the turn that it is in.
-        decoding: whether it is reading an image; what that reads in turn, is counted with it.
+        slot: the `LargeFileSlot` that it is in.
+        decoding: whether it is decoding an image; nested images count as part of it.
     """
 
-    turn: Turn | None = None
+    slot: LargeFileSlot | None = None
     decoding = False
 
 
-_held = _Held()
+_thread_state = _ThreadState()
 
 
-class Turn:
-    """While it lasts, a large file that this thread loads has the place of large files.
+class LargeFileSlot:
+    """A context in which this thread loads a file; only one large file is admitted at a time.
 
-    There is one such place, so that no more than one large file waits in memory to be decoded.
+    So at most one large file is in memory before it is decoded.
     """
 
     __slots__ = ("_limits", "size")
@@ -203,57 +215,57 @@ class Turn:
     def __init__(self) -> None:
         self.size = 0
 
-    def __enter__(self) -> Turn:
-        _held.turn = self
+    def __enter__(self) -> LargeFileSlot:
+        _thread_state.slot = self
         return self
 
     def __exit__(self, *_: object) -> None:
-        _held.turn = None
+        _thread_state.slot = None
         if self.size:
-            self._limits.gate.leave(self.size)
-            self._limits.turn.leave(1)
+            self._limits.decoding_gate.leave(self.size)
+            self._limits.large_file_gate.leave(1)
 
     def take(self, size: int) -> None:
-        """Waits for the place, if the file is large."""
-        if self.size or size <= _ALWAYS or size <= limits().small:
+        """Waits for the slot, if the file is large."""
+        if self.size or size <= _ALWAYS_SMALL or size <= current_limits().small_size:
             return
-        self._limits = limits()
-        self._limits.turn.enter(1)
+        self._limits = current_limits()
+        self._limits.large_file_gate.enter(1)
         try:
-            self._limits.gate.enter(size)
+            self._limits.decoding_gate.enter(size)
         except BaseException:
-            self._limits.turn.leave(1)
+            self._limits.large_file_gate.leave(1)
             raise
         self.size = size
 
 
-def loading(size: int) -> None:
-    """Is called before this thread loads a file of a size, in bytes."""
-    if _held.turn is not None:
-        _held.turn.take(size)
+def wait_to_load(size: int) -> None:
+    """To be called before loading a file of this size (bytes); waits if the file is large."""
+    if _thread_state.slot is not None:
+        _thread_state.slot.take(size)
 
 
-def room(size: int) -> contextlib.AbstractContextManager[None]:
-    """Enough memory to decode an image; entering waits for it.
+def decoding_memory(size: int) -> contextlib.AbstractContextManager[None]:
+    """A context with enough memory to decode an image; entering it waits.
 
     Args:
-        size: bytes beside those of its file.
+        size: bytes needed, without those of the file.
 
     Raises:
         ImageError: ``too_large``, on entering.
     """
-    if size <= _ALWAYS or _held.decoding or size <= limits().small:
-        return _ENOUGH
+    if size <= _ALWAYS_SMALL or _thread_state.decoding or size <= current_limits().small_size:
+        return _NO_WAIT
     return _admitted(size)
 
 
 @contextlib.contextmanager
 def _admitted(size: int) -> Iterator[None]:
-    gate, turn = limits().gate, _held.turn
-    gate.enter(size, turn.size if turn else 0)
-    _held.decoding = True
+    gate, slot = current_limits().decoding_gate, _thread_state.slot
+    gate.enter(size, slot.size if slot else 0)
+    _thread_state.decoding = True
     try:
         yield
     finally:
-        _held.decoding = False
+        _thread_state.decoding = False
         gate.leave(size)

@@ -9,59 +9,59 @@ from types import ModuleType
 
 from PIL import Image
 
-from boatinfer.errors import Failure, ImageError, first_line, how_to_bring
+from boatinfer.errors import Failure, ImageError, first_line, install_hint
 from boatinfer.images.geometry import refuse_bomb
 from boatinfer.images.jxl import jxl_size
-from boatinfer.images.opened import Opened
-from boatinfer.images.with_pillow import opener
+from boatinfer.images.opened import OpenedImage
+from boatinfer.images.with_pillow import pillow_opener
 
 __all__ = ["open_heif", "open_jxl", "preview_of_raw"]
 
-#: A preview of less than this part of the sensor's length is a thumbnail, and not the picture.
-_LEAST_PREVIEW = 8
+#: A preview shorter than the sensor's length divided by this is a thumbnail, not the picture.
+_MIN_PREVIEW_DIVISOR = 8
 
 
-def _module(name: str, extra: str, what: str) -> ModuleType:
+def _import_extra(name: str, extra: str, format_name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        message = f"{what} needs the extra [{extra}]: {how_to_bring(extra)}"
+        message = f"{format_name} needs the extra [{extra}]: {install_hint(extra)}"
         raise ImageError(Failure.UNSUPPORTED, message) from error
 
 
-def open_heif(data: bytes) -> Opened:
-    """HEIC or another HEIF: what telephones and cameras write.
+def open_heif(data: bytes) -> OpenedImage:
+    """Opens HEIC or another HEIF, as written by telephones and cameras.
 
     Raises:
         ImageError: ``unsupported`` without the extra, ``corrupt``.
     """
-    _module("pillow_heif", "heic", "HEIC").register_heif_opener()
-    return opener("HEIF")(data)
+    _import_extra("pillow_heif", "heic", "HEIC").register_heif_opener()
+    return pillow_opener("HEIF")(data)
 
 
-def open_jxl(data: bytes) -> Opened:
-    """JPEG XL.
+def open_jxl(data: bytes) -> OpenedImage:
+    """Opens a JPEG XL.
 
     Raises:
         ImageError: ``unsupported`` without the extra, ``corrupt``.
     """
-    _module("pillow_jxl", "jxl", "JPEG XL")
-    refuse_bomb(*jxl_size(data))  # the plugin decodes a file as soon as it is opened
-    opened = opener("JXL")(data)
-    # EXIF holds for a JPEG within; a picture of JPEG XL has been turned (ISO/IEC 18181-2).
+    _import_extra("pillow_jxl", "jxl", "JPEG XL")
+    refuse_bomb(*jxl_size(data))  # checked first: the plugin decodes on opening
+    opened = pillow_opener("JXL")(data)
+    # EXIF applies to an embedded JPEG; a native JPEG XL is turned already (ISO/IEC 18181-2).
     return opened if b"jbrd" in data else replace(opened, orientation=1)
 
 
 def preview_of_raw(data: bytes) -> bytes:
-    """The largest picture that a camera put into its RAW file, a JPEG or a PPM.
+    """The largest preview in a camera's RAW file, as a JPEG or PPM.
 
     Raises:
         ImageError: ``unsupported`` without the extra or without a preview, ``corrupt``.
     """
-    rawpy = _module("rawpy", "raw", "RAW")
+    rawpy = _import_extra("rawpy", "raw", "RAW")
     try:
         with rawpy.imread(io.BytesIO(data)) as raw:
-            whole, preview = max(raw.sizes.width, raw.sizes.height), raw.extract_thumb()
+            length, preview = max(raw.sizes.width, raw.sizes.height), raw.extract_thumb()
     except (
         rawpy.LibRawFileUnsupportedError,
         rawpy.LibRawNoThumbnailError,
@@ -78,7 +78,7 @@ def preview_of_raw(data: bytes) -> bytes:
         height, width, _ = preview.data.shape
         picture = b"P6 %d %d 255\n" % (width, height) + preview.data.tobytes()
     with Image.open(io.BytesIO(picture)) as opened:
-        if max(opened.size) * _LEAST_PREVIEW < whole:
+        if max(opened.size) * _MIN_PREVIEW_DIVISOR < length:
             message = (
                 f"a RAW file with no more than a thumbnail of {opened.width} x {opened.height}"
             )

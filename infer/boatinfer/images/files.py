@@ -1,4 +1,4 @@
-"""An image file's content, from a disk or a bucket."""
+"""Loads an image file from a disk or a bucket."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import stat
 from pathlib import Path
 
 from boatinfer.errors import Failure, ImageError
-from boatinfer.images.admission import loading
+from boatinfer.images.admission import wait_to_load
 from boatinfer.storage.base import Place, Status
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.bucket import Status as BucketStatus
 from boatinfer.storage.locations import is_remote
 
-__all__ = ["MAX_BYTES", "load", "load_in"]
+__all__ = ["MAX_BYTES", "load", "load_from_folder"]
 
-#: A larger file is refused unread.
+#: Larger files are refused without being read.
 MAX_BYTES = 2**30
 
-# Opening a named pipe would wait for a writer for ever; this way it is seen for what it is.
+# Without O_NONBLOCK, opening a named pipe would wait for a writer for ever.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -26,7 +26,7 @@ def load(path: Path | str) -> tuple[bytes, os.stat_result]:
     """Reads an image file.
 
     Returns:
-        Its content, and its status as of now, so that a later change can be seen.
+        Its content, and its status at the time of reading, by which a later change is noticed.
 
     Raises:
         ImageError: ``vanished``, ``unreadable`` or ``too_large``.
@@ -40,8 +40,8 @@ def load(path: Path | str) -> tuple[bytes, os.stat_result]:
                 raise ImageError(Failure.UNREADABLE, f"it is {kind}")
             if status.st_size > MAX_BYTES:
                 raise ImageError(Failure.TOO_LARGE, f"the file has {status.st_size:,} bytes")
-            loading(status.st_size)
-            return _content(handle, status.st_size), status
+            wait_to_load(status.st_size)
+            return _read_all(handle, status.st_size), status
         finally:
             os.close(handle)
     except FileNotFoundError as error:
@@ -53,8 +53,8 @@ def load(path: Path | str) -> tuple[bytes, os.stat_result]:
         raise ImageError(Failure.TOO_LARGE, "not enough memory to read the file") from error
 
 
-def _content(handle: int, size: int) -> bytes:
-    """All that an open file holds, in one call to the system unless it is not of its size."""
+def _read_all(handle: int, size: int) -> bytes:
+    """Reads an open file, with one system call if it has the expected size."""
     content = os.read(handle, size + 1)
     if len(content) == size:
         return content
@@ -63,19 +63,19 @@ def _content(handle: int, size: int) -> bytes:
     return content
 
 
-def load_in(folder: Place, path: str, size: int = 0) -> tuple[bytes, Status]:
-    """Reads an image of a folder, wherever that is.
+def load_from_folder(folder: Place, path: str, size: int = 0) -> tuple[bytes, Status]:
+    """Reads an image of a folder on this machine or in a bucket.
 
     Args:
         folder: on this machine or in a bucket.
         path: relative to it; on this machine it may be absolute.
-        size: bytes, if the listing told; a disk tells itself.
+        size: bytes, if the listing gave it; only used for a bucket.
 
     Raises:
         ImageError: ``vanished``, ``unreadable`` or ``too_large``.
     """
     if is_remote(folder):
-        loading(min(size, MAX_BYTES))
+        wait_to_load(min(size, MAX_BYTES))
         return _load_object(folder / path)
     return load(os.path.join(str(folder), path))  # noqa: PTH118
 

@@ -1,4 +1,4 @@
-"""Turning pictures upright and bringing them to the network's size."""
+"""Turns images upright and resizes them to the network's input."""
 
 from __future__ import annotations
 
@@ -11,17 +11,25 @@ from PIL import Image, ImageOps
 from boatinfer.errors import Failure, ImageError
 from boatinfer.images.spec import ImageSpec
 
-__all__ = ["MAX_PIXELS", "Pixels", "fit", "fit_image", "least_size", "refuse_bomb", "turn"]
+__all__ = [
+    "MAX_PIXELS",
+    "Pixels",
+    "apply_orientation",
+    "fit",
+    "fit_image",
+    "min_decode_size",
+    "refuse_bomb",
+]
 
 Pixels = npt.NDArray[np.uint8]
 
-#: Larger images are refused by their header. 179 megapixels is Pillow's own limit: above
-#: every camera in common use, below what lets a few crafted files exhaust the memory.
+#: Larger images are refused by their header. 179 megapixels is Pillow's own limit: more than
+#: any common camera has, and few enough that crafted files do not exhaust the memory.
 MAX_PIXELS = 178_956_970
 
 
 def fit(pixels: Pixels, spec: ImageSpec) -> Pixels:
-    """Brings decoded pixels to the network's size, as `read` does.
+    """Resizes decoded pixels to the network's input, as `read` does.
 
     Args:
         pixels: uint8 [H, W, 3], RGB, upright.
@@ -36,21 +44,21 @@ def fit(pixels: Pixels, spec: ImageSpec) -> Pixels:
 
 
 def fit_image(image: Image.Image, spec: ImageSpec) -> Image.Image:
-    """Brings an upright RGB image to the network's size."""
+    """Resizes an upright RGB image to the network's input."""
     size = (spec.width, spec.height)
     if spec.fit == "crop":
-        return ImageOps.fit(image, size, method=_filter(image, spec))
+        return ImageOps.fit(image, size, method=_resampling(image, spec))
     if spec.fit == "pad":
         ratio = min(spec.width / image.width, spec.height / image.height)
         inner = (max(1, round(image.width * ratio)), max(1, round(image.height * ratio)))
         frame = Image.new("RGB", size)
         offset = ((spec.width - inner[0]) // 2, (spec.height - inner[1]) // 2)
-        frame.paste(image.resize(inner, _filter(image, spec)), offset)
+        frame.paste(image.resize(inner, _resampling(image, spec)), offset)
         return frame
-    return image if image.size == size else image.resize(size, _filter(image, spec))
+    return image if image.size == size else image.resize(size, _resampling(image, spec))
 
 
-def _filter(image: Image.Image, spec: ImageSpec) -> Image.Resampling:
+def _resampling(image: Image.Image, spec: ImageSpec) -> Image.Resampling:
     if spec.resize == "nearest":
         return Image.Resampling.NEAREST
     enlarges = image.width < spec.width or image.height < spec.height
@@ -59,8 +67,8 @@ def _filter(image: Image.Image, spec: ImageSpec) -> Image.Resampling:
     return Image.Resampling.BOX
 
 
-def turn(image: Image.Image, orientation: int) -> Image.Image:
-    """Makes an image upright. The table is EXIF 2.3, tag 0x0112."""
+def apply_orientation(image: Image.Image, orientation: int) -> Image.Image:
+    """Turns an image upright. The table is EXIF 2.3, tag 0x0112."""
     operation = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -73,8 +81,8 @@ def turn(image: Image.Image, orientation: int) -> Image.Image:
     return image if operation is None else image.transpose(operation)
 
 
-def least_size(height: int, width: int, spec: ImageSpec, *, swapped: bool) -> dict[str, int]:
-    """The smallest decoded size that still needs no enlarging afterwards."""
+def min_decode_size(height: int, width: int, spec: ImageSpec, *, swapped: bool) -> dict[str, int]:
+    """The smallest decoded size that need not be enlarged afterwards."""
     target = (spec.width, spec.height) if swapped else (spec.height, spec.width)
     if spec.fit == "pad":
         ratio = min(target[0] / height, target[1] / width)
@@ -83,7 +91,7 @@ def least_size(height: int, width: int, spec: ImageSpec, *, swapped: bool) -> di
 
 
 def refuse_bomb(height: int, width: int) -> None:
-    """Refuses an image of too many pixels, before any is decoded.
+    """Refuses an image with too many pixels (decompression bomb), before decoding.
 
     Raises:
         ImageError: ``too_large``.

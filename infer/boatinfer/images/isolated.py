@@ -1,4 +1,4 @@
-"""Reads images in a worker process, so that one that crashes or hangs the decoder fails alone."""
+"""Reads images in a worker process, so that a crash or hang of the decoder costs one image."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from boatinfer.errors import BoatinferError, Failure, ImageError
-from boatinfer.images.admission import Turn, limited, limits
+from boatinfer.images.admission import LargeFileSlot, current_limits, temporary_limits
 from boatinfer.images.files import load
 from boatinfer.images.geometry import Pixels
 from boatinfer.images.reader import read
 from boatinfer.images.spec import ImageSpec
 from boatinfer.isolation.supervisor import IMAGE_TIMEOUT, Supervisor
 from boatinfer.isolation.worker import Batch, Done, EachItem
-from boatinfer.memory import limit_process
+from boatinfer.memory import limit_process_memory
 
-__all__ = ["IsolatedReader", "PixelsOf"]
+__all__ = ["IsolatedReader", "PixelReader"]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: Items that are sent to the worker process together.
-_TOGETHER = 4
+#: Number of items per batch.
+_BATCH_SIZE = 4
 
 
 @dataclass(frozen=True)
-class PixelsOf:
-    """Reads the pixels of an image file of this machine; for `IsolatedReader`.
+class PixelReader:
+    """Reads the pixels of an image file on this machine; for `IsolatedReader`.
 
     Attributes:
         spec: size and geometry.
@@ -39,56 +39,56 @@ class PixelsOf:
     spec: ImageSpec
 
     def __call__(self, path: Path | str) -> Pixels:
-        """Gives uint8 [spec.height, spec.width, 3], RGB; raises `ImageError`."""
+        """Returns uint8 [spec.height, spec.width, 3], RGB; raises `ImageError`."""
         return read(load(path)[0], self.spec)
 
 
 @dataclass(frozen=True)
-class _Attempt(Generic[Item, Result]):
-    """Calls a function that may raise an `ImageError`, and gives the error instead."""
+class _ErrorsAsResults(Generic[Item, Result]):
+    """Calls a function, and returns its `ImageError` instead of raising it."""
 
     work: Callable[[Item], Result]
 
     def __call__(self, numbered: tuple[int, Item]) -> tuple[int, Result | ImageError]:
         index, item = numbered
         try:
-            with Turn():
+            with LargeFileSlot():
                 return index, self.work(item)
         except ImageError as error:
             return index, error
-        except BoatinferError:  # it is not the image's
+        except BoatinferError:  # not the image's fault
             raise
         except MemoryError:
             return index, ImageError(Failure.TOO_LARGE, "not enough memory to read it")
-        except Exception as error:  # whatever it is, it is this image's trouble alone
+        except Exception as error:  # any other error concerns this image alone
             return index, ImageError(Failure.CORRUPT, f"{type(error).__name__}: {error}")
 
 
 @dataclass(frozen=True)
-class _Reading(EachItem[tuple[int, Any], tuple[int, Any]]):
-    """The task of the worker process, which has the memory bound of this one."""
+class _ReadTask(EachItem[tuple[int, Any], tuple[int, Any]]):
+    """The task of the worker process, with a memory limit."""
 
     memory: int = 0
 
     def work(
         self, settings: Any, batches: Iterator[Batch]
     ) -> contextlib.AbstractContextManager[Iterator[Done]]:
-        return self._bounded(batches)
+        return self._limited_work(batches)
 
     @contextlib.contextmanager
-    def _bounded(self, batches: Iterator[Batch]) -> Iterator[Iterator[Done]]:
-        limit_process(self.memory)
-        with limited(self.memory, self.threads), super().work(None, batches) as done:
+    def _limited_work(self, batches: Iterator[Batch]) -> Iterator[Iterator[Done]]:
+        limit_process_memory(self.memory)
+        with temporary_limits(self.memory, self.threads), super().work(None, batches) as done:
             yield done
 
 
 class IsolatedReader(Generic[Item, Result]):
-    """Calls a function that reads an image on many, in the threads of a worker process.
+    """Calls a function that reads an image on many items, in the threads of a worker process.
 
-    To be used in a ``with``, at whose end the process ends.
+    A context manager; the process ends with the ``with``.
 
     Args:
-        work: can be pickled, and so can what it takes and returns; may raise `ImageError`.
+        work: can be pickled, and so can its argument and result; may raise `ImageError`.
         timeout: time limit for one image, in seconds.
     """
 
@@ -96,13 +96,15 @@ class IsolatedReader(Generic[Item, Result]):
         self._work, self._timeout = work, timeout
 
     def __enter__(self) -> IsolatedReader[Item, Result]:
-        self._threads = limits().threads
-        task = _Reading(_Attempt(self._work), self._threads, memory=limits().memory)
+        self._threads = current_limits().threads
+        task = _ReadTask(
+            _ErrorsAsResults(self._work), self._threads, memory=current_limits().memory
+        )
         self._worker: Supervisor[tuple[int, Item], tuple[int, Result | ImageError]] = Supervisor(
-            task, _lost, self._timeout
+            task, _failed, self._timeout
         )
         try:
-            self._worker.opened()
+            self._worker.wait_until_open()
             self._worker.begin(None)
         except BaseException:
             self._worker.close()
@@ -121,16 +123,16 @@ class IsolatedReader(Generic[Item, Result]):
         """Calls the function on items.
 
         Returns:
-            What it returned or why it could not, in the order of the items; the reason of an
-            image that ended the process is ``crashed`` or ``timed_out``.
+            Results or errors, in the order of the items; the reason is ``crashed`` or
+            ``timed_out`` if the image ended the process.
         """
         numbered = list(enumerate(items))
-        batches = (numbered[i : i + _TOGETHER] for i in range(0, len(numbered), _TOGETHER))
+        batches = (numbered[i : i + _BATCH_SIZE] for i in range(0, len(numbered), _BATCH_SIZE))
         results: dict[int, Result | ImageError] = {}
-        for some in self._worker.results(batches, ahead=2 * self._threads + 2):
-            results.update(some)
+        for batch_results in self._worker.results(batches, ahead=2 * self._threads + 2):
+            results.update(batch_results)
         return [results[index] for index in range(len(numbered))]
 
 
-def _lost(numbered: tuple[int, Any], reason: Failure, message: str) -> tuple[int, ImageError]:
+def _failed(numbered: tuple[int, Any], reason: Failure, message: str) -> tuple[int, ImageError]:
     return numbered[0], ImageError(reason, message)

@@ -1,7 +1,7 @@
-"""What reading an image takes, told by its header before anything is decoded.
+"""Estimates the memory that reading an image takes, from its header, before decoding.
 
-The figures are bytes for each pixel, and ``benchmarks/image_memory.py`` measures them: whoever
-changes how a format is read, measures again.
+The figures are bytes per pixel, measured by ``benchmarks/image_memory.py``; measure again after a
+change to the reading of a format.
 """
 
 from __future__ import annotations
@@ -15,52 +15,52 @@ from PIL import Image
 
 from boatinfer.images.exif import orientation_of
 from boatinfer.images.formats import FORMATS
-from boatinfer.images.geometry import least_size
+from boatinfer.images.geometry import min_decode_size
 from boatinfer.images.opened import LARGE
 from boatinfer.images.spec import ImageSpec
-from boatinfer.images.warned import unwarned
+from boatinfer.images.warned import collected_warnings
 
-__all__ = ["needed"]
+__all__ = ["estimate_memory"]
 
-#: Pillow's pixels, by mode; those of all other modes have four bytes.
-_FRAME = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
-_WIDE = 4
+#: Bytes per pixel of Pillow's images, by mode, and of all other modes.
+_BYTES_PER_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
+_DEFAULT_BYTES_PER_PIXEL = 4
 
-#: What decoders hold beside them: for each channel until these are complete, and in all as long
-#: as the image is open.
-_DECODING = {"JPEG2000": 5}
-_OPEN = {"WEBP": 8, "AVIF": 5}
-#: And for each channel all the time, a strip, or libvips' own picture.
-_CHANNEL = {"TIFF": 1}
+#: Additional memory of decoders: per channel during decoding, and per pixel as long as the image
+#: is open.
+_DECODING_PER_CHANNEL = {"JPEG2000": 5}
+_OPEN_PER_PIXEL = {"WEBP": 8, "AVIF": 5}
+#: Per channel all the time: a strip, or libvips' own picture.
+_PER_CHANNEL = {"TIFF": 1}
 
-#: What large images take for each pixel, which libvips decodes strip by strip, or reduced.
+#: Per pixel of large images that libvips decodes strip by strip, or at reduced size.
 _STREAMED = {"PNG": 1.5, "TIFF": 1.0, "WEBP": 0.5}
-#: An interlaced PNG and a TIFF of few strips are held whole, and those of 16 bits take twice that.
+#: Per pixel of interlaced PNGs and TIFFs of few strips, which are held whole; 16 bits take twice.
 _NOT_STREAMED = 5
 _FEW_STRIPS = 8
 _BITS, _ROWS_PER_STRIP = 258, 278  # TIFF 6.0
 
-#: A PNM in plain numbers, which are read as 64 bits each.
-_PLAIN = 60
+#: Per pixel of a plain PNM, whose numbers are read as 64 bits each.
+_PLAIN_PNM = 60
 
-#: What comes after decoding: copies in other modes, all of which are there at the same time.
+#: Per pixel after decoding: copies in other modes that exist at the same time.
 _OPAQUE = 4
 _TRANSPARENT = 16
 _SIXTEEN_BITS = 6
 _TURNED = 4
 
-#: A scaled JPEG, as an array and as Pillow's image; and turned.
+#: Per pixel of a scaled JPEG, as an array and as Pillow's image; and rotated.
 _SCALED = 11
 _SCALED_TURNED = 22
 
-#: The most that a JPEG takes; as long as that is little, nobody looks more closely.
-_MOST, _LITTLE = 30, 8 * 2**20
+#: Maximum per pixel of a JPEG; if the total stays below _SMALL_JPEG, it is the estimate.
+_MAX_JPEG, _SMALL_JPEG = 30, 8 * 2**20
 
-#: Rows that libjpeg has in hand, in bytes for each column.
-_ROWS = 128
+#: Rows that libjpeg buffers, in bytes per column.
+_JPEG_ROWS = 128
 
-#: What any image takes beside its pixels, and what an allocator needs beside what it gives.
-_LEAST = 256 * 1024
+#: What any image takes beside its pixels, and the factor for the allocator's overhead.
+_BASE = 256 * 1024
 _ROUNDING = 1.1
 
 _SOF = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
@@ -68,35 +68,35 @@ _WHOLE_IN_MEMORY = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _SOS = 0xDA
 
 
-def needed(data: bytes, spec: ImageSpec) -> int:
-    """Estimates the memory that `boatinfer.images.read` takes at its peak, from above.
+def estimate_memory(data: bytes, spec: ImageSpec) -> int:
+    """Estimates an upper bound of the peak memory of `boatinfer.images.read`.
 
     Args:
         data: the file's content.
         spec: size and geometry, from the model's card.
 
     Returns:
-        Bytes, those of the file included; of what is no image only these.
+        Bytes, including those of the file; only the latter if it is not an image.
     """
     if data.startswith(b"\xff\xd8"):
         frame = _frame(data)
         if isinstance(frame, int):
             return len(data) + frame
-        return len(data) + _jpeg(frame or _asked(data), spec)
-    return len(data) + _other(data, spec)
+        return len(data) + _estimate_jpeg(frame or _frame_by_libjpeg(data), spec)
+    return len(data) + _estimate_other(data, spec)
 
 
 class _Frame(NamedTuple):
-    """What a JPEG's frame and scan headers say (ITU T.81, B.2.2 and B.2.3).
+    """Data from a JPEG's frame and scan headers (ITU T.81, B.2.2 and B.2.3).
 
     Attributes:
         height: in pixels.
         width: in pixels.
-        samples: of all components, for each pixel.
-        components: 3 for colours, 4 for inks.
-        buffered: whether all coefficients wait in memory for later scans.
-        unusual: whether it is Pillow's to read.
-        turned: whether it is to be turned upright.
+        samples: of all components, per pixel.
+        components: 1 for grey, 3 for colour, 4 for CMYK.
+        buffered: whether all coefficients are kept in memory for later scans.
+        unusual: whether Pillow decodes it.
+        turned: whether it may have an EXIF orientation.
     """
 
     height: int
@@ -112,40 +112,44 @@ def _frame(data: bytes) -> _Frame | int | None:
     """Reads a JPEG's headers.
 
     Returns:
-        Of a small one bytes that are enough; None where the headers are out of order, which
-        libjpeg may forgive.
+        For a small JPEG an upper bound in bytes; None if the headers are damaged, which libjpeg
+        may tolerate.
     """
-    position, turned, found = 2, False, None
+    offset, turned, frame = 2, False, None
     try:
-        while data[position] == 0xFF:
-            marker = data[position + 1]
+        while data[offset] == 0xFF:
+            marker = data[offset + 1]
             if marker == 0xFF:  # a fill byte
-                position += 1
+                offset += 1
                 continue
             if marker == _SOS:
-                return found and found._replace(
-                    buffered=found.buffered or data[position + 4] < found.components,
+                return frame and frame._replace(
+                    buffered=frame.buffered or data[offset + 4] < frame.components,
                     turned=turned,
                 )
             if marker in _SOF:
-                header = data[position + 4 : position + 40]
-                most = _MOST * (header[1] << 8 | header[2]) * (header[3] << 8 | header[4]) + _LEAST
-                if most <= _LITTLE:
-                    return most
-                found = _of_header(marker, header)
-            elif marker == 0xE1 and data[position + 4 : position + 8] == b"Exif":
+                header = data[offset + 4 : offset + 40]
+                upper_bound = (
+                    _MAX_JPEG * (header[1] << 8 | header[2]) * (header[3] << 8 | header[4]) + _BASE
+                )
+                if upper_bound <= _SMALL_JPEG:
+                    return upper_bound
+                frame = _parse_frame(marker, header)
+            elif marker == 0xE1 and data[offset + 4 : offset + 8] == b"Exif":
                 turned = True
-            position += 2 + (data[position + 2] << 8 | data[position + 3])
+            offset += 2 + (data[offset + 2] << 8 | data[offset + 3])
     except (IndexError, ZeroDivisionError):  # cut off
         pass
     return None
 
 
-def _of_header(marker: int, header: bytes) -> _Frame:
+def _parse_frame(marker: int, header: bytes) -> _Frame:
     components = header[5]
     factors = [header[7 + 3 * i] for i in range(components)]
-    across, down = [f >> 4 for f in factors], [f & 15 for f in factors]
-    samples = sum(a * d for a, d in zip(across, down, strict=True)) / (max(across) * max(down))
+    horizontal, vertical = [f >> 4 for f in factors], [f & 15 for f in factors]
+    samples = sum(a * d for a, d in zip(horizontal, vertical, strict=True)) / (
+        max(horizontal) * max(vertical)
+    )
     return _Frame(
         height=header[1] << 8 | header[2],
         width=header[3] << 8 | header[4],
@@ -157,72 +161,76 @@ def _of_header(marker: int, header: bytes) -> _Frame:
     )
 
 
-def _asked(data: bytes) -> _Frame | None:
-    """Asks libjpeg for the size, and takes the worst for the rest."""
+def _frame_by_libjpeg(data: bytes) -> _Frame | None:
+    """Gets the size from libjpeg, and assumes the worst for the other fields."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data, strict=False)
     except (ValueError, KeyError):
         return None
-    inks = 4 if colours in {"CMYK", "YCCK"} else 3
-    return _Frame(height, width, inks, inks, buffered=True, unusual=inks == 4, turned=True)
+    channels = 4 if colours in {"CMYK", "YCCK"} else 3
+    return _Frame(
+        height, width, channels, channels, buffered=True, unusual=channels == 4, turned=True
+    )
 
 
-def _jpeg(frame: _Frame | None, spec: ImageSpec) -> int:
+def _estimate_jpeg(frame: _Frame | None, spec: ImageSpec) -> int:
     if frame is None or not frame.height or not frame.width:
-        return _LEAST
+        return _BASE
     height, width, turned = frame.height, frame.width, frame.turned and spec.orientation
     coefficients = 2 * frame.samples * height * width if frame.buffered else 0
-    # An orientation lets height and width change places: take the larger.
+    # An orientation may swap height and width: take the larger scale.
     eighths = max(_eighths(height, width, spec, swapped) for swapped in {False, turned})
     scaled = height * width * eighths**2 / 64 * (_SCALED_TURNED if turned else _SCALED)
     after = scaled
     if frame.unusual:
-        scaled = height * width * _WIDE
+        scaled = height * width * _DEFAULT_BYTES_PER_PIXEL
         after = scaled + height * width * (_OPAQUE + _TURNED * turned)
-    return int(_ROUNDING * max(coefficients + scaled, after)) + _ROWS * width + _LEAST
+    return int(_ROUNDING * max(coefficients + scaled, after)) + _JPEG_ROWS * width + _BASE
 
 
 def _eighths(height: int, width: int, spec: ImageSpec, swapped: bool) -> int:
-    """The n of n/8 by which libjpeg scales."""
-    least = least_size(height, width, spec, swapped=swapped)
-    return min(8, math.ceil(8 * max(least["min_height"] / height, least["min_width"] / width)))
+    """The n of the factor n/8 by which libjpeg scales."""
+    min_size = min_decode_size(height, width, spec, swapped=swapped)
+    return min(
+        8, math.ceil(8 * max(min_size["min_height"] / height, min_size["min_width"] / width))
+    )
 
 
-def _other(data: bytes, spec: ImageSpec) -> int:
+def _estimate_other(data: bytes, spec: ImageSpec) -> int:
     try:
-        with unwarned(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with collected_warnings(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
             pixels = image.width * image.height
-            return int(_ROUNDING * pixels * _per_pixel(image, data, spec)) + _LEAST
-    except Exception:  # whoever reads it will say what is wrong
-        return _LEAST
+            return int(_ROUNDING * pixels * _bytes_per_pixel(image, data, spec)) + _BASE
+    except Exception:  # reading it will report the error
+        return _BASE
 
 
-def _per_pixel(image: Image.Image, data: bytes, spec: ImageSpec) -> float:
-    """Bytes for each pixel, of an image that is open and not loaded."""
+def _bytes_per_pixel(image: Image.Image, data: bytes, spec: ImageSpec) -> float:
+    """Bytes per pixel of an image that is open and not loaded."""
     if image.mode.startswith("I"):
         copies = _SIXTEEN_BITS
     else:
         copies = _TRANSPARENT if image.has_transparency_data else _OPAQUE
-    if spec.orientation and "exif" in image.info:  # elsewhere Pillow would have to decode
+    if spec.orientation and "exif" in image.info:  # otherwise Pillow would have to decode
         copies = max(copies, _OPAQUE + _TURNED * (orientation_of(image) != 1))
     kind = image.format or ""
     if kind == "PPM" and data[1:2] in b"123":
-        return _PLAIN
+        return _PLAIN_PNM
     if kind in _STREAMED and image.width * image.height >= LARGE:
-        return _streamed(image, data, kind)
-    frame = _FRAME.get(image.mode, _WIDE)
+        return _streamed_bytes_per_pixel(image, data, kind)
+    frame = _BYTES_PER_PIXEL.get(image.mode, _DEFAULT_BYTES_PER_PIXEL)
     channels = len(image.getbands())
-    decoding = _DECODING.get(kind, 0) * channels
-    copies += _CHANNEL.get(kind, 0) * channels
-    return frame + max(decoding, copies + _OPEN.get(kind, 0))
+    decoding = _DECODING_PER_CHANNEL.get(kind, 0) * channels
+    copies += _PER_CHANNEL.get(kind, 0) * channels
+    return frame + max(decoding, copies + _OPEN_PER_PIXEL.get(kind, 0))
 
 
-def _streamed(image: Image.Image, data: bytes, kind: str) -> float:
-    """Bytes for each pixel of a large image that libvips decodes."""
-    deep, whole = data[24] == 16, "interlace" in image.info
+def _streamed_bytes_per_pixel(image: Image.Image, data: bytes, kind: str) -> float:
+    """Bytes per pixel of a large image that libvips decodes."""
+    is_16_bit, is_held_whole = data[24] == 16, "interlace" in image.info
     if kind == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
-        deep = 16 in tags.get(_BITS, ())
-        few = _FEW_STRIPS * tags.get(_ROWS_PER_STRIP, 0) >= image.height
-        whole = few or image.info.get("compression") in {"raw", "lzma", "zstd"}
-    return _NOT_STREAMED * (1 + deep) if whole else _STREAMED[kind]
+        is_16_bit = 16 in tags.get(_BITS, ())
+        has_few_strips = _FEW_STRIPS * tags.get(_ROWS_PER_STRIP, 0) >= image.height
+        is_held_whole = has_few_strips or image.info.get("compression") in {"raw", "lzma", "zstd"}
+    return _NOT_STREAMED * (1 + is_16_bit) if is_held_whole else _STREAMED[kind]

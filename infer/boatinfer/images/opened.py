@@ -1,4 +1,4 @@
-"""What every reader of a format returns: the header's facts, and how to get the pixels."""
+"""The result of the readers: an opened image whose pixels are decoded later."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-__all__ = ["LARGE", "Opened"]
+__all__ = ["LARGE", "OpenedImage"]
 
-#: Pixels from which on an image is decoded at reduced size where its format can: 8 megapixels.
+#: Images of at least this many pixels are decoded at reduced size, if possible: 8 megapixels.
 LARGE = 2**23
 
 
 @dataclass(frozen=True)
-class Opened:
-    """An image of which only the header has been read.
+class OpenedImage:
+    """An image whose header has been read.
 
     Args:
         height: as stored, in pixels.
         width: as stored, in pixels.
         orientation: EXIF orientation, 1 to 8, that is still to be applied.
-        decode: takes the least height and width that are needed, and gives an RGB image,
-            as stored, alpha over white. An image that is smaller is given as it is; a large
-            one may come reduced, but never below the least size.
+        decode: takes the minimum height and width, and returns an RGB image, not yet turned,
+            alpha over white. A smaller image keeps its size; a large one may be reduced, but
+            not below the minimum.
     """
 
     height: int

@@ -1,4 +1,4 @@
-"""PNG files without what no pixel needs."""
+"""Removes the chunks of a PNG that do not affect its pixels."""
 
 from __future__ import annotations
 
@@ -7,41 +7,43 @@ from collections.abc import Iterator
 
 from boatinfer.errors import Failure, ImageError
 
-__all__ = ["essential"]
+__all__ = ["without_ancillary_chunks"]
 
-_SIGNATURE = 8
-#: Ancillary chunks that say something of the pixels: transparency and orientation.
-_WANTED = {b"tRNS", b"eXIf"}
+_SIGNATURE_LENGTH = 8
+#: Ancillary chunks that affect the picture: transparency and orientation.
+_KEPT_ANCILLARY = {b"tRNS", b"eXIf"}
 
 
-def essential(data: bytes) -> bytes:
-    """A PNG's critical chunks, and of the others those that change the picture.
+def without_ancillary_chunks(data: bytes) -> bytes:
+    """A PNG with its critical chunks, and the ancillary ones that affect the picture.
 
-    The rest (texts, colour profiles, times, the further frames of an animation) may be
-    large, damaged or wrongly sealed, and decides nothing.
+    The others (texts, colour profiles, times, further frames of an animation) may be large or
+    damaged, and are not needed.
 
     Raises:
         ImageError: ``corrupt``: a critical chunk's checksum is wrong.
     """
-    kept = list(_essential_chunks(data))
-    if _SIGNATURE + sum(map(len, kept)) == len(data):
+    chunks = list(_essential_chunks(data))
+    if _SIGNATURE_LENGTH + sum(map(len, chunks)) == len(data):
         return data
-    return data[:_SIGNATURE] + b"".join(kept)
+    return data[:_SIGNATURE_LENGTH] + b"".join(chunks)
 
 
 def _essential_chunks(data: bytes) -> Iterator[memoryview]:
-    view, at = memoryview(data), _SIGNATURE
-    while at + 12 <= len(data):
-        kind = data[at + 4 : at + 8]
-        end = at + 12 + int.from_bytes(data[at : at + 4])
+    view, offset = memoryview(data), _SIGNATURE_LENGTH
+    while offset + 12 <= len(data):
+        kind = data[offset + 4 : offset + 8]
+        end = offset + 12 + int.from_bytes(data[offset : offset + 4])
         is_critical = not kind[0] & 0x20  # PNG 3rd edition, 5.4: an upper-case first letter
-        if is_critical or kind in _WANTED:
-            sealed = zlib.crc32(view[at + 4 : end - 4]) == int.from_bytes(data[end - 4 : end])
-            if is_critical and end <= len(data) and not sealed:
+        if is_critical or kind in _KEPT_ANCILLARY:
+            is_intact = zlib.crc32(view[offset + 4 : end - 4]) == int.from_bytes(
+                data[end - 4 : end]
+            )
+            if is_critical and end <= len(data) and not is_intact:
                 message = f"the checksum of a chunk ({kind.decode('latin-1')}) is wrong"
                 raise ImageError(Failure.CORRUPT, message)
-            if is_critical or sealed:
-                yield view[at:end]
+            if is_critical or is_intact:
+                yield view[offset:end]
         if kind == b"IEND":
             return
-        at = end
+        offset = end

@@ -12,14 +12,14 @@ from PIL import Image
 
 from boatinfer.errors import Failure, ImageError
 from boatinfer.images import with_libvips
-from boatinfer.images.opened import LARGE, Opened
+from boatinfer.images.opened import LARGE, OpenedImage
 
 __all__ = ["open_pnm"]
 
 _COMMENT = re.compile(rb"#[^\r\n]*")
 _SPACE = rb"(?:\s|#[^\r\n]*[\r\n])+"
-_BITMAP = re.compile(rb"P([14])" + (_SPACE + rb"(\d{1,9})") * 2)
-_LEVELS = re.compile(rb"P([2356])" + (_SPACE + rb"(\d{1,9})") * 3)
+_BITMAP_HEADER = re.compile(rb"P([14])" + (_SPACE + rb"(\d{1,9})") * 2)
+_LEVELS_HEADER = re.compile(rb"P([2356])" + (_SPACE + rb"(\d{1,9})") * 3)
 
 Samples = npt.NDArray[Any]
 
@@ -29,7 +29,7 @@ class _Header:
     kind: int
     width: int
     height: int
-    most: int  # the highest sample, which is white
+    max_value: int  # the highest sample, which is white
     end: int
 
     @property
@@ -37,48 +37,48 @@ class _Header:
         return 3 if self.kind in {3, 6} else 1
 
 
-def open_pnm(data: bytes) -> Opened:
+def open_pnm(data: bytes) -> OpenedImage:
     """Reads a PNM, or the first of several in a file.
 
     Raises:
         ImageError: ``corrupt``.
     """
-    found = _BITMAP.match(data) or _LEVELS.match(data)
-    if found is None:
+    match = _BITMAP_HEADER.match(data) or _LEVELS_HEADER.match(data)
+    if match is None:
         raise ImageError(Failure.CORRUPT, "a PNM whose header is cut off or damaged")
-    kind, width, height, most = [*map(int, found.groups()), 1][:4]
-    if not (width and height and 0 < most < 2**16):
+    kind, width, height, max_value = [*map(int, match.groups()), 1][:4]
+    if not (width and height and 0 < max_value < 2**16):
         raise ImageError(Failure.CORRUPT, "a PNM without a size, or without a highest value")
-    header = _Header(kind, width, height, most, found.end())
-    return Opened(height, width, 1, lambda *least: _decode(data, header, least))
+    header = _Header(kind, width, height, max_value, match.end())
+    return OpenedImage(height, width, 1, lambda *min_size: _decode(data, header, min_size))
 
 
-def _decode(data: bytes, header: _Header, least: tuple[int, int]) -> Image.Image:
-    read = {1: _plain_bits, 2: _plain, 3: _plain, 4: _packed_bits, 5: _raw, 6: _raw}
-    samples = read[header.kind](data, header)
+def _decode(data: bytes, header: _Header, min_size: tuple[int, int]) -> Image.Image:
+    readers = {1: _plain_bits, 2: _plain, 3: _plain, 4: _packed_bits, 5: _raw, 6: _raw}
+    samples = readers[header.kind](data, header)
     shape = (header.height, header.width, header.channels)
-    if header.most == 255:
+    if header.max_value == 255:
         pixels = samples.astype(np.uint8, copy=False).reshape(shape)
     else:
         pixels = _levels(header)[samples].reshape(shape)
     if header.height * header.width >= LARGE:
-        return with_libvips.shrink(pixels, *least)
+        return with_libvips.shrink(pixels, *min_size)
     return Image.fromarray(pixels if header.channels == 3 else pixels[..., 0]).convert("RGB")
 
 
 def _levels(header: _Header) -> npt.NDArray[np.uint8]:
-    """The 8-bit value of every sample that can be in the file."""
+    """Lookup table of the 8-bit value of every possible sample."""
     if header.kind in {1, 4}:
         return np.array([255, 0], np.uint8)
-    if header.most == 65535:  # as other formats of 16 bits
+    if header.max_value == 65535:  # as for other 16-bit formats
         return (np.arange(65536) >> 8).astype(np.uint8)
-    samples = np.arange(256 if header.most < 256 else 65536).clip(max=header.most)
-    return (samples * 255 / header.most).round().astype(np.uint8)
+    samples = np.arange(256 if header.max_value < 256 else 65536).clip(max=header.max_value)
+    return (samples * 255 / header.max_value).round().astype(np.uint8)
 
 
 def _raw(data: bytes, header: _Header) -> Samples:
     count = header.height * header.width * header.channels
-    return _array(data, header, count, np.dtype(np.uint8 if header.most < 256 else ">u2"))
+    return _array(data, header, count, np.dtype(np.uint8 if header.max_value < 256 else ">u2"))
 
 
 def _packed_bits(data: bytes, header: _Header) -> Samples:
@@ -100,14 +100,14 @@ def _plain(data: bytes, header: _Header) -> Samples:
     if text.translate(None, b"0123456789 \t\n\v\f\r"):
         raise ImageError(Failure.CORRUPT, "it cannot be decoded: no number in a plain PNM")
     samples = np.fromstring(text.decode("ascii"), np.int64, sep=" ")[:count]
-    if len(samples) < count or samples.max() > header.most:
+    if len(samples) < count or samples.max() > header.max_value:
         message = "it cannot be decoded: the PNM is cut off, or a number is too large"
         raise ImageError(Failure.CORRUPT, message)
     return samples
 
 
 def _plain_bits(data: bytes, header: _Header) -> Samples:
-    """Digits, which need no space between them."""
+    """Reads single digits, which need no space between them."""
     count = header.height * header.width
     text = _COMMENT.sub(b"", data[header.end :]).translate(None, b" \t\n\v\f\r")[:count]
     if len(text) < count or text.translate(None, b"01"):

@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes."""
+"""Detects the format of an image by its first bytes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import struct
 
 from boatinfer.images import tiff
 
-__all__ = ["kind_of"]
+__all__ = ["detect_format"]
 
-_MAGIC = re.compile(
+_SIGNATURES = re.compile(
     rb"""
       (?P<JPEG> \xff\xd8\xff)
     | (?P<PNG> \x89PNG\r\n\x1a\n)
@@ -25,8 +25,8 @@ _MAGIC = re.compile(
     """,
     re.DOTALL | re.VERBOSE,
 )
-#: Sound images that nothing here reads, by how they begin.
-_OTHERS = {
+#: Signatures of image formats that are not supported.
+_UNSUPPORTED_SIGNATURES = {
     b"8BPS": "a Photoshop file",
     b"v/1\x01": "an OpenEXR file",
     b"II\xbc": "a JPEG XR file",
@@ -49,34 +49,34 @@ _HEIF_BRANDS |= {b"mif1", b"msf1"}
 _DIB_HEADERS = {12, 40, 52, 56, 64, 108, 124}
 
 
-def kind_of(data: bytes) -> str | None:
-    """Names the format: a key of the table in `formats`, or None for no image known.
+def detect_format(data: bytes) -> str | None:
+    """Names the format: a key of the table in `formats`, or None if it is unknown.
 
-    A format that nothing here reads is given in words, beginning with an article.
+    An unsupported format is described in words, beginning with an article.
     """
-    found = _MAGIC.match(data)
-    if found is not None:
-        kind = found.lastgroup
+    match = _SIGNATURES.match(data)
+    if match is not None:
+        kind = match.lastgroup
         return "RAW" if kind == "TIFF" and tiff.is_raw(data) else kind
     if data[4:8] == b"ftyp":
         return _by_brand(data)
-    for magic, words in _OTHERS.items():
-        if data.startswith(magic):
-            return words
+    for signature, description in _UNSUPPORTED_SIGNATURES.items():
+        if data.startswith(signature):
+            return description
     return _without_magic(data)
 
 
 def _by_brand(data: bytes) -> str | None:
-    """The kind of an ISO base media file, by its major and compatible brands."""
+    """The format of an ISO base media file, by its major and compatible brands."""
     end = min(int.from_bytes(data[:4]), 1024)
-    brands = {data[at : at + 4] for at in (8, *range(16, end, 4))}
+    brands = {data[offset : offset + 4] for offset in (8, *range(16, end, 4))}
     if brands & _AVIF_BRANDS:
         return "AVIF"
     return "HEIF" if brands & _HEIF_BRANDS else None
 
 
 def _without_magic(data: bytes) -> str | None:
-    """The kind of a file whose format has no magic number, by what its header can be."""
+    """The format of a file without a signature (DIB, TGA), by the plausibility of its header."""
     if len(data) < 18:
         return None
     size, planes = struct.unpack_from("<I8xH", data)

@@ -1,4 +1,4 @@
-"""What is done to an image before the network sees it."""
+"""The geometry of a network's input: size, resizing and orientation."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ Positive = Annotated[int, Meta(gt=0)]
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of every part of the card: immutable, and no key is overlooked."""
+    """Base of every part of the card: immutable, unknown keys are errors."""
 
 
 class ImageSpec(Strict, frozen=True):
-    """What is done to an image before the network sees it.
+    """How an image is resized for the network.
 
     Attributes:
         height: rows of the network's input, pixels.
         width: columns of the network's input, pixels.
         resize: ``area`` averages (bilinear where it must enlarge), ``bilinear`` is the
             antialiased triangle filter, ``nearest`` takes the nearest pixel.
-        fit: ``stretch`` ignores the aspect ratio, ``crop`` fills the frame and cuts
-            what stands over, ``pad`` shows everything on black.
-        orientation: whether the EXIF orientation is applied. (A TIFF's always is: there it
-            belongs to the format.)
+        fit: ``stretch`` ignores the aspect ratio, ``crop`` fills the frame and cuts off the
+            edges, ``pad`` adds black bars.
+        orientation: whether the EXIF orientation is applied. (That of a TIFF always is: there it
+            is part of the format.)
     """
 
     height: Positive

@@ -1,8 +1,9 @@
-"""Python warnings of the decoders: caught in the thread that reads the image, whatever filters say.
+"""Collects the Python warnings of decoders per thread, independent of the warning filters.
 
-`warnings.catch_warnings` and the filters are the process's, not the thread's: side by side they
+`warnings.catch_warnings` and the filters are global to the process: used by several threads they
 lose warnings, and with ``PYTHONWARNINGS=error`` a warning becomes an exception in the middle of a
-decoder. So `warnings.warn` itself asks here first whether its thread is reading an image.
+decoder. So `warnings.warn` is replaced by a function that first checks whether its thread is
+reading an image.
 """
 
 from __future__ import annotations
@@ -16,47 +17,49 @@ from typing import Any
 
 from PIL import Image
 
-__all__ = ["unwarned"]
+__all__ = ["collected_warnings"]
 
 
-#: Pillow warns from half of `MAX_PIXELS` on; that limit is the one that counts here.
-_OURS = Image.DecompressionBombWarning
+#: Pillow warns above half of `MAX_PIXELS`, which is the only limit here.
+_IGNORED_CATEGORY = Image.DecompressionBombWarning
 
 
-class _Caught(threading.local):
-    """What the decoders have said in this thread; None while it reads no image."""
+class _ThreadWarnings(threading.local):
+    """The warnings of this thread; None while it reads no image."""
 
-    said: list[str] | None = None
+    messages: list[str] | None = None
 
 
-_caught = _Caught()
+_thread_warnings = _ThreadWarnings()
 
 
 @contextmanager
-def unwarned() -> Iterator[list[str]]:
-    """Within, warnings of this thread are collected: neither shown nor raised.
+def collected_warnings() -> Iterator[list[str]]:
+    """Collects the warnings of this thread instead of showing or raising them.
 
     Yields:
-        The warnings, each once, as they come.
+        The distinct warnings, in order.
     """
-    outer, _caught.said = _caught.said, []
+    outer, _thread_warnings.messages = _thread_warnings.messages, []
     try:
-        yield _caught.said
+        yield _thread_warnings.messages
     finally:
-        _caught.said = outer
+        _thread_warnings.messages = outer
 
 
-def _asked_first(warn: Any) -> Any:
+def _intercept(warn: Any) -> Any:
     @functools.wraps(warn)
-    def asking(
+    def intercepting(
         message: Any, category: Any = None, stacklevel: int = 1, source: Any = None, **named: Any
     ) -> None:
-        if _caught.said is None:
-            warn(message, category, stacklevel + 1, source, **named)  # one frame more: this one
-        elif category is not _OURS and str(message) not in _caught.said:
-            _caught.said.append(str(message))
+        if _thread_warnings.messages is None:
+            warn(
+                message, category, stacklevel + 1, source, **named
+            )  # one more frame: this function
+        elif category is not _IGNORED_CATEGORY and str(message) not in _thread_warnings.messages:
+            _thread_warnings.messages.append(str(message))
 
-    return asking
+    return intercepting
 
 
-warnings.warn = _asked_first(warnings.warn)
+warnings.warn = _intercept(warnings.warn)

@@ -1,4 +1,4 @@
-"""What each thread of a worker process is working on, in memory that survives the process."""
+"""Records in shared memory which item each thread of a worker process is working on."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ __all__ = [
     "WHOLE_BATCH",
     "Entry",
     "Journal",
-    "in_hand",
-    "keep_journal",
+    "begin_item",
     "open_journal",
+    "restart_item_clock",
+    "set_journal",
     "shared_memory",
-    "still_in_hand",
-    "working",
+    "working_on_batch",
 ]
 
 #: Index of an `Entry` that stands for all items of the batch.
 WHOLE_BATCH = -1
 
-#: Batch number, index of the item, since when; the number is 0 where a thread is idle.
+#: Batch number (0 if the thread is idle), index of the item, start time.
 _SLOT = struct.Struct("=qqd")
-#: Threads beyond this many are not watched.
-_SLOTS = 1024
+#: Further threads are not recorded.
+_MAX_THREADS = 1024
 
 
 class Entry(NamedTuple):
-    """What one thread has in hand.
+    """What one thread is working on.
 
     Attributes:
-        number: of the batch.
+        number: number of the batch.
         item: index of the item in the batch, or `WHOLE_BATCH`.
-        since: seconds of the monotonic clock, which all processes of a machine share.
+        since: start time in seconds of the monotonic clock, which all processes share.
     """
 
     number: int
@@ -50,10 +50,10 @@ class Entry(NamedTuple):
 
 
 class Journal:
-    """A piece of memory that two processes share, with a slot for each thread of the worker.
+    """Shared memory of two processes, with a slot for each thread of the worker.
 
     Args:
-        memory: at least as long as `open_journal` makes it.
+        memory: room for `_MAX_THREADS` slots.
     """
 
     def __init__(self, memory: mmap.mmap) -> None:
@@ -61,87 +61,87 @@ class Journal:
         self._slots = itertools.count()
         self._thread = threading.local()
 
-    def begin(self, number: int) -> None:
-        """Notes that this thread begins a batch."""
+    def begin_batch(self, number: int) -> None:
+        """Records that this thread begins a batch."""
         if not hasattr(self._thread, "offset"):
             slot = next(self._slots)
-            self._thread.offset = slot * _SLOT.size if slot < _SLOTS else None
+            self._thread.offset = slot * _SLOT.size if slot < _MAX_THREADS else None
         self._thread.number = number
-        self.note(WHOLE_BATCH)
+        self.set_item(WHOLE_BATCH)
 
-    def note(self, index: int) -> None:
-        """Notes which item of its batch this thread works on."""
+    def set_item(self, index: int) -> None:
+        """Records which item of its batch this thread works on."""
         offset = getattr(self._thread, "offset", None)
         if offset is not None:
             _SLOT.pack_into(self._memory, offset, self._thread.number, index, time.monotonic())
             self._thread.index = index
 
-    def renew(self) -> None:
-        """Notes that this thread has waited for a reason that is not its item's."""
-        self.note(getattr(self._thread, "index", WHOLE_BATCH))
+    def restart_clock(self) -> None:
+        """Restarts the time of the current item, after a wait that is not the item's fault."""
+        self.set_item(getattr(self._thread, "index", WHOLE_BATCH))
 
-    def end(self) -> None:
-        """Notes that this thread has nothing in hand."""
+    def end_batch(self) -> None:
+        """Records that this thread is idle."""
         self._thread.number = 0
-        self.note(0)
+        self.set_item(0)
 
     def entries(self) -> list[Entry]:
-        """What the threads have, or had at their death, in hand."""
-        whole = _SLOT.iter_unpack(self._memory[: _SLOTS * _SLOT.size])
-        return [Entry(*slot) for slot in whole if slot[0]]
+        """What the threads are working on, or were when the process died."""
+        slots = _SLOT.iter_unpack(self._memory[: _MAX_THREADS * _SLOT.size])
+        return [Entry(*slot) for slot in slots if slot[0]]
 
 
-#: The journal of this process, if it is a worker.
+#: The journal of this process; None if it is not a worker.
 _journal: Journal | None = None
 
 
-def in_hand(index: int) -> None:
-    """Notes that this thread begins to work on an item of its batch; costs half a microsecond."""
+def begin_item(index: int) -> None:
+    """Records that this thread begins an item of its batch; takes half a microsecond."""
     if _journal is not None:
-        _journal.note(index)
+        _journal.set_item(index)
 
 
-def still_in_hand() -> None:
-    """Starts the time limit of the item in hand anew; call it while waiting for one's turn."""
+def restart_item_clock() -> None:
+    """Restarts the time limit of the current item; to be called while waiting for memory."""
     if _journal is not None:
-        _journal.renew()
+        _journal.restart_clock()
 
 
 @contextlib.contextmanager
-def working(number: int) -> Iterator[None]:
-    """Notes that this thread has a batch in hand for as long as the ``with`` lasts."""
+def working_on_batch(number: int) -> Iterator[None]:
+    """Records that this thread works on a batch within the ``with``."""
     if _journal is None:
         yield
         return
-    _journal.begin(number)
-    yield  # not ended after an exception: it ends the process
-    _journal.end()
+    _journal.begin_batch(number)
+    yield  # no end_batch after an exception: that ends the process
+    _journal.end_batch()
 
 
 def open_journal(name: str) -> None:
-    """Makes the shared memory that `shared_memory` named the journal of this process."""
-    size = _SLOTS * _SLOT.size
+    """Opens the journal of this process by the name that `shared_memory` gave."""
+    size = _MAX_THREADS * _SLOT.size
     if sys.platform == "win32":
-        keep_journal(Journal(mmap.mmap(-1, size, tagname=name)))
+        set_journal(Journal(mmap.mmap(-1, size, tagname=name)))
     else:
-        keep_journal(Journal(mmap.mmap(int(name), size)))
+        set_journal(Journal(mmap.mmap(int(name), size)))
 
 
-def keep_journal(journal: Journal) -> None:
-    """Makes a journal the one of this process."""
+def set_journal(journal: Journal) -> None:
+    """Sets the journal of this process."""
     global _journal  # noqa: PLW0603
     _journal = journal
 
 
 @contextlib.contextmanager
 def shared_memory() -> Iterator[tuple[Journal, str, tuple[int, ...]]]:
-    """Makes the memory of a journal.
+    """Creates a journal in shared memory.
 
     Yields:
         The journal, the name by which a child process opens it, and the file descriptors that
-        the child must inherit. After the ``with`` no more children can.
+        the child must inherit. After the ``with`` no further child can open it.
     """
-    size = _SLOTS * _SLOT.size
+    size = _MAX_THREADS * _SLOT.size
     if sys.platform == "win32":
         import uuid
 

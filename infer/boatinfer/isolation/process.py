@@ -1,4 +1,4 @@
-"""One worker process, seen from its supervisor."""
+"""A worker process as its supervisor sees it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from boatinfer.isolation.forked import ForkedProcess, may_fork
-from boatinfer.isolation.journal import keep_journal, shared_memory
+from boatinfer.isolation.forked import ForkedProcess, can_fork
+from boatinfer.isolation.journal import set_journal, shared_memory
 from boatinfer.isolation.worker import End, serve
 
-__all__ = ["Died", "WorkerProcess", "keep", "prepare", "start"]
+__all__ = ["Died", "WorkerProcess", "keep_for_reuse", "start_in_advance", "start_worker"]
 
-Put = Callable[["WorkerProcess", Any], object]
+Receiver = Callable[["WorkerProcess", Any], object]
 
 
-_BOOT = "import sys; sys.path[:] = {}; from boatinfer.isolation.worker import main; main()"
-#: Seconds that a process may take to end, once told so.
+_BOOTSTRAP = "import sys; sys.path[:] = {}; from boatinfer.isolation.worker import main; main()"
+#: Seconds that a process may take to end.
 _GRACE = 5.0
-#: Lines of its standard error that are kept.
-_LINES = 20
+#: Number of last lines of its standard error that are kept.
+_STDERR_LINES = 20
 
 _SIGNALS = {
     "SIGABRT": "aborted",
@@ -40,118 +40,121 @@ _SIGNALS = {
 
 
 class Died:
-    """The last message of a worker process that has ended."""
+    """The last event of a worker process: it has ended."""
 
 
 class WorkerProcess:
-    """A worker process that has been started: forked if that is safe, or as a command.
+    """A started worker process: forked if that is safe, otherwise a new Python.
 
     Attributes:
-        journal: what its threads have in hand.
+        journal: what its threads are working on.
     """
 
     def __init__(self) -> None:
-        self._surroundings = _surroundings()
-        tied = threading.current_thread() is threading.main_thread()
+        self._start_environment = _environment()
+        die_with_parent = threading.current_thread() is threading.main_thread()
         with shared_memory() as (journal, name, handles):
             self.journal = journal
 
             def work() -> None:
-                keep_journal(journal)
-                serve(tied)
+                set_journal(journal)
+                serve(die_with_parent)
 
-            self._process = ForkedProcess(work) if may_fork() else _spawned(name, handles, tied)
-        self._said: deque[bytes] = deque(maxlen=_LINES)
-        self._sending = threading.Lock()
+            self._process = (
+                ForkedProcess(work) if can_fork() else _spawned(name, handles, die_with_parent)
+            )
+        self._stderr_lines: deque[bytes] = deque(maxlen=_STDERR_LINES)
+        self._send_lock = threading.Lock()
         self._task: Any = None
-        self._put: Put | None = None
-        self._waiting: list[Any] = []
-        self._delivering = threading.Lock()
-        self._listener, self._receiver = _thread(self._listen), _thread(self._receive)
+        self._receiver: Receiver | None = None
+        self._undelivered: list[Any] = []
+        self._delivery_lock = threading.Lock()
+        self._stderr_thread = _thread(self._read_stderr)
+        self._stdout_thread = _thread(self._read_messages)
 
     def send(self, message: Any) -> None:
-        """Sends a message; to a process that has died, nothing is sent."""
+        """Sends a message; does nothing if the process has died."""
         stdin = self._process.stdin
         assert stdin is not None
-        with self._sending, contextlib.suppress(OSError, ValueError):  # closed, or broken
+        with self._send_lock, contextlib.suppress(OSError, ValueError):  # closed, or broken
             pickle.dump(message, stdin, pickle.HIGHEST_PROTOCOL)
             stdin.flush()
 
-    def give(self, task: Any) -> None:
-        """Gives it a task; its messages wait until `receive` takes them."""
-        self._task, self._put = task, None
+    def assign(self, task: Any) -> None:
+        """Sends a task; the messages are kept until `deliver_to` is called."""
+        self._task, self._receiver = task, None
         self.send(task)
 
-    def has(self, task: Any) -> bool:
-        """Whether it was given this task, and nobody has received anything yet."""
-        return self._put is None and self._task == task
+    def has_unread_task(self, task: Any) -> bool:
+        """Whether it works on this task and its messages have no receiver yet."""
+        return self._receiver is None and self._task == task
 
-    def receive(self, put: Put) -> None:
-        """From now on its messages go to ``put``, from a thread; the last is `Died`."""
-        with self._delivering:
-            for message in self._waiting:
-                put(self, message)
-            self._waiting.clear()
-            self._put = put
+    def deliver_to(self, receiver: Receiver) -> None:
+        """Passes all messages to ``receiver``, from a thread; the last is `Died`."""
+        with self._delivery_lock:
+            for message in self._undelivered:
+                receiver(self, message)
+            self._undelivered.clear()
+            self._receiver = receiver
 
     def _deliver(self, message: Any) -> None:
-        with self._delivering:
-            if self._put is None:
-                self._waiting.append(message)
+        with self._delivery_lock:
+            if self._receiver is None:
+                self._undelivered.append(message)
             else:
-                self._put(self, message)
+                self._receiver(self, message)
 
     def end_task(self) -> None:
-        """Tells it that there is no more to do of its task."""
-        self._task = self._put = None
+        """Tells the process that its task has no more batches."""
+        self._task = self._receiver = None
         self.send(End())
 
-    def takes(self, task: Any) -> bool:
-        """Whether it lives, in what surrounds this process now, and has this task or none."""
+    def can_take(self, task: Any) -> bool:
+        """Whether it runs, in an unchanged environment, and has this task or none."""
         return (
             self._process.poll() is None
-            and self._surroundings == _surroundings()
-            and (self._task is None or self.has(task))
+            and self._start_environment == _environment()
+            and (self._task is None or self.has_unread_task(task))
         )
 
-    def _receive(self) -> None:
+    def _read_messages(self) -> None:
         stdout = self._process.stdout
         assert stdout is not None
-        # It ends, perhaps in the middle of a message.
+        # The stream may end in the middle of a message.
         with stdout, contextlib.suppress(Exception):
             while True:
                 self._deliver(pickle.load(stdout))
         self._wait()
         self._deliver(Died())
 
-    def _listen(self) -> None:
+    def _read_stderr(self) -> None:
         stderr = self._process.stderr
         assert stderr is not None
         with stderr, contextlib.suppress(OSError, ValueError):
-            self._said.extend(iter(lambda: stderr.readline(4096), b""))
+            self._stderr_lines.extend(iter(lambda: stderr.readline(4096), b""))
 
     def kill(self) -> None:
-        """Ends it at once."""
+        """Kills the process."""
         with contextlib.suppress(OSError):
             self._process.kill()
 
     def close(self) -> None:
-        """Ends it, and waits for that."""
+        """Kills the process, and waits until it has ended."""
         stdin = self._process.stdin
         assert stdin is not None
         self.kill()
         with contextlib.suppress(OSError, ValueError):
             stdin.close()
-        self._receiver.join(_GRACE)
+        self._stdout_thread.join(_GRACE)
 
     def _wait(self) -> None:
-        # One that waits for a disk for ever cannot even be killed; nor is it waited for.
+        # A process that hangs in a disk access cannot be killed; it is not waited for either.
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_GRACE)
-        self._listener.join(_GRACE)
+        self._stderr_thread.join(_GRACE)
 
-    def ending(self) -> str:
-        """How it ended, in words: by which signal, or with which code."""
+    def describe_exit(self) -> str:
+        """Describes how the process ended: by which signal, or with which exit code."""
         code = self._process.poll()
         if code is None:
             return "did not end"
@@ -163,23 +166,26 @@ class WorkerProcess:
             name = "unknown"
         return f"was ended by signal {-code} ({_SIGNALS.get(name, name)})"
 
-    def last_words(self) -> str:
-        """The last line that it wrote to standard error; empty if none."""
-        lines = [line.decode(errors="replace").strip() for line in self._said]
+    def last_stderr_line(self) -> str:
+        """The last line that the process wrote to standard error; empty if none."""
+        lines = [line.decode(errors="replace").strip() for line in self._stderr_lines]
         return next((line for line in reversed(lines) if line), "")
 
 
-def _spawned(journal: str, handles: tuple[int, ...], tied: bool) -> subprocess.Popen[bytes]:
-    """Starts Python anew; its arguments are those of `boatinfer.isolation.worker.main`."""
+def _spawned(
+    journal: str, handles: tuple[int, ...], die_with_parent: bool
+) -> subprocess.Popen[bytes]:
+    """Starts a new Python, with the arguments of `boatinfer.isolation.worker.main`."""
     flags = ["-X", "utf8"] if sys.flags.utf8_mode else []
-    boot = _BOOT.format([os.fspath(path) for path in sys.path])
+    script = _BOOTSTRAP.format([os.fspath(path) for path in sys.path])
+    mode = "die-with-parent" if die_with_parent else "independent"
     return subprocess.Popen(
-        [sys.executable, *flags, "-c", boot, journal, "tied" if tied else "free"],
+        [sys.executable, *flags, "-c", script, journal, mode],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         pass_fds=handles,
-        start_new_session=True,  # Ctrl-C is the supervisor's affair
+        start_new_session=True,  # Ctrl-C goes to the supervisor only
     )
 
 
@@ -189,54 +195,54 @@ def _thread(work: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-def _surroundings() -> tuple[Any, ...]:
-    """What a process inherits, and what it does may depend on."""
+def _environment() -> tuple[Any, ...]:
+    """What a child process inherits: environment variables, working folder and module path."""
     folder = None
-    with contextlib.suppress(OSError):  # it has been removed
+    with contextlib.suppress(OSError):  # the folder has been deleted
         folder = Path.cwd()
     return dict(os.environ), folder, list(sys.path)
 
 
-#: A process that waits for a task.
+#: A process that is ready for a task; at most one.
 _spare: list[WorkerProcess] = []
-_taking = threading.Lock()
+_spare_lock = threading.Lock()
 
 
-def prepare(task: Any) -> None:
-    """Starts a process on a task, for the next `start`, while this one does other things.
+def start_in_advance(task: Any) -> None:
+    """Starts a process on a task in the background, for the next `start_worker`.
 
-    If a process waits already, nothing is done.
+    Does nothing if there is a spare process already.
     """
-    with _taking:
+    with _spare_lock:
         if not _spare:
             _spare.append(WorkerProcess())
-            _spare[0].give(task)
+            _spare[0].assign(task)
 
 
-def keep(process: WorkerProcess) -> None:
-    """Keeps a process that has done its task for the next `start`; ends it if there is one."""
-    with _taking:
+def keep_for_reuse(process: WorkerProcess) -> None:
+    """Keeps a finished process for the next `start_worker`; ends it if there is a spare one."""
+    with _spare_lock:
         if not _spare:
             _spare.append(process)
             return
     process.close()
 
 
-def start(task: Any, put: Put) -> WorkerProcess:
-    """Starts a worker process on a task; its messages go to ``put``, from another thread.
+def start_worker(task: Any, receiver: Receiver) -> WorkerProcess:
+    """Starts a worker process on a task; passes its messages to ``receiver``, from a thread.
 
     Raises:
-        OSError: the system has no room for another process.
-        RuntimeError: or for another thread.
+        OSError: the system cannot start another process.
+        RuntimeError: the system cannot start another thread.
     """
-    with _taking:
+    with _spare_lock:
         process = _spare.pop() if _spare else None
-    if process is not None and not process.takes(task):
+    if process is not None and not process.can_take(task):
         process.close()
         process = None
     if process is None:
         process = WorkerProcess()
-    if not process.has(task):
-        process.give(task)
-    process.receive(put)
+    if not process.has_unread_task(task):
+        process.assign(task)
+    process.deliver_to(receiver)
     return process

@@ -1,4 +1,4 @@
-"""Hands batches to a worker process, and finds out what its death is to be blamed on."""
+"""Sends batches to a worker process, and finds the item that makes it crash or hang."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from boatinfer.errors import BoatinferError, Failure
 from boatinfer.isolation.journal import WHOLE_BATCH
-from boatinfer.isolation.process import Died, WorkerProcess, keep, start
+from boatinfer.isolation.process import Died, WorkerProcess, keep_for_reuse, start_worker
 from boatinfer.isolation.worker import Batch, Done, Raised, Ready, Task
 
 __all__ = ["IMAGE_TIMEOUT", "Supervisor", "WorkerDiedError"]
@@ -24,27 +24,27 @@ Result = TypeVar("Result")
 IMAGE_TIMEOUT = 120.0
 #: Time limit for opening the task, in seconds: a large model on a slow disk or a GPU.
 START_TIMEOUT = 1800.0
-#: Seconds that each item of a batch has at least, where all are worked on together.
-_LEAST_EACH = 1.0
-#: Seconds between two looks at what takes too long.
-_LOOK_EVERY = 0.5
-#: Deaths in a row that no item can be blamed on, until all that are in flight are tried alone.
-_UNEXPLAINED = 2
-#: Pauses in which memory may become free, in seconds, before a process is started once more.
-_PAUSES = (1, 5, 25)
-#: Time limit for an item once nothing more is wanted, in seconds.
-_LAST_LIMIT = 30.0
+#: Minimum time limit per item, in seconds, where a batch is processed at once.
+_MIN_SECONDS_PER_ITEM = 1.0
+#: Seconds between two checks for items that take too long.
+_CHECK_INTERVAL = 0.5
+#: After more deaths in a row without a suspect, all items in flight are tried alone.
+_MAX_UNEXPLAINED_DEATHS = 2
+#: Pauses before a process is restarted, in seconds: memory may become free meanwhile.
+_RESTART_PAUSES = (1, 5, 25)
+#: Time limit for an item once the run is to stop, in seconds.
+_TIMEOUT_AFTER_STOP = 30.0
 #: Seconds that a process, or a thread, may take to end.
 _GRACE = 10.0
-#: The number of a batch of one item that is tried alone.
-_ALONE = -1
+#: Batch number of a single item that is tried alone.
+_SINGLE_ITEM_BATCH = -1
 
 
 class WorkerDiedError(BoatinferError):
     """A worker process died, and no item is to blame."""
 
 
-class _Fed(NamedTuple):
+class _AllHandedOver(NamedTuple):
     """All batches of a call of `Supervisor.results` have been handed over.
 
     Attributes:
@@ -61,58 +61,58 @@ class Supervisor(Generic[Item, Result]):
 
     Args:
         task: what the process does.
-        lost: makes the result of an item that ended its process: called with the item, the
-            reason (``crashed`` or ``timed_out``), and a sentence.
+        make_failure: makes the result of an item that ended its process: called with the item,
+            the reason (``crashed`` or ``timed_out``), and a message.
         timeout: time limit for one item, in seconds.
 
     Attributes:
-        seconds: of each stage of work, by name, of all processes so far.
+        seconds: time of each stage of work, by name, of all processes so far.
         replaced: how many processes died or were ended because they hung.
     """
 
     def __init__(
-        self, task: Task, lost: Callable[[Item, Failure, str], Result], timeout: float
+        self, task: Task, make_failure: Callable[[Item, Failure, str], Result], timeout: float
     ) -> None:
-        self._task, self._lost, self._timeout = task, lost, timeout
+        self._task, self._make_failure, self._timeout = task, make_failure, timeout
         self._events: SimpleQueue[tuple[WorkerProcess | None, Any]] = SimpleQueue()
         self._in_flight: dict[int, list[Item]] = {}
-        self._changing = threading.Lock()  # what is in flight, or the process
-        self._hung_at: float | None = None  # when the process was killed for taking too long
-        self._next_look = 0.0
-        self._overdue = False  # whether the process was ended because it did not become ready
+        self._in_flight_lock = threading.Lock()  # guards _in_flight and _process
+        self._killed_at: float | None = None  # when the process was killed because it hung
+        self._next_check = 0.0
+        self._startup_timed_out = False
         self._call: object = None
         self._stopped: Callable[[], object] = lambda: False
-        self._fed: _Fed | None = None
+        self._all_handed_over: _AllHandedOver | None = None
         self._settings: Any = None
-        self._numbers = itertools.count(1)
-        self._before: dict[str, float] = {}
+        self._batch_numbers = itertools.count(1)
+        self._earlier_seconds: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
         self.replaced = 0
         self._idle = self._closed = False  # whether the process is ready and has raised nothing
         self._process = self._start()
 
     def close(self) -> None:
-        """Ends the worker process, or keeps it for another task if it is sound and has no work."""
+        """Ends the worker process, or keeps it for another task if it is ready and idle."""
         if self._closed:
             return
         self._closed = True
         if self._idle and not self._in_flight:
             self._process.end_task()
-            keep(self._process)
+            keep_for_reuse(self._process)
         else:
             self._process.close()
 
-    def opened(self) -> Any:
-        """Waits until the task is open; gives what its service says of itself.
+    def wait_until_open(self) -> Any:
+        """Waits until the task is open; returns the ``info`` of its service.
 
         Raises:
             WorkerDiedError: the process died again and again, or took too long.
-            BoatinferError: of the task.
+            BoatinferError: raised by the task.
         """
-        return self._made_ready(started=True).info
+        return self._ensure_ready(started=True).info
 
     def begin(self, settings: Any) -> None:
-        """Gives the process the settings for `Service.work`; once, after `opened`."""
+        """Sends the settings for `Service.work`; to be called once, after `wait_until_open`."""
         self._settings = settings
         self._process.send(settings)
 
@@ -127,37 +127,37 @@ class Supervisor(Generic[Item, Result]):
 
         Args:
             batches: taken in a thread, as there is room.
-            ahead: how many batches the process may have waiting or in work.
-            alone: tells the items that are to be tried at the end, each alone.
-            stopped: tells that no more is wanted: what then hangs or has crashed is given up.
+            ahead: how many batches may be waiting or in progress in the process.
+            alone: whether an item is to be tried at the end, alone.
+            stopped: whether the run is to stop: items that then hang or crash are given up.
 
         Yields:
-            The results of some items, as they are done, in any order.
+            Lists of results, as batches are done, in any order.
 
         Raises:
-            BoatinferError: of the worker's.
+            BoatinferError: raised by the worker.
             WorkerDiedError: the process cannot be kept running.
         """
-        if self._in_flight or not self._idle:  # an earlier call was given up
+        if self._in_flight or not self._idle:  # an earlier call was not finished
             self._in_flight.clear()
             self._replace()
-        room, stop, self._fed = threading.Semaphore(ahead), threading.Event(), None
+        room, stop, self._all_handed_over = threading.Semaphore(ahead), threading.Event(), None
         self._call, self._stopped = stop, stopped
         later: list[Item] = []
         feeder = threading.Thread(
-            target=self._feed, args=(batches, room, stop, alone, later), daemon=True
+            target=self._hand_over, args=(batches, room, stop, alone, later), daemon=True
         )
         feeder.start()
         try:
-            yield from self._collect(room)
+            yield from self._collect_results(room)
             for item in later:
-                yield from self._alone(item)
+                yield from self._results_alone(item)
         finally:
             stop.set()
             room.release()
             feeder.join(_GRACE)  # it may be taking a batch
 
-    def _feed(
+    def _hand_over(
         self,
         batches: Iterable[list[Item]],
         room: threading.Semaphore,
@@ -165,7 +165,7 @@ class Supervisor(Generic[Item, Result]):
         alone: Callable[[Item], bool],
         later: list[Item],
     ) -> None:
-        """Hands batches over as there is room; runs in a thread."""
+        """Sends batches to the process as there is room; runs in a thread."""
         error = None
         try:
             for batch in batches:
@@ -176,22 +176,22 @@ class Supervisor(Generic[Item, Result]):
                 room.acquire()
                 if stop.is_set():
                     break
-                with self._changing:
-                    number = next(self._numbers)
+                with self._in_flight_lock:
+                    number = next(self._batch_numbers)
                     self._in_flight[number] = items
                     self._process.send(Batch(number, items))
-        except BaseException as raised:  # it is raised where the results are taken
+        except BaseException as raised:  # raised again by _next_event
             error = raised
-        self._events.put((None, _Fed(stop, error)))
+        self._events.put((None, _AllHandedOver(stop, error)))
 
-    def _collect(self, room: threading.Semaphore) -> Iterator[list[Result]]:
-        """Gives results until all batches are handed over and done."""
+    def _collect_results(self, room: threading.Semaphore) -> Iterator[list[Result]]:
+        """Yields results until all batches are handed over and done."""
         unexplained = 0
-        while self._fed is None or self._in_flight:
+        while self._all_handed_over is None or self._in_flight:
             event = self._next_event()
             if isinstance(event, Done):
                 unexplained = 0
-                self._note_seconds(event)
+                self._update_seconds(event)
                 if self._in_flight.pop(event.number, None) is not None:
                     room.release()
                     yield event.results
@@ -203,23 +203,24 @@ class Supervisor(Generic[Item, Result]):
                 unexplained = 0 if suspects else unexplained + 1
                 yield from self._recover(suspects, unexplained, room)
 
-    def _note_seconds(self, done: Done) -> None:
-        self.seconds = self._before | {
-            stage: self._before.get(stage, 0.0) + seconds for stage, seconds in done.seconds.items()
+    def _update_seconds(self, done: Done) -> None:
+        self.seconds = self._earlier_seconds | {
+            stage: self._earlier_seconds.get(stage, 0.0) + seconds
+            for stage, seconds in done.seconds.items()
         }
 
     def _next_event(self) -> Any:
-        """The next message of the present process, or None for now; kills one that hangs."""
-        if self._events.empty() and time.monotonic() >= self._next_look:
-            self._next_look = time.monotonic() + _LOOK_EVERY
-            if self._hangs():
+        """The next message of the process, or None if there is none yet; kills a hung process."""
+        if self._events.empty() and time.monotonic() >= self._next_check:
+            self._next_check = time.monotonic() + _CHECK_INTERVAL
+            if self._kill_if_hung():
                 return Died()
         try:
-            process, event = self._events.get(timeout=_LOOK_EVERY)
+            process, event = self._events.get(timeout=_CHECK_INTERVAL)
         except Empty:
             return None
-        if isinstance(event, _Fed) and event.call is self._call:
-            self._fed = event
+        if isinstance(event, _AllHandedOver) and event.call is self._call:
+            self._all_handed_over = event
             if event.error is not None:
                 raise event.error
         if process is not self._process:
@@ -229,22 +230,22 @@ class Supervisor(Generic[Item, Result]):
             raise event.error
         return event
 
-    def _hangs(self) -> bool:
-        """Kills the process if it takes too long; whether even that did not end it."""
+    def _kill_if_hung(self) -> bool:
+        """Kills the process if an item takes too long; True if even that did not end it."""
         now = time.monotonic()
-        if self._hung_at is not None:
-            return now - self._hung_at > _GRACE
-        limit = min(self._timeout, _LAST_LIMIT) if self._stopped() else self._timeout
+        if self._killed_at is not None:
+            return now - self._killed_at > _GRACE
+        limit = min(self._timeout, _TIMEOUT_AFTER_STOP) if self._stopped() else self._timeout
         for number, index, since in self._process.journal.entries():
             items = len(self._in_flight.get(number, [None])) if index == WHOLE_BATCH else 1
-            if now - since > max(limit, items * _LEAST_EACH):
-                self._hung_at = now
+            if now - since > max(limit, items * _MIN_SECONDS_PER_ITEM):
+                self._killed_at = now
                 self._process.kill()
                 break
         return False
 
     def _suspects(self) -> list[tuple[int, list[Item]]]:
-        """The items that the dead process had in hand, and the batches that they are of."""
+        """The items that the dead process was working on, by batch number."""
         suspects = []
         for number, index, _ in self._process.journal.entries():
             items = self._in_flight.get(number, [])
@@ -254,19 +255,19 @@ class Supervisor(Generic[Item, Result]):
     def _recover(
         self, suspects: list[tuple[int, list[Item]]], unexplained: int, room: threading.Semaphore
     ) -> Iterator[list[Result]]:
-        """Replaces the process; tries each suspect alone, and sends the rest again."""
-        with self._changing:  # nothing new is handed over meanwhile
-            if unexplained > _UNEXPLAINED:
+        """Replaces the process; tries each suspect alone, and sends the other items again."""
+        with self._in_flight_lock:  # no new batches meanwhile
+            if unexplained > _MAX_UNEXPLAINED_DEATHS:
                 suspects = list(self._in_flight.items())
                 if not suspects:
-                    raise self._unstartable()
+                    raise self._unstartable_error()
             self._replace()
             for number, items in suspects:
                 rest = self._in_flight[number]
                 for item in items:
                     rest = [other for other in rest if other is not item]
                     self._in_flight[number] = rest
-                    yield from self._alone(item)
+                    yield from self._results_alone(item)
             for number, rest in list(self._in_flight.items()):
                 if rest and not self._stopped():
                     self._process.send(Batch(number, rest))
@@ -274,85 +275,87 @@ class Supervisor(Generic[Item, Result]):
                     del self._in_flight[number]
                     room.release()
 
-    def _alone(self, item: Item) -> Iterator[list[Result]]:
-        """Gives the result of one item, on which the process works alone.
+    def _results_alone(self, item: Item) -> Iterator[list[Result]]:
+        """Yields the result of one item, which the process works on alone.
 
-        Nothing is given if no more is wanted. A death without the item in hand is not its
-        fault: the process was about to die before; then it is tried once more.
+        Yields nothing if the run is to stop. If the process dies before it begins the item, the
+        item is tried once more: the death had another cause.
         """
-        for last in (False, True):
+        for is_last in (False, True):
             if self._stopped():
                 return
-            done = self._try(item)
+            done = self._work_alone(item)
             if done is not None:
                 yield done.results
                 return
             if self._stopped():
                 return
-            blamed = last or any(e.number == _ALONE for e in self._process.journal.entries())
-            reason, words = self._verdict()
+            is_to_blame = is_last or any(
+                entry.number == _SINGLE_ITEM_BATCH for entry in self._process.journal.entries()
+            )
+            reason, message = self._cause_of_death()
             self._replace()
-            if blamed:
-                yield [self._lost(item, reason, words)]
+            if is_to_blame:
+                yield [self._make_failure(item, reason, message)]
                 return
 
-    def _try(self, item: Item) -> Done | None:
+    def _work_alone(self, item: Item) -> Done | None:
         """Works on one item; None if the process died or hung."""
         self._idle = False
-        self._process.send(Batch(_ALONE, [item]))
+        self._process.send(Batch(_SINGLE_ITEM_BATCH, [item]))
         while True:
             event = self._next_event()
-            if isinstance(event, Done) and event.number == _ALONE:
-                if self._hung_at is not None:  # it was done just as it was given up
+            if isinstance(event, Done) and event.number == _SINGLE_ITEM_BATCH:
+                if self._killed_at is not None:  # it finished just as it was killed
                     self._replace()
                 self._idle = True
                 return event
             if isinstance(event, Died):
                 return None
 
-    def _verdict(self) -> tuple[Failure, str]:
-        """Why the process that had one item alone is dead."""
-        if self._hung_at is not None:
+    def _cause_of_death(self) -> tuple[Failure, str]:
+        """Why the process that worked on a single item died."""
+        if self._killed_at is not None:
             return (
                 Failure.TIMED_OUT,
                 f"the image was not done after {self._timeout:g} seconds",
             )
-        words = self._process.last_words()
+        detail = self._process.last_stderr_line()
         return (
             Failure.CRASHED,
-            f"the process that worked on the image {self._process.ending()}"
-            f"{f': {words}' if words else ''}",
+            f"the process that worked on the image {self._process.describe_exit()}"
+            f"{f': {detail}' if detail else ''}",
         )
 
     def _replace(self) -> None:
-        """Starts a new process in the place of the dead one."""
-        self._before, self._hung_at = dict(self.seconds), None
+        """Replaces the dead process."""
+        self._earlier_seconds, self._killed_at = dict(self.seconds), None
         self.replaced += 1
         with contextlib.suppress(OSError):
             self._process.close()
-        self._made_ready(started=False)
+        self._ensure_ready(started=False)
         self._process.send(self._settings)
 
-    def _made_ready(self, *, started: bool) -> Ready:
-        """Waits until the process is ready; starts another one where it dies or cannot start.
+    def _ensure_ready(self, *, started: bool) -> Ready:
+        """Waits until the process is ready; restarts it if it dies or cannot be started.
 
         Args:
-            started: whether there is a process to wait for already.
+            started: whether the process has been started already.
         """
-        for pause in (*_PAUSES, None):
-            if started or self._restarted():
+        for pause in (*_RESTART_PAUSES, None):
+            if started or self._try_restart():
                 ready = self._wait_until_ready()
                 if isinstance(ready, Ready):
                     return ready
                 self._process.close()
             started = False
-            if self._overdue or pause is None or self._stopped():
+            if self._startup_timed_out or pause is None or self._stopped():
                 break
             time.sleep(pause)
-        raise self._unstartable()
+        raise self._unstartable_error()
 
-    def _restarted(self) -> bool:
-        """Whether the system let us start another process."""
+    def _try_restart(self) -> bool:
+        """Starts another process; False if the system has no resources for it."""
         try:
             self._process = self._start()
         except (OSError, RuntimeError, MemoryError):  # no process, no thread, no memory
@@ -360,39 +363,39 @@ class Supervisor(Generic[Item, Result]):
         return True
 
     def _start(self) -> WorkerProcess:
-        return start(self._task, lambda process, event: self._events.put((process, event)))
+        return start_worker(self._task, lambda process, event: self._events.put((process, event)))
 
     def _wait_until_ready(self) -> Ready | Died:
-        """The first message of the process; what else there is meanwhile keeps its order."""
-        others = []
+        """Waits for the first message of the process; other events are queued again, in order."""
+        other_events = []
         deadline = time.monotonic() + START_TIMEOUT
         try:
             while True:
                 process, event = self._events.get(timeout=max(0.0, deadline - time.monotonic()))
                 if process is not self._process:
-                    others.append((process, event))
+                    other_events.append((process, event))
                 elif isinstance(event, Raised):
                     raise event.error
-                elif isinstance(event, Ready | Died):  # else of the task before
+                elif isinstance(event, Ready | Died):  # others belong to the previous task
                     self._idle = isinstance(event, Ready)
                     return event
         except Empty:
-            self._overdue = True
+            self._startup_timed_out = True
             return Died()
         finally:
-            for other in others:
+            for other in other_events:
                 self._events.put(other)
 
-    def _unstartable(self) -> WorkerDiedError:
-        """What to say when no process can be kept running."""
-        if self._overdue:
+    def _unstartable_error(self) -> WorkerDiedError:
+        """The error if no process can be kept running."""
+        if self._startup_timed_out:
             return WorkerDiedError(
                 f"the worker process was not ready within {START_TIMEOUT / 60:g} minutes; look at "
                 "the disk that the model is on, and at the GPU."
             )
-        words = self._process.last_words()
+        detail = self._process.last_stderr_line()
         return WorkerDiedError(
-            f"the worker process {self._process.ending()} again and again"
-            f"{f' ({words})' if words else ''}, and no image is to blame; give the machine more "
+            f"the worker process {self._process.describe_exit()} again and again"
+            f"{f' ({detail})' if detail else ''}, and no image is to blame; give the machine more "
             "memory, or report it. What was done is kept, and the next run continues from there."
         )

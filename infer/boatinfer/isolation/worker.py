@@ -1,7 +1,8 @@
-"""The worker process: receives a task, then batches; sends back what became of them.
+"""The worker process: receives a task, then batches; sends back their results.
 
 The protocol, each message a pickle. To the worker: a `Task`, the settings of its service, any
-number of `Batch`, and `End`, after which another task may follow; it ends with its standard input.
+number of `Batch`, and `End`, after which another task may follow; it exits at the end of its
+standard input.
 From the worker: `Ready` or `Raised`, then for each batch `Done`, or `Raised` at any time, which is
 its last message.
 """
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, BinaryIO, Generic, NamedTuple, NoReturn, Protocol, TypeVar
 
-from boatinfer.isolation.journal import in_hand, open_journal, working
+from boatinfer.isolation.journal import begin_item, open_journal, working_on_batch
 from boatinfer.parallel import parallel_unordered
 
 __all__ = [
@@ -41,24 +42,24 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-#: So the kernel, short of memory, ends the worker before the process that keeps the results.
+#: So that the out-of-memory killer ends the worker before the process that keeps the results.
 _OOM_SCORE = "500"
 
 
 class Batch(NamedTuple):
-    """Items to work on together, and the number by which the answer names them."""
+    """Items to work on together, and the number of the batch, which the answer repeats."""
 
     number: int
     items: list[Any]
 
 
 class Done(NamedTuple):
-    """What became of a batch.
+    """The results of a batch.
 
     Attributes:
-        number: the batch's.
-        results: one for each of its items, in their order.
-        seconds: of each stage of work, by name, since the process began.
+        number: number of the batch.
+        results: one per item, in order.
+        seconds: time of each stage of work, by name, since the process began.
     """
 
     number: int
@@ -71,7 +72,7 @@ class End(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """The task is open; ``info`` is what its service says of itself."""
+    """The task is open; ``info`` is `Service.info`."""
 
     info: Any
 
@@ -92,14 +93,14 @@ class Service(Protocol):
     def work(
         self, settings: Any, batches: Iterator[Batch]
     ) -> contextlib.AbstractContextManager[Iterator[Done]]:
-        """Works on batches in threads, each under `boatinfer.isolation.journal.working`."""
+        """Works on batches in threads, each in a `journal.working_on_batch`."""
 
     def close(self) -> None:
-        """Undoes what `Task.open` did to the process."""
+        """Undoes the changes of `Task.open` to the process."""
 
 
 class Task(Protocol):
-    """What a worker process is to do; can be pickled."""
+    """The work of a worker process; can be pickled."""
 
     def open(self) -> Service:
         """Prepares the work, in the worker process."""
@@ -110,9 +111,9 @@ class EachItem(Generic[Item, Result]):
     """The task of calling a function on every item, in threads.
 
     Attributes:
-        work_on: can be pickled; returns what can be pickled.
-        threads: how many.
-        info: for `Service`.
+        work_on: called with an item; it and its results can be pickled.
+        threads: number of threads.
+        info: `Service.info`.
     """
 
     work_on: Callable[[Item], Result]
@@ -128,9 +129,9 @@ class EachItem(Generic[Item, Result]):
 
     def _done(self, batch: Batch) -> Done:
         results = []
-        with working(batch.number):
+        with working_on_batch(batch.number):
             for index, item in enumerate(batch.items):
-                in_hand(index)
+                begin_item(index)
                 results.append(self.work_on(item))
         return Done(batch.number, results, {})
 
@@ -144,81 +145,82 @@ class EachItem(Generic[Item, Result]):
 def main() -> None:
     """Runs a worker process that was started as a command.
 
-    The arguments of the command line are the name of the journal, and what `serve` takes.
+    The command line arguments are the name of the journal and ``die-with-parent`` or
+    ``independent``.
     """
-    journal, tied = sys.argv[1:]
+    journal, die_with_parent = sys.argv[1:]
     open_journal(journal)
-    serve(tied == "tied")
+    serve(die_with_parent == "die-with-parent")
 
 
-def serve(tied: bool) -> NoReturn:
-    """Does one task after the other; ends the process.
+def serve(die_with_parent: bool) -> NoReturn:
+    """Does one task after another; ends the process.
 
     Args:
-        tied: whether to end with the thread that started the process.
+        die_with_parent: whether the process is killed when the thread that started it ends.
     """
-    requests, replies = _channel()
-    _limit_harm(tied)
-    received = _received(requests)
+    requests, replies = _take_standard_streams()
+    _contain_process(die_with_parent)
+    messages = _message_queue(requests)
     try:
         while True:
-            _do(_checked(received.get()), received, replies)
+            _do_task(_raise_if_unreadable(messages.get()), messages, replies)
     except BaseException as error:
-        _end(replies, error)
+        _report_and_exit(replies, error)
 
 
-def _do(task: Task, received: SimpleQueue[Any], replies: BinaryIO) -> None:
-    """Does one task to its end."""
+def _do_task(task: Task, messages: SimpleQueue[Any], replies: BinaryIO) -> None:
+    """Does one task."""
     service = task.open()
     _send(replies, Ready(service.info))
-    settings = _checked(received.get())
+    settings = _raise_if_unreadable(messages.get())
     if not isinstance(settings, End):
-        with service.work(settings, _until_end(received)) as results:
+        with service.work(settings, _until_end(messages)) as results:
             try:
                 for done in results:
                     _send(replies, done)
-            except BaseException as error:  # other threads may wait for batches that never come
-                _end(replies, error)
+            except BaseException as error:  # other threads may wait for batches for ever
+                _report_and_exit(replies, error)
     service.close()
 
 
-def _until_end(received: SimpleQueue[Any]) -> Iterator[Batch]:
-    while not isinstance(message := _checked(received.get()), End):
+def _until_end(messages: SimpleQueue[Any]) -> Iterator[Batch]:
+    while not isinstance(message := _raise_if_unreadable(messages.get()), End):
         yield message
 
 
-def _end(replies: BinaryIO, error: BaseException) -> NoReturn:
-    """Sends an exception, and ends the process, whatever its threads are doing."""
-    _send(replies, Raised(_portable(error)))
+def _report_and_exit(replies: BinaryIO, error: BaseException) -> NoReturn:
+    """Sends an exception, and ends the process at once, with all its threads."""
+    _send(replies, Raised(_picklable(error)))
     os._exit(0)
 
 
-def _portable(error: BaseException) -> BaseException:
-    """The exception as it can be sent, with its traceback."""
+def _picklable(error: BaseException) -> BaseException:
+    """The exception, or a substitute that can be pickled, with its traceback as a note."""
     trace = "".join(traceback.format_exception(error))
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:  # it holds what cannot be sent, or is not made of its arguments
+    except Exception:  # it cannot be pickled, or not be restored
         error = RuntimeError(str(error))
     error.add_note(trace)
     return error
 
 
-def _channel() -> tuple[BinaryIO, BinaryIO]:
-    """Takes standard input and output for messages, so that no library can write into them."""
+def _take_standard_streams() -> tuple[BinaryIO, BinaryIO]:
+    """Reserves standard input and output for messages, so that no library writes to them."""
     requests = os.fdopen(os.dup(0), "rb")
     replies = os.fdopen(os.dup(1), "wb")
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
+    null_device = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null_device, 0)
+    os.close(null_device)
     os.dup2(2, 1)
     return requests, replies
 
 
-def _limit_harm(tied: bool) -> None:
-    """Keeps the worker from outliving its supervisor, and from leaving core dumps."""
+def _contain_process(die_with_parent: bool) -> None:
+    """Ties the worker's life to its supervisor's, prevents core dumps, and sets the OOM score."""
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # its supervisor decides when it ends
+        signal.signal(number, signal.SIG_IGN)  # the supervisor ends the process
     if sys.platform == "win32":
         return
     import resource
@@ -226,27 +228,27 @@ def _limit_harm(tied: bool) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     if sys.platform == "linux":
-        if tied:
+        if die_with_parent:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
             file.write(_OOM_SCORE)
 
 
-def _received(requests: BinaryIO) -> SimpleQueue[Any]:
-    """Reads messages in a thread; where they end early, so does the process."""
-    received: SimpleQueue[Any] = SimpleQueue()
+def _message_queue(requests: BinaryIO) -> SimpleQueue[Any]:
+    """Reads messages in a thread into a queue; exits when the stream ends."""
+    messages: SimpleQueue[Any] = SimpleQueue()
 
     def read() -> None:
         try:
             while True:
-                received.put(pickle.load(requests))
+                messages.put(pickle.load(requests))
         except (EOFError, OSError):  # the supervisor is gone
             os._exit(1)
-        except BaseException as error:  # a module that cannot be loaded here
-            received.put(_Unreadable(error))
+        except BaseException as error:  # such as a module that cannot be imported here
+            messages.put(_Unreadable(error))
 
     threading.Thread(target=read, name="boatinfer-requests", daemon=True).start()
-    return received
+    return messages
 
 
 class _Unreadable(NamedTuple):
@@ -255,8 +257,8 @@ class _Unreadable(NamedTuple):
     error: BaseException
 
 
-def _checked(message: Any) -> Any:
-    """The message, or what was raised when it was read."""
+def _raise_if_unreadable(message: Any) -> Any:
+    """Returns the message, or raises the exception that reading it raised."""
     if isinstance(message, _Unreadable):
         raise message.error
     return message

@@ -21,7 +21,7 @@ from msgspec import Meta, field
 from boatinfer.errors import ModelError
 from boatinfer.images.spec import ImageSpec, Positive, Strict
 from boatinfer.models.kernel import Kernel
-from boatinfer.storage.documents import DocumentError, decoded
+from boatinfer.storage.documents import DocumentError, decode_document
 
 __all__ = [
     "CARD_KEY",
@@ -309,13 +309,13 @@ def _svm_width(card: Card) -> int:
 
 def _decode(text: str | bytes, kind: type[Document], what: str, where: str) -> Document:
     try:
-        found = decoded(text, _Format).format
+        found = decode_document(text, _Format).format
         if found != FORMAT:
             raise ModelError(
                 f"{where}: its {what} has format {found}, and this boatinfer reads format "
                 f"{FORMAT}; use the boatinfer version that wrote it, or a newer one."
             )
-        return decoded(text, kind)
+        return decode_document(text, kind)
     except DocumentError as error:
         raise ModelError(
             f"{where}: its {what} cannot be used ({error}); export the model again."

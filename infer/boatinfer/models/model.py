@@ -6,7 +6,6 @@ import itertools
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,15 @@ import numpy.typing as npt
 from boatinfer import images
 from boatinfer.errors import Failure, ImageError, ModelError, UsageError, first_line
 from boatinfer.images import Pixels
+from boatinfer.models.built_in import BUILT_IN, model_place
 from boatinfer.models.card import TOLERANCE, Card, Golden, from_metadata
 from boatinfer.models.device import Device
 from boatinfer.models.inference import ONNX_TYPES, Floats, Inferred, images_at_a_time, infer
 from boatinfer.models.seal import is_sealed, sealed_digest
 from boatinfer.models.session import Limited, open_session
 from boatinfer.storage.base import Place
-from boatinfer.storage.locations import place
 
 __all__ = [
-    "BUILT_IN",
     "Model",
     "ModelInfo",
     "Predictions",
@@ -35,8 +33,6 @@ __all__ = [
 ]
 
 #: The boats model that comes with the package.
-BUILT_IN = Path(str(files("boatinfer"))) / "models" / "boats.onnx"
-
 #: Pixels that make a batch, of so many images at the most.
 _BATCH_PIXELS, _MOST_IN_BATCH = 1_000_000, 32
 
@@ -249,7 +245,7 @@ def open_model(
         ModelError: the file is missing, damaged or no ONNX, has no card, or fails its self-test.
         DeviceError: CUDA was asked for and does not work.
     """
-    where = BUILT_IN if path is None else place(path)
+    where = BUILT_IN if path is None else model_place(path)
     return load(read_model(where), where, device, threads, batch_size)
 
 

@@ -8,10 +8,10 @@ import io
 import sys
 from typing import Any
 
-from boatinfer.errors import DeviceError, ModelError, UsageError, first_line, how_to_bring
+from boatinfer.errors import DeviceError, ModelError, UsageError, first_line, install_hint
 from boatinfer.models.deadline import within
 from boatinfer.models.device import Device
-from boatinfer.quiet import native_chatter_hidden
+from boatinfer.quiet import native_stderr_hidden
 from boatinfer.storage.base import Place
 from boatinfer.text import to_text
 
@@ -54,7 +54,7 @@ def open_session(
             "--device cuda: this machine shows no NVIDIA GPU; use --device cpu, or check the "
             "driver with nvidia-smi."
         )
-    with native_chatter_hidden():
+    with native_stderr_hidden():
         import onnxruntime as ort
 
     ort.set_default_logger_severity(4)  # its errors reach us as exceptions
@@ -67,7 +67,7 @@ def open_session(
     providers = ["CUDAExecutionProvider", "CPUExecutionProvider"][0 if gpus else 1 :]
     try:
         # Where CUDA's libraries are missing, it prints advice that ours replaces.
-        with contextlib.redirect_stdout(io.StringIO()), native_chatter_hidden():
+        with contextlib.redirect_stdout(io.StringIO()), native_stderr_hidden():
             if gpus and hasattr(ort, "preload_dlls"):
                 ort.preload_dlls(directory="")
             session = within(
@@ -92,7 +92,7 @@ def open_session(
     if device is Device.CUDA and used is Device.CPU:
         raise DeviceError(
             "--device cuda: onnxruntime could not load CUDA and cuDNN; "
-            f"{how_to_bring('cuda')}, or use --device cpu."
+            f"{install_hint('cuda')}, or use --device cpu."
         )
     return session, used
 

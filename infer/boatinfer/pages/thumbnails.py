@@ -90,7 +90,7 @@ class _Thumbnail:
     folder: Place
 
     def __call__(self, path: str) -> bytes:
-        return thumbnail(images.load_in(self.folder, from_text(path))[0])
+        return thumbnail(images.load_from_folder(self.folder, from_text(path))[0])
 
 
 def thumbnail(data: bytes) -> bytes:

@@ -12,12 +12,12 @@ import xxhash
 from boatinfer import images
 from boatinfer.errors import BoatinferError, Failure, ImageError, first_line
 from boatinfer.images import Pixels
-from boatinfer.isolation.journal import WHOLE_BATCH, in_hand
+from boatinfer.isolation.journal import WHOLE_BATCH, begin_item
 from boatinfer.models.model import Model
 from boatinfer.pipeline.timings import Stages
 from boatinfer.results.store.rows import Row
 from boatinfer.storage.base import Place
-from boatinfer.storage.listing import Found
+from boatinfer.storage.listing import ListedFile
 from boatinfer.text import from_text
 
 if TYPE_CHECKING:
@@ -65,11 +65,11 @@ class Classifier:
     contents: ContentIndex | None = None
     stages: Stages = field(default_factory=Stages)
 
-    def __call__(self, batch: list[Found]) -> list[Row]:
+    def __call__(self, batch: list[ListedFile]) -> list[Row]:
         """Makes exactly one row of each file; one file's trouble never touches another's."""
         return self.infer(self.read(batch))
 
-    def read(self, batch: list[Found]) -> Loaded:
+    def read(self, batch: list[ListedFile]) -> Loaded:
         """Reads, hashes and decodes the files."""
         return self.decode((Row(*found), None) for found in batch)
 
@@ -77,7 +77,7 @@ class Classifier:
         """Makes exactly one row of each file that has been read."""
         return self.infer(self.decode(fetched))
 
-    def fetch(self, found: Found) -> _Fetched:
+    def fetch(self, found: ListedFile) -> _Fetched:
         """Reads a file ahead of the work, if it is not too large for that."""
         row = Row(*found)
         try:
@@ -87,18 +87,18 @@ class Classifier:
 
     def takes_ahead(self, size: int) -> bool:
         """Whether a file of so many bytes is small enough to be read ahead of the work."""
-        return 0 <= size <= images.limits().ahead / self.size
+        return 0 <= size <= images.current_limits().read_ahead_size / self.size
 
     def _load(self, row: Row) -> bytes:
         try:
             with self.stages.working("read"):
-                data, status = images.load_in(self.folder, from_text(row.path), row.bytes)
+                data, status = images.load_from_folder(self.folder, from_text(row.path), row.bytes)
         except ImageError:
             raise
         except Exception as error:  # whatever it is, it is this file's trouble alone
             message = f"{type(error).__name__}: {error}"
             raise ImageError(Failure.CORRUPT, message) from error
-        _, row.bytes, row.mtime_ns = Found.of(row.path, status)
+        _, row.bytes, row.mtime_ns = ListedFile.from_status(row.path, status)
         return data
 
     def decode(self, fetched: Iterable[_Fetched]) -> Loaded:
@@ -109,7 +109,7 @@ class Classifier:
         readable: list[Row] = []
         for row, data in _one_in_hand(fetched):
             rows.append(row)
-            with images.Turn():
+            with images.LargeFileSlot():
                 if self._row(row, data, pixels[len(readable)]):
                     readable.append(row)
         return Loaded(rows, readable, pixels)
@@ -188,8 +188,8 @@ class Classifier:
 
 def _one_in_hand(fetched: Iterable[_Fetched]) -> Iterator[_Fetched]:
     """Notes in the journal which file of a batch is being read, hashed and decoded."""
-    in_hand(0)
+    begin_item(0)
     for index, one in enumerate(fetched, 1):
         yield one
-        in_hand(index)
-    in_hand(WHOLE_BATCH)
+        begin_item(index)
+    begin_item(WHOLE_BATCH)

@@ -24,7 +24,7 @@ from boatinfer.results.store.keyed_arrays import (
 )
 from boatinfer.results.store.parts import RowMasks
 from boatinfer.storage.base import Place
-from boatinfer.storage.listing import Found
+from boatinfer.storage.listing import ListedFile
 
 __all__ = ["DueFiles", "chunks", "current", "dangerous", "first", "reusable", "table", "waves"]
 
@@ -37,9 +37,9 @@ _LISTING = pa.schema([("path", pa.string()), ("bytes", pa.int64()), ("mtime_ns",
 _NOTED = np.dtype([*KEY.descr, ("due", np.bool_)])
 
 
-def chunks(found: Iterable[Found]) -> Iterator[list[Found]]:
+def chunks(found: Iterable[ListedFile]) -> Iterator[list[ListedFile]]:
     """Cuts a listing, as it comes, into chunks that are not empty."""
-    chunk: list[Found] = []
+    chunk: list[ListedFile] = []
     started = time.monotonic()
     for file in found:
         chunk.append(file)
@@ -50,7 +50,7 @@ def chunks(found: Iterable[Found]) -> Iterator[list[Found]]:
         yield chunk
 
 
-def table(chunk: list[Found]) -> pa.Table:
+def table(chunk: list[ListedFile]) -> pa.Table:
     """Makes a table of found files: ``path``, ``bytes``, ``mtime_ns``."""
     kinds = enumerate(_LISTING.types)
     columns = [pa.array([file[i] for file in chunk], kind) for i, kind in kinds]
@@ -165,11 +165,11 @@ def current(found: KeyedArrays, row_index: RowIndex) -> Iterator[Files]:
         yield Files(len(firsts), take_rows(rows, their), due[these])
 
 
-def batches(due: Iterable[pa.Table], size: int) -> Iterator[list[Found]]:
+def batches(due: Iterable[pa.Table], size: int) -> Iterator[list[ListedFile]]:
     """Cuts `DueFiles.due` into lists of at most ``size`` files, none empty."""
     for files in due:
         for start in range(0, files.num_rows, size):
-            yield [Found(**row) for row in files.slice(start, size).to_pylist()]
+            yield [ListedFile(**row) for row in files.slice(start, size).to_pylist()]
 
 
 def waves(due: Iterable[pa.Table], most: int) -> Iterator[pa.Table]:
@@ -184,6 +184,6 @@ def waves(due: Iterable[pa.Table], most: int) -> Iterator[pa.Table]:
         yield pa.concat_tables(wave).combine_chunks()
 
 
-def first(found: Iterable[Found], count: int) -> Iterator[Found]:
+def first(found: Iterable[ListedFile], count: int) -> Iterator[ListedFile]:
     """The first files in the order of their paths."""
     yield from heapq.nsmallest(count, found)

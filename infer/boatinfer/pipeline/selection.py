@@ -17,7 +17,7 @@ from boatinfer.results.store.shards import Shard
 from boatinfer.signals import Stop
 from boatinfer.storage.base import Place
 from boatinfer.storage.folders import list_images, list_named
-from boatinfer.storage.listing import Choice, Found, LeftOut
+from boatinfer.storage.listing import FileFilter, LeftOut, ListedFile
 from boatinfer.storage.locations import is_remote
 from boatinfer.text import printable
 
@@ -64,10 +64,10 @@ class Selection:
         self.listing = Listing()
         self.left_out = LeftOut()
 
-    def files(self) -> Iterator[Found]:
+    def files(self) -> Iterator[ListedFile]:
         """Lists them, until a signal comes."""
         options = self._options
-        files: Iterator[Found] = itertools.takewhile(
+        files: Iterator[ListedFile] = itertools.takewhile(
             lambda _: not self._stop.signal_number, self._chosen()
         )
         if options.limit is not None:
@@ -104,9 +104,9 @@ class Selection:
                 return f" {pattern} is a folder: --include '{inside}' takes the images in it."
         return ""
 
-    def _chosen(self) -> Iterator[Found]:
+    def _chosen(self) -> Iterator[ListedFile]:
         options, folder = self._options, self._folder
-        choice = Choice(
+        choice = FileFilter(
             options.recursive,
             tuple(options.include),
             tuple(options.exclude),
@@ -124,9 +124,9 @@ class Selection:
         base = folder if is_remote(folder) else options.folder  # as the user wrote it
         return self._existing(list_named(base, options.from_file, choice))
 
-    def _existing(self, files: Iterator[Found]) -> Iterator[Found]:
+    def _existing(self, files: Iterator[ListedFile]) -> Iterator[ListedFile]:
         """The files of a list, unless none of them is there: then it is of another folder."""
-        missing: list[Found] = []
+        missing: list[ListedFile] = []
         for file in files:
             if file.bytes >= 0:
                 yield from (*missing, file)
@@ -140,7 +140,7 @@ class Selection:
                 f"{self._options.folder}."
             )
 
-    def _sharded(self, files: Iterator[Found], shard: Shard) -> Iterator[Found]:
+    def _sharded(self, files: Iterator[ListedFile], shard: Shard) -> Iterator[ListedFile]:
         for file in files:
             self.listing.note(file.path)
             if shard.contains(file.path):

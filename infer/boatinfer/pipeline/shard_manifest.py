@@ -18,9 +18,9 @@ from boatinfer.results.folder import Results
 from boatinfer.results.store.parts import RowMasks
 from boatinfer.results.store.shards import Shard
 from boatinfer.storage.base import Place
-from boatinfer.storage.documents import decoded
+from boatinfer.storage.documents import decode_document
 from boatinfer.storage.files import atomic_write
-from boatinfer.storage.locations import opened
+from boatinfer.storage.locations import open_for_arrow
 from boatinfer.text import to_text
 
 __all__ = ["RunSettings", "ShardManifest", "read_manifest", "read_rows", "write_manifest"]
@@ -129,8 +129,8 @@ def read_manifest(results: Results, shard: Shard) -> ShardManifest:
     """
     file = _file(results, shard)
     try:
-        said = pq.read_schema(opened(file)).metadata[_KEY]
-        return decoded(said, ShardManifest)
+        said = pq.read_schema(open_for_arrow(file)).metadata[_KEY]
+        return decode_document(said, ShardManifest)
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
         raise _unreadable(file, shard) from error
 
@@ -143,7 +143,7 @@ def read_rows(results: Results, shard: Shard) -> pa.Table:
     """
     file = _file(results, shard)
     try:
-        return pq.read_table(opened(file)).cast(_ROWS)
+        return pq.read_table(open_for_arrow(file)).cast(_ROWS)
     except (OSError, pa.ArrowException, ValueError) as error:
         raise _unreadable(file, shard) from error
 

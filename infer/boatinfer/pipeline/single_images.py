@@ -9,13 +9,14 @@ from pathlib import Path
 from boatinfer.cpus import usable_cpus
 from boatinfer.images.admission import Limits
 from boatinfer.isolation.supervisor import IMAGE_TIMEOUT, Supervisor
+from boatinfer.models.built_in import BUILT_IN
 from boatinfer.models.device import Device
-from boatinfer.models.model import BUILT_IN, ModelInfo
+from boatinfer.models.model import ModelInfo
 from boatinfer.pipeline.engines.stages import batches_ahead
 from boatinfer.pipeline.worker import Classification, Work, lost
 from boatinfer.results.store.rows import Row
 from boatinfer.storage.base import Place
-from boatinfer.storage.listing import Found
+from boatinfer.storage.listing import ListedFile
 from boatinfer.text import to_text
 
 __all__ = ["classify_files"]
@@ -39,15 +40,15 @@ def classify_files(
     """
     memory = Limits().memory
     task = Classification(BUILT_IN if model is None else model, device, None, None, memory)
-    worker: Supervisor[Found, Row] = Supervisor(task, lost, IMAGE_TIMEOUT)
+    worker: Supervisor[ListedFile, Row] = Supervisor(task, lost, IMAGE_TIMEOUT)
     try:
-        info: ModelInfo = worker.opened()
+        info: ModelInfo = worker.wait_until_open()
         threads, size = min(usable_cpus(), len(files)), info.batch_size
         folder = Path("/")  # the paths are absolute
         worker.begin(
             Work(folder, threads, features=False, lenient=False, contents=None, memory=memory)
         )
-        found = [Found(to_text(os.path.abspath(file)), -1, -1) for file in files]  # noqa: PTH100
+        found = [ListedFile(to_text(os.path.abspath(file)), -1, -1) for file in files]  # noqa: PTH100
         batches = (found[start : start + size] for start in range(0, len(found), size))
         ahead = batches_ahead(info.device, folder, size, threads)
         rows = {row.path: row for done in worker.results(batches, ahead) for row in done}

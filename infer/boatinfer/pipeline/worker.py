@@ -11,9 +11,10 @@ from boatinfer import images
 from boatinfer.errors import Failure
 from boatinfer.images.admission import Limits
 from boatinfer.isolation.worker import Batch, Done
-from boatinfer.memory import limit_process
+from boatinfer.memory import limit_process_memory
+from boatinfer.models.built_in import BUILT_IN
 from boatinfer.models.device import Device
-from boatinfer.models.model import BUILT_IN, Model, load, read_model
+from boatinfer.models.model import Model, load, read_model
 from boatinfer.pipeline.classifier import Classifier
 from boatinfer.pipeline.engines.stages import classified
 from boatinfer.pipeline.options import RunOptions
@@ -21,7 +22,7 @@ from boatinfer.pipeline.timings import Stages
 from boatinfer.results.store.rows import Row
 from boatinfer.storage.base import Place
 from boatinfer.storage.connections import s3_endpoint
-from boatinfer.storage.listing import Found
+from boatinfer.storage.listing import ListedFile
 
 if TYPE_CHECKING:
     from boatinfer.results.store.duplicates import ContentIndex
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
 __all__ = ["Classification", "Classifying", "Work", "lost", "lost_in_run"]
 
 
-def lost(found: Found, reason: Failure, message: str) -> Row:
+def lost(found: ListedFile, reason: Failure, message: str) -> Row:
     """The row of an image that ended the worker process."""
     return Row(*found, status=reason.value, error=message)
 
 
-def lost_in_run(found: Found, reason: Failure, message: str) -> Row:
+def lost_in_run(found: ListedFile, reason: Failure, message: str) -> Row:
     """As `lost`, in a run, where the time limit is an option."""
     option = " (--image-timeout)" if reason is Failure.TIMED_OUT else ""
     return lost(found, reason, message + option)
@@ -107,7 +108,7 @@ class Classification:
             content = read_model(self.model) if self.content is None else self.content
             model = load(content, self.model, self.device, 1, self.batch_size)
             if model.device is not Device.CUDA:
-                limit_process(self.memory)
+                limit_process_memory(self.memory)
             return Classifying(model, close=stack.pop_all().close)
 
 
@@ -145,7 +146,7 @@ class Classifying:
             stages=self._stages,
         )
         with (
-            images.limited(settings.memory, settings.threads, settings.share),
+            images.temporary_limits(settings.memory, settings.threads, settings.share),
             classified(classifier, batches, settings.threads) as done,
         ):
             yield done

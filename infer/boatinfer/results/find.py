@@ -6,7 +6,7 @@ from boatinfer.errors import UsageError
 from boatinfer.results.folder import Results
 from boatinfer.results.location import default_out
 from boatinfer.storage.base import Place
-from boatinfer.storage.locations import resolved
+from boatinfer.storage.locations import resolve
 from boatinfer.text import joined, to_text
 
 __all__ = ["find_results"]
@@ -29,7 +29,7 @@ def find_results(place: Place) -> Results:
         )
     default = Results(default_out(place))
     last = default.last_run() if default.exists() else None
-    if last is None or last.folder != to_text(str(resolved(place))):
+    if last is None or last.folder != to_text(str(resolve(place))):
         inside = [str(folder) for folder in sorted(place.iterdir()) if Results(folder).exists()]
         if inside:
             raise UsageError(f"{place} holds folders of results; give one: {joined(inside)}.")

@@ -30,7 +30,7 @@ from boatinfer.results.store.rows import OK
 from boatinfer.results.store.shards import Shard
 from boatinfer.results.summary import Summary, read_summary
 from boatinfer.storage.base import Place
-from boatinfer.storage.files import TEMPORARY, atomic_write, translate_write_errors
+from boatinfer.storage.files import TEMPORARY_SUFFIX, atomic_write, translate_write_errors
 from boatinfer.storage.locations import is_folder, is_remote
 from boatinfer.text import to_text
 
@@ -52,7 +52,7 @@ _LEFTOVER = re.compile(
     r"\.([1-9]\d*-of-\d+\.(json|parquet)"
     r"|(predictions|failures|review)\.csv|run\.json|report\.html|\.current\.parquet"
     rf"|\d{{6,}}-[0-9a-f]{{16}}{_SHARD}\.parquet|[0-9TZ.]+(-shard{_SHARD})?\.json)"
-    rf"\.\d+{re.escape(TEMPORARY)}"
+    rf"\.\d+{re.escape(TEMPORARY_SUFFIX)}"
 )
 
 
@@ -220,7 +220,7 @@ class Results:
     def history(self, run: Summary) -> Iterator[Summary]:
         """Reads the summaries of the runs before one, latest first; skips damaged ones.
 
-        `write_summary` sets the damaged ones aside.
+        `set_aside_damaged` renames the damaged ones.
         """
         for file in self._runs():
             if file.stem < run.run:
@@ -254,19 +254,22 @@ class Results:
             runs.append(earlier.run)
         return runs
 
+    def set_aside_damaged(self) -> list[str]:
+        """Renames the damaged summaries that `history` has skipped; returns a remark on each."""
+        remarks = []
+        for file in self._damaged:
+            with contextlib.suppress(OSError):  # the next run tries again
+                file.rename(file.parent / f"{file.name}{DAMAGED_SUFFIX}")
+                remarks.append(f"The summary runs/{file.name} was damaged: it was set aside.")
+        self._damaged.clear()
+        return remarks
+
     def write_summary(self, summary: Summary) -> None:
         """Writes ``run.json`` and the run's own copy in ``runs``.
 
         The files of a shard stay until another run of it has started.
         """
         self.parts.check()
-        for file in self._damaged:
-            with contextlib.suppress(OSError):  # the next run tries again
-                file.rename(file.parent / f"{file.name}{DAMAGED_SUFFIX}")
-                summary.remarks.append(
-                    f"The summary runs/{file.name} was damaged: it was set aside."
-                )
-        self._damaged.clear()
         stays = self.shard is not None and not self._superseded
         for path in (self._summary_of(summary.run), *([] if stays else [self.run_json])):
             with atomic_write(path) as temporary:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from boatinfer.errors import how_to_bring
-from boatinfer.file_types import RAW_EXTENSIONS, raw_is_read
+from boatinfer.errors import install_hint
+from boatinfer.file_types import RAW_EXTENSIONS, raw_is_supported
 from boatinfer.text import counted, joined, printable
 
 __all__ = ["left_out_in_words"]
@@ -37,8 +37,8 @@ def left_out_in_words(left_out: _Counts) -> list[str]:
         sentences.append(
             f"{counted(sum(other_files.values()), 'other file')}: {_listed(other_files)}"
         )
-        if not raw_is_read() and any(ending in RAW_EXTENSIONS for ending in other_files):
-            sentences.append(f"raw files of cameras are read with an extra; {how_to_bring('raw')}")
+        if not raw_is_supported() and any(ending in RAW_EXTENSIONS for ending in other_files):
+            sentences.append(f"raw files of cameras are read with an extra; {install_hint('raw')}")
     if folders:
         count = counted(sum(folders.values()), "folder")
         sentences.append(f"{count} of the system passed over: {_listed(folders)}")
@@ -47,4 +47,4 @@ def left_out_in_words(left_out: _Counts) -> list[str]:
 
 def _listed(counts: Mapping[str, int]) -> str:
     largest = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return joined([f"{count:,} {printable(name)}" for name, count in largest], most=_LISTED)
+    return joined([f"{count:,} {printable(name)}" for name, count in largest], max_names=_LISTED)

@@ -18,7 +18,7 @@ from boatinfer.results.summary import Summary, parsed
 from boatinfer.results.tables.external_sort import batches
 from boatinfer.storage.base import Place
 from boatinfer.storage.files import atomic_write
-from boatinfer.storage.locations import opened
+from boatinfer.storage.locations import open_for_arrow
 
 __all__ = ["Manifest", "read_manifest", "replace_summary", "write_manifest"]
 
@@ -82,7 +82,7 @@ def read_manifest(file: Place) -> Manifest:
         OutputError: it is damaged or missing.
     """
     try:
-        table = pq.read_table(opened(file))
+        table = pq.read_table(open_for_arrow(file))
         metadata = table.schema.metadata
         table = table.cast(_SCHEMA)
         return Manifest(parsed(metadata[_SUMMARY]), int(metadata[_PART]), table)

@@ -8,7 +8,7 @@ from boatinfer.errors import UsageError
 from boatinfer.results.folder import Results
 from boatinfer.results.locks import lock_results
 from boatinfer.storage.base import Place
-from boatinfer.storage.locations import resolved
+from boatinfer.storage.locations import resolve
 from boatinfer.text import from_text, to_text
 
 __all__ = ["relocate"]
@@ -35,7 +35,7 @@ def relocate(out: Place, folder: Place, force: bool) -> str:
         BusyError: a run has locked the results.
         OutputError: the results are damaged, or cannot be written.
     """
-    results, new = Results(out), resolved(folder)
+    results, new = Results(out), resolve(folder)
     results.last_finished()
     if not folder.is_dir():
         raise UsageError(f"the folder {folder} does not exist; give the one that holds the images.")
@@ -71,5 +71,6 @@ def _rename(results: Results, folder: str, evidence: str) -> str:
     latest = results.last_run()
     if latest is not None and latest.run != last.run:  # an incomplete run
         changed = msgspec.structs.replace(latest, folder=folder, remarks=[*latest.remarks, remark])
-    results.write_summary(changed)
+    damaged = results.set_aside_damaged()
+    results.write_summary(msgspec.structs.replace(changed, remarks=[*changed.remarks, *damaged]))
     return remark

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
+from msgspec.structs import replace
 
 from boatinfer.errors import TOO_MANY_FAILURES, UsageError
 from boatinfer.results.mix import Mix
@@ -38,69 +39,104 @@ class Files(NamedTuple):
 
 
 class Proof(NamedTuple):
-    """The rows of the files found.
+    """The outcomes of all files found, counted from the parts on disk.
 
     Attributes:
+        found: number of files.
+        classified: number of images that this run classified.
+        reused: number of images with a row of an earlier run.
+        warnings: number of both for which the decoder gave a warning.
+        failures: number of failures by reason.
+        complete: whether every file has exactly one row, and of the expected run.
         masks: masks of the rows.
         digest: the sum of the lower halves of their keys, modulo 2^64.
     """
 
+    found: int
+    classified: int
+    reused: int
+    warnings: int
+    failures: dict[str, int]
+    complete: bool
     masks: RowMasks
     digest: int
 
+    def counted(self, summary: Summary) -> Summary:
+        """The summary with these counts."""
+        return replace(
+            summary,
+            found=self.found,
+            classified=self.classified,
+            reused=self.reused,
+            warnings=self.warnings,
+            failures=self.failures,
+            failed=sum(self.failures.values()),
+            complete=self.complete,
+        )
 
-def prove(summary: Summary, batches: Iterable[Files], row_index: RowIndex, last_part: int) -> Proof:
-    """Counts the outcomes of all images found, and sets the summary's ``complete``.
+
+def prove(batches: Iterable[Files], row_index: RowIndex, last_part: int) -> Proof:
+    """Counts the outcomes of all images found.
 
     Args:
-        summary: the run's summary, which is updated.
         batches: all files found, each once.
         row_index: index of the parts on disk.
         last_part: the number of the last part when the run began.
     """
     mask, first_new_place = row_index.empty_mask(), row_index.first_place_after(last_part)
     failures: Counter[str] = Counter()
-    summary.found = summary.classified = summary.reused = summary.warnings = rows = digest = 0
+    total = classified = reused = warnings = rows = digest = 0
     for files in batches:
         from_this_run, places = files.rows["same_run"], files.rows["place"]
         # a file that was due has a new row, any other its old one
         proved = (places >= first_new_place) == files.due
-        classified = files.rows["status"] == 0
-        summary.found += files.number
-        summary.classified += int((proved & classified & from_this_run).sum())
-        summary.reused += int((proved & classified & ~from_this_run).sum())
-        summary.warnings += int((proved & classified & files.rows["warned"]).sum())
-        failed = np.bincount(files.rows["status"][proved & ~classified & from_this_run])
+        ok = files.rows["status"] == 0
+        total += files.number
+        classified += int((proved & ok & from_this_run).sum())
+        reused += int((proved & ok & ~from_this_run).sum())
+        warnings += int((proved & ok & files.rows["warned"]).sum())
+        failed = np.bincount(files.rows["status"][proved & ~ok & from_this_run])
         failures += Counter(dict(zip(row_index.statuses, failed.tolist(), strict=False)))
         mask[places] = True
         rows += len(places)
         digest += int(files.rows["low"].sum())
-    summary.failures, summary.failed = dict(sorted(failures.items())), failures.total()
-    accounted = summary.classified + summary.reused + summary.failed
-    summary.complete = accounted == rows == summary.found
-    return Proof(row_index.row_masks(mask), digest % 2**64)
-
-
-def count_labels(summary: Summary, tables: Tables) -> None:
-    """Adds counts of labels to the summary, for the page and for comparison with later runs."""
-    predictions = tables.predictions
-    summary.labels = dict(sorted(counts(predictions["label"]).items()))
-    if "svm_label" in predictions.column_names:
-        summary.svm_labels = dict(sorted(counts(predictions["svm_label"]).items()))
-    if summary.min_confidence is not None:
-        summary.unsure = summary.labels.get(UNSURE, 0)
-    summary.unlisted = int(pc.sum(pc.ends_with(tables.failures["path"], "/")).as_py() or 0)
-    summary.new = Mix.from_batches(
-        (counts(network_labels(rows)), rows["confidence"].to_numpy())
-        for rows in tables.classified(new=True)
+    return Proof(
+        found=total,
+        classified=classified,
+        reused=reused,
+        warnings=warnings,
+        failures=dict(sorted(failures.items())),
+        complete=classified + reused + failures.total() == rows == total,
+        masks=row_index.row_masks(mask),
+        digest=digest % 2**64,
     )
 
 
-def set_exit_code(summary: Summary, max_failures: str) -> None:
+def count_labels(summary: Summary, tables: Tables) -> Summary:
+    """Adds counts of labels to the summary, for the page and for comparison with later runs."""
+    predictions = tables.predictions
+    labels = dict(sorted(counts(predictions["label"]).items()))
+    svm_labels = summary.svm_labels
+    if "svm_label" in predictions.column_names:
+        svm_labels = dict(sorted(counts(predictions["svm_label"]).items()))
+    return replace(
+        summary,
+        labels=labels,
+        svm_labels=svm_labels,
+        unsure=0 if summary.min_confidence is None else labels.get(UNSURE, 0),
+        unlisted=int(pc.sum(pc.ends_with(tables.failures["path"], "/")).as_py() or 0),
+        new=Mix.from_batches(
+            (counts(network_labels(rows)), rows["confidence"].to_numpy())
+            for rows in tables.classified(new=True)
+        ),
+    )
+
+
+def set_exit_code(summary: Summary, max_failures: str) -> Summary:
     """Sets ``exit_code`` and ``error`` of a complete run.
 
     Args:
-        summary: the run's summary, which is updated.
+        summary: the run's summary.
         max_failures: the value of ``--max-failures``.
     """
     reasons = []
@@ -111,8 +147,11 @@ def set_exit_code(summary: Summary, max_failures: str) -> None:
         )
     if summary.unlisted:
         reasons.append(f"{counted(summary.unlisted, 'folder')} could not be listed")
-    summary.exit_code = TOO_MANY_FAILURES if reasons else 0
-    summary.error = f"{', and '.join(reasons)}." if reasons else None
+    return replace(
+        summary,
+        exit_code=TOO_MANY_FAILURES if reasons else 0,
+        error=f"{', and '.join(reasons)}." if reasons else None,
+    )
 
 
 def allowance(text: str) -> Callable[[int], float]:

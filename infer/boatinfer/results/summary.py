@@ -14,7 +14,7 @@ from boatinfer.errors import OutputError
 from boatinfer.models.card import Card
 from boatinfer.results.mix import Mix
 from boatinfer.storage.base import Place
-from boatinfer.storage.documents import DocumentError, content_of, decoded
+from boatinfer.storage.documents import DocumentError, decode_document, read_content
 
 __all__ = ["Summary", "Trained", "parsed", "read_summary"]
 
@@ -23,7 +23,7 @@ Count = Annotated[int, Meta(ge=0, le=2**62)]
 _BLANK, _FULL = b'"digest": ""', re.compile(rb'"digest": "([0-9a-f]{32})"')
 
 
-class Trained(msgspec.Struct):
+class Trained(msgspec.Struct, frozen=True):
     """What a model's card says of its training.
 
     Attributes:
@@ -41,7 +41,7 @@ class Trained(msgspec.Struct):
         return None if said is None else cls(said.labels, said.metrics.get("accuracy"))
 
 
-class Summary(msgspec.Struct, kw_only=True):
+class Summary(msgspec.Struct, kw_only=True, frozen=True):
     """What ``run.json`` holds: one run in figures.
 
     ``finished``, ``seconds`` and ``exit_code`` are null while the run goes on, and stay so
@@ -114,12 +114,12 @@ def parsed(content: bytes) -> Summary:
     Raises:
         DocumentError: it is damaged.
     """
-    summary = decoded(content, Summary)
+    summary = decode_document(content, Summary)
     if summary.digest:
         blank = _FULL.sub(_BLANK, content)
         if xxhash.xxh3_128_hexdigest(blank) != summary.digest:
             raise DocumentError("it is not as it was written")
-    summary.digest = ""
+    summary = msgspec.structs.replace(summary, digest="")
     try:
         for moment in filter(None, (summary.started, summary.finished)):
             datetime.fromisoformat(moment)
@@ -135,7 +135,7 @@ def read_summary(file: Place) -> Summary | None:
         OutputError: it is damaged.
     """
     try:
-        return parsed(content_of(file))
+        return parsed(read_content(file))
     except FileNotFoundError:
         return None
     except DocumentError as error:

@@ -1,4 +1,4 @@
-"""What the rest of the program knows of a file or folder, wherever it is."""
+"""Protocols for files and folders, on a disk or in a bucket."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ __all__ = ["Place", "Status"]
 
 
 class Status(Protocol):
-    """The fields of `os.stat_result` that a place tells."""
+    """The fields of `os.stat_result` that every place provides."""
 
     @property
     def st_size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
 
     @property
     def st_mtime_ns(self) -> int:
-        """Last change, nanoseconds since 1970."""
+        """Time of the last change, nanoseconds since 1970."""
 
 
 class Place(Protocol):
-    """A file or folder: what `pathlib.Path` and `BucketPath` have in common, and is needed."""
+    """A file or folder: the methods of `pathlib.Path` that `BucketPath` has too."""
 
-    # What pathlib documents is not described again here.
+    # The methods are documented in pathlib.
     # ruff: noqa: D102
     @property
     def name(self) -> str: ...

@@ -1,10 +1,10 @@
-"""Buckets: Amazon S3 and what speaks its protocol, and Google Cloud Storage.
+"""Buckets: Amazon S3 and compatible stores, and Google Cloud Storage.
 
-The requests go through obstore: against pyarrow's file system an image costs one request
-instead of two and a quarter of the CPU time, listings come page by page with ETags, and a PUT
-may be conditional. Credentials, region and endpoint of S3 are found by botocore, just as the
-AWS command line finds them; it also handles the keys that obstore refuses (``a//b``, control
-characters), so that these are not left out. `boatinfer.storage.connections` opens both.
+The requests go through obstore: compared with pyarrow's file system, an image costs one request
+instead of two and a quarter of the CPU time, listings come page by page with ETags, and a PUT can
+be conditional. botocore finds the credentials, region and endpoint of S3 as the AWS command line
+does; it also handles the keys that obstore refuses (``a//b``, control characters).
+`boatinfer.storage.connections` opens both clients.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ from boatinfer.errors import (
     UsageError,
 )
 from boatinfer.storage.connections import connection
-from boatinfer.storage.errors import refusals, refused_key
+from boatinfer.storage.errors import translate_store_errors, unsupported_key_error
 
 __all__ = ["SCHEMES", "BucketPath", "Status"]
 
-#: What the URI of a bucket may begin with.
+#: URI schemes of buckets.
 SCHEMES = ("s3", "gs")
 
-#: Larger files are sent in pieces, which appear together; S3 takes at most 5 GiB at once.
-_PIECE = 64 * 2**20
+#: Larger files are uploaded in parts (multipart); S3 takes at most 5 GiB in one request.
+_CHUNK_BYTES = 64 * 2**20
 
-#: Smaller objects are read whole: one request is faster than a few small ones.
-_WHOLE = 8 * 2**20
+#: Objects up to this size are read whole: one request is faster than several small ones.
+_MAX_WHOLE_READ = 8 * 2**20
 
-#: Objects of a page of a listing, as the stores themselves count.
-_PAGE = 1000
+#: Objects per page of a listing, the stores' own maximum.
+_PAGE_SIZE = 1000
 
 
 class Status(NamedTuple):
-    """What a store says of an object.
+    """Metadata of an object.
 
     Attributes:
-        st_size: bytes.
-        st_mtime_ns: when it was written, nanoseconds since 1970: stores count whole seconds,
-            and the digits below come from the ETag, so that two contents differ in it.
-        etag: the store's word for the content, as it says it.
-        version: the store's number of the object's version, where it counts them.
+        st_size: size in bytes.
+        st_mtime_ns: when it was written, nanoseconds since 1970: stores give whole seconds, and
+            the fraction is derived from the ETag, so that it differs for different contents.
+        etag: the store's ETag, unchanged.
+        version: the store's version of the object, if the bucket is versioned.
     """
 
     st_size: int
@@ -62,18 +62,18 @@ class Status(NamedTuple):
     version: str | None = None
 
     @classmethod
-    def of(
+    def from_store(
         cls, size: int, modified: datetime, etag: str | None, version: str | None = None
     ) -> Status:
-        """Makes one of what a store says."""
+        """Converts the metadata that a store returns."""
         content = (etag or "").removeprefix("W/").strip('"')
         fraction = xxhash.xxh3_64_intdigest(content.encode()) % 1_000_000_000 if content else 0
         seconds = int(modified.timestamp())
         return cls(size, seconds * 1_000_000_000 + fraction, etag or "", version)
 
 
-class Listed(NamedTuple):
-    """An object as a listing names it: its key, and what the store says of it."""
+class ListedObject(NamedTuple):
+    """An object of a listing: its key and metadata."""
 
     key: str
     status: Status
@@ -81,46 +81,46 @@ class Listed(NamedTuple):
 
 @dataclass(frozen=True, order=True)
 class BucketPath:
-    """A place in a bucket: an object, or the folder of those whose keys it is the beginning of.
+    """A place in a bucket: an object, or the folder of the objects whose keys begin with its key.
 
-    The methods are those of `boatinfer.storage.base.Place`; an object appears whole or not at all,
-    and a folder is there as soon as it holds something.
+    The methods are those of `boatinfer.storage.base.Place`. An object appears completely or not at
+    all, and a folder exists if it contains an object.
 
     Attributes:
         scheme: ``s3`` or ``gs``.
         bucket: the bucket's name.
         key: the object's key, without a slash at the end; empty for the bucket itself.
-        known: what a listing said of the object.
+        listed_status: the object's metadata, if a listing gave it.
     """
 
     scheme: str
     bucket: str
     key: str
-    known: Status | None = field(default=None, compare=False, repr=False)
+    listed_status: Status | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def parse(cls, uri: str) -> BucketPath:
-        """Reads a URI; its key is taken as it is, without any decoding.
+        """Parses a URI; its key is used unchanged, without percent-decoding.
 
         Raises:
-            UsageError: it names no bucket.
+            UsageError: it has no valid bucket name.
         """
         scheme, rest = uri.split("://", 1)
         bucket, _, key = rest.partition("/")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,221}", bucket):
-            why = "has no name that a bucket may have" if bucket else "names no bucket"
-            raise UsageError(f"{uri} {why}; write {scheme}://BUCKET/FOLDER.")
+            problem = "has no valid bucket name" if bucket else "names no bucket"
+            raise UsageError(f"{uri} {problem}; write {scheme}://BUCKET/FOLDER.")
         return cls(scheme.lower(), bucket, key.rstrip("/"))
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.bucket}/{self.key}".rstrip("/")
 
     def __truediv__(self, key: str) -> BucketPath:
-        return replace(self, key=f"{self.prefix}{key}", known=None)
+        return replace(self, key=f"{self.prefix}{key}", listed_status=None)
 
     @property
     def prefix(self) -> str:
-        """What the keys of the objects in the folder begin with."""
+        """The key prefix of the objects in the folder."""
         return f"{self.key}/" if self.key else ""
 
     @property
@@ -130,25 +130,25 @@ class BucketPath:
 
     @property
     def stem(self) -> str:
-        """The name without its ending."""
+        """The name without its extension."""
         return Path(self.name).stem
 
     @property
     def suffix(self) -> str:
-        """The name's ending, with its dot."""
+        """The file extension, with its dot."""
         return Path(self.name).suffix
 
     @property
     def parent(self) -> BucketPath:
         """The folder."""
-        return replace(self, key=self.key.rpartition("/")[0], known=None)
+        return replace(self, key=self.key.rpartition("/")[0], listed_status=None)
 
     def with_suffix(self, suffix: str) -> BucketPath:
-        """The place beside it with another ending."""
+        """The same path with another extension."""
         return self.parent / f"{self.stem}{suffix}"
 
     def as_uri(self) -> str:
-        """The URI, with what no link can hold encoded."""
+        """The percent-encoded URI."""
         return f"{self.scheme}://{self.bucket}/{quote(self.key)}"
 
     def exists(self) -> bool:
@@ -168,53 +168,57 @@ class BucketPath:
         return next(self.objects(), None) is not None
 
     def stat(self) -> Status:
-        """What the store says of the object, now or when it was listed."""
-        if self.known is not None:
-            return self.known
-        is_odd = _is_refused(self.key)
-        with self._told(is_odd) as store:
-            if is_odd:
-                odd = self._client().head_object(Bucket=self.bucket, Key=self.key)
-                return Status.of(odd["ContentLength"], odd["LastModified"], odd["ETag"])
+        """The object's metadata: those of the listing if known, else requested from the store."""
+        if self.listed_status is not None:
+            return self.listed_status
+        by_botocore = _needs_botocore(self.key)
+        with self._store_errors_translated(by_botocore) as store:
+            if by_botocore:
+                response = self._client().head_object(Bucket=self.bucket, Key=self.key)
+                return Status.from_store(
+                    response["ContentLength"], response["LastModified"], response["ETag"]
+                )
             return _status(store.head(self.key))
 
     def mkdir(self, *, parents: bool = False, exist_ok: bool = False) -> None:
-        """Does nothing: a folder is there as soon as it holds something."""
+        """Does nothing: a folder exists if it contains an object."""
 
     def read_bytes(self) -> bytes:
         """The object's content."""
         return self.load()[0]
 
-    def load(self, most: int | None = None) -> tuple[bytes, Status]:
-        """The object's content and what the store says of it, in one request.
+    def load(self, max_bytes: int | None = None) -> tuple[bytes, Status]:
+        """The object's content and metadata, in one request.
 
         Args:
-            most: bytes that are too many; a larger object's content is left out.
+            max_bytes: the content of a larger object is not read, and empty.
         """
-        if _is_refused(self.key):
-            return self._load_odd(most)
-        with self._told() as store:
-            found = store.get(self.key)
-            status = _status(found.meta)
-            too_large = most is not None and status.st_size > most
-            return b"" if too_large else found.bytes().to_bytes(), status
+        if _needs_botocore(self.key):
+            return self._load_by_botocore(max_bytes)
+        with self._store_errors_translated() as store:
+            response = store.get(self.key)
+            status = _status(response.meta)
+            too_large = max_bytes is not None and status.st_size > max_bytes
+            return b"" if too_large else response.bytes().to_bytes(), status
 
-    def _load_odd(self, most: int | None) -> tuple[bytes, Status]:
-        """`load` of a key that obstore refuses."""
-        with self._told(odd=True):
-            found = self._client().get_object(Bucket=self.bucket, Key=self.key)
-            status = Status.of(found["ContentLength"], found["LastModified"], found["ETag"])
-            too_large = most is not None and status.st_size > most
-            return b"" if too_large else found["Body"].read(), status
+    def _load_by_botocore(self, max_bytes: int | None) -> tuple[bytes, Status]:
+        """`load` for a key that obstore refuses."""
+        with self._store_errors_translated(by_botocore=True):
+            response = self._client().get_object(Bucket=self.bucket, Key=self.key)
+            status = Status.from_store(
+                response["ContentLength"], response["LastModified"], response["ETag"]
+            )
+            too_large = max_bytes is not None and status.st_size > max_bytes
+            return b"" if too_large else response["Body"].read(), status
 
-    def opened(self) -> Any:
-        """A seekable binary file that reads the object, of a large one the ranges asked for."""
+    def open_seekable(self) -> Any:
+        """A seekable binary file that reads the object; of a large one only the ranges needed."""
         import pyarrow as pa
 
         size = self.stat().st_size
-        if size <= _WHOLE:
+        if size <= _MAX_WHOLE_READ:
             return pa.BufferReader(self.read_bytes())
-        with self._told() as store:
+        with self._store_errors_translated() as store:
             from obstore import open_reader
 
             reader = open_reader(store, self.key, size=size)
@@ -237,80 +241,80 @@ class BucketPath:
         """Writes the object by a single PUT, which may be conditional.
 
         Args:
-            content: all of it.
-            mode: that of `obstore.put`: ``overwrite``, ``create`` if there must be no such
-                object, or what an earlier call returned if it must still be the same.
+            content: the whole content.
+            mode: that of `obstore.put`: ``overwrite``; ``create`` if the object must not exist;
+                or the result of an earlier call if the object must be unchanged since.
 
         Returns:
-            ``e_tag`` and ``version``, by which a later PUT may be made conditional.
+            ``e_tag`` and ``version``, the condition of a later PUT.
 
         Raises:
             FileExistsError: the condition does not hold.
         """
-        with self._told() as store:
+        with self._store_errors_translated() as store:
             written = store.put(self.key, content, use_multipart=False, mode=mode)
             return dict(written)
 
     def upload(self, file: Path) -> None:
-        """Writes the object from a file: whole by a single PUT, or in pieces if it is large."""
-        in_pieces = file.stat().st_size > _PIECE
-        with self._told() as store:
-            store.put(self.key, file, use_multipart=in_pieces, chunk_size=_PIECE)
+        """Uploads a file: by a single PUT, or in parts (multipart) if it is large."""
+        multipart = file.stat().st_size > _CHUNK_BYTES
+        with self._store_errors_translated() as store:
+            store.put(self.key, file, use_multipart=multipart, chunk_size=_CHUNK_BYTES)
 
     def rename(self, target: BucketPath) -> None:
         """Copies the object to another key, and deletes it."""
-        with self._told() as store:
+        with self._store_errors_translated() as store:
             store.rename(self.key, target.key)
 
     def unlink(self, missing_ok: bool = False) -> None:
-        """Deletes the object; a store does not tell whether it was there."""
-        with self._told() as store, contextlib.suppress(FileNotFoundError):
+        """Deletes the object; a store does not say whether it existed."""
+        with self._store_errors_translated() as store, contextlib.suppress(FileNotFoundError):
             store.delete(self.key)
 
     def iterdir(self) -> Iterator[BucketPath]:
-        """What lies in the folder, objects before folders."""
-        with self._told() as store:
-            found = store.list_with_delimiter(self.key or None)
-        for meta in found["objects"]:
-            yield replace(self, key=meta["path"], known=_status(meta))
-        for key in found["common_prefixes"]:
-            yield replace(self, key=key.rstrip("/"), known=None)
+        """The objects and then the folders in the folder."""
+        with self._store_errors_translated() as store:
+            listing = store.list_with_delimiter(self.key or None)
+        for meta in listing["objects"]:
+            yield replace(self, key=meta["path"], listed_status=_status(meta))
+        for key in listing["common_prefixes"]:
+            yield replace(self, key=key.rstrip("/"), listed_status=None)
 
     def glob(self, pattern: str) -> Iterator[BucketPath]:
-        """What lies in the folder and has a name like the pattern."""
-        return (one for one in self.iterdir() if fnmatch.fnmatchcase(one.name, pattern))
+        """The objects and folders in the folder whose names match the pattern."""
+        return (path for path in self.iterdir() if fnmatch.fnmatchcase(path.name, pattern))
 
-    def objects(self) -> Iterator[Listed]:
-        """Lists the objects in the folder and in those below it, page by page as they come."""
-        if _is_refused(self.key):
-            yield from self._odd_objects("")
+    def objects(self) -> Iterator[ListedObject]:
+        """Lists all objects below the folder, page by page."""
+        if _needs_botocore(self.key):
+            yield from self._objects_by_botocore("")
             return
         last = ""
-        with self._told() as store:
+        with self._store_errors_translated() as store:
             from obstore.exceptions import InvalidPathError
 
             try:
-                for page in store.list(self.key or None, chunk_size=_PAGE):
+                for page in store.list(self.key or None, chunk_size=_PAGE_SIZE):
                     for meta in page:
                         last = meta["path"]
-                        yield Listed(last, _status(meta))
+                        yield ListedObject(last, _status(meta))
             except InvalidPathError:
-                yield from self._odd_objects(last)
+                yield from self._objects_by_botocore(last)
 
-    def _odd_objects(self, after: str) -> Iterator[Listed]:
-        """The rest of `objects` where a page has a key that obstore refuses."""
+    def _objects_by_botocore(self, after: str) -> Iterator[ListedObject]:
+        """Continues `objects` where a page has a key that obstore refuses."""
         client = self._client()
-        with self._told(odd=True):
+        with self._store_errors_translated(by_botocore=True):
             pages = client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=self.prefix, StartAfter=after
             )
             for page in pages:
                 for meta in page.get("Contents", ()):
-                    status = Status.of(meta["Size"], meta["LastModified"], meta.get("ETag"))
-                    yield Listed(meta["Key"], status)
+                    status = Status.from_store(meta["Size"], meta["LastModified"], meta.get("ETag"))
+                    yield ListedObject(meta["Key"], status)
 
     def connect(self) -> None:
-        """Makes sure that the store can be asked.
+        """Checks that the store can be reached.
 
         Raises:
             UsageError: a package or credentials are missing, there is no such bucket, or the
@@ -319,7 +323,7 @@ class BucketPath:
         connection(self.scheme, self.bucket)
 
     def _client(self) -> Any:
-        """The botocore client, for what obstore does not do."""
+        """The botocore client, for what obstore cannot do."""
         client = connection(self.scheme, self.bucket)[1]
         if client is None:
             raise BoatinferError(
@@ -329,24 +333,24 @@ class BucketPath:
         return client
 
     @contextlib.contextmanager
-    def _told(self, odd: bool = False) -> Iterator[Any]:
-        """Gives the obstore store; what a store refuses becomes an `OSError`.
+    def _store_errors_translated(self, by_botocore: bool = False) -> Iterator[Any]:
+        """Yields the obstore store; errors of the store become an `OSError`.
 
         Args:
-            odd: whether botocore is asked instead, which takes any key.
+            by_botocore: whether botocore is used instead, which accepts any key.
 
         Raises:
-            UsageError: obstore would refuse the key, or write to another.
+            UsageError: obstore would refuse the key, or write to another one.
         """
-        if not odd and _is_refused(self.key):
-            raise refused_key(str(self))
+        if not by_botocore and _needs_botocore(self.key):
+            raise unsupported_key_error(str(self))
         store = connection(self.scheme, self.bucket)[0]
-        with refusals(str(self)):
+        with translate_store_errors(str(self)):
             yield store
 
 
 class _Reader(io.RawIOBase):
-    """obstore's reader of an object as the kind of file that pyarrow takes."""
+    """Wraps obstore's reader of an object as a file object for pyarrow."""
 
     def __init__(self, reader: Any, path: BucketPath) -> None:
         self._reader, self._path = reader, path
@@ -364,16 +368,16 @@ class _Reader(io.RawIOBase):
         return int(self._reader.tell())
 
     def read(self, size: int = -1) -> bytes:
-        with self._path._told():
+        with self._path._store_errors_translated():
             return bytes(self._reader.read(None if size < 0 else size))
 
 
 def _status(meta: Any) -> Status:
-    return Status.of(meta["size"], meta["last_modified"], meta["e_tag"], meta["version"])
+    return Status.from_store(meta["size"], meta["last_modified"], meta["e_tag"], meta["version"])
 
 
-def _is_refused(key: str) -> bool:
-    """Whether obstore refuses a key: empty segments, those of only dots, control characters."""
+def _needs_botocore(key: str) -> bool:
+    """Whether obstore refuses a key: empty, ``.`` or ``..`` segments, or control characters."""
     if key.isprintable() and "//" not in key and "/." not in key and key[:1] not in {"/", "."}:
         return False
     segments = key.split("/")

@@ -1,4 +1,4 @@
-"""A folder of a bucket to the list of image objects in it, as `storage.listing` for disks."""
+"""Lists the image objects of a folder in a bucket; `storage.listing` does it for disks."""
 
 from __future__ import annotations
 
@@ -10,47 +10,49 @@ from boatinfer.errors import UsageError
 from boatinfer.file_types import has_image_extension, is_system_folder
 from boatinfer.storage.base import Place
 from boatinfer.storage.bucket import BucketPath
-from boatinfer.storage.listing import Choice, Found, LeftOut, names
+from boatinfer.storage.listing import FileFilter, LeftOut, ListedFile, read_path_list
 from boatinfer.text import to_text
 
-__all__ = ["listed_objects", "scan_objects"]
+__all__ = ["objects_from_list", "scan_objects"]
 
-#: Objects of a list that are asked for at the same time.
+#: Number of concurrent requests for the objects of a list.
 _REQUESTS = 64
 
 
 def scan_objects(
-    folder: BucketPath, skip: Place | None, choice: Choice, left_out: LeftOut
-) -> Iterator[Found]:
-    """Lists the image objects of a folder, page by page as the store tells them.
+    folder: BucketPath, skip: Place | None, file_filter: FileFilter, left_out: LeftOut
+) -> Iterator[ListedFile]:
+    """Lists the image objects of a folder, page by page.
 
     Args:
-        folder: where to look.
-        skip: a folder that is left out: the results folder, should it lie inside.
-        choice: which objects count.
-        left_out: counts what is not taken.
+        folder: the folder to list.
+        skip: a folder to skip: the results folder, should it lie inside.
+        file_filter: which objects to list.
+        left_out: counts the objects that are not listed.
 
     Yields:
-        One `Found` per image object; an object whose key ends in ``/`` stands for a folder.
+        One `ListedFile` per image object; an object whose key ends in ``/`` stands for a folder.
 
     Raises:
-        UsageError: the folder cannot be listed, or the choice needs every object's content.
+        UsageError: the folder cannot be listed, or the filter would read every object.
     """
-    if choice.sniff:
+    if file_filter.sniff:
         raise UsageError(
             f"{folder}: --sniff would read the beginning of every object in the bucket; name the "
             "images with --from-file instead."
         )
     folder.connect()
-    skipped = f"{str(skip).removeprefix(str(folder)).strip('/')}/" if _lies_in(skip, folder) else ""
-    if skipped == "/":
+    skipped_prefix = ""
+    if _lies_in(skip, folder):
+        skipped_prefix = f"{str(skip).removeprefix(str(folder)).strip('/')}/"
+    if skipped_prefix == "/":
         raise UsageError(f"the results cannot go into the scanned folder {folder} itself; give -o.")
     try:
         for key, status in folder.objects():
             path = key[len(folder.prefix) :]
-            inside = bool(skipped) and path.startswith(skipped)
-            if not inside and _takes(choice, path, left_out):
-                yield Found.of(to_text(path), status)
+            is_skipped = bool(skipped_prefix) and path.startswith(skipped_prefix)
+            if not is_skipped and _accepts(file_filter, path, left_out):
+                yield ListedFile.from_status(to_text(path), status)
     except OSError as error:
         raise UsageError(f"{folder} cannot be listed: {error.strerror}.") from error
 
@@ -59,12 +61,12 @@ def _lies_in(skip: Place | None, folder: BucketPath) -> bool:
     return isinstance(skip, BucketPath) and f"{skip}/".startswith(f"{folder}/")
 
 
-def _takes(choice: Choice, path: str, left_out: LeftOut) -> bool:
-    """What `boatinfer.storage.listing` decides folder by folder, for the whole path."""
+def _accepts(file_filter: FileFilter, path: str, left_out: LeftOut) -> bool:
+    """Applies to a whole key the rules that `boatinfer.storage.listing` applies per folder."""
     *folders, name = path.split("/")
-    if not name or name.startswith(".") or not _enters(choice, folders, left_out):
+    if not name or name.startswith(".") or not _enters(file_filter, folders, left_out):
         return False
-    if not choice.takes(name, path):
+    if not file_filter.accepts(name, path):
         return False
     if has_image_extension(name):
         return True
@@ -72,65 +74,67 @@ def _takes(choice: Choice, path: str, left_out: LeftOut) -> bool:
     return False
 
 
-def _enters(choice: Choice, folders: list[str], left_out: LeftOut) -> bool:
-    """Whether the folders that an object lies in are entered."""
-    if folders and not choice.recursive:
+def _enters(file_filter: FileFilter, folders: list[str], left_out: LeftOut) -> bool:
+    """Whether the parent folders of an object are listed."""
+    if folders and not file_filter.recursive:
         return False
     for depth, folder in enumerate(folders):
-        if choice.passes_over(folder):
+        if file_filter.skips_system_folder(folder):
             left_out.folder("/".join(folders[: depth + 1]))
             return False
         if folder.startswith(".") and not is_system_folder(folder):
             return False
-        if choice.refuses(folder, "/".join(folders[: depth + 1])):
+        if file_filter.excludes(folder, "/".join(folders[: depth + 1])):
             return False
     return True
 
 
-def listed_objects(folder: BucketPath, source: Place, choice: Choice) -> Iterator[Found]:
-    """Takes the objects that a list names, as `boatinfer.storage.listing.listed` does.
+def objects_from_list(
+    folder: BucketPath, source: Place, file_filter: FileFilter
+) -> Iterator[ListedFile]:
+    """Gives the objects that a list names, as `boatinfer.storage.listing.files_from_list` does.
 
     Args:
-        folder: what the keys are relative to; URIs of objects in it do as well.
+        folder: the folder that the keys are relative to; the list may also hold URIs.
         source: the list; ``-`` is the standard input.
-        choice: its patterns must take the object too; endings do not matter.
+        file_filter: its patterns must accept the object; extensions do not matter.
 
     Yields:
-        One `Found` per key, each once, whether or not there is such an object.
+        One `ListedFile` per distinct key, whether or not the object exists.
 
     Raises:
         UsageError: the list cannot be read, or names something outside of the folder.
     """
-    paths = dict.fromkeys(_relative(folder, name) for name in names(source))
+    paths = dict.fromkeys(_relative(folder, name) for name in read_path_list(source))
     folder.connect()
-    wanted = (path for path in paths if choice.takes(path.rsplit("/")[-1], path))
-    yield from _asked(folder, wanted)
+    accepted = (path for path in paths if file_filter.accepts(path.rsplit("/")[-1], path))
+    yield from _request_each(folder, accepted)
 
 
 def _relative(folder: BucketPath, name: str) -> str:
     if "://" not in name:
         return name
-    inside = f"{folder}/"
-    if not name.startswith(inside):
+    prefix = f"{folder}/"
+    if not name.startswith(prefix):
         raise UsageError(f"--from-file: {name} lies outside {folder}; give keys within it.")
-    return name.removeprefix(inside)
+    return name.removeprefix(prefix)
 
 
-def _asked(folder: BucketPath, paths: Iterable[str]) -> Iterator[Found]:
-    """Asks the store for each object, for some at a time."""
-    waiting: deque[Future[Found]] = deque()
+def _request_each(folder: BucketPath, paths: Iterable[str]) -> Iterator[ListedFile]:
+    """Requests the metadata of each object, many at a time, in order."""
+    pending: deque[Future[ListedFile]] = deque()
     with ThreadPoolExecutor(_REQUESTS) as pool:
         for path in paths:
-            waiting.append(pool.submit(_found, folder, path))
-            if len(waiting) > 2 * _REQUESTS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(pool.submit(_request, folder, path))
+            if len(pending) > 2 * _REQUESTS:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
-def _found(folder: BucketPath, path: str) -> Found:
+def _request(folder: BucketPath, path: str) -> ListedFile:
     try:
         status = (folder / path).stat()
-    except OSError:  # reading it will tell
-        return Found(to_text(path), -1, -1)
-    return Found.of(to_text(path), status)
+    except OSError:  # reading it will report the error
+        return ListedFile(to_text(path), -1, -1)
+    return ListedFile.from_status(to_text(path), status)

@@ -1,4 +1,4 @@
-"""Opens the store of a bucket: its library, credentials, region and endpoint."""
+"""Opens the clients of a bucket's store, with credentials, region and endpoint."""
 
 from __future__ import annotations
 
@@ -9,59 +9,59 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from boatinfer.errors import UsageError, how_to_bring
-from boatinfer.storage.errors import reason_of
+from boatinfer.errors import UsageError, install_hint
+from boatinfer.storage.errors import error_reason
 
 __all__ = ["connection", "s3_endpoint"]
 
-#: Names of Amazon's own servers, for which obstore knows the address of each bucket.
-_AMAZON = ".amazonaws.com"
+#: Domain of Amazon's own servers, for which obstore knows the address of each bucket.
+_AWS_DOMAIN = ".amazonaws.com"
 
-#: What names another S3 server than Amazon's to all tools; botocore reads it.
-_ENDPOINT = "AWS_ENDPOINT_URL_S3"
+#: Environment variable that sets another S3 server than Amazon's; botocore reads it.
+_ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL_S3"
 
-#: How long credentials are used before botocore is asked whether they are still good.
-_CREDENTIALS_FOR = timedelta(minutes=5)
+#: How long credentials are used before botocore is asked for them again.
+_CREDENTIALS_LIFETIME = timedelta(minutes=5)
 
 
 @contextlib.contextmanager
 def s3_endpoint(url: str | None) -> Iterator[None]:
-    """Names the S3 server, for this process and those that it starts; None changes nothing."""
-    before = os.environ.get(_ENDPOINT)
+    """Sets the S3 server for this process and its children; None changes nothing."""
+    previous = os.environ.get(_ENDPOINT_VARIABLE)
     if url is not None:
-        os.environ[_ENDPOINT] = url
+        os.environ[_ENDPOINT_VARIABLE] = url
     try:
         yield
     finally:
-        if before is not None:
-            os.environ[_ENDPOINT] = before
+        if previous is not None:
+            os.environ[_ENDPOINT_VARIABLE] = previous
         elif url is not None:
-            del os.environ[_ENDPOINT]
+            del os.environ[_ENDPOINT_VARIABLE]
 
 
 def connection(scheme: str, bucket: str) -> tuple[Any, Any]:
-    """Gives an obstore store, and for S3 a botocore client beside it, made when first asked for.
+    """Returns the obstore store and, for S3, a botocore client; both are cached.
 
     Raises:
         UsageError: a package or credentials are missing, there is no such bucket, or the server
             cannot be reached.
     """
-    return _connected(scheme, bucket, os.environ.get(_ENDPOINT))
+    return _cached_connection(scheme, bucket, os.environ.get(_ENDPOINT_VARIABLE))
 
 
 @functools.cache
-def _connected(scheme: str, bucket: str, endpoint: str | None) -> tuple[Any, Any]:
-    """`connection`, once for each bucket of each server."""
+def _cached_connection(scheme: str, bucket: str, endpoint: str | None) -> tuple[Any, Any]:
+    """`connection`, cached by bucket and server."""
     uri = f"{scheme}://{bucket}"
     try:
-        return _google(bucket) if scheme == "gs" else _amazon(bucket)
+        return _open_gcs(bucket) if scheme == "gs" else _open_s3(bucket)
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"{uri} needs {error.name}, which is not installed; {how_to_bring('bucket')}."
+            f"{uri} needs {error.name}, which is not installed; {install_hint('bucket')}."
         ) from error
 
 
-def _google(bucket: str) -> tuple[Any, None]:
+def _open_gcs(bucket: str) -> tuple[Any, None]:
     from obstore.exceptions import BaseError
     from obstore.store import GCSStore
 
@@ -69,30 +69,30 @@ def _google(bucket: str) -> tuple[Any, None]:
         return GCSStore(bucket), None
     except BaseError as error:
         raise UsageError(
-            f"gs://{bucket} cannot be opened ({reason_of(error)}); set "
+            f"gs://{bucket} cannot be opened ({error_reason(error)}); set "
             "GOOGLE_APPLICATION_CREDENTIALS to a key file, or log in with gcloud."
         ) from error
 
 
-def _amazon(bucket: str) -> tuple[Any, Any]:
+def _open_s3(bucket: str) -> tuple[Any, Any]:
     from botocore.exceptions import BotoCoreError
     from obstore.store import S3Store
 
     try:
-        client, credentials = _client(bucket)
-        region = _region(client, bucket)
+        client, credentials = _s3_client(bucket)
+        region = _bucket_region(client, bucket)
     except (BotoCoreError, ValueError) as error:
         raise UsageError(
-            f"s3://{bucket} cannot be opened ({reason_of(error)}); check the credentials, the "
+            f"s3://{bucket} cannot be opened ({error_reason(error)}); check the credentials, the "
             "profile and the endpoint."
         ) from error
     server = client.meta.endpoint_url
-    theirs = _AMAZON in server
+    is_amazon = _AWS_DOMAIN in server
     store = S3Store(
         bucket,
         region=region,
-        endpoint=None if theirs else server,
-        virtual_hosted_style_request=theirs and "." not in bucket,
+        endpoint=None if is_amazon else server,
+        virtual_hosted_style_request=is_amazon and "." not in bucket,
         skip_signature=credentials is None,
         credential_provider=credentials,
         client_options={"allow_http": True, "timeout": timedelta(minutes=2)},
@@ -100,8 +100,8 @@ def _amazon(bucket: str) -> tuple[Any, Any]:
     return store, client
 
 
-def _client(bucket: str) -> tuple[Any, Any]:
-    """A botocore client, and what gives obstore the same credentials; None for nobody's."""
+def _s3_client(bucket: str) -> tuple[Any, Any]:
+    """A botocore client, and a credential provider for obstore; None for anonymous access."""
     import botocore.session
     from botocore import UNSIGNED
     from botocore.config import Config
@@ -125,20 +125,20 @@ def _client(bucket: str) -> tuple[Any, Any]:
     if credentials is None:
         return client, None
 
-    def frozen() -> dict[str, Any]:
-        now = credentials.get_frozen_credentials()
+    def provide_credentials() -> dict[str, Any]:
+        current = credentials.get_frozen_credentials()
         return {
-            "access_key_id": now.access_key,
-            "secret_access_key": now.secret_key,
-            "token": now.token,
-            "expires_at": datetime.now(UTC) + _CREDENTIALS_FOR,
+            "access_key_id": current.access_key,
+            "secret_access_key": current.secret_key,
+            "token": current.token,
+            "expires_at": datetime.now(UTC) + _CREDENTIALS_LIFETIME,
         }
 
-    return client, frozen
+    return client, provide_credentials
 
 
-def _region(client: Any, bucket: str) -> str:
-    """Where the bucket is, which its server tells even to those who may not look into it.
+def _bucket_region(client: Any, bucket: str) -> str:
+    """The region of the bucket, which its server returns even without read permission.
 
     Raises:
         UsageError: there is no such bucket.
@@ -153,5 +153,5 @@ def _region(client: Any, bucket: str) -> str:
             raise UsageError(
                 f"there is no bucket s3://{bucket} at {client.meta.endpoint_url}; check its name."
             ) from error
-    told = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
-    return str(told or client.meta.region_name)
+    region = answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
+    return str(region or client.meta.region_name)

@@ -1,4 +1,4 @@
-"""JSON documents read from disk: of the type that is expected, or one error that says why not."""
+"""Reads JSON documents of an expected type, with a single exception for all errors."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import msgspec
 
 from boatinfer.storage.base import Place
 
-__all__ = ["DocumentError", "content_of", "decoded", "read_document"]
+__all__ = ["DocumentError", "decode_document", "read_content", "read_document"]
 
 Document = TypeVar("Document")
 
-#: No document of ours is larger; a file that is may be anything.
-_MOST_BYTES = 256 << 20
+#: Larger files are refused: no document of this program is as large.
+_MAX_BYTES = 256 << 20
 
 
 class DocumentError(ValueError):
-    """A document that cannot be read; its text says why, in a few words without a full stop."""
+    """A document cannot be read; the message says why, in a few words without a full stop."""
 
 
-def decoded(content: bytes | str, kind: type[Document]) -> Document:
+def decode_document(content: bytes | str, kind: type[Document]) -> Document:
     """Decodes a document.
 
     Args:
@@ -29,7 +29,7 @@ def decoded(content: bytes | str, kind: type[Document]) -> Document:
         kind: a msgspec type.
 
     Raises:
-        DocumentError: it is no JSON, or of another type.
+        DocumentError: it is not JSON, or not of this type.
     """
     try:
         return msgspec.json.decode(content, type=kind)
@@ -42,19 +42,19 @@ def decoded(content: bytes | str, kind: type[Document]) -> Document:
 
 
 def read_document(file: Place, kind: type[Document]) -> Document:
-    """Reads a document from its file; raises what `content_of` and `decoded` raise."""
-    return decoded(content_of(file), kind)
+    """Reads a document from a file; raises the errors of `read_content` and `decode_document`."""
+    return decode_document(read_content(file), kind)
 
 
-def content_of(file: Place) -> bytes:
-    """What a file holds that is to be a document.
+def read_content(file: Place) -> bytes:
+    """Reads the content of a document's file.
 
     Raises:
         FileNotFoundError: there is no such file.
         DocumentError: it cannot be read, or is too large.
     """
     try:
-        if isinstance(file, Path) and file.stat().st_size > _MOST_BYTES:
+        if isinstance(file, Path) and file.stat().st_size > _MAX_BYTES:
             raise DocumentError("it is too large for what it should be")
         return file.read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -1,4 +1,4 @@
-"""What a bucket's store refuses, as errors of ours."""
+"""Translates the errors of an object store into exceptions of this package."""
 
 from __future__ import annotations
 
@@ -15,58 +15,58 @@ __all__ = [
     "StoreError",
     "StoreExistsError",
     "StoreMissingError",
-    "reason_of",
-    "refusals",
-    "refused_key",
+    "error_reason",
+    "translate_store_errors",
+    "unsupported_key_error",
 ]
 
 
 @contextlib.contextmanager
-def refusals(where: str) -> Iterator[None]:
-    """Turns what obstore and botocore raise into a `StoreError` of its kind.
+def translate_store_errors(where: str) -> Iterator[None]:
+    """Translates the exceptions of obstore and botocore into a `StoreError`.
 
     Args:
-        where: the URI of what is asked for.
+        where: the URI of the object.
 
     Raises:
-        StoreError: the store refuses, or does not answer.
+        StoreError: the store refused the request, or did not answer.
         UsageError: obstore refuses the key.
     """
     from botocore.exceptions import BotoCoreError, ClientError
-    from obstore import exceptions as refused
+    from obstore import exceptions as obstore_errors
 
     try:
         yield
-    except StoreError:  # it is told already
+    except StoreError:  # already translated
         raise
     except FileNotFoundError as error:
         raise _missing(error, where) from error
-    except (refused.AlreadyExistsError, refused.PreconditionError) as error:
+    except (obstore_errors.AlreadyExistsError, obstore_errors.PreconditionError) as error:
         raise StoreExistsError(errno.EEXIST, "it has been written", where) from error
-    except refused.InvalidPathError as error:  # of another key in the folder
-        raise refused_key(where) from error
-    except (refused.BaseError, BotoCoreError, ClientError) as error:
+    except obstore_errors.InvalidPathError as error:  # of another key in the folder
+        raise unsupported_key_error(where) from error
+    except (obstore_errors.BaseError, BotoCoreError, ClientError) as error:
         if isinstance(error, ClientError) and _http_status(error) == 404:
             raise _missing(error, where) from error
-        reason = reason_of(error)
+        reason = error_reason(error)
         if re.search(r"status code: 40[13]|\((403|AccessDenied)\)", str(error)):
             reason = f"the store denies access ({reason})"
             raise StoreDeniedError(errno.EACCES, reason, where) from error
         raise StoreError(errno.EIO, reason, where) from error
 
 
-def refused_key(where: str) -> UsageError:
-    """What to say of a key that obstore does not take."""
+def unsupported_key_error(where: str) -> UsageError:
+    """The error for a key that obstore does not support."""
     return UsageError(
         f"{where}: results cannot be where a name between two slashes is empty, . or .., or has "
         "control characters; choose another folder."
     )
 
 
-def reason_of(error: Exception) -> str:
-    """What a store says in its answer, or what kept it from answering."""
+def error_reason(error: Exception) -> str:
+    """The reason of an error: the store's error code and message, or the exception's."""
     text = str(error)
-    if "token request" in text:  # to Google's metadata server, after all else
+    if "token request" in text:  # of Google's metadata server, the last source that is tried
         return (
             "no credentials were found; set GOOGLE_APPLICATION_CREDENTIALS to a key file, or log "
             "in with gcloud"
@@ -79,18 +79,18 @@ def reason_of(error: Exception) -> str:
 
 
 def _missing(error: Exception, where: str) -> StoreMissingError:
-    what = "bucket" if "NoSuchBucket" in str(error) else "object"
-    return StoreMissingError(errno.ENOENT, f"there is no such {what}", where)
+    missing = "bucket" if "NoSuchBucket" in str(error) else "object"
+    return StoreMissingError(errno.ENOENT, f"there is no such {missing}", where)
 
 
 def _http_status(error: Any) -> int | None:
-    """The HTTP status in what botocore raises."""
+    """The HTTP status of a botocore error."""
     status: int | None = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     return status
 
 
 class StoreError(OSError):
-    """What a bucket's store refused, where a disk would raise an `OSError`."""
+    """The store refused a request, where a disk would raise an `OSError`."""
 
     exit_code = 7
 
@@ -103,8 +103,8 @@ class StoreMissingError(StoreError, FileNotFoundError):
 
 
 class StoreDeniedError(StoreError, PermissionError):
-    """The store does not let us."""
+    """The store denies access."""
 
 
 class StoreExistsError(StoreError, FileExistsError):
-    """A conditional PUT came too late."""
+    """The condition of a PUT does not hold."""

@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all."""
+"""Atomic writing of files and folders, and checks before writing."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from boatinfer.storage.base import Place
 from boatinfer.storage.locations import is_remote
 
 __all__ = [
-    "TEMPORARY",
+    "TEMPORARY_SUFFIX",
+    "atomic_folder",
     "atomic_write",
-    "making_folder",
     "require_folder",
     "require_new_folder",
     "require_writable",
@@ -25,22 +25,22 @@ __all__ = [
     "translate_write_errors",
 ]
 
-#: Ending of a file that is still being written; whoever finds one may delete it.
-TEMPORARY = ".tmp"
+#: Extension of files that are still being written; leftover ones may be deleted.
+TEMPORARY_SUFFIX = ".tmp"
 
 
 @contextlib.contextmanager
 def atomic_write(path: Place) -> Iterator[Path]:
-    """Gives a temporary path beside ``path``, which takes its name once written and synced.
+    """Yields a temporary path, which is synced and renamed to ``path`` at the end.
 
-    What goes into a bucket is written to a temporary file of this machine, and sent at the end.
+    For a bucket, the temporary file is on this machine, and uploaded at the end.
 
     Args:
         path: the final file; its folder must exist.
 
     Yields:
-        The path to write to. If the body raises, the temporary file is removed and what
-        stood at ``path`` before still stands there.
+        The path to write to. If the body raises, the temporary file is removed and ``path``
+        is unchanged.
 
     Raises:
         OutputError: the file could not be written or renamed.
@@ -55,7 +55,7 @@ def atomic_write(path: Place) -> Iterator[Path]:
             path.upload(file)
         return
     assert isinstance(path, Path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
     try:
         with translate_write_errors(path):
             yield temporary
@@ -72,7 +72,7 @@ def temporary_folder() -> Path:
     """The machine's folder for temporary files.
 
     Raises:
-        OutputError: there is none that can be written to.
+        OutputError: there is no writable one.
     """
     try:
         return Path(tempfile.gettempdir())
@@ -84,44 +84,44 @@ def temporary_folder() -> Path:
 
 
 @contextlib.contextmanager
-def making_folder(folder: Path) -> Iterator[Path]:
-    """Gives a temporary folder beside ``folder``, which takes its name once filled.
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yields a temporary folder, which is renamed to ``folder`` at the end.
 
     Args:
         folder: the final folder; it must not exist, or be empty.
 
     Yields:
-        The folder to fill. If the body raises, it is removed with all that is in it.
+        The folder to fill. If the body raises, it is removed with its content.
 
     Raises:
-        OutputError: the folder could not be made, or something else came to stand there.
+        OutputError: the folder could not be made, or ``folder`` is not empty.
     """
-    final = Path(os.path.realpath(folder))
-    temporary = final.with_name(f".{final.name}.{os.getpid()}{TEMPORARY}")
+    target = Path(os.path.realpath(folder))
+    temporary = target.with_name(f".{target.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
     try:
         with translate_write_errors(folder):
-            final.parent.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             temporary.mkdir()
             yield temporary
-            if final.exists():
-                final.rmdir()
-            temporary.rename(final)
-            _sync_folder(final.parent)
+            if target.exists():
+                target.rmdir()
+            temporary.rename(target)
+            _sync_folder(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def translate_write_errors(path: Place) -> Iterator[None]:
-    """Turns what the disk refuses while ``path`` is written into an `OutputError`."""
+    """Translates an `OSError` while ``path`` is written into an `OutputError`."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        full = error.errno in {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
-        room = "make room or " if full else ""
+        is_full = error.errno in {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
+        hint = "make room or " if is_full else ""
         raise OutputError(
-            f"{path} could not be written: {reason}; {room}choose another place."
+            f"{path} could not be written: {reason}; {hint}choose another place."
         ) from error
 
 
@@ -129,7 +129,7 @@ def require_folder(path: Path) -> None:
     """Refuses a file whose folder does not exist, or that is a folder, before any long work.
 
     Raises:
-        UsageError: it cannot be written.
+        UsageError: the file cannot be written.
     """
     if not path.parent.is_dir():
         raise UsageError(f"the folder {path.parent} does not exist; make it or check the name.")
@@ -142,15 +142,15 @@ def require_writable(path: Path, *inputs: Place, force: bool = False) -> None:
 
     Args:
         path: the file to write.
-        inputs: files that it is made from, which are never overwritten.
-        force: whether a file that is there already may be replaced.
+        inputs: the files that are read, which are never overwritten.
+        force: whether an existing file may be replaced.
 
     Raises:
-        UsageError: it may not be written.
+        UsageError: the file cannot or must not be written.
     """
     require_folder(path)
-    on_disk = [one for one in inputs if isinstance(one, Path)]
-    if any(path.exists() and one.exists() and path.samefile(one) for one in on_disk):
+    local_inputs = [file for file in inputs if isinstance(file, Path)]
+    if any(path.exists() and file.exists() and path.samefile(file) for file in local_inputs):
         raise UsageError(f"{path} is what is to be read; give the file to write another name.")
     if path.exists() and not force:
         raise UsageError(f"{path} exists already; give another name, or --force to replace it.")
@@ -159,26 +159,26 @@ def require_writable(path: Path, *inputs: Place, force: bool = False) -> None:
 
 
 def require_new_folder(folder: Path) -> None:
-    """Refuses a folder that holds something already, before any long work.
+    """Refuses a folder that is not empty, before any long work.
 
     Raises:
-        UsageError: it does, or is no folder.
+        UsageError: it is not empty, or not a folder.
     """
     try:
-        held = next(folder.iterdir(), None)
+        first_entry = next(folder.iterdir(), None)
     except FileNotFoundError:
         return
     except OSError as error:
         raise UsageError(
             f"{folder} cannot be used: {error.strerror}; choose another place."
         ) from error
-    if held is not None:
+    if first_entry is not None:
         raise UsageError(f"{folder} is not empty; choose another place, or remove it first.")
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes renames within a folder survive a power cut, where the system can do that."""
-    with contextlib.suppress(OSError):  # Windows has no handle on a folder
+    """Syncs a folder, so that renames within it survive a power cut, if the system can."""
+    with contextlib.suppress(OSError):  # Windows cannot open folders
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

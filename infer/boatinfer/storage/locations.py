@@ -1,8 +1,7 @@
-"""Where folders and files are: on this machine, or in a bucket.
+"""Paths of files and folders on this machine or in a bucket.
 
-A `Place` is what both are to the rest of the program: the few methods of `pathlib.Path` that it
-needs. `place` makes one of what a user wrote; a `boatinfer.storage.bucket.BucketPath` is a place
-in a bucket, and everything else is a plain `Path`.
+A `Place` is either: a plain `pathlib.Path`, or a `boatinfer.storage.bucket.BucketPath`, which has
+the same methods as far as they are needed. `place` parses a path or URI from the command line.
 """
 
 from __future__ import annotations
@@ -19,26 +18,34 @@ from boatinfer.errors import UsageError
 from boatinfer.storage.base import Place
 from boatinfer.storage.bucket import SCHEMES, BucketPath
 
-__all__ = ["concurrently", "is_folder", "is_remote", "local", "opened", "place", "resolved"]
+__all__ = [
+    "is_folder",
+    "is_remote",
+    "local_path",
+    "map_concurrently",
+    "open_for_arrow",
+    "place",
+    "resolve",
+]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: What precedes ``://``; a name of one letter is a drive of Windows.
+#: URI scheme before ``://``; a single letter is a Windows drive.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 
-#: Requests at a time where a few objects are asked for.
+#: Number of concurrent requests.
 _REQUESTS = 16
 
 
 def place(text: str | Place) -> Place:
-    """Makes a place of what a user wrote: a path, or a URI.
+    """Parses a path or URI.
 
     Args:
         text: a path, ``file://``, or a URI of a bucket (``s3://``, ``gs://``).
 
     Raises:
-        UsageError: a URI of another kind, or without a bucket.
+        UsageError: a URI with another scheme, or without a bucket.
     """
     if not isinstance(text, str):
         return text
@@ -52,15 +59,15 @@ def place(text: str | Place) -> Place:
     return BucketPath.parse(text)
 
 
-def local(text: str) -> Path:
-    """Makes a path of what a user wrote, where only a file or folder of this machine will do.
+def local_path(text: str) -> Path:
+    """Parses a path where only a file or folder of this machine is allowed.
 
     Raises:
-        UsageError: it is the URI of something in a bucket.
+        UsageError: it is the URI of a bucket.
     """
-    where = place(text)
-    if isinstance(where, Path):
-        return where
+    path = place(text)
+    if isinstance(path, Path):
+        return path
     raise UsageError(
         f"{text}: this must be a file or folder of this machine; copy it here, or give a path."
     )
@@ -89,21 +96,21 @@ def is_folder(where: Place) -> bool:
     return where.is_dir() if is_remote(where) else os.path.isdir(str(where))  # noqa: PTH112
 
 
-def resolved(folder: Place) -> Place:
-    """A folder by the one name that all its names lead to."""
+def resolve(folder: Place) -> Place:
+    """The canonical path of a folder, with links resolved."""
     return folder if is_remote(folder) else Path(os.path.realpath(str(folder)))
 
 
-def opened(file: Place) -> Any:
-    """What pyarrow opens: the path itself, or a seekable file that reads a bucket's object.
+def open_for_arrow(file: Place) -> Any:
+    """An argument for pyarrow's readers: the path, or a seekable file for an object in a bucket.
 
     Raises:
         OSError: there is no such object, or it cannot be read.
     """
-    return file.opened() if is_remote(file) else os.fspath(file)  # type: ignore[call-overload]
+    return file.open_seekable() if is_remote(file) else os.fspath(file)  # type: ignore[call-overload]
 
 
-def concurrently(
+def map_concurrently(
     work: Callable[[Item], Result], items: Sequence[Item], where: Place
 ) -> Iterator[Result]:
     """Calls ``work`` on every item, in order; in a bucket on some at a time, to hide latency."""

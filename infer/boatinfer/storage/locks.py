@@ -103,7 +103,7 @@ def _take_lease(
     while True:
         lease = Lease(lock)
         try:
-            stack.enter_context(lease.held())
+            stack.enter_context(lease.hold())
         except BusyError:
             if time.monotonic() > deadline:
                 raise

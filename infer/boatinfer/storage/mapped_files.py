@@ -1,6 +1,6 @@
-"""What a memory has no room for, for a while: files without a name, mapped.
+"""Memory-mapped anonymous temporary files, for data that is too large for memory.
 
-The system removes such a file when nobody looks at it any more, however the process ends.
+The system deletes such a file when it is closed and no longer mapped, even if the process crashes.
 """
 
 from __future__ import annotations
@@ -15,30 +15,33 @@ from typing import IO
 from boatinfer.storage.base import Place
 from boatinfer.storage.files import temporary_folder, translate_write_errors
 
-__all__ = ["MANY", "mapped", "scratch"]
+__all__ = ["MAX_ROWS_IN_MEMORY", "memory_map", "scratch_file"]
 
-#: More rows than this are put on disk, and then worked on slice by slice.
-MANY = 2**20
+#: More rows than this are stored on disk, and processed slice by slice.
+MAX_ROWS_IN_MEMORY = 2**20
 
 
 @contextlib.contextmanager
-def scratch(beside: Place) -> Iterator[IO[bytes]]:
-    """Gives an empty file to write to, and to look at with `mapped` before it is closed.
+def scratch_file(folder: Place) -> Iterator[IO[bytes]]:
+    """Yields an empty temporary file to write to, which `memory_map` reads before it is closed.
 
     Args:
-        beside: a folder on the disk that is to hold it; for one in a bucket it is that of the
-            machine's temporary files.
+        folder: a folder on the disk to use; for one in a bucket, the machine's folder for
+            temporary files is used.
 
     Raises:
         OutputError: the disk is full, read-only, or gone.
     """
-    folder = beside if isinstance(beside, Path) else temporary_folder()
-    with translate_write_errors(folder), tempfile.TemporaryFile(dir=folder) as file:
+    disk_folder = folder if isinstance(folder, Path) else temporary_folder()
+    with (
+        translate_write_errors(disk_folder),
+        tempfile.TemporaryFile(dir=disk_folder) as file,
+    ):
         yield file
 
 
-def mapped(file: IO[bytes]) -> mmap.mmap | bytes:
-    """What a `scratch` file holds; it stays when the file is closed, and on disk."""
+def memory_map(file: IO[bytes]) -> mmap.mmap | bytes:
+    """The content of a `scratch_file`, mapped into memory; it outlives the file's closing."""
     file.flush()
     if not file.tell():
         return b""

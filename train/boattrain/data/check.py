@@ -6,7 +6,7 @@ import msgspec
 
 from boatinfer.dataset.splits import parse_share
 from boatinfer.errors import TOO_MANY_FAILURES
-from boatinfer.images import limited
+from boatinfer.images import temporary_limits
 from boattrain.data.inventory import take_inventory
 from boattrain.data.options import CheckOptions
 from boattrain.data.rules import RULES, Case, Severity
@@ -57,7 +57,7 @@ def check(options: CheckOptions) -> Report:
     Raises:
         UsageError: there is no such folder, or it holds no images in class folders.
     """
-    with limited(options.memory, None):
+    with temporary_limits(options.memory, None):
         inventory = take_inventory(options.data, parse_share(options.valid, "--valid"))
     findings = [
         Finding(rule.kind, rule.severity, rule.message, cases)

@@ -15,7 +15,7 @@ from urllib.request import url2pathname
 from filelock import FileLock, Timeout
 
 from boatinfer.errors import BusyError, UsageError
-from boatinfer.storage.files import making_folder, require_new_folder, translate_write_errors
+from boatinfer.storage.files import atomic_folder, require_new_folder, translate_write_errors
 from boattrain.data.fetch import ARCHIVE, fetch
 from boattrain.data.options import DownloadOptions
 from boattrain.data.unpack import lift, unpack
@@ -45,7 +45,7 @@ def download(options: DownloadOptions) -> int:
     require_new_folder(options.output)
     with _archive(options.url, options.output) as archive:
         _compare(archive, wanted, options.url)
-        with making_folder(options.output) as folder:
+        with atomic_folder(options.output) as folder:
             files = unpack(archive, folder, options.url)
             lift(folder)
     return files

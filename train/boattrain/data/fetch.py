@@ -23,7 +23,7 @@ from urllib3.exceptions import NameResolutionError
 
 import boatinfer
 from boatinfer.errors import OutputError, UsageError, first_line
-from boatinfer.progress import shown
+from boatinfer.progress import progress_bar
 from boatinfer.storage.documents import DocumentError, read_document
 from boatinfer.storage.files import atomic_write
 
@@ -143,7 +143,7 @@ def _try(url: str, archive: Path) -> None:
 def _receive(got: requests.Response, archive: Path, have: int, size: int | None) -> None:
     if size is not None and shutil.disk_usage(archive.parent).free < size - have:
         raise OutputError(f"there is no room for {size - have:,} bytes in {archive.parent}.")
-    with archive.open("ab") as file, shown("downloading", size, "bytes", have) as advance:
+    with archive.open("ab") as file, progress_bar("downloading", size, "bytes", have) as advance:
         # As they come over the line: positions and checksums are those of the server's file.
         for chunk in got.raw.stream(_CHUNK, decode_content=False):
             file.write(chunk)

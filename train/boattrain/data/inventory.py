@@ -17,8 +17,8 @@ from boatinfer.dataset.class_folders import class_folders, find_classes, list_fi
 from boatinfer.dataset.splits import SPLITS, TRAIN, VALID, stratify
 from boatinfer.errors import ImageError, UsageError
 from boatinfer.images.spec import ImageSpec
-from boatinfer.progress import shown
-from boatinfer.storage.listing import Choice, scan
+from boatinfer.progress import progress_bar
+from boatinfer.storage.listing import FileFilter, scan
 from boatinfer.text import from_text, to_text
 
 __all__ = ["Facts", "Inventory", "take_inventory"]
@@ -152,7 +152,7 @@ def _unlisted(data: Path, roots: list[Path], listed: set[str]) -> tuple[list[str
 
 def _found(data: Path, folder: Path, *, recursive: bool = True) -> list[str]:
     """Names the images in a folder, whatever their ending."""
-    choice = Choice(recursive=recursive, sniff=True)
+    choice = FileFilter(recursive=recursive, sniff=True)
     return sorted(_name(data, folder, from_text(file.path)) for file in scan(folder, None, choice))
 
 
@@ -164,7 +164,7 @@ def _read(data: Path, files: list[Facts]) -> list[Facts]:
     found: list[Facts] = []
     with (
         images.IsolatedReader(_look) as reader,
-        shown("reading", len(files), "files") as advance,
+        progress_bar("reading", len(files), "files") as advance,
     ):
         for start in range(0, len(files), _CHUNK):
             some = files[start : start + _CHUNK]

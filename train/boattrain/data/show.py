@@ -122,7 +122,7 @@ def _take(files: Files, spec: ImageSpec, count: int, seed: int) -> Batch:
     pixels: list[images.Pixels] = []
     rows: list[int] = []
     waiting = np.random.default_rng(seed).permutation(len(files.paths)).tolist()
-    with images.IsolatedReader(images.PixelsOf(spec)) as reader:
+    with images.IsolatedReader(images.PixelReader(spec)) as reader:
         while waiting and len(rows) < count:
             some, waiting = waiting[: count - len(rows)], waiting[count - len(rows) :]
             for row, read in zip(some, reader.map([files.paths[r] for r in some]), strict=True):

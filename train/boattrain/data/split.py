@@ -18,8 +18,8 @@ from boatinfer.dataset.class_folders import (
 )
 from boatinfer.dataset.splits import TEST, TRAIN, VALID, parse_share, stratify
 from boatinfer.errors import UsageError
-from boatinfer.progress import in_threads
-from boatinfer.storage.files import making_folder, require_new_folder
+from boatinfer.progress import map_files_in_threads
+from boatinfer.storage.files import atomic_folder, require_new_folder
 from boatinfer.text import from_text
 from boattrain.data.options import SplitOptions
 
@@ -73,7 +73,7 @@ def split(options: SplitOptions) -> SplitResult:
     files = list_files(source, source, classes)
     require_every_class(source, classes, files.labels)
     splits = stratify(source, files.names, files.labels, shares, options.seed)
-    with making_folder(output) as folder:
+    with atomic_folder(output) as folder:
         for part in (TRAIN, *shares):
             for name in classes:
                 (folder / part / from_text(name)).mkdir(parents=True)
@@ -111,7 +111,7 @@ def _bring(sources: Sequence[Path], targets: Sequence[Path], *, link: bool) -> N
         folder.mkdir(parents=True, exist_ok=True)
     bring = _link if link else _copy
     pairs = list(zip(sources, targets, strict=True))
-    in_threads("linking" if link else "copying", lambda pair: bring(*pair), pairs)
+    map_files_in_threads("linking" if link else "copying", lambda pair: bring(*pair), pairs)
 
 
 def _copy(source: Path, target: Path) -> None:

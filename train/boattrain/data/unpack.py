@@ -23,7 +23,7 @@ from typing import IO, NamedTuple
 
 from boatinfer.dataset.splits import SPLITS
 from boatinfer.errors import OutputError, UsageError, first_line
-from boatinfer.progress import shown
+from boatinfer.progress import progress_bar
 
 __all__ = ["LEAST_LIMIT", "MOST_RATIO", "lift", "unpack"]
 
@@ -102,7 +102,11 @@ def unpack(archive: Path, folder: Path, name: str) -> int:
         if shutil.disk_usage(folder).free < size:
             raise OutputError(f"there is no room to unpack {name}; make some and try again.")
 
-    with _damage(name), _members(archive) as members, shown("unpacking", None, "files") as advance:
+    with (
+        _damage(name),
+        _members(archive) as members,
+        progress_bar("unpacking", None, "files") as advance,
+    ):
         for member in members:
             target = _target(folder, member.name)
             if target is None:

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from boatinfer.errors import OutputError
 from boatinfer.storage.documents import DocumentError, read_document
-from boatinfer.storage.files import TEMPORARY, atomic_write, translate_write_errors
+from boatinfer.storage.files import TEMPORARY_SUFFIX, atomic_write, translate_write_errors
 
 __all__ = ["FOLDER", "Array", "Maker", "cache_folder", "kept", "require_room"]
 
@@ -118,7 +118,7 @@ def kept(
         if found is not None and agrees(*found):
             return found
         about.unlink(missing_ok=True)  # from here on the rows are nobody's
-        for leftover in folder.glob(f".{raw.name}.*{TEMPORARY}"):
+        for leftover in folder.glob(f".{raw.name}.*{TEMPORARY_SUFFIX}"):
             leftover.unlink(missing_ok=True)
         row_bytes = int(np.dtype(dtype).itemsize * np.prod(shape))
         require_room(folder, most * row_bytes)

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from boatinfer.errors import UsageError
-from boatinfer.storage.documents import decoded
+from boatinfer.storage.documents import decode_document
 from boatinfer.storage.files import atomic_write, translate_write_errors
 from boattrain.fitting.array_cache import Array
 from boattrain.fitting.history import Epoch
@@ -128,7 +128,7 @@ class Checkpoint:
         self.require()
         try:
             encoded, *arrays = _read(self._last)
-            meta = decoded(encoded.tobytes(), _Meta)
+            meta = decode_document(encoded.tobytes(), _Meta)
             best_weights = _read(self._best(meta.best))
             rest = iter(arrays)
             groups = {name: list(itertools.islice(rest, meta.counts[name])) for name in _GROUPS}

@@ -227,7 +227,7 @@ def _agrees(split: Split, spec: ImageSpec) -> bool:
     """Whether some of the images still give the pixels that are kept."""
     count = len(split.paths)
     rows = sorted({count * sample // _SAMPLES for sample in range(_SAMPLES)}) if count else []
-    with images.IsolatedReader(images.PixelsOf(spec)) as reader:
+    with images.IsolatedReader(images.PixelReader(spec)) as reader:
         read = reader.map([split.paths[row] for row in rows])
     return all(
         not isinstance(pixels, ImageError) and np.array_equal(pixels, split.pixels[row])

@@ -14,7 +14,7 @@ import xxhash
 from boatinfer.dataset.class_folders import TRAIN, VALID
 from boatinfer.errors import UsageError
 from boatinfer.images.spec import ImageSpec
-from boatinfer.progress import shown
+from boatinfer.progress import progress_bar
 from boattrain.backend import load_keras
 from boattrain.fitting.array_cache import Array, cache_folder, kept
 from boattrain.fitting.batches import Batches
@@ -129,7 +129,7 @@ class Resnet:
         """Gives what the head sees of each image, float32 [N, D]."""
 
         def make(file: BinaryIO) -> list[str]:
-            with shown(f"features of {name}", len(split.pixels), "files") as advance:
+            with progress_bar(f"features of {name}", len(split.pixels), "files") as advance:
                 for rows in outputs_of(self._seen, split.pixels, self._options.batch_size):
                     file.write(np.ascontiguousarray(rows, np.float32).data)
                     advance(len(rows))

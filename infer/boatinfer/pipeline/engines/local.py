@@ -20,7 +20,7 @@ from boatinfer.pipeline.progress import Progress
 from boatinfer.pipeline.worker import Classifying, Work
 from boatinfer.results.store.duplicates import ContentIndex
 from boatinfer.results.store.rows import OK, Row
-from boatinfer.storage.listing import Found
+from boatinfer.storage.listing import ListedFile
 from boatinfer.text import counted
 
 __all__ = ["PART_ROWS", "PART_SECONDS", "work"]
@@ -81,12 +81,12 @@ def _spread(
         alone=lambda found: found.path in due_files.dangerous,
         stopped=lambda: context.stop.signal_number,
     )
-    with contextlib.closing(rows), images.limited(memory, options.threads, PAGE_SHARE):
+    with contextlib.closing(rows), images.temporary_limits(memory, options.threads, PAGE_SHARE):
         yield rows
     for stage, seconds in context.worker.seconds.items():
         context.stages.add(stage, seconds)
     if context.worker.replaced:
-        context.summary.remarks.append(
+        context.remark(
             f"The worker process died or hung, and was replaced, "
             f"{counted(context.worker.replaced, 'time')}."
         )
@@ -94,7 +94,7 @@ def _spread(
 
 @contextlib.contextmanager
 def _here(
-    context: RunContext, work: Work, batches: Iterator[list[Found]]
+    context: RunContext, work: Work, batches: Iterator[list[ListedFile]]
 ) -> Iterator[Iterator[list[Row]]]:
     """As `_spread`, in the threads of this process."""
     assert isinstance(context.model, Model)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from boatinfer import images
-from boatinfer.isolation.journal import working
+from boatinfer.isolation.journal import working_on_batch
 from boatinfer.isolation.worker import Batch, Done
 from boatinfer.models.device import Device
 from boatinfer.parallel import fetch_unordered, parallel_unordered
@@ -68,7 +68,7 @@ class _Ahead:
     """
 
     def __init__(self, work: Classifier) -> None:
-        self._work, self._gate = work, images.Gate(images.limits().ahead)
+        self._work, self._gate = work, images.Gate(images.current_limits().read_ahead_size)
         self._sizes: dict[int, int] = {}
 
     def enter(self, batch: Batch) -> Batch:
@@ -109,7 +109,7 @@ def _numbered(
 
     def call(batch: tuple[int, Any]) -> tuple[int, Any]:
         number, items = batch
-        with working(number):
+        with working_on_batch(number):
             return number, work(items)
 
     return call

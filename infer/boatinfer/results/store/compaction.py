@@ -15,7 +15,7 @@ from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.parts import WRITING, Parts, RowMasks, number_of, translate_read_errors
 from boatinfer.storage.base import Place
 from boatinfer.storage.files import translate_write_errors
-from boatinfer.storage.locations import opened
+from boatinfer.storage.locations import open_for_arrow
 
 __all__ = ["compact", "merge", "remove"]
 
@@ -109,7 +109,7 @@ def remove(parts: Parts, files: Iterable[Place]) -> None:
 
 
 def _footer(file: Place) -> pq.FileMetaData:
-    return pq.read_metadata(opened(file))
+    return pq.read_metadata(open_for_arrow(file))
 
 
 def _distinct_schemas(schemas: Iterable[pa.Schema]) -> list[pa.Schema]:

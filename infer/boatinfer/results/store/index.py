@@ -17,7 +17,7 @@ import xxhash
 from boatinfer.results.store.keyed_arrays import KEY, Array, KeyedArrays, duplicate_mask, keys
 from boatinfer.results.store.parts import Parts, RowMasks, number_of
 from boatinfer.results.store.rows import OK
-from boatinfer.storage.locations import concurrently
+from boatinfer.storage.locations import map_concurrently
 
 __all__ = ["RowIndex"]
 
@@ -85,7 +85,7 @@ class RowIndex:
             self._clear()
         last = self.last_part
         new_numbers = [number for number in files if number > last]
-        tables = concurrently(
+        tables = map_concurrently(
             self.parts.read_light, [files[n] for n in new_numbers], self.parts.folder
         )
         for number, rows in zip(new_numbers, tables, strict=True):

@@ -126,14 +126,14 @@ class KeyedArrays:
         self._waiting.append(records)
         self._waiting_count += len(records)
         self.count += len(records)
-        if self._waiting_count >= mapped_files.MANY:
+        if self._waiting_count >= mapped_files.MAX_ROWS_IN_MEMORY:
             self._runs.append(_run(_on_disk(self._gathered(), self._scratch_folder)))
             self._waiting, self._waiting_count = [np.empty(0, self._dtype)], 0
 
     @property
     def partitions_needed(self) -> int:
         """How many slices to split the records into, so that each fits into memory."""
-        return 1 + _PER_RUN * self.count // mapped_files.MANY
+        return 1 + _PER_RUN * self.count // mapped_files.MAX_ROWS_IN_MEMORY
 
     def slices(self, count: int) -> Iterator[Array]:
         """Returns all records, in slices of about equal size.
@@ -179,14 +179,15 @@ class KeyIndex:
         dtypes: dict[str, np.dtype[Any]] = {}
         with contextlib.ExitStack() as stack:
             files = {
-                name: stack.enter_context(mapped_files.scratch(scratch_folder)) for name in names
+                name: stack.enter_context(mapped_files.scratch_file(scratch_folder))
+                for name in names
             }
             for records in slices:  # one at least
                 for name, file in files.items():
                     dtypes[name] = records[name].dtype
                     file.write(np.ascontiguousarray(records[name]).data)
             self._columns = {
-                name: np.frombuffer(mapped_files.mapped(files[name]), dtype)
+                name: np.frombuffer(mapped_files.memory_map(files[name]), dtype)
                 for name, dtype in dtypes.items()
             }
 
@@ -237,6 +238,6 @@ def _run(records: Array) -> _Run:
 
 
 def _on_disk(records: Array, scratch_folder: Place) -> Array:
-    with mapped_files.scratch(scratch_folder) as file:
+    with mapped_files.scratch_file(scratch_folder) as file:
         file.write(records.data)
-        return np.frombuffer(mapped_files.mapped(file), records.dtype)
+        return np.frombuffer(mapped_files.memory_map(file), records.dtype)

@@ -28,7 +28,7 @@ from boatinfer.results.store.rows import Row, table
 from boatinfer.results.store.shards import Shard
 from boatinfer.storage.base import Place
 from boatinfer.storage.files import atomic_write, translate_write_errors
-from boatinfer.storage.locations import concurrently, opened
+from boatinfer.storage.locations import map_concurrently, open_for_arrow
 
 __all__ = [
     "WRITING",
@@ -158,7 +158,7 @@ class Parts:
             OutputError: a part is damaged.
         """
         files = [part for part in self.files() if upto is None or number_of(part) <= upto]
-        tables = [_INDEX.empty_table(), *concurrently(self.read_light, files, self.folder)]
+        tables = [_INDEX.empty_table(), *map_concurrently(self.read_light, files, self.folder)]
         return _last_rows(pa.concat_tables(tables).unify_dictionaries().combine_chunks())
 
     def read_light(self, part: Place) -> pa.Table:
@@ -337,7 +337,7 @@ _MACHINE_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno
 
 def _open(part: Place) -> pq.ParquetFile:
     return translate_read_errors(
-        part, lambda: pq.ParquetFile(opened(part), page_checksum_verification=True)
+        part, lambda: pq.ParquetFile(open_for_arrow(part), page_checksum_verification=True)
     )
 
 

@@ -13,7 +13,7 @@ import xxhash
 
 from boatinfer.errors import OutputError, first_line
 from boatinfer.storage.base import Place
-from boatinfer.storage.locations import opened
+from boatinfer.storage.locations import open_for_arrow
 
 __all__ = ["csv_digest", "csv_plain", "csv_safe", "read_csv", "write_csv"]
 
@@ -52,7 +52,7 @@ def csv_digest(path: Place) -> str:
         OSError: it cannot be read.
     """
     digest = xxhash.xxh3_128()
-    with pa.input_stream(opened(path)) as file:
+    with pa.input_stream(open_for_arrow(path)) as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
@@ -97,11 +97,11 @@ def read_csv(path: Place, required: Collection[str]) -> pa.Table:
         OutputError: it is damaged or missing.
     """
     try:
-        with pa.input_stream(opened(path)) as file:
+        with pa.input_stream(open_for_arrow(path)) as file:
             names = file.read(_HEADER).split(b"\n")[0].decode().replace('"', "").split(",")
         types = {name: pa.float64() if name.endswith(_NUMBERS) else pa.string() for name in names}
         table = pa.csv.read_csv(
-            opened(path),
+            open_for_arrow(path),
             parse_options=pa.csv.ParseOptions(newlines_in_values=True),
             convert_options=pa.csv.ConvertOptions(
                 column_types=types,

@@ -37,7 +37,7 @@ class Sorter:
             OutputError: the disk is full.
         """
         self._waiting.append(table)
-        if sum(waiting.num_rows for waiting in self._waiting) >= mapped_files.MANY:
+        if sum(waiting.num_rows for waiting in self._waiting) >= mapped_files.MAX_ROWS_IN_MEMORY:
             self._runs.append(_on_disk([_plain(self._gathered())], self._scratch_folder))
             self._waiting = [table.slice(0, 0)]
             pa.default_memory_pool().release_unused()  # else the next run takes more memory
@@ -96,12 +96,12 @@ def _on_disk(tables: Iterable[pa.Table], scratch_folder: Place) -> pa.Table:
     """Concatenates tables of the same columns on disk."""
     remaining = iter(tables)
     first = next(remaining)
-    with mapped_files.scratch(scratch_folder) as file:
+    with mapped_files.scratch_file(scratch_folder) as file:
         with pa.ipc.new_file(file, first.schema) as writer:
             writer.write_table(first)
             for table in remaining:
                 writer.write_table(table)
-        buffer = pa.py_buffer(mapped_files.mapped(file))
+        buffer = pa.py_buffer(mapped_files.memory_map(file))
     return pa.ipc.open_file(pa.BufferReader(buffer)).read_all()
 
 

@@ -10,9 +10,9 @@ import socket
 from collections.abc import Iterator
 
 from boatinfer.cpus import usable_cpus
-from boatinfer.errors import DeviceError, UsageError, first_line, how_to_bring
+from boatinfer.errors import DeviceError, UsageError, first_line, install_hint
 from boatinfer.models.device import Device
-from boatinfer.signals import keeping_handlers
+from boatinfer.signals import preserve_signal_handlers
 
 __all__ = ["cluster", "device_of", "threads_of"]
 
@@ -44,7 +44,7 @@ def cluster(address: str | None) -> Iterator[None]:
         import ray.data
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"--engine ray needs {error.name}, which is not installed; {how_to_bring('ray')}."
+            f"--engine ray needs {error.name}, which is not installed; {install_hint('ray')}."
         ) from error
     with _quiet():
         if ray.is_initialized():
@@ -64,7 +64,7 @@ def _connect(address: str) -> None:
     alone = {"num_cpus": usable_cpus(), "include_dashboard": False}
     options = alone if address == "local" else {}
     try:
-        with keeping_handlers():  # Ray would end at once, without a word of what is done
+        with preserve_signal_handlers():  # Ray would end at once, without a word of what is done
             ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **options)
     except (ConnectionError, TimeoutError, ValueError) as error:
         raise DeviceError(

@@ -22,7 +22,7 @@ from boatinfer.results.store.parts import Parts
 from boatinfer.results.store.rows import OK
 from boatinfer.storage.base import Place
 from boatinfer.storage.connections import s3_endpoint
-from boatinfer.storage.listing import Found
+from boatinfer.storage.listing import ListedFile
 from boatinfer.storage.locations import is_remote
 from boatinfer.text import from_text
 from boatinfer.versions import versions
@@ -165,7 +165,7 @@ class Worker:
             task.path, task.device, task.size, task.requirements.endpoint, memory, task.content
         )
         self._process = Supervisor(opens, lost_in_run, task.image_timeout)
-        self._model: ModelInfo = self._process.opened()
+        self._model: ModelInfo = self._process.wait_until_open()
         folder, features = task.requirements.folder, task.features
         self._process.begin(
             Work(folder, task.threads, features, task.lenient, task.contents, memory)
@@ -190,7 +190,7 @@ class Worker:
 
     def _classify(self, block: pa.Table, number: int) -> list[str]:
         task, model = self._task, self._model
-        files = [Found(**row) for row in block.select(Found._fields).to_pylist()]
+        files = [ListedFile(**row) for row in block.select(ListedFile._fields).to_pylist()]
         batches = (files[i : i + task.size] for i in range(0, len(files), task.size))
         ahead = batches_ahead(model.device, task.requirements.folder, task.size, task.threads)
         done = self._process.results(batches, ahead, lambda file: file.path in task.dangerous)
