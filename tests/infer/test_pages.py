@@ -99,9 +99,9 @@ def test_the_page_of_a_comparison_shows_the_disagreements_and_who_is_right(
     assert boatinfer("compare", out, tmp_path / "b", "--html", file).code == 0
     html = file.read_text()
     assert "red in A, green in B: 4" in html
-    assert "A alone 7,\n  B alone 1, neither 0" in html
+    assert "only A 7,\n  only B 1, neither 0" in html
     assert html.count("data:image/jpeg") == 8
-    assert html.count("in truth <b>green</b>") == 5  # the true class of each picture is named
+    assert html.count("true class <b>green</b>") == 5  # the true class of each picture is named
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ def test_an_interrupted_run_and_its_continuation_are_one_night(
     for file in (tmp_path / "out/report.html", make_report(tmp_path / "out")):
         page = Page(file)
         assert "The classes are about as usual" in page.text
-        said = f"{27 - summary.classified} images of an earlier run that did not come to its end"
+        said = f"{27 - summary.classified} images of an earlier, incomplete run"
         assert said in page.text
         assert re.search(r"All 27 that are new", page.text)
     _add(pictures, 3, red=9, green=9, blue=9)
@@ -224,7 +224,7 @@ def test_it_compares_with_training(night: Night, pictures: Path, tmp_path: Path)
     training = Training("f00d", {"train": 100}, {"accuracy": 0.5}, {}, labels)
     night(model=colours.write_model(tmp_path / "t.onnx", colours.card(training=training)))
     text = Page(tmp_path / "out/report.html").text
-    assert "far from what the model learned from" in text
+    assert "far from the training set" in text
     assert "The accuracy on the validation images was 50 %" in text
     assert re.search(r"red 4 33\.3 % 98\.0 %", text)
 

@@ -134,7 +134,7 @@ def test_what_cannot_be_compared_is_said(
         ([out, out], {}, "is a folder; give an image"),
         ([out, image], {"pairs": True}, "two images or more"),
         ([out, image], {"duplicates": True}, "one results folder"),
-        ([out], {"duplicates": True, "pairs": True}, "one at a time"),
+        ([out], {"duplicates": True, "pairs": True}, "not both"),
         ([image, out], {"k": 0}, "k must be at least 1"),
     ]:
         with pytest.raises(BoatinferError, match=said):

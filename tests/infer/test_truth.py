@@ -48,7 +48,7 @@ def test_a_table_may_come_from_any_spreadsheet(
         (b"path,label\na/1.jpg,\xe9\n", "labels: it is not UTF-8;"),
         (b"path,label\na/1.jpg,unsure\na/b/2.jpg,\n", "holds no labels"),
         (b"path,label\n", "labels none of the images"),
-        (b"path,label\n1.jpg,x\n", r"it names '1\.jpg', they 'a/1\.jpg'"),
+        (b"path,label\n1.jpg,x\n", r"it has '1\.jpg', they 'a/1\.jpg'"),
         (b"path,label\na/1.jpg,x\na/1.jpg,y\n", r"'a/1\.jpg' two different labels"),
     ],
 )

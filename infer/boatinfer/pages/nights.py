@@ -148,7 +148,8 @@ class RunHistory:
         if incomplete > 0:
             yield (
                 False,
-                f"{counted(incomplete, 'image')} of an earlier, incomplete run count as new too.",
+                f"The new images include {counted(incomplete, 'image')} of an earlier, incomplete "
+                "run.",
             )
 
     def _class_sentences(self) -> Iterable[tuple[bool, str]]:

@@ -220,7 +220,7 @@ class Results:
     def history(self, run: Summary) -> Iterator[Summary]:
         """Reads the summaries of the runs before one, latest first; skips damaged ones.
 
-        A run sets it aside in the end, with `set_aside_damaged`.
+        `set_aside_damaged` renames the damaged ones.
         """
         for file in self._runs():
             if file.stem < run.run:
@@ -255,7 +255,7 @@ class Results:
         return runs
 
     def set_aside_damaged(self) -> list[str]:
-        """Renames the damaged summaries that `history` has met; gives a remark on each."""
+        """Renames the damaged summaries that `history` has skipped; returns a remark on each."""
         remarks = []
         for file in self._damaged:
             with contextlib.suppress(OSError):  # the next run tries again

@@ -69,7 +69,7 @@ def _rename(results: Results, folder: str, evidence: str) -> str:
     changed = msgspec.structs.replace(last, folder=folder, remarks=[*last.remarks, remark])
     results.rewrite_current(changed)
     latest = results.last_run()
-    if latest is not None and latest.run != last.run:  # one that did not come to its end
+    if latest is not None and latest.run != last.run:  # an incomplete run
         changed = msgspec.structs.replace(latest, folder=folder, remarks=[*latest.remarks, remark])
     damaged = results.set_aside_damaged()
     results.write_summary(msgspec.structs.replace(changed, remarks=[*changed.remarks, *damaged]))

@@ -39,15 +39,15 @@ class Files(NamedTuple):
 
 
 class Proof(NamedTuple):
-    """What the parts on disk say of all files found.
+    """The outcomes of all files found, counted from the parts on disk.
 
     Attributes:
         found: number of files.
         classified: number of images that this run classified.
-        reused: number of images whose row is of an earlier run.
-        warnings: number of both that were read with a warning of the decoder.
-        failures: number of images that failed, by reason.
-        complete: whether every file has exactly one row, and of the right run.
+        reused: number of images with a row of an earlier run.
+        warnings: number of both for which the decoder gave a warning.
+        failures: number of failures by reason.
+        complete: whether every file has exactly one row, and of the expected run.
         masks: masks of the rows.
         digest: the sum of the lower halves of their keys, modulo 2^64.
     """
@@ -85,28 +85,28 @@ def prove(batches: Iterable[Files], row_index: RowIndex, last_part: int) -> Proo
     """
     mask, first_new_place = row_index.empty_mask(), row_index.first_place_after(last_part)
     failures: Counter[str] = Counter()
-    found = classified = reused = warnings = rows = digest = 0
+    total = classified = reused = warnings = rows = digest = 0
     for files in batches:
         from_this_run, places = files.rows["same_run"], files.rows["place"]
         # a file that was due has a new row, any other its old one
         proved = (places >= first_new_place) == files.due
-        sound = files.rows["status"] == 0
-        found += files.number
-        classified += int((proved & sound & from_this_run).sum())
-        reused += int((proved & sound & ~from_this_run).sum())
-        warnings += int((proved & sound & files.rows["warned"]).sum())
-        failed = np.bincount(files.rows["status"][proved & ~sound & from_this_run])
+        ok = files.rows["status"] == 0
+        total += files.number
+        classified += int((proved & ok & from_this_run).sum())
+        reused += int((proved & ok & ~from_this_run).sum())
+        warnings += int((proved & ok & files.rows["warned"]).sum())
+        failed = np.bincount(files.rows["status"][proved & ~ok & from_this_run])
         failures += Counter(dict(zip(row_index.statuses, failed.tolist(), strict=False)))
         mask[places] = True
         rows += len(places)
         digest += int(files.rows["low"].sum())
     return Proof(
-        found=found,
+        found=total,
         classified=classified,
         reused=reused,
         warnings=warnings,
         failures=dict(sorted(failures.items())),
-        complete=classified + reused + failures.total() == rows == found,
+        complete=classified + reused + failures.total() == rows == total,
         masks=row_index.row_masks(mask),
         digest=digest % 2**64,
     )
@@ -133,7 +133,7 @@ def count_labels(summary: Summary, tables: Tables) -> Summary:
 
 
 def set_exit_code(summary: Summary, max_failures: str) -> Summary:
-    """Gives a complete run its exit code, and the ``error`` that says why it is not 0.
+    """Sets ``exit_code`` and ``error`` of a complete run.
 
     Args:
         summary: the run's summary.

@@ -22,11 +22,11 @@ __all__ = ["read_tables", "write_tables"]
 
 
 def write_tables(results: Results, tables: Tables, summary: Summary) -> Summary:
-    """Writes predictions.csv, failures.csv and, if there is a threshold, review.csv.
+    """Writes predictions.csv, failures.csv and, if there is an abstention threshold, review.csv.
 
-    The last has what is left to people, least sure first; without a threshold that of an earlier
-    run is removed. All are written before the first takes its name, so that one which cannot be
-    written leaves those of the run before.
+    The last has the images for manual review, least confident first; without a threshold that of
+    an earlier run is removed. All are written before the first is renamed, so that a failed write
+    leaves the tables of the run before.
 
     Returns:
         The summary with the digests of the tables.

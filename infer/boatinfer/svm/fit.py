@@ -238,7 +238,7 @@ def _scores(truth: Labels, scored: Scored) -> tuple[float, float]:
 
 def grid(setting: Setting, dimension: int) -> list[Setting]:
     """The settings that a search tries, of one kernel, on features of this dimension."""
-    gammas = [None] if setting.kernel == "linear" else [each / dimension for each in _GAMMAS]
+    gammas = [None] if setting.kernel == "linear" else [factor / dimension for factor in _GAMMAS]
     return [
         setting._replace(penalty=penalty, gamma=gamma) for penalty in _PENALTIES for gamma in gammas
     ]

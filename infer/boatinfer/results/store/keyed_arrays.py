@@ -51,11 +51,11 @@ def key(text: str) -> Array:
 
 def duplicate_mask(records: Array) -> npt.NDArray[np.bool_]:
     """Which of the sorted records have the same key as the one before, bool [N]."""
-    same = np.zeros(len(records), np.bool_)
-    same[1:] = (records["high"][1:] == records["high"][:-1]) & (
+    mask = np.zeros(len(records), np.bool_)
+    mask[1:] = (records["high"][1:] == records["high"][:-1]) & (
         records["low"][1:] == records["low"][:-1]
     )
-    return same
+    return mask
 
 
 def join_keys(first: Array, second: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
