@@ -16,7 +16,7 @@ from boatexport.verify import BATCH_SIZES, keras_outputs, tolerance_of, verify
 from boatinfer.errors import ModelError, UsageError, first_line
 from boatinfer.images.spec import ImageSpec
 from boatinfer.models.card import Card, Conversion, Golden, decode_card, decode_golden
-from boatinfer.models.golden import golden_folder, make_golden
+from boatinfer.models.golden import golden_images_of_folder, make_golden
 from boatinfer.models.model import load
 from boatinfer.storage.files import atomic_write, require_writable
 from boattrain.backend import load_keras
@@ -162,5 +162,5 @@ def _golden(model: Path, images: Iterable[bytes] | None, card: Card, reference: 
 def _golden_images(options: ExportOptions, spec: ImageSpec) -> Iterable[bytes] | None:
     """Finds the images of the self-test; None where the training kept a test."""
     if options.golden is not None:
-        return golden_folder(options.golden, spec).values()
+        return golden_images_of_folder(options.golden, spec).values()
     return resnet50.drawn() if options.is_imagenet else None

@@ -33,7 +33,7 @@ from boatexport.options import FuseOptions
 from boatinfer import images
 from boatinfer.errors import ModelError, UsageError
 from boatinfer.models.card import FusedSVM, Golden
-from boatinfer.models.decision import Doubles, Linear, Pairwise, pairs
+from boatinfer.models.decision import Doubles, Linear, Pairwise, class_pairs
 from boatinfer.models.inference import Floats
 from boatinfer.models.model import BUILT_IN, Model, load, read_model
 from boatinfer.models.session import open_session
@@ -269,7 +269,7 @@ def _decisions(graph: _Graph, svc: Pairwise, kernel: str) -> str:
         own = graph.node("Gather", kernel, graph.weight(range(start, end), np.int64), axis=1)
         sums.append(graph.node("MatMul", own, graph.weight(svc.coefficients[:, start:end].T)))
     joined = graph.node("Concat", *sums, axis=1)
-    i, j = pairs(count)
+    i, j = class_pairs(count)
     first = graph.node("Gather", joined, graph.weight(i * (count - 1) + j - 1, np.int64), axis=1)
     second = graph.node("Gather", joined, graph.weight(j * (count - 1) + i, np.int64), axis=1)
     both = graph.node("Add", first, second)
@@ -278,7 +278,7 @@ def _decisions(graph: _Graph, svc: Pairwise, kernel: str) -> str:
 
 def _scores(graph: _Graph, count: int, decisions: str) -> str:
     """The scores [N, K] of the classes, from their decisions."""
-    firsts, seconds = pairs(count)
+    firsts, seconds = class_pairs(count)
     signs = np.eye(count)[firsts] - np.eye(count)[seconds]
     signed = graph.weight(signs)
     sums = graph.node("MatMul", decisions, signed)

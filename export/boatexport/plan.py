@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from boatinfer.dataset import batches
-from boatinfer.dataset.class_folders import Files
+from boatinfer.dataset.class_folders import LabelledFiles
 from boatinfer.errors import UsageError
 from boatinfer.models.card import Card
 from boatinfer.models.device import Device
@@ -32,8 +32,8 @@ class Plan:
     """
 
     precision: Literal["float16", "int8"]
-    calibrate: Files
-    labelled: Files
+    calibrate: LabelledFiles
+    labelled: LabelledFiles
     max_drop: float
 
     @property
@@ -83,17 +83,17 @@ def plan(
     given = (
         None
         if labelled_folder is None
-        else batches.find(labelled_folder, card.classes, "--labelled")
+        else batches.list_class_files(labelled_folder, card.classes, "--labelled")
     )
     if calibrate is None:
         assert given is not None
         return Plan(precision, given, given, max_drop)
-    whole = batches.find(calibrate, card.classes, "--calibrate")
+    whole = batches.list_class_files(calibrate, card.classes, "--calibrate")
     most = _CALIBRATION_PIXELS // (card.image.height * card.image.width)
     count = max(CALIBRATION_IMAGES // 3, min(CALIBRATION_IMAGES, most))
-    chosen = batches.spread_out(whole, 2 * count)
+    chosen = batches.sample_evenly(whole, 2 * count)
     if given is None:
         taken = set(chosen.paths)
-        rest = whole.where([path not in taken for path in whole.paths])
+        rest = whole.select([path not in taken for path in whole.paths])
         given = rest if len(rest.paths) >= len(chosen.paths) else whole
     return Plan(precision, chosen, given, max_drop)

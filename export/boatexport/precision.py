@@ -23,7 +23,7 @@ from boatinfer.errors import BoatinferError, ModelError, UsageError, first_line
 from boatinfer.images.spec import ImageSpec
 from boatinfer.models.card import Card, Conversion, Golden
 from boatinfer.models.device import Device
-from boatinfer.models.inference import tensors
+from boatinfer.models.inference import input_tensors
 from boatinfer.models.model import Model, load, read_model
 from boatinfer.models.session import open_session
 from boatinfer.storage.files import atomic_write, require_writable
@@ -121,7 +121,9 @@ def convert_precision(
     original, _ = runner(content)
     converted, device = runner(graph.SerializeToString())
     say(f"comparing on {len(planned.labelled.paths):,} images")
-    images = batches.read(planned.labelled, card.image, _batch_size(card.image), _left_out(say))
+    images = batches.read_batches(
+        planned.labelled, card.image, _batch_size(card.image), _left_out(say)
+    )
     comparison = compare(original, converted, images, device)
     if comparison is None:
         raise UsageError(f"none of the images in {planned.labelled.folder} can be read.")
@@ -158,7 +160,7 @@ def _require(conversion: Conversion, planned: Plan) -> None:
 
 def _to_int8(graph: onnx.ModelProto, model: Model, planned: Plan, say: Say) -> Quantised:
     card = model.card
-    images = batches.read(planned.calibrate, card.image, _MOST_IN_BATCH, _left_out(say))
+    images = batches.read_batches(planned.calibrate, card.image, _MOST_IN_BATCH, _left_out(say))
     pixels = [batch for batch, _ in images]
     if not pixels:
         raise UsageError(f"none of the images in {planned.calibrate.folder} can be read.")
@@ -169,7 +171,7 @@ def _to_int8(graph: onnx.ModelProto, model: Model, planned: Plan, say: Say) -> Q
     fed = [
         {card.input.name: tensor}
         for image in calibrating
-        for tensor in tensors(model.session, card.input, image[None])[0]
+        for tensor in input_tensors(model.session, card.input, image[None])[0]
     ]
 
     def probabilities(of: onnx.ModelProto, most: int | None) -> Any:

@@ -96,7 +96,7 @@ def compare(model: Model, pixels: Pixels, expected: Inferred) -> Iterator[tuple[
     """
     for size in BATCH_SIZES:
         batches = [pixels[i : i + size] for i in range(0, len(pixels), size)]
-        found = Inferred.joined([model.infer(batch) for batch in batches])
+        found = Inferred.concatenate([model.infer(batch) for batch in batches])
         yield size, "probabilities", _difference(found.probabilities, expected.probabilities)
         if found.features is not None and expected.features is not None:
             largest = np.abs(expected.features).max(initial=1)

@@ -19,10 +19,10 @@ from boatinfer import images
 from boatinfer.errors import ModelError, UsageError, first_line
 from boatinfer.images import Pixels
 from boatinfer.models.card import TOLERANCE, Card, Features, InputSpec, Outputs
-from boatinfer.models.golden import golden_folder, make_golden
-from boatinfer.models.inference import Floats, Inferred, images_at_a_time, infer
+from boatinfer.models.golden import golden_images_of_folder, make_golden
+from boatinfer.models.inference import Floats, Inferred, graph_batch_size, infer
 from boatinfer.models.model import Model, load
-from boatinfer.models.session import Limited, open_session
+from boatinfer.models.session import TimeLimitedSession, open_session
 from boatinfer.storage.files import atomic_write, require_writable
 
 __all__ = ["Described", "describe_model"]
@@ -76,7 +76,7 @@ def describe_model(options: DescribeOptions) -> Described:
     require_writable(output, options.model, force=options.force)
     image, feed, known = preprocessing(options, foreign)
     classes = _classes(options, foreign)
-    stored = golden_folder(options.golden, image)
+    stored = golden_images_of_folder(options.golden, image)
     pixels = np.stack([images.read(one, image) for one in stored.values()])
     outputs = _scores(options, foreign, feed, pixels, len(classes))
     graph, outputs, features = _with_features(options, foreign, feed, outputs, pixels)
@@ -218,9 +218,9 @@ def _with_features(
     if options.features is None:
         return foreign.graph, outputs, None
     graph, tensor = expose(foreign, options.features)
-    session = Limited(open_session(graph.SerializeToString(), foreign.path, "cpu")[0])
+    session = TimeLimitedSession(open_session(graph.SerializeToString(), foreign.path, "cpu")[0])
     shape = next(one.shape for one in session.get_outputs() if one.name == tensor)
-    axes = shape[0 if images_at_a_time(session) == 0 else 1 :]
+    axes = shape[0 if graph_batch_size(session) == 0 else 1 :]
     if sum(axis != 1 for axis in axes) > 1:
         raise UsageError(
             f"--features {options.features}: it gives {' x '.join(map(str, axes))} numbers an "

@@ -135,7 +135,7 @@ def fit(options: FitOptions, say: Say = lambda _: None) -> tuple[SVM, Report]:
     fitted = pipeline(setting, len(known.truth)).fit(known.features, known.truth)
     seconds = time.perf_counter() - started
     sigmoids = _calibrated(setting, known, folds) if options.probability else None
-    content = svms.packed(fitted, known.classes, known.run.model, known.features.shape[1], sigmoids)
+    content = svms.pack(fitted, known.classes, known.run.model, known.features.shape[1], sigmoids)
     report = _report(options, setting, known, folds=folds, scored=scored, seconds=seconds)
     samples = known.features[:: 1 + len(known.truth) // _COMPARED]
     svm = svms.save(options.output, content, fitted, samples)
@@ -161,7 +161,7 @@ def pipeline(setting: Setting, images: int) -> Any:
             C=setting.penalty,
             gamma=setting.gamma or "scale",
             class_weight=weights,
-            break_ties=True,  # as `best` does
+            break_ties=True,  # as `best_class` does
         )
     return make_pipeline(StandardScaler(), svm)
 

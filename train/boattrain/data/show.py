@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from boatinfer import images
 from boatinfer.dataset.class_folders import (
-    Files,
+    LabelledFiles,
     class_folders,
     find_images,
     list_files,
@@ -103,7 +103,7 @@ def _require_place(options: ShowOptions) -> None:
         raise UsageError(f"{output} lies inside {data}; choose a place outside of it.")
 
 
-def _files(options: ShowOptions) -> Files:
+def _files(options: ShowOptions) -> LabelledFiles:
     data, split = options.data, options.split
     if split_folders(data):
         folder = data / split
@@ -118,7 +118,7 @@ def _files(options: ShowOptions) -> Files:
     return files
 
 
-def _take(files: Files, spec: ImageSpec, count: int, seed: int) -> Batch:
+def _take(files: LabelledFiles, spec: ImageSpec, count: int, seed: int) -> Batch:
     pixels: list[images.Pixels] = []
     rows: list[int] = []
     waiting = np.random.default_rng(seed).permutation(len(files.paths)).tolist()

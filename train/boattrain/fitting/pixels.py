@@ -19,7 +19,7 @@ import xxhash
 
 import boatinfer
 from boatinfer import images
-from boatinfer.dataset.class_folders import Files
+from boatinfer.dataset.class_folders import LabelledFiles
 from boatinfer.errors import ImageError
 from boatinfer.images.spec import ImageSpec
 from boattrain.fitting.array_cache import kept
@@ -40,7 +40,7 @@ _SAMPLES = 4
 
 @dataclass(frozen=True)
 class Split:
-    """The images of one split that could be read, in the order of their `Files`.
+    """The images of one split that could be read, in the order of their `LabelledFiles`.
 
     Attributes:
         pixels: uint8 [N, H, W, 3], RGB, as the network takes them; read-only if mapped.
@@ -88,7 +88,7 @@ class Data:
 
 
 def load_images(
-    files: Files,
+    files: LabelledFiles,
     spec: ImageSpec,
     cache: Callable[[], Path] | None = None,
     *,
@@ -148,7 +148,7 @@ def fingerprint(*splits: Split) -> str:
 
 
 def _in_memory(
-    files: Files, spec: ImageSpec, done: Callable[[int], None]
+    files: LabelledFiles, spec: ImageSpec, done: Callable[[int], None]
 ) -> tuple[images.Pixels, list[str]]:
     pixels = np.empty((len(files.paths), spec.height, spec.width, 3), np.uint8)
     outcomes: list[str] = []
@@ -161,7 +161,7 @@ def _in_memory(
 
 
 def _read(
-    files: Files, spec: ImageSpec, done: Callable[[int], None]
+    files: LabelledFiles, spec: ImageSpec, done: Callable[[int], None]
 ) -> Iterator[tuple[images.Pixels, list[str]]]:
     """Yields the pixels of some files' readable images, and all those files' outcomes.
 
@@ -194,7 +194,7 @@ def _is_digest(outcome: str) -> bool:
     return ":" not in outcome
 
 
-def _split(files: Files, pixels: images.Pixels, outcomes: Sequence[str]) -> Split:
+def _split(files: LabelledFiles, pixels: images.Pixels, outcomes: Sequence[str]) -> Split:
     readable = [_is_digest(outcome) for outcome in outcomes]
     named = list(zip(files.names, outcomes, strict=True))
     return Split(
@@ -206,7 +206,7 @@ def _split(files: Files, pixels: images.Pixels, outcomes: Sequence[str]) -> Spli
     )
 
 
-def _key(files: Files, spec: ImageSpec) -> str:
+def _key(files: LabelledFiles, spec: ImageSpec) -> str:
     """Identifies pixels by all that they depend on, the files by size and time."""
     listing = [
         (name, *_size_and_time(path)) for name, path in zip(files.names, files.paths, strict=True)
