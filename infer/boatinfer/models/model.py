@@ -311,7 +311,8 @@ def _check_tensors(session: Any, card: Card, path: Place) -> None:
     if list(inputs) != [card.input.name] or missing:
         raise ModelError(
             f"{path}: its card names the tensors {card.input.name} -> {', '.join(output_names)}, "
-            f"and its graph has {', '.join(inputs)} -> {', '.join(outputs)}; export the model again."
+            f"and its graph has {', '.join(inputs)} -> {', '.join(outputs)}; export the model "
+            "again."
         )
     image, tensor = card.image, inputs[card.input.name]
     shape = (3, image.height, image.width)
