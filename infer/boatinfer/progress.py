@@ -57,7 +57,7 @@ def progress_bar(
     columns = (TextColumn("{task.description}"), BarColumn(), *_COLUMNS[unit])
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
         task = bar.add_task(work, total=total, completed=done)
-        yield lambda more: bar.update(task, advance=more)
+        yield lambda amount: bar.update(task, advance=amount)
 
 
 def map_files_in_threads(
@@ -92,9 +92,9 @@ def _print_lines(work: str, total: int | None, unit: str, done: int) -> Advance:
     def text(count: int) -> str:
         return decimal(count) if unit == "bytes" else f"{count:,} {unit}"
 
-    def advance(more: int) -> None:
+    def advance(amount: int) -> None:
         nonlocal printed_at, done
-        done += more
+        done += amount
         if time.monotonic() - printed_at >= _LINE_SECONDS:
             printed_at = time.monotonic()
             of_total = "" if total is None else f" of {text(total)}"

@@ -134,11 +134,11 @@ def require_every_class(
     Raises:
         UsageError: names the classes without images.
     """
-    without = [classes[label] for label in sorted(set(range(len(classes))).difference(labels))]
-    if without:
-        classes_are = "class" if len(without) == 1 else "classes"
+    missing = [classes[label] for label in sorted(set(range(len(classes))).difference(labels))]
+    if missing:
+        classes_are = "class" if len(missing) == 1 else "classes"
         raise UsageError(
-            f"{folder} has no {kind}images of the {classes_are} {', '.join(without)}; every class "
+            f"{folder} has no {kind}images of the {classes_are} {', '.join(missing)}; every class "
             f"needs some in {TRAIN} and in {VALID}."
         )
 

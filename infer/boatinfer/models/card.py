@@ -258,25 +258,25 @@ def encode(document: Card | Golden) -> str:
     return msgspec.json.encode(document).decode()
 
 
-def decode_card(text: str | bytes, where: str) -> Card:
+def decode_card(text: str | bytes, file_name: str) -> Card:
     """Reads a card.
 
     Args:
         text: the JSON document.
-        where: names the file in error messages.
+        file_name: names the file in error messages.
 
     Raises:
         ModelError: the document is damaged, of a newer format, or has unknown keys.
     """
-    return _decode(text, Card, "card", where)
+    return _decode(text, Card, "card", file_name)
 
 
-def decode_golden(text: str | bytes, where: str) -> Golden:
+def decode_golden(text: str | bytes, file_name: str) -> Golden:
     """Reads golden images; otherwise as `decode_card`."""
-    return _decode(text, Golden, "golden images", where)
+    return _decode(text, Golden, "golden images", file_name)
 
 
-def from_metadata(metadata: Mapping[str, str], where: str) -> tuple[Card, Golden]:
+def from_metadata(metadata: Mapping[str, str], file_name: str) -> tuple[Card, Golden]:
     """Reads card and golden images from an ONNX file's ``metadata_props``.
 
     Raises:
@@ -284,18 +284,18 @@ def from_metadata(metadata: Mapping[str, str], where: str) -> tuple[Card, Golden
     """
     if CARD_KEY not in metadata:
         raise ModelError(
-            f"{where} has no model card, so its classes and preprocessing are unknown; "
+            f"{file_name} has no model card, so its classes and preprocessing are unknown; "
             "give it one with 'boatinfer model describe', or use a file made by 'boatinfer export'."
         )
     if GOLDEN_KEY not in metadata:
-        raise ModelError(f"{where} has lost its golden images; export the model again.")
-    card = decode_card(metadata[CARD_KEY], where)
-    golden = decode_golden(metadata[GOLDEN_KEY], where)
+        raise ModelError(f"{file_name} has lost its golden images; export the model again.")
+    card = decode_card(metadata[CARD_KEY], file_name)
+    golden = decode_golden(metadata[GOLDEN_KEY], file_name)
     if any(
         _vector_lengths(image) != (len(card.classes), _svm_width(card)) for image in golden.images
     ):
         raise ModelError(
-            f"{where}: its golden images do not fit its {len(card.classes)} classes; "
+            f"{file_name}: its golden images do not fit its {len(card.classes)} classes; "
             "export the model again."
         )
     return card, golden
@@ -309,16 +309,16 @@ def _svm_width(card: Card) -> int:
     return 0 if card.svm is None else len(card.svm.classes)
 
 
-def _decode(text: str | bytes, kind: type[Document], description: str, where: str) -> Document:
+def _decode(text: str | bytes, kind: type[Document], description: str, file_name: str) -> Document:
     try:
         format_number = decode_document(text, _Format).format
         if format_number != FORMAT:
             raise ModelError(
-                f"{where}: its {description} has format {format_number}, and this boatinfer "
+                f"{file_name}: its {description} has format {format_number}, and this boatinfer "
                 f"reads format {FORMAT}; use the boatinfer version that wrote it, or a newer one."
             )
         return decode_document(text, kind)
     except DocumentError as error:
         raise ModelError(
-            f"{where}: its {description} cannot be used ({error}); export the model again."
+            f"{file_name}: its {description} cannot be used ({error}); export the model again."
         ) from error

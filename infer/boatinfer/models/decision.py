@@ -107,8 +107,8 @@ class Pairwise:
             axis=1,
         )
         firsts, seconds = class_pairs(len(self.counts))
-        both = sums[:, firsts, seconds - 1] + sums[:, seconds, firsts]
-        return np.asarray(both + self.intercepts)
+        pair_sums = sums[:, firsts, seconds - 1] + sums[:, seconds, firsts]
+        return np.asarray(pair_sums + self.intercepts)
 
     def _kernel(self, rows: Doubles) -> Doubles:
         """Kernel matrix k(x, v) [N, S]."""

@@ -172,14 +172,14 @@ class _Reader:
 
     def reduce(self, _: Any) -> None:
         arguments, kind = self._stack.pop(), _require_type(self._stack.pop(), _Name).text
-        first, second, *_ = _require_type(arguments, tuple)
+        argument, data, *_ = _require_type(arguments, tuple)
         if kind == _DTYPE:
-            if _require_type(first, str) not in _NUMBER_TYPES:
-                raise RefusedError(f"it holds an array of {first}")
-            self._stack.append(Record(kind, code=first))
+            if _require_type(argument, str) not in _NUMBER_TYPES:
+                raise RefusedError(f"it holds an array of {argument}")
+            self._stack.append(Record(kind, code=argument))
         elif kind in _SCALARS:
             self._stack.append(
-                np.frombuffer(_require_type(second, bytes), _dtype(first), count=1)[0]
+                np.frombuffer(_require_type(data, bytes), _dtype(argument), count=1)[0]
             )
         else:
             raise RefusedError(f"it wants to call {kind}")

@@ -104,7 +104,7 @@ class SVM:
         rows = _round_to_float32(rows) / self.scale
         return _round_to_float32(rows)
 
-    def check(self, model: str, dimension: int | None, where: Path) -> None:
+    def check(self, model: str, dimension: int | None, path: Path) -> None:
         """Refuses features of another model.
 
         Raises:
@@ -112,7 +112,7 @@ class SVM:
         """
         if (self.model, self.dimension) != (model, dimension):
             raise ModelError(
-                f"{where} was fitted on {self.dimension} features of the model "
+                f"{path} was fitted on {self.dimension} features of the model "
                 f"{self.model[:12]}, and this model is {model[:12]} with {dimension or 'no'} "
                 "features; fit a new SVM with 'boatinfer svm fit'."
             )

@@ -89,10 +89,10 @@ def open_for_arrow(file: Place) -> Any:
 
 
 def map_concurrently(
-    work: Callable[[Item], Result], items: Sequence[Item], where: Place
+    work: Callable[[Item], Result], items: Sequence[Item], folder: Place
 ) -> Iterator[Result]:
     """Calls ``work`` on every item, in order; for a bucket concurrently, to hide latency."""
-    if not isinstance(where, BucketPath) or len(items) < 2:
+    if not isinstance(folder, BucketPath) or len(items) < 2:
         yield from map(work, items)
         return
     with ThreadPoolExecutor(_REQUESTS) as pool:
