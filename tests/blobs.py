@@ -34,10 +34,18 @@ def write_blobs(
     with results.hold("/images"):
         results.parts.append(made, list(classes), model, "night")
         index = results.parts.index()
-        summary = Summary(run="night", folder="/images", started="2026-01-01T00:00:00Z")
-        summary.found = summary.classified = images
-        summary.complete, summary.model, summary.classes = True, model, list(classes)
-        summary.model_name, summary.images_per_second = "blobs", 100.0
+        summary = Summary(
+            run="night",
+            folder="/images",
+            started="2026-01-01T00:00:00Z",
+            found=images,
+            classified=images,
+            complete=True,
+            model=model,
+            classes=list(classes),
+            model_name="blobs",
+            images_per_second=100.0,
+        )
         results.write_current(index, summary)
         results.write_summary(summary)
     return out

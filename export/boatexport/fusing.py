@@ -32,10 +32,11 @@ from boatexport.graph.graphs import add_output
 from boatexport.options import FuseOptions
 from boatinfer import images
 from boatinfer.errors import ModelError, UsageError
+from boatinfer.models.built_in import BUILT_IN
 from boatinfer.models.card import FusedSVM, Golden
 from boatinfer.models.decision import Doubles, Linear, Pairwise, class_pairs
 from boatinfer.models.inference import Floats
-from boatinfer.models.model import BUILT_IN, Model, load, read_model
+from boatinfer.models.model import Model, load, read_model
 from boatinfer.models.session import open_session
 from boatinfer.models.svm import SVM
 from boatinfer.models.svm import load as load_svm

@@ -12,14 +12,15 @@ import typer
 
 from boatinfer.errors import UsageError
 from boatinfer.memory import parse_size
+from boatinfer.models.built_in import model_place
 from boatinfer.models.device import Device
 from boatinfer.storage.base import Place
-from boatinfer.storage.locations import local_path, place
+from boatinfer.storage.locations import local_path
 
 __all__ = ["Device", "Force", "Labels", "Memory", "ModelFile", "OnDevice", "check_target"]
 
 #: For every command that writes one file.
-Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is there already.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")]
 
 
 #: For every command that runs a model.
@@ -28,12 +29,12 @@ ModelFile = Annotated[
     typer.Option(
         "-m",
         "--model",
-        parser=place,
+        parser=model_place,
         metavar="FILE",
-        help="Model file, or its URI; if not given, the built-in boats model.",
+        help="Model file or its URI, or boats, the built-in model; by default boats.",
     ),
 ]
-OnDevice = Annotated[Device, typer.Option(help="Where to run the network.")]
+OnDevice = Annotated[Device, typer.Option(help="Device that runs the network.")]
 
 #: For every command that reads many images.
 Memory = Annotated[
@@ -41,8 +42,8 @@ Memory = Annotated[
     typer.Option(
         parser=parse_size,
         metavar="SIZE",
-        help="Memory to use at most, such as 4G; larger images fail, and large ones wait for "
-        "each other. If not given, three quarters of what there is.",
+        help="Memory limit, such as 4G: images that need more fail, and large ones are decoded "
+        "one after the other; by default three quarters of the memory available.",
     ),
 ]
 
@@ -52,8 +53,8 @@ Labels = Annotated[
     typer.Option(
         parser=local_path,
         metavar="FILE",
-        help="CSV file with the columns path and label; if not given, the folder that an image "
-        "lies in is its class.",
+        help="Ground truth: CSV file with the columns path and label; by default an image's class "
+        "is the name of its folder.",
     ),
 ]
 

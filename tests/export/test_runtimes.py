@@ -10,7 +10,7 @@ import pytest
 
 from boatexport import comparison, plan, precision
 from boatexport.options import QuantizeOptions
-from boatinfer.models.model import BUILT_IN
+from boatinfer.models.built_in import BUILT_IN
 
 
 @pytest.fixture(params=["exported", "built in", "int8", "float16"])

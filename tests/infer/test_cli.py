@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -15,11 +16,11 @@ import pytest
 import boatinfer as package
 import colours
 from boatinfer import __main__ as entry
-from boatinfer import cli
-from boatinfer.cli import models, progress
+from boatinfer import cli, progress
+from boatinfer.cli import commands, models
 from boatinfer.models.card import Golden, GoldenImage, Training, decode_card
 from boatinfer.pipeline.options import RunOptions
-from boatinfer.pipeline.run import Progress, run
+from boatinfer.pipeline.run import run
 from support import Command
 
 HEAVY = ["onnxruntime", "pyarrow", "sklearn", "matplotlib", "tensorflow", "keras", "scipy"]
@@ -316,19 +317,33 @@ def test_a_failed_import_of_ours_is_a_bug_and_not_an_extra(
         boatinfer("run", pictures)
 
 
+def test_every_option_of_run_is_in_one_panel_of_its_help(boatinfer: Command) -> None:
+    listed = [name for names in commands.PANELS.values() for name in names]
+    fields = {field.name for field in dataclasses.fields(commands.RunCommand)} - {"folder"}
+    assert sorted(listed) == sorted(fields)
+    text = boatinfer("run", "--help").out
+    places = [text.index(f"─ {panel} ─") for panel in commands.PANELS]
+    assert places == sorted(places)
+    assert "range>" not in text
+
+
 def test_without_a_terminal_progress_is_a_line_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(progress, "_LINE_SECONDS", 0.0)
-    with progress.shown() as update:
-        update(Progress(None, 40, 3))
-        update(Progress(100, 41, 3))
-    first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith("40 images, ")  # the listing goes on
-    assert second.startswith("41 of 100 images, ")
+    with progress.display("reading", "images") as update:
+        update(40, None, "")  # the listing goes on
+        update(1041, 2000, "3 failed")
+    with progress.progress_bar("fetching", 2_000_000, "bytes", done=1_000_000) as advance:
+        advance(500_000)
+    assert capsys.readouterr().err.splitlines() == [
+        "reading: 40 images",
+        "reading: 1,041 of 2,000 images, 3 failed",
+        "fetching: 1.5 MB of 2.0 MB",
+    ]
     monkeypatch.setattr(progress, "_LINE_SECONDS", 30.0)
-    with progress.shown() as update:
-        update(Progress(100, 40, 3))
+    with progress.display("", "images") as update:
+        update(40, 100, "")
     assert capsys.readouterr().err == ""
 
 
@@ -390,3 +405,35 @@ def test_a_pattern_that_is_a_folder_gets_a_hint(
     assert "red is a folder: --include 'red/*' takes the images in it." in done.err
     assert "is a folder" not in boatinfer(*arguments, "nothing*").err
     assert "4 images found" in boatinfer(*arguments, "red/*").out
+
+
+def test_classify_prints_json_lines(
+    boatinfer: Command, pictures: Path, model_file: Path, tmp_path: Path
+) -> None:
+    red, broken = next(pictures.glob("red/*")), tmp_path / "broken.jpg"
+    broken.write_text("hello")
+    done = boatinfer("classify", red, broken, "-m", model_file, "--json", "--top", 2)
+    first, second = (json.loads(line) for line in done.out.splitlines())
+    assert (done.code, done.err) == (3, "")
+    assert (first["path"], first["status"], first["label"]) == (str(red), "ok", "red")
+    assert next(iter(first["probabilities"])) == "red"
+    assert len(first["probabilities"]) == 2
+    assert (second["status"], second["label"], second["probabilities"]) == (
+        "not_an_image",
+        None,
+        {},
+    )
+    assert second["message"]
+
+
+def test_boats_is_the_built_in_model(
+    boatinfer: Command, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "boats").mkdir()  # a folder of images, say
+    image = next(pictures.glob("red/*"))
+    named = boatinfer("classify", image, "-m", "boats")
+    assert (named.code, named.out) == (0, boatinfer("classify", image).out)
+    (tmp_path / "boats").rmdir()
+    (tmp_path / "boats").write_text("a file of this name comes first")
+    assert boatinfer("classify", image, "-m", "boats").code == 4

@@ -33,14 +33,16 @@ class EvaluateOptions:
         typer.Argument(
             parser=place,
             metavar="OUT",
-            help="Results folder, or the DIR that was run without an -o.",
+            help="Results folder, or the image folder if it was run without -o.",
         ),
     ]
     labels: Labels = None
     target_accuracy: Annotated[
         float | None,
         typer.Option(
-            min=0, max=1, help="Say from which confidence on the predictions are this accurate."
+            min=0,
+            max=1,
+            help="Find the confidence threshold above which predictions have this accuracy.",
         ),
     ] = None
 
@@ -56,14 +58,18 @@ class CompareOptions:
     one: Annotated[Place, typer.Argument(parser=place, metavar="OUT_A", help="Results folder.")]
     other: Annotated[
         Place,
-        typer.Argument(parser=place, metavar="OUT_B", help="Another one, over the same images."),
+        typer.Argument(
+            parser=place,
+            metavar="OUT_B",
+            help="Results folder of another run over the same images.",
+        ),
     ]
     labels: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="CSV file with the columns path and label; if not given, the folder that an "
-            "image lies in is its class, if a model knows it.",
+            help="Ground truth: CSV file with the columns path and label; by default an image's "
+            "class is the name of its folder, if it is a class of a model.",
         ),
     ] = None
 
@@ -77,18 +83,19 @@ class SimilarOptions:
         typer.Argument(
             parser=place,
             metavar="IMAGE OUT",
-            help="An image, and a results folder made with --features. With --pairs: OUT IMAGE "
+            help="Query image, and results folder made with --features. With --pairs: OUT IMAGE "
             "IMAGE...; with --duplicates: OUT.",
         ),
     ]
-    pairs: Annotated[bool, typer.Option("--pairs", help="The distances between a few images.")] = (
-        False
-    )
-    duplicates: Annotated[
-        bool, typer.Option("--duplicates", help="Copies, and the closest pairs of all images.")
+    pairs: Annotated[
+        bool, typer.Option("--pairs", help="Print the distances between the given images.")
     ] = False
-    k: Annotated[int, typer.Option("-k", min=1, help="How many images, or pairs.")] = 20
-    metric: Annotated[Metric, typer.Option(help="Which distance between feature vectors.")] = (
+    duplicates: Annotated[
+        bool,
+        typer.Option("--duplicates", help="List identical files and the closest pairs of images."),
+    ] = False
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of neighbours, or of pairs.")] = 20
+    metric: Annotated[Metric, typer.Option(help="Distance between feature vectors.")] = (
         Metric.EUCLIDEAN
     )
     model: Annotated[
@@ -98,8 +105,8 @@ class SimilarOptions:
             "--model",
             parser=place,
             metavar="FILE",
-            help="Model file of the results, for an IMAGE that is not in them; if not given, the "
-            "built-in one.",
+            help="Model of the results, to compute the features of a query image that is not in "
+            "them; by default the built-in one.",
         ),
     ] = None
 

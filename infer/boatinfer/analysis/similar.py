@@ -22,7 +22,7 @@ from boatinfer.models.inference import Floats
 from boatinfer.results.find import find_results
 from boatinfer.results.store.rows import matrix
 from boatinfer.storage.base import Place
-from boatinfer.storage.bucket import BucketPath
+from boatinfer.storage.locations import is_remote
 from boatinfer.text import counted, from_text, printable, table, to_text
 
 __all__ = ["Duplicates", "Nearest", "Pairs", "duplicates", "nearest", "pairs", "similar"]
@@ -259,7 +259,7 @@ class _Folder:
         Raises:
             UsageError: there is no such image.
         """
-        if isinstance(image, BucketPath):
+        if is_remote(image):
             text = to_text(str(image).removeprefix(f"{from_text(self._run.folder)}/"))
             if pc.index(self.images["path"], text).as_py() >= 0:
                 return text

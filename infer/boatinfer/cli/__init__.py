@@ -21,7 +21,7 @@ from typer.main import get_command
 import boatinfer
 from boatinfer.cli import analysis, commands, models
 from boatinfer.cli.fields import from_fields
-from boatinfer.cli.streams import guard_standard_files
+from boatinfer.cli.streams import guard_standard_files, show_warnings
 from boatinfer.errors import BoatinferError, UsageError, first_line, install_hint
 from boatinfer.storage.errors import StoreError
 from boatinfer.svm.options import FitOptions
@@ -138,7 +138,7 @@ def _options(
     pass
 
 
-app.command("run")(from_fields(commands.RunCommand, commands.run))
+app.command("run")(from_fields(commands.RunCommand, commands.run, commands.PANELS))
 app.command("classify")(commands.classify)
 app.command("features")(commands.features)
 app.command("results")(commands.results)
@@ -147,12 +147,12 @@ app.command("evaluate")(from_fields(analysis.EvaluateCommand, analysis.evaluate)
 app.command("similar")(from_fields(analysis.SimilarCommand, analysis.similar))
 app.command("compare")(from_fields(analysis.CompareCommand, analysis.compare))
 
-model = typer.Typer(cls=Commands, no_args_is_help=True, help="Look into model files.")
+model = typer.Typer(cls=Commands, no_args_is_help=True, help="Inspect and check model files.")
 model.command("show")(models.show)
 model.command("check")(models.check)
 app.add_typer(model, name="model")
 
-svm = typer.Typer(cls=Commands, no_args_is_help=True, help="Train an SVM on features.")
+svm = typer.Typer(cls=Commands, no_args_is_help=True, help="Train and compare SVMs on features.")
 svm.command("fit")(from_fields(FitOptions, commands.svm_fit))
 svm.command("compare")(from_fields(analysis.SVMCompareCommand, analysis.svm_compare))
 app.add_typer(svm, name="svm")
@@ -168,6 +168,7 @@ def main() -> None:
     """Runs the command line; an error of ours is one sentence and its exit code."""
     atexit.register(gc.freeze)  # all memory goes with the process: no need to look for garbage
     guard_standard_files()
+    show_warnings()
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # of caches that are its own affair
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)

@@ -25,11 +25,11 @@ __all__ = [
     "svm_compare",
 ]
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text for people.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Html = Annotated[
     Path | None,
     typer.Option(
-        "--html", parser=local_path, metavar="FILE", help="Write a page with pictures as well."
+        "--html", parser=local_path, metavar="FILE", help="Also write an HTML page with images."
     ),
 ]
 
@@ -44,7 +44,7 @@ class EvaluateCommand(EvaluateOptions):
 
 @without_pandas
 def evaluate(command: EvaluateCommand) -> None:
-    """Say how good the last run's predictions are, where the true classes are known."""
+    """Evaluate the predictions of the last run against the ground truth."""
     from boatinfer.analysis.evaluate import evaluate as compare_with_truth
     from boatinfer.pages import evaluation
 
@@ -61,7 +61,7 @@ class SimilarCommand(SimilarOptions):
 
 @without_pandas
 def similar(command: SimilarCommand) -> None:
-    """Find the images that look most like one, by their features."""
+    """Find the nearest neighbours of an image by its features."""
     from boatinfer.analysis.similar import similar as search
     from boatinfer.pages import likeness
 
@@ -78,7 +78,7 @@ class CompareCommand(CompareOptions):
 
 @without_pandas
 def compare(command: CompareCommand) -> None:
-    """Say what differs between two runs over the same images, and which is better."""
+    """Compare the predictions of two runs over the same images."""
     from boatinfer.analysis.compare import compare as compare_runs
     from boatinfer.pages import comparison
 
@@ -94,7 +94,7 @@ class SVMCompareCommand(SVMCompareOptions):
 
 @without_pandas
 def svm_compare(command: SVMCompareCommand) -> None:
-    """Put SVMs on the features, linear and RBF, beside each other and the network."""
+    """Compare linear and RBF SVMs on the features, and the network."""
     from boatinfer.svm.compare import compare as compare_svms
 
     _print(compare_svms(command, lambda sentence: typer.echo(sentence, err=True)), command.json)

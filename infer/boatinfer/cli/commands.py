@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from boatinfer.cli.pandas import without_pandas
-from boatinfer.cli.progress import shown
 from boatinfer.errors import TOO_MANY_FAILURES, OutputError
 from boatinfer.isolation.process import start_in_advance
 from boatinfer.options import Device, Force, Memory, ModelFile, OnDevice
+from boatinfer.pipeline.options import PANELS as RUN_PANELS
 from boatinfer.pipeline.options import Engine, RunOptions
+from boatinfer.pipeline.progress import Progress
+from boatinfer.progress import Update, display
 from boatinfer.storage.base import Place
 from boatinfer.storage.locations import local_path, place
 from boatinfer.svm.options import FitOptions
@@ -22,6 +27,7 @@ from boatinfer.text import counted, printable, to_text
 
 if TYPE_CHECKING:
     from boatinfer.results.folder import Results
+    from boatinfer.results.store.rows import Row
     from boatinfer.results.summary import Summary
 
 __all__ = ["RunCommand", "classify", "features", "report", "results", "run", "svm_fit"]
@@ -31,15 +37,19 @@ __all__ = ["RunCommand", "classify", "features", "report", "results", "run", "sv
 class RunCommand(RunOptions):
     """What ``boatinfer run`` takes: the run's options, and how to tell the outcome."""
 
-    json: Annotated[
-        bool, typer.Option("--json", help="Print run.json instead of the summary for people.")
-    ] = False
+    json: Annotated[bool, typer.Option("--json", help="Print run.json instead of the summary.")] = (
+        False
+    )
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False
+
+
+#: The panels of ``boatinfer run --help``.
+PANELS = {**RUN_PANELS, "Output": ["json", "quiet"]}
 
 
 @without_pandas
 def run(command: RunCommand) -> None:
-    """Classify a folder of images; what was done before is not done again."""
+    """Classify a folder of images; images that are recorded already are not classified again."""
     if command.isolate and command.engine is Engine.LOCAL:
         from boatinfer.pipeline.worker import Classification
 
@@ -48,8 +58,8 @@ def run(command: RunCommand) -> None:
         )  # while this process loads what the worker needs not
     from boatinfer.pipeline.run import run as run_night
 
-    with shown(not command.quiet) as progress:
-        summary = run_night(command, progress)
+    with contextlib.nullcontext() if command.quiet else display("", "images") as update:
+        summary = run_night(command, _figures(update) if update else lambda _: None)
     if command.json:
         typer.echo(summary.text(), nl=False)
     elif not command.quiet:
@@ -60,6 +70,17 @@ def run(command: RunCommand) -> None:
         else:
             _print_files(command.results_folder, summary, command.report)
     _exit(summary, command.results_folder)
+
+
+def _figures(update: Update) -> Callable[[Progress], None]:
+    """Shows a run's progress, with its images per second."""
+    started = time.monotonic()
+
+    def show(now: Progress) -> None:
+        rate = now.done / max(1e-3, time.monotonic() - started)
+        update(now.done, now.total, f"{rate:,.0f} a second, {now.failed:,} failed")
+
+    return show
 
 
 def _exit(summary: Summary, out: Place) -> None:
@@ -119,10 +140,13 @@ def classify(
         list[Path], typer.Argument(parser=local_path, metavar="IMAGE...", help="Image files.")
     ],
     model: ModelFile = None,
-    top: Annotated[int, typer.Option(min=1, help="How many classes to print.")] = 5,
+    top: Annotated[int, typer.Option(min=1, metavar="N", help="Number of classes to print.")] = 5,
     device: OnDevice = Device.AUTO,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per image and line.")
+    ] = False,
 ) -> None:
-    """Print the likeliest classes of single images."""
+    """Print the most probable classes of single images."""
     from boatinfer.pipeline.single_images import classify_files
 
     info, rows = classify_files(images, model, device)
@@ -131,14 +155,34 @@ def classify(
         name = printable(to_text(str(image)))
         if row.probabilities is None:
             broken += 1
+            if json:
+                _print_json(row, {})
+                continue
             hint = "; for a folder there is 'boatinfer run'" if os.path.isdir(image) else ""  # noqa: PTH112
             typer.echo(f"boatinfer: {name}: {printable(row.error or row.status)}{hint}", err=True)
             continue
+        best = (-row.probabilities).argsort(kind="stable")[:top]
+        if json:
+            _print_json(row, {info.card.classes[i]: float(row.probabilities[i]) for i in best})
+            continue
         typer.echo(name)
-        for index in (-row.probabilities).argsort(kind="stable")[:top]:
+        for index in best:
             typer.echo(f"  {row.probabilities[index]:7.2%}  {printable(info.card.classes[index])}")
     if broken:
         raise typer.Exit(TOO_MANY_FAILURES)
+
+
+def _print_json(row: Row, probabilities: dict[str, float]) -> None:
+    import msgspec
+
+    document = {
+        "path": row.path,
+        "status": row.status,
+        "message": row.error,
+        "label": next(iter(probabilities), None),
+        "probabilities": probabilities,
+    }
+    typer.echo(msgspec.json.encode(document).decode())
 
 
 @without_pandas
@@ -159,7 +203,7 @@ def features(
     ],
     force: Force = False,
 ) -> None:
-    """Write the features of a results folder to one file."""
+    """Export the features of a results folder to one file."""
     from boatinfer.results.feature_export import export
 
     count = export(out, output, force)
@@ -171,26 +215,25 @@ def results(
     out: Annotated[Place, typer.Argument(parser=place, metavar="OUT", help="Results folder.")],
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="Read every part and table in full, and name the damaged."),
+        typer.Option("--verify", help="Read all data in full, and name damaged files."),
     ] = False,
     finish: Annotated[
         bool,
-        typer.Option("--finish", help="End a run that was done in shards: proof, tables, page."),
+        typer.Option("--finish", help="Merge the shards of a run, and write tables and page."),
     ] = False,
     moved: Annotated[
         Place | None,
         typer.Option(
             parser=place,
             metavar="DIR",
-            help="The folder of images has been moved or renamed to this; later runs over it go "
-            "on with these results.",
+            help="New location of the folder of images; later runs over it continue these results.",
         ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Take --moved DIR even if the images are not in it.")
+        bool, typer.Option("--force", help="Accept --moved DIR even if the images are not in it.")
     ] = False,
 ) -> None:
-    """Print what a results folder holds."""
+    """Show what a results folder holds, verify it, or finish a run in shards."""
     from boatinfer.results.find import find_results
     from boatinfer.results.status import holdings
 
@@ -240,7 +283,7 @@ def report(
     out: Annotated[Place, typer.Argument(parser=place, metavar="OUT", help="Results folder.")],
     memory: Memory = None,
 ) -> None:
-    """Make the page of the last run anew, from what is in its results folder."""
+    """Write the page of the last run again, from its results folder."""
     from boatinfer.images import temporary_limits
     from boatinfer.pages.report import make_report
 
@@ -250,7 +293,7 @@ def report(
 
 @without_pandas
 def svm_fit(options: FitOptions) -> None:
-    """Fit an SVM on features; the folder that an image lies in is its class."""
+    """Train an SVM on the features of a results folder."""
     from boatinfer.svm.fit import fit
 
     svm, report = fit(options, lambda sentence: typer.echo(sentence, err=True))

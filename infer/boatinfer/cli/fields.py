@@ -10,7 +10,7 @@ import copy
 import dataclasses
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -20,19 +20,30 @@ __all__ = ["from_fields"]
 
 Options = TypeVar("Options")
 
+#: How values of a type are named in ``--help``.
+_METAVARS = {int: "N", float: "NUMBER", str: "TEXT"}
 
-def from_fields(kind: type[Options], call: Callable[[Options], None]) -> Callable[..., None]:
+
+def from_fields(
+    kind: type[Options],
+    call: Callable[[Options], None],
+    panels: Mapping[str, Collection[str]] | None = None,
+) -> Callable[..., None]:
     """Makes the function that Typer turns into a command.
 
     Args:
         kind: a dataclass whose fields are annotated with Typer parameters.
         call: what to do with the options; its docstring is the command's help.
+        panels: names of fields by the panel of ``--help`` in which they are listed.
 
     Returns:
-        A function with one parameter a field, in the order of the fields. One that is a `Path`,
+        A function with one parameter a field, in the order of the panels and
+        fields. One that is a `Path`,
         and no `boatinfer.storage.base.Place`, refuses the URI of something in a bucket.
     """
     hints = typing.get_type_hints(kind, include_extras=True)
+    panel_of = {name: panel for panel, names in (panels or {}).items() for name in names}
+    order = {name: number for number, name in enumerate(panel_of)}
 
     def command(**values: Any) -> None:
         call(kind(**values))
@@ -42,9 +53,12 @@ def from_fields(kind: type[Options], call: Callable[[Options], None]) -> Callabl
             field.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=_default(field),
-            annotation=_refusing_uris(hints[field.name]),
+            annotation=_shown(hints[field.name], panel_of.get(field.name)),
         )
-        for field in dataclasses.fields(kind)  # type: ignore[arg-type]
+        for field in sorted(
+            dataclasses.fields(kind),  # type: ignore[arg-type]
+            key=lambda field: order.get(field.name, -1),
+        )
     ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -52,13 +66,17 @@ def from_fields(kind: type[Options], call: Callable[[Options], None]) -> Callabl
     return command
 
 
-def _refusing_uris(hint: Any) -> Any:
-    """Has a parameter that is a path, and is not parsed otherwise, parsed by `local_path`."""
+def _shown(hint: Any, panel: str | None) -> Any:
+    """Completes a parameter: a path is parsed by `local_path`, and values have readable names."""
     kind, parameter = typing.get_args(hint)[:2]
-    if kind not in (Path, Path | None) or parameter.parser is not None:
-        return hint
     parameter = copy.copy(parameter)
-    parameter.parser, parameter.metavar = local_path, parameter.metavar or "PATH"
+    kinds = (kind, *typing.get_args(kind))
+    if kind in (Path, Path | None) and parameter.parser is None:
+        parameter.parser, parameter.metavar = local_path, parameter.metavar or "PATH"
+    parameter.metavar = parameter.metavar or next(
+        (name for type_, name in _METAVARS.items() if type_ in kinds), None
+    )
+    parameter.rich_help_panel = panel or parameter.rich_help_panel
     return Annotated[kind, parameter]
 
 

@@ -21,7 +21,7 @@ __all__ = ["check", "show"]
 ModelFile = Annotated[
     Place | None,
     typer.Argument(
-        parser=place, metavar="FILE", help="Model file, or its URI; if not given, the built-in one."
+        parser=place, metavar="FILE", help="Model file or its URI; by default the built-in model."
     ),
 ]
 
@@ -33,7 +33,7 @@ def check(
     file: ModelFile = None,
     device: OnDevice = Device.AUTO,
 ) -> None:
-    """Test a model file on this machine, as every run does before it starts."""
+    """Check the seal of a model file, and run its self-test."""
     from boatinfer.models.model import open_model
 
     model = open_model(file, device)
@@ -43,11 +43,9 @@ def check(
 
 def show(
     file: ModelFile = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the whole card as JSON instead.")
-    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the card as JSON.")] = False,
 ) -> None:
-    """Print what a model file says about itself."""
+    """Print the card of a model file."""
     import msgspec
 
     from boatinfer.models.card import encode

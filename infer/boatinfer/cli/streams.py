@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import sys
 from typing import Any, TextIO
 
 from boatinfer.errors import OutputError
+from boatinfer.text import printable
 
-__all__ = ["guard_standard_files"]
+__all__ = ["guard_standard_files", "show_warnings"]
+
+
+class _Sentences(logging.Handler):
+    """Writes log messages to standard error, one line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(OSError, ValueError):  # stderr is closed
+            print(f"boatinfer: {printable(record.getMessage())}", file=sys.stderr)  # noqa: T201
+
+
+def show_warnings() -> None:
+    """Shows what the packages log at the level of warnings and above."""
+    for name in ("boatinfer", "boattrain", "boatexport"):
+        logger = logging.getLogger(name)
+        if not any(isinstance(handler, _Sentences) for handler in logger.handlers):
+            logger.addHandler(_Sentences())
+            logger.propagate = False
 
 
 def guard_standard_files() -> None:

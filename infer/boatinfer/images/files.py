@@ -11,6 +11,7 @@ from boatinfer.images.admission import wait_to_load
 from boatinfer.storage.base import Place, Status
 from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.bucket import Status as BucketStatus
+from boatinfer.storage.locations import is_remote
 
 __all__ = ["MAX_BYTES", "load", "load_from_folder"]
 
@@ -73,7 +74,7 @@ def load_from_folder(folder: Place, path: str, size: int = 0) -> tuple[bytes, St
     Raises:
         ImageError: ``vanished``, ``unreadable`` or ``too_large``.
     """
-    if isinstance(folder, BucketPath):
+    if is_remote(folder):
         wait_to_load(min(size, MAX_BYTES))
         return _load_object(folder / path)
     return load(os.path.join(str(folder), path))  # noqa: PTH118

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,15 @@ import numpy.typing as npt
 from boatinfer import images
 from boatinfer.errors import Failure, ImageError, ModelError, UsageError, first_line
 from boatinfer.images import Pixels
+from boatinfer.models.built_in import BUILT_IN, model_place
 from boatinfer.models.card import TOLERANCE, Card, Golden, from_metadata
 from boatinfer.models.device import Device
 from boatinfer.models.inference import ONNX_TYPES, Floats, Inferred, graph_batch_size, infer
 from boatinfer.models.seal import is_sealed, sealed_digest
 from boatinfer.models.session import TimeLimitedSession, open_session
 from boatinfer.storage.base import Place
-from boatinfer.storage.locations import place
 
 __all__ = [
-    "BUILT_IN",
     "Model",
     "ModelInfo",
     "Predictions",
@@ -32,9 +31,6 @@ __all__ = [
     "open_model",
     "read_model",
 ]
-
-#: The boats model that comes with the package.
-BUILT_IN = Path(str(files("boatinfer"))) / "models" / "boats.onnx"
 
 #: Pixels per batch, and maximum batch size.
 _BATCH_PIXELS, _MAX_BATCH_SIZE = 1_000_000, 32
@@ -110,7 +106,9 @@ class Model(ModelInfo):
         """The batch size of the graph; None if it is free, 0 if there is no batch axis."""
         return graph_batch_size(self.session)
 
-    def predict(self, pictures: Iterable[str | Path | Pixels] | str | Path) -> Predictions:
+    def predict(
+        self, pictures: Iterable[str | os.PathLike[str] | Pixels] | str | os.PathLike[str]
+    ) -> Predictions:
         """Classifies pictures in this process, which ends if a picture crashes the decoder.
 
         Args:
@@ -124,7 +122,7 @@ class Model(ModelInfo):
             ImageError: a picture cannot be read; the message names it.
             UsageError: there is no picture.
         """
-        remaining = iter([pictures] if isinstance(pictures, str | Path) else pictures)
+        remaining = iter([pictures] if isinstance(pictures, str | os.PathLike) else pictures)
         batches: list[Inferred] = []
         while batch := [
             self._pixels(picture) for picture in itertools.islice(remaining, self.batch_size)
@@ -217,7 +215,7 @@ class Model(ModelInfo):
                 "the model again, or update onnxruntime-gpu and simplejpeg."
             )
 
-    def _pixels(self, picture: str | Path | Pixels) -> Pixels:
+    def _pixels(self, picture: str | os.PathLike[str] | Pixels) -> Pixels:
         if isinstance(picture, np.ndarray):
             if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
                 raise ImageError(
@@ -250,7 +248,7 @@ def open_model(
         ModelError: the file is missing, damaged or not ONNX, has no card, or fails its self-test.
         DeviceError: CUDA was requested and does not work.
     """
-    file = BUILT_IN if path is None else place(path)
+    file = BUILT_IN if path is None else model_place(path)
     return load(read_model(file), file, device, threads, batch_size)
 
 

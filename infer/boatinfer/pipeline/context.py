@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
+
+from msgspec.structs import replace
 
 from boatinfer.errors import BoatinferError
 from boatinfer.isolation.supervisor import Supervisor
@@ -38,7 +41,7 @@ class RunContext:
         options: what to do.
         folder: where the images are.
         results: where the rows go.
-        summary: what ``run.json`` will hold.
+        summary: what ``run.json`` would hold now.
         stop: set by a signal.
         progress: called as images are done.
         started: seconds of the monotonic clock.
@@ -68,9 +71,17 @@ class RunContext:
         """Whether rows need features: to keep them, or for the SVM."""
         return self.options.features or self.options.svm is not None
 
+    def note(self, **changes: Any) -> None:
+        """Changes fields of the summary."""
+        self.summary = replace(self.summary, **changes)
+
+    def remark(self, *remarks: str) -> None:
+        """Adds remarks to the summary."""
+        self.note(remarks=[*self.summary.remarks, *remarks])
+
     def begun(self) -> None:
         """Says that the first images are being read."""
-        self.results.write_summary(self.summary)
+        self.write_summary()
         self.report(None)
         self.progress(Progress(None, 0, 0))
 
@@ -83,12 +94,17 @@ class RunContext:
 
     def close(self, exit_code: int | None) -> None:
         """Puts the end of the run into its summary."""
-        self.summary.finished = datetime.now(UTC).isoformat(timespec="milliseconds")
-        self.summary.seconds = round(time.monotonic() - self.started, 3)
-        self.summary.exit_code = exit_code
-        self.summary.stages = {
-            stage: round(seconds, 3) for stage, seconds in self.stages.seconds.items()
-        }
+        self.note(
+            finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            seconds=round(time.monotonic() - self.started, 3),
+            exit_code=exit_code,
+            stages={stage: round(seconds, 3) for stage, seconds in self.stages.seconds.items()},
+        )
+
+    def write_summary(self) -> None:
+        """Writes ``run.json``; damaged summaries of earlier runs are set aside."""
+        self.remark(*self.results.set_aside_damaged())
+        self.results.write_summary(self.summary)
 
     def report(self, tables: predictions.Tables | None) -> None:
         """Writes the page; that of a shard is written with those of the others."""
@@ -102,9 +118,9 @@ class RunContext:
         try:
             yield
         except Exception as error:
-            self.summary.complete, self.summary.error = False, to_text(str(error))
+            self.note(complete=False, error=to_text(str(error)))
             self.close(getattr(error, "exit_code", BoatinferError.exit_code))
             with contextlib.suppress(BoatinferError):  # the error itself says more
-                self.results.write_summary(self.summary)
+                self.write_summary()
                 self.report(None)
             raise

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace
 
 from boatinfer.errors import BoatinferError, ModelError, OutputError, UsageError
 from boatinfer.models import svm as svms
@@ -59,13 +60,13 @@ def finish(out: Place) -> Summary:
             "'boatinfer run --shard'."
         )
     with held(out, None) as results.parts.check:
-        if isinstance(out, Path):
-            results.clean()
+        results.clean()
         shards = {shard: _checked(results, shard) for shard in _shards(results)}
         settings, remarks = _agreed(results, shards)
-        summary = _summed(list(shards.values()))
-        summary.remarks += remarks
-        worn = _put_together(results, shards, summary, settings)
+        summary = _summed(list(shards.values()), remarks, settings)
+        summary, worn = _put_together(results, shards, summary, settings)
+        damaged = results.set_aside_damaged()
+        summary = replace(summary, remarks=[*summary.remarks, *damaged])
         results.write_summary(summary)
         results.supersede()
         with contextlib.suppress(BoatinferError, OSError):  # mere housekeeping
@@ -134,7 +135,7 @@ def _moved(fewest: int, most: int) -> str:
     )
 
 
-def _summed(summaries: list[Summary]) -> Summary:
+def _summed(summaries: list[Summary], remarks: list[str], settings: RunSettings) -> Summary:
     """One summary of all; it is not proved yet."""
     now = datetime.now(UTC)
     first = summaries[0]
@@ -160,7 +161,9 @@ def _summed(summaries: list[Summary]) -> Summary:
         system_folders=first.system_folders,
         images_per_second=round(sum(rates), 1) if rates else None,
         restrictions=first.restrictions,
-        remarks=list(dict.fromkeys(said for summary in summaries for said in summary.remarks)),
+        remarks=[*dict.fromkeys(text for s in summaries for text in s.remarks), *remarks],
+        min_confidence=settings.min_confidence,
+        target_accuracy=settings.target_accuracy,
         model=first.model,
         model_name=first.model_name,
         classes=first.classes,
@@ -179,16 +182,14 @@ def _each(texts: Iterable[str]) -> str:
 
 def _put_together(
     results: Results, shards: dict[Shard, Summary], summary: Summary, settings: RunSettings
-) -> list[Place]:
+) -> tuple[Summary, list[Place]]:
     """Proves, and writes the tables and the page.
 
     Returns:
-        Parts that have been merged, and may go.
+        The summary, and parts that have been merged and may go.
     """
     if not summary.found:
         raise UsageError(f"the shards in {results.out} have found no images; check the folder.")
-    summary.min_confidence = settings.min_confidence
-    summary.target_accuracy = settings.target_accuracy
     svm = _svm_of(settings)
     columns = predictions.required_columns(settings.card, svm)
     tables = predictions.build_tables(
@@ -202,17 +203,16 @@ def _put_together(
         min_confidence=settings.min_confidence,
         beside=results.out,
     )
-    published_tables.write_tables(results, tables, summary)
-    proof.count(summary, tables)
-    summary.complete = True
-    proof.judge(summary, settings.max_failures)
+    summary = published_tables.write_tables(results, tables, summary)
+    summary = replace(proof.count(summary, tables), complete=True)
+    summary = proof.judge(summary, settings.max_failures)
     whole = not settings.restrictions
     worn = [file for shard in shards for file in _merge_parts(results, shard, whole)]
-    _close(summary)
+    summary = _closed(summary)
     results.write_current(tables.predictions, summary)
     results.parts.check()
     report.write(results, summary, tables, settings.report)
-    return worn
+    return summary, worn
 
 
 def _svm_of(settings: RunSettings) -> SVM | None:
@@ -277,7 +277,10 @@ def _merge_parts(results: Results, shard: Shard, whole: bool) -> list[Place]:
     )
 
 
-def _close(summary: Summary) -> None:
+def _closed(summary: Summary) -> Summary:
     now = datetime.now(UTC)
-    summary.finished = now.isoformat(timespec="milliseconds")
-    summary.seconds = round((now - datetime.fromisoformat(summary.started)).total_seconds(), 3)
+    return replace(
+        summary,
+        finished=now.isoformat(timespec="milliseconds"),
+        seconds=round((now - datetime.fromisoformat(summary.started)).total_seconds(), 3),
+    )

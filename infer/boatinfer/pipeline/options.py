@@ -16,6 +16,7 @@ import typer
 from boatinfer.errors import UsageError
 from boatinfer.isolation.supervisor import IMAGE_TIMEOUT
 from boatinfer.memory import parse_size
+from boatinfer.models.built_in import model_place
 from boatinfer.options import Device, Memory, ModelFile, OnDevice, check_target
 from boatinfer.results.location import default_out
 from boatinfer.results.store.shards import Shard
@@ -23,7 +24,21 @@ from boatinfer.storage.base import Place
 from boatinfer.storage.locations import place
 from boatinfer.text import to_text
 
-__all__ = ["Engine", "RunOptions"]
+__all__ = ["PANELS", "Engine", "RunOptions"]
+
+
+#: The options in the panels of ``boatinfer run --help``.
+PANELS = {
+    "What to classify": [
+        *("recursive", "include", "exclude", "from_file", "sniff", "system_folders", "limit"),
+        *("lenient", "fresh"),
+    ],
+    "Model": ["model", "svm", "device"],
+    "Results": ["out", "top", "features", "report", "max_failures"],
+    "Unsure images": ["min_confidence", "target_accuracy", "evaluation"],
+    "Speed and memory": ["batch_size", "threads", "memory", "image_timeout", "isolate"],
+    "Several machines": ["shard", "engine", "ray_address", "workers", "endpoint"],
+}
 
 
 class Engine(enum.StrEnum):
@@ -34,7 +49,8 @@ class Engine(enum.StrEnum):
 
 
 _KINDS: dict[str, Callable[[Any], object]] = {
-    **dict.fromkeys(("folder", "out", "model", "from_file"), place),
+    **dict.fromkeys(("folder", "out", "from_file"), place),
+    "model": model_place,
     **dict.fromkeys(("svm", "evaluation"), Path),
     "memory": parse_size,
 }
@@ -62,27 +78,34 @@ class RunOptions:
             "--out",
             parser=place,
             metavar="OUT",
-            help="Results folder, or its URI; if not given, boatinfer-out/ and the name of DIR.",
+            help="Results folder, or its URI; by default boatinfer-out/ and the name of DIR.",
         ),
     ] = None
     model: ModelFile = None
     features: Annotated[
-        bool, typer.Option("--features", help="Keep each image's feature vector.")
+        bool, typer.Option("--features", help="Record the feature vector of each image.")
     ] = False
     svm: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Add the labels of this SVM, a file of 'svm fit'."),
+        typer.Option(
+            metavar="FILE", help="Also classify by this SVM, a file of 'boatinfer svm fit'."
+        ),
     ] = None
     top: Annotated[
-        int, typer.Option(min=1, max=10, help="How many classes to name for each image.")
+        int,
+        typer.Option(
+            min=1,
+            max=10,
+            help="Number of classes per image in predictions.csv, the most probable first.",
+        ),
     ] = 2
     min_confidence: Annotated[
         float | None,
         typer.Option(
             min=0,
             max=1,
-            help="Label an image 'unsure' if the network is less confident, and list "
-            "it in review.csv.",
+            help="Confidence threshold: images below it are labelled 'unsure' and listed in "
+            "review.csv.",
         ),
     ] = None
     target_accuracy: Annotated[
@@ -90,23 +113,27 @@ class RunOptions:
         typer.Option(
             min=0,
             max=1,
-            help="The same, with the confidence from which on an --evaluation shows this accuracy.",
+            help="Set the confidence threshold such that images above it had this accuracy in "
+            "--evaluation.",
         ),
     ] = None
     evaluation: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="What 'boatinfer evaluate --json' printed, for --target-accuracy.",
+            help="Evaluation for --target-accuracy, printed by 'boatinfer evaluate --json'.",
         ),
     ] = None
     device: OnDevice = Device.AUTO
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images in a batch; if not given, by the image size.")
+        int | None,
+        typer.Option(min=1, help="Images per batch; by default chosen by the image size."),
     ] = None
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="Worker threads; if not given, one for each usable CPU."),
+        typer.Option(
+            min=1, help="Threads that decode and classify; by default one per usable CPU."
+        ),
     ] = None
     memory: Memory = None
     image_timeout: Annotated[
@@ -114,100 +141,109 @@ class RunOptions:
         typer.Option(
             min=1,
             metavar="SECONDS",
-            help="Time limit for one image; it is tried twice, then it counts as failed.",
+            help="Time limit for one image; an image that exceeds it twice is recorded as failed.",
         ),
     ] = IMAGE_TIMEOUT
     isolate: Annotated[
         bool,
         typer.Option(
             "--isolate/--no-isolate",
-            help="Whether to decode and classify in a worker process, so that an image that "
-            "crashes it fails alone.",
+            help="Decode and classify in a separate process, so that an image that crashes it "
+            "fails alone.",
         ),
     ] = True
     max_failures: Annotated[
-        str, typer.Option(help="Failed images that still end in exit code 0: 5% or a number.")
+        str,
+        typer.Option(
+            metavar="SHARE",
+            help="Failed images that are tolerated, as a percentage or a number; with "
+            "more, the exit code is 3.",
+        ),
     ] = "5%"
     lenient: Annotated[
-        bool, typer.Option("--lenient", help="Classify what can be decoded of a damaged JPEG.")
+        bool,
+        typer.Option("--lenient", help="Classify damaged JPEGs by the part that can be decoded."),
     ] = False
 
     fresh: Annotated[
-        bool, typer.Option("--fresh", help="Do everything again, whatever was done before.")
+        bool,
+        typer.Option(
+            "--fresh", help="Classify all images again, including those already recorded."
+        ),
     ] = False
     endpoint: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
-            help="S3 server of the s3:// URIs; if not given, AWS_ENDPOINT_URL or Amazon's.",
+            help="Endpoint of the S3 server; by default AWS_ENDPOINT_URL or Amazon's.",
         ),
     ] = None
     recursive: Annotated[
-        bool, typer.Option("--recursive/--no-recursive", help="Whether to enter sub-folders.")
+        bool, typer.Option("--recursive/--no-recursive", help="Include sub-folders.")
     ] = True
     include: Annotated[
         list[str],
-        typer.Option(metavar="GLOB", help="Only files that match; may be repeated."),
+        typer.Option(metavar="GLOB", help="Only files that match the pattern; may be repeated."),
     ] = field(default_factory=list)
     exclude: Annotated[
         list[str],
-        typer.Option(metavar="GLOB", help="No files or folders that match; may be repeated."),
+        typer.Option(
+            metavar="GLOB", help="Skip files and folders that match the pattern; may be repeated."
+        ),
     ] = field(default_factory=list)
     from_file: Annotated[
         Place | None,
         typer.Option(
             parser=place,
             metavar="LIST",
-            help="Take the paths in this file (- is standard input), not all; relative to DIR, "
-            "or absolute.",
+            help="Classify only the paths listed in this file (- for standard input), relative to "
+            "DIR or absolute.",
         ),
     ] = None
     sniff: Annotated[
         bool | None,
         typer.Option(
             "--sniff/--no-sniff",
-            help="Whether to look into files of unknown endings, which may be images; if not "
-            "given, on disks but not in buckets.",
+            help="Recognise images with unknown file extensions by their first bytes; by default "
+            "on disks, not in buckets.",
         ),
     ] = None
     system_folders: Annotated[
         bool,
         typer.Option(
             "--system-folders/--no-system-folders",
-            help="Whether to enter thumbnail and trash folders of NAS and desktop systems, such "
-            "as @eaDir and $RECYCLE.BIN.",
+            help="Include thumbnail and trash folders of NAS and desktop systems, such as @eaDir "
+            "and $RECYCLE.BIN.",
         ),
     ] = False
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Only the first images, in the order of paths.")
+        int | None, typer.Option(min=1, help="Only the first N images, sorted by path.")
     ] = None
-    report: Annotated[
-        bool, typer.Option("--report/--no-report", help="Whether to write report.html.")
-    ] = True
+    report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True
     shard: Annotated[
         str | None,
         typer.Option(
             metavar="I/N",
-            help="Do the I-th of N shards; 'results --finish' ends the run.",
+            help="Classify only shard I of N; 'boatinfer results OUT --finish' merges them.",
         ),
     ] = None
 
-    engine: Annotated[
-        Engine, typer.Option(help="Where to run: on this machine, or on a Ray cluster.")
-    ] = Engine.LOCAL
+    engine: Annotated[Engine, typer.Option(help="Run on this machine, or on a Ray cluster.")] = (
+        Engine.LOCAL
+    )
     ray_address: Annotated[
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT; if not given, RAY_ADDRESS, or "
-            "one of this machine alone.",
+            help="Ray cluster: auto, HOST:PORT or ray://HOST:PORT; by default RAY_ADDRESS, or a "
+            "cluster of this machine alone.",
         ),
     ] = None
     workers: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Workers on the Ray cluster, of --threads (1) each; if not given, as many as fit.",
+            help="Workers on the Ray cluster, each with --threads (1); by default as many as fit.",
         ),
     ] = None
 
@@ -251,11 +287,13 @@ class RunOptions:
             raise UsageError(f"--min-confidence {self.min_confidence}: give a share from 0 to 1.")
         check_target(self.target_accuracy)
         if self.min_confidence is not None and self.target_accuracy is not None:
-            raise UsageError("--min-confidence and --target-accuracy both set a limit; give one.")
+            raise UsageError(
+                "--min-confidence and --target-accuracy both set the threshold; give one."
+            )
         if self.target_accuracy is not None and self.evaluation is None:
             raise UsageError(
-                "--target-accuracy needs an --evaluation that shows how sure is sure enough; make "
-                "one with 'boatinfer evaluate OUT --json > evaluation.json' on labelled images."
+                "--target-accuracy needs an --evaluation to choose the threshold from; make one "
+                "with 'boatinfer evaluate OUT --json > evaluation.json' on labelled images."
             )
         if self.evaluation is not None and self.target_accuracy is None:
             raise UsageError(

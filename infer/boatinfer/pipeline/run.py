@@ -99,7 +99,7 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
             stack.enter_context(results.hold(summary.folder))
         with context.record_failure():
             _work(context, found, stack)
-    return summary
+    return context.summary
 
 
 def _start(context: RunContext, stack: contextlib.ExitStack) -> Iterator[pa.Table]:
@@ -134,17 +134,23 @@ def _start(context: RunContext, stack: contextlib.ExitStack) -> Iterator[pa.Tabl
         evaluation=context.options.evaluation,
     )
     if threshold is not None:
-        context.summary.min_confidence = threshold.min_confidence
-        context.summary.target_accuracy = threshold.target_accuracy
+        context.note(
+            min_confidence=threshold.min_confidence, target_accuracy=threshold.target_accuracy
+        )
     first = next(found, None)
     context.stop.check()
     if first is None and not context.selection.listing.files:  # a shard may have none of some
         raise context.selection.nothing_found()
-    summary = context.summary
-    summary.versions, summary.device = versions(), context.model.device.value
-    summary.model, summary.model_name = context.model.digest, context.model.card.name
-    summary.classes, summary.training = context.model.card.classes, Trained.of(context.model.card)
-    summary.threads = context.options.threads or usable_cpus()
+    model = context.model
+    context.note(
+        versions=versions(),
+        device=model.device.value,
+        model=model.digest,
+        model_name=model.card.name,
+        classes=model.card.classes,
+        training=Trained.of(model.card),
+        threads=context.options.threads or usable_cpus(),
+    )
     return found if first is None else itertools.chain([first], found)
 
 
@@ -201,7 +207,7 @@ def _work(context: RunContext, found: Iterator[pa.Table], stack: contextlib.Exit
         except PartError as error:
             if not set_aside(context.results.parts, error.part):
                 raise
-            context.summary.remarks.append(
+            context.remark(
                 f"The part {error.part.name} was damaged: it was set aside, and its images "
                 "were classified anew."
             )
@@ -218,54 +224,68 @@ def _work(context: RunContext, found: Iterator[pa.Table], stack: contextlib.Exit
 
 
 def _work_once(context: RunContext, found: Iterator[pa.Table]) -> None:
-    results, summary, options = context.results, context.summary, context.options
+    results = context.results
     results.supersede()
-    row_index = RowIndex(results.parts, summary.model, summary.run)
+    row_index = RowIndex(results.parts, context.summary.model, context.summary.run)
     row_index.read()
     last_part = row_index.last_part
     noted = _classify(context, found, row_index)
     left_out = context.selection.left_out
-    summary.other_files = dict(sorted(left_out.other_files.items()))
-    summary.system_folders = dict(sorted(left_out.system_folders.items()))
-    card = context.model.card
+    context.note(
+        other_files=dict(sorted(left_out.other_files.items())),
+        system_folders=dict(sorted(left_out.system_folders.items())),
+    )
     if context.worker is not None:
         context.worker.close()  # what follows needs its memory more
     row_index.read()
-    proved = proof.prove(summary, plan.current(noted, row_index), row_index, last_part)
+    proved = proof.prove(plan.current(noted, row_index), row_index, last_part)
     del noted
+    context.summary = proved.counted(context.summary)
     _require_complete(context)
     if results.shard is not None:
-        settings = shard_manifest.RunSettings.of(options, card, context.svm, summary.min_confidence)
-        left = shard_manifest.ShardManifest(settings, context.selection.listing, proved.digest)
-        shard_manifest.write_manifest(results, proved.marks, left)
-        context.close(0)
-        results.write_summary(summary)
-        return
+        _leave_to_merge(context, proved)
+    else:
+        _publish(context, proved, row_index)
+
+
+def _leave_to_merge(context: RunContext, proved: proof.Proved) -> None:
+    """Ends the run of a shard."""
+    settings = shard_manifest.RunSettings.of(
+        context.options, context.model.card, context.svm, context.summary.min_confidence
+    )
+    manifest = shard_manifest.ShardManifest(settings, context.selection.listing, proved.digest)
+    shard_manifest.write_manifest(context.results, proved.marks, manifest)
+    context.close(0)
+    context.write_summary()
+
+
+def _publish(context: RunContext, proved: proof.Proved, row_index: RowIndex) -> None:
+    """Writes tables, manifest, page and summary, in this order, and merges parts."""
+    results, options, card = context.results, context.options, context.model.card
     with context.stages.working("tables"):
+        columns = predictions.required_columns(card, context.svm)
         tables = predictions.build_tables(
-            results.parts.read_marked(
-                proved.marks, predictions.required_columns(card, context.svm)
-            ),
+            results.parts.read_marked(proved.marks, columns),
             card,
-            new_runs=results.new_runs(summary),
+            new_runs=results.new_runs(context.summary),
             top=options.top,
             svm=context.svm,
-            min_confidence=summary.min_confidence,
+            min_confidence=context.summary.min_confidence,
             beside=results.out,
         )
-        published_tables.write_tables(results, tables, summary)
-    proof.count(summary, tables)
-    proof.judge(summary, options.max_failures)
-    context.close(summary.exit_code)
-    results.write_current(tables.predictions, summary)
+        summary = published_tables.write_tables(results, tables, context.summary)
+    summary = proof.count(summary, tables)
+    context.summary = proof.judge(summary, options.max_failures)
+    context.close(context.summary.exit_code)
+    results.write_current(tables.predictions, context.summary)
     context.report(tables)
-    results.write_summary(summary)
+    context.write_summary()
     # Mere housekeeping: the next run tries again.
     with contextlib.suppress(BoatinferError, OSError):
         compact(
             row_index,
             None if options.restrictions else proved.marks,
-            merged=lambda: results.write_current(tables.predictions, summary),
+            merged=lambda: results.write_current(tables.predictions, context.summary),
         )
 
 
@@ -307,7 +327,7 @@ def _classify(context: RunContext, found: Iterator[pa.Table], row_index: RowInde
     ) as due:
         done = _engine(options)(context, due, due_files, contents)
     if done:
-        context.summary.images_per_second = round(done / (time.monotonic() - started), 1)
+        context.note(images_per_second=round(done / (time.monotonic() - started), 1))
     return due_files.found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
 
 import msgspec
 import xxhash
@@ -17,9 +16,9 @@ from boatinfer.results.left_out import left_out_in_words
 from boatinfer.results.store.shards import Shard
 from boatinfer.signals import Stop
 from boatinfer.storage.base import Place
-from boatinfer.storage.bucket import BucketPath
-from boatinfer.storage.bucket_listing import objects_from_list, scan_objects
-from boatinfer.storage.listing import FileFilter, LeftOut, ListedFile, files_from_list, scan
+from boatinfer.storage.folders import list_images, list_named
+from boatinfer.storage.listing import FileFilter, LeftOut, ListedFile
+from boatinfer.storage.locations import is_remote
 from boatinfer.text import printable
 
 __all__ = ["Listing", "Selection"]
@@ -79,7 +78,7 @@ class Selection:
         """What to say if there are no files."""
         options = self._options
         choosy = options.include or options.exclude
-        disk = "" if isinstance(self._folder, BucketPath) else ", and that the disk is there"
+        disk = "" if is_remote(self._folder) else ", and that the disk is there"
         chosen = " that --include and --exclude choose" if choosy else ""
         if options.from_file is not None:
             return UsageError(
@@ -115,23 +114,15 @@ class Selection:
             options.system_folders,
         )
         if options.from_file is None:
-            if isinstance(folder, BucketPath):
-                return scan_objects(folder, self._out, choice, self.left_out)
-            return scan(
-                Path(str(folder)),
-                self._out,
-                choice,
-                self.left_out,
-                lambda: self._stop.signal_number,
-            )
+            stopped = lambda: self._stop.signal_number  # noqa: E731
+            return list_images(folder, self._out, choice, self.left_out, stopped)
         if has_image_extension(options.from_file.name):
             raise UsageError(
                 f"{self._list} is an image and no list of paths; for single images use "
                 "'boatinfer classify'."
             )
-        if isinstance(folder, BucketPath):
-            return self._existing(objects_from_list(folder, options.from_file, choice))
-        return self._existing(files_from_list(Path(str(options.folder)), options.from_file, choice))
+        base = folder if is_remote(folder) else options.folder  # as the user wrote it
+        return self._existing(list_named(base, options.from_file, choice))
 
     def _existing(self, files: Iterator[ListedFile]) -> Iterator[ListedFile]:
         """The files of a list, unless none of them is there: then it is of another folder."""

@@ -9,8 +9,9 @@ from pathlib import Path
 from boatinfer.cpus import usable_cpus
 from boatinfer.images.admission import Limits
 from boatinfer.isolation.supervisor import IMAGE_TIMEOUT, Supervisor
+from boatinfer.models.built_in import BUILT_IN
 from boatinfer.models.device import Device
-from boatinfer.models.model import BUILT_IN, ModelInfo
+from boatinfer.models.model import ModelInfo
 from boatinfer.pipeline.engines.stages import batches_ahead
 from boatinfer.pipeline.worker import Classification, Work, lost
 from boatinfer.results.store.rows import Row

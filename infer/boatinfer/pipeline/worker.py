@@ -12,8 +12,9 @@ from boatinfer.errors import Failure
 from boatinfer.images.admission import Limits
 from boatinfer.isolation.worker import Batch, Done
 from boatinfer.memory import limit_process_memory
+from boatinfer.models.built_in import BUILT_IN
 from boatinfer.models.device import Device
-from boatinfer.models.model import BUILT_IN, Model, load, read_model
+from boatinfer.models.model import Model, load, read_model
 from boatinfer.pipeline.classifier import Classifier
 from boatinfer.pipeline.engines.stages import classified
 from boatinfer.pipeline.options import RunOptions

@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
+import logging
 import re
 from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import typer
 
 from boatinfer.errors import OutputError, UsageError
 from boatinfer.results.locks import SHARDS, held, held_by
@@ -31,9 +30,11 @@ from boatinfer.results.store.rows import OK
 from boatinfer.results.store.shards import Shard
 from boatinfer.results.summary import Summary, read_summary
 from boatinfer.storage.base import Place
-from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.files import TEMPORARY_SUFFIX, atomic_write, translate_write_errors
+from boatinfer.storage.locations import is_folder, is_remote
 from boatinfer.text import to_text
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["ASIDE", "Results"]
 
@@ -78,9 +79,7 @@ class Results:
     def exists(self) -> bool:
         """Whether a run has been here."""
         folders = (self.parts.folder, self.out / "runs")  # anybody's folder may have a parts/
-        if isinstance(self.out, BucketPath):
-            return all(folder.is_dir() for folder in folders)
-        return all(os.path.isdir(str(folder)) for folder in folders)  # noqa: PTH112 (never raises)
+        return all(is_folder(folder) for folder in folders)
 
     def require(self) -> None:
         """Refuses a folder that no run has been in.
@@ -111,7 +110,7 @@ class Results:
             (self.out / "runs").mkdir(exist_ok=True)
         with held(self.out, self.shard) as self.parts.check:
             self.parts.renumber()
-            if self.shard is None and not isinstance(self.out, BucketPath):
+            if self.shard is None:
                 self.clean()
             yield
 
@@ -142,6 +141,8 @@ class Results:
         Raises:
             OutputError: it cannot be removed.
         """
+        if is_remote(self.out):  # where nothing is ever half-written
+            return
         with translate_write_errors(self.out):
             for folder in (self.out, self.parts.folder, self.out / "runs", self.shards):
                 for leftover in folder.glob(".*"):
@@ -220,7 +221,7 @@ class Results:
     def history(self, before: Summary) -> Iterator[Summary]:
         """Reads the summaries of the runs before one, latest first; a damaged one is left out.
 
-        A run sets it aside in the end, in `write_summary`.
+        A run sets it aside in the end, with `set_aside_damaged`.
         """
         for file in self._runs():
             if file.stem < before.run:
@@ -253,19 +254,22 @@ class Results:
             runs.append(before.run)
         return runs
 
+    def set_aside_damaged(self) -> list[str]:
+        """Renames the damaged summaries that `history` has met; gives a remark on each."""
+        remarks = []
+        for file in self._damaged:
+            with contextlib.suppress(OSError):  # the next run tries again
+                file.rename(file.parent / f"{file.name}{ASIDE}")
+                remarks.append(f"The summary runs/{file.name} was damaged: it was set aside.")
+        self._damaged.clear()
+        return remarks
+
     def write_summary(self, summary: Summary) -> None:
         """Writes ``run.json`` and the run's own copy in ``runs``.
 
         What a shard has left stays until a run of it that can start has superseded it.
         """
         self.parts.check()
-        for file in self._damaged:
-            with contextlib.suppress(OSError):  # the next run tries again
-                file.rename(file.parent / f"{file.name}{ASIDE}")
-                summary.remarks.append(
-                    f"The summary runs/{file.name} was damaged: it was set aside."
-                )
-        self._damaged.clear()
         stays = self.shard is not None and not self._superseded
         for path in (self._summary_of(summary.run), *([] if stays else [self.run_json])):
             with atomic_write(path) as temporary:
@@ -321,7 +325,7 @@ class Results:
         return index.filter(pc.equal(index["status"], OK))
 
     def last_finished(self) -> Summary:
-        """As `last_complete`; says so, on standard error, if it is not the last run.
+        """As `last_complete`; warns if it is not the last run.
 
         Raises:
             UsageError: there is no complete run here.
@@ -344,11 +348,10 @@ class Results:
         if last and not (last.complete or complete.run == last.run or self._told):
             self._told = True
             why = last.error or ("it goes on" if self.held_by() else "it was killed")
-            typer.echo(
-                f"boatinfer: the last run into {self.out}, started {last.started}, is not complete "
-                f"({why.rstrip('.')}); this is of the last complete one, started "
-                f"{complete.started}.",
-                err=True,
+            _log.warning(
+                "the last run into %s, started %s, is not complete (%s); this is of the last "
+                "complete one, started %s.",
+                *(self.out, last.started, why.rstrip("."), complete.started),
             )
         return complete
 

@@ -72,5 +72,6 @@ def _rename(results: Results, folder: str, evidence: str) -> str:
     latest = results.last_run()
     if latest is not None and latest.run != last.run:  # one that did not come to its end
         changed = msgspec.structs.replace(latest, folder=folder, remarks=[*latest.remarks, said])
-    results.write_summary(changed)
+    damaged = results.set_aside_damaged()
+    results.write_summary(msgspec.structs.replace(changed, remarks=[*changed.remarks, *damaged]))
     return said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
+import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,12 +21,15 @@ from boatinfer.storage.files import atomic_write, translate_write_errors
 __all__ = ["read_tables", "write_tables"]
 
 
-def write_tables(results: Results, tables: Tables, summary: Summary) -> None:
+def write_tables(results: Results, tables: Tables, summary: Summary) -> Summary:
     """Writes predictions.csv, failures.csv and, if there is a threshold, review.csv.
 
     The last has what is left to people, least sure first; without a threshold that of an earlier
     run is removed. All are written before the first takes its name, so that one which cannot be
-    written leaves those of the run before. The summary notes the digests.
+    written leaves those of the run before.
+
+    Returns:
+        The summary with the digests of the tables.
 
     Raises:
         OutputError: one could not be written.
@@ -45,7 +49,7 @@ def write_tables(results: Results, tables: Tables, summary: Summary) -> None:
     if results.review not in written:
         with translate_write_errors(results.review):
             results.review.unlink(missing_ok=True)
-    summary.tables = digests
+    return msgspec.structs.replace(summary, tables=digests)
 
 
 def read_tables(results: Results) -> Tables:

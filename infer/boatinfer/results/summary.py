@@ -23,7 +23,7 @@ Count = Annotated[int, Meta(ge=0, le=2**62)]
 _BLANK, _FULL = b'"digest": ""', re.compile(rb'"digest": "([0-9a-f]{32})"')
 
 
-class Trained(msgspec.Struct):
+class Trained(msgspec.Struct, frozen=True):
     """What a model's card says of its training.
 
     Attributes:
@@ -41,7 +41,7 @@ class Trained(msgspec.Struct):
         return None if said is None else cls(said.labels, said.metrics.get("accuracy"))
 
 
-class Summary(msgspec.Struct, kw_only=True):
+class Summary(msgspec.Struct, kw_only=True, frozen=True):
     """What ``run.json`` holds: one run in figures.
 
     ``finished``, ``seconds`` and ``exit_code`` are null while the run goes on, and stay so
@@ -119,7 +119,7 @@ def parsed(content: bytes) -> Summary:
         blank = _FULL.sub(_BLANK, content)
         if xxhash.xxh3_128_hexdigest(blank) != summary.digest:
             raise DocumentError("it is not as it was written")
-    summary.digest = ""
+    summary = msgspec.structs.replace(summary, digest="")
     try:
         for moment in filter(None, (summary.started, summary.finished)):
             datetime.fromisoformat(moment)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from boatinfer.errors import OutputError, UsageError
 from boatinfer.storage.base import Place
-from boatinfer.storage.bucket import BucketPath
+from boatinfer.storage.locations import is_remote
 
 __all__ = [
     "TEMPORARY_SUFFIX",
@@ -45,7 +45,7 @@ def atomic_write(path: Place) -> Iterator[Path]:
     Raises:
         OutputError: the file could not be written or renamed.
     """
-    if isinstance(path, BucketPath):
+    if is_remote(path):
         with (
             translate_write_errors(path),
             tempfile.TemporaryDirectory(prefix="boatinfer-", dir=temporary_folder()) as folder,

@@ -10,9 +10,9 @@ ignores the condition is detected, and a warning printed.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
-import sys
 import threading
 import time
 import uuid
@@ -30,6 +30,8 @@ from boatinfer.storage.documents import DocumentError, decode_document
 from boatinfer.storage.files import translate_write_errors
 
 __all__ = ["LEASE_TTL", "RENEW_INTERVAL", "Lease", "current_holder"]
+
+_log = logging.getLogger(__name__)
 
 #: Seconds between two renewals.
 RENEW_INTERVAL = 20.0
@@ -132,10 +134,10 @@ class Lease:
         with contextlib.suppress(FileExistsError):
             self._write("create")
             self._conditional = False
-            print(  # noqa: T201
-                f"boatinfer: {self._path.parent}: this store ignores conditional writes, so two "
-                "runs that start in the same moment would not notice each other; never start two.",
-                file=sys.stderr,
+            _log.warning(
+                "%s: this store ignores conditional writes, so two runs that start in the same "
+                "moment would not notice each other; never start two.",
+                self._path.parent,
             )
 
     def _renew_regularly(self) -> None:

@@ -11,14 +11,22 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from boatinfer.errors import UsageError
 from boatinfer.storage.base import Place
 from boatinfer.storage.bucket import SCHEMES, BucketPath
 
-__all__ = ["local_path", "map_concurrently", "open_for_arrow", "place", "resolve"]
+__all__ = [
+    "is_folder",
+    "is_remote",
+    "local_path",
+    "map_concurrently",
+    "open_for_arrow",
+    "place",
+    "resolve",
+]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -74,9 +82,23 @@ def _local(uri: str) -> Path:
     return Path(path[1:] if os.name == "nt" else path)
 
 
+def is_remote(path: Place) -> TypeGuard[BucketPath]:
+    """Whether a place is in a bucket: requests are slow, and objects are written atomically."""
+    return isinstance(path, BucketPath)
+
+
+def is_folder(path: Place) -> bool:
+    """Whether there is such a folder; False if access to it on a disk is denied.
+
+    Raises:
+        OSError: the store of a bucket refused the request, or did not answer.
+    """
+    return path.is_dir() if is_remote(path) else os.path.isdir(str(path))  # noqa: PTH112
+
+
 def resolve(folder: Place) -> Place:
     """The canonical path of a folder, with links resolved."""
-    return folder if isinstance(folder, BucketPath) else Path(os.path.realpath(str(folder)))
+    return folder if is_remote(folder) else Path(os.path.realpath(str(folder)))
 
 
 def open_for_arrow(file: Place) -> Any:
@@ -85,14 +107,14 @@ def open_for_arrow(file: Place) -> Any:
     Raises:
         OSError: there is no such object, or it cannot be read.
     """
-    return file.open_seekable() if isinstance(file, BucketPath) else os.fspath(file)  # type: ignore[call-overload]
+    return file.open_seekable() if is_remote(file) else os.fspath(file)  # type: ignore[call-overload]
 
 
 def map_concurrently(
     work: Callable[[Item], Result], items: Sequence[Item], folder: Place
 ) -> Iterator[Result]:
     """Calls ``work`` on every item, in order; for a bucket concurrently, to hide latency."""
-    if not isinstance(folder, BucketPath) or len(items) < 2:
+    if not is_remote(folder) or len(items) < 2:
         yield from map(work, items)
         return
     with ThreadPoolExecutor(_REQUESTS) as pool:

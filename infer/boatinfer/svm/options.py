@@ -33,22 +33,31 @@ class FitOptions:
     kernel: Annotated[Kernel, typer.Option(help="Kernel of the SVM.")] = "rbf"
     penalty: Annotated[
         float,
-        typer.Option("--C", min=1e-9, help="Penalty: a larger one fits the images closer."),
+        typer.Option(
+            "--C",
+            min=1e-9,
+            help="Regularisation parameter: larger values fit the training images closer.",
+        ),
     ] = 1.0
     search: Annotated[
         bool,
-        typer.Option("--search", help="Try values of C, and of RBF's gamma; take the best."),
+        typer.Option(
+            "--search", help="Grid search over C and, for RBF, gamma by cross-validation."
+        ),
     ] = False
     folds: Annotated[
         int,
-        typer.Option(min=0, max=100, help="Folds of the cross-validation, 2 or more; 0 for none."),
+        typer.Option(min=0, max=100, help="Cross-validation folds; 0 for no cross-validation."),
     ] = 5
     class_weights: Annotated[
         Literal["none", "balanced"],
-        typer.Option(help="balanced: a rare class's images count more, each class the same."),
+        typer.Option(help="balanced weights images inversely to the frequency of their class."),
     ] = "none"
     probability: Annotated[
-        bool, typer.Option("--probability", help="Give probabilities as scores: calibrate them.")
+        bool,
+        typer.Option(
+            "--probability", help="Output calibrated probabilities instead of decision values."
+        ),
     ] = False
     labels: Labels = None
     force: Force = False
@@ -74,26 +83,30 @@ class SVMCompareOptions:
         typer.Option(
             parser=place,
             metavar="OUT",
-            help="Results folder of other images to test on; if not given, OUT is cross-validated.",
+            help="Results folder of test images; by default OUT is cross-validated.",
         ),
     ] = None
     network: Annotated[
-        bool, typer.Option("--network", help="Put the network itself beside the SVMs.")
+        bool,
+        typer.Option("--network", help="Include the network's own predictions in the comparison."),
     ] = False
     search: Annotated[
-        bool, typer.Option("--search", help="Try values of C, and of RBF's gamma; take the best.")
+        bool,
+        typer.Option(
+            "--search", help="Grid search over C and, for RBF, gamma by cross-validation."
+        ),
     ] = False
-    folds: Annotated[int, typer.Option(min=2, max=100, help="Folds of the cross-validation.")] = 5
+    folds: Annotated[int, typer.Option(min=2, max=100, help="Cross-validation folds.")] = 5
     labels: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="CSV file with the columns path and label, of OUT; if not given, the folder that "
-            "an image lies in is its class.",
+            help="Ground truth of OUT: CSV file with the columns path and label; by default an "
+            "image's class is the name of its folder.",
         ),
     ] = None
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Picture to draw, .png or .svg."),
+        typer.Option("-o", "--output", metavar="FILE", help="Chart to write, .png or .svg."),
     ] = None
     force: Force = False

@@ -86,7 +86,7 @@ def _spread(
     for stage, seconds in context.worker.seconds.items():
         context.stages.add(stage, seconds)
     if context.worker.replaced:
-        context.summary.remarks.append(
+        context.remark(
             f"The worker process died or hung, and was replaced, "
             f"{counted(context.worker.replaced, 'time')}."
         )

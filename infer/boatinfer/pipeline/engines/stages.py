@@ -14,7 +14,7 @@ from boatinfer.parallel import fetch_unordered, parallel_unordered
 from boatinfer.pipeline.classifier import Classifier
 from boatinfer.results.store.rows import Row
 from boatinfer.storage.base import Place
-from boatinfer.storage.bucket import BucketPath
+from boatinfer.storage.locations import is_remote
 
 __all__ = ["batches_ahead", "classified"]
 
@@ -40,7 +40,7 @@ def classified(
         read: Callable[[Any], Any] = work.read
         classify: Callable[[Any], Any] = work
         ahead = _Ahead(work)
-        if isinstance(work.folder, BucketPath):  # many requests at a time hide their latency
+        if is_remote(work.folder):  # many requests at a time hide their latency
             taken = map(ahead.enter, batches)
             fetching = fetch_unordered(work.fetch, taken, work.size, _requests(threads))
             source = stages.enter_context(fetching)
@@ -93,7 +93,7 @@ def batches_ahead(device: Device, folder: Place, size: int, threads: int) -> int
     working = 2 * threads + 2
     if device is Device.CUDA:  # those that are decoded wait for the GPU
         working += 2 * threads
-    if isinstance(folder, BucketPath):
+    if is_remote(folder):
         working += 3 * _requests(threads) // size
     return working
 

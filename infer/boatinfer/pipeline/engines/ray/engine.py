@@ -67,9 +67,8 @@ def work(
         if context.stop.signal_number:
             break
         task = _task(context, wave, due_files, contents)
-        context.summary.device, context.summary.threads = _distribute(
-            task, wave, context.options.workers, context.stop, count
-        )
+        device, threads = _distribute(task, wave, context.options.workers, context.stop, count)
+        context.note(device=device, threads=threads)
     return done
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -24,6 +23,7 @@ from boatinfer.results.store.rows import OK
 from boatinfer.storage.base import Place
 from boatinfer.storage.connections import s3_endpoint
 from boatinfer.storage.listing import ListedFile
+from boatinfer.storage.locations import is_remote
 from boatinfer.text import from_text
 from boatinfer.versions import versions
 
@@ -84,9 +84,9 @@ class NodeRequirements:
         return not self.sample_paths or any(map(self._is_there, self.sample_paths))
 
     def _is_there(self, path: str) -> bool:
-        if isinstance(self.folder, Path):
-            return os.path.lexists(self.folder / from_text(path))
-        return (self.folder / path).is_file()
+        if is_remote(self.folder):
+            return (self.folder / path).is_file()
+        return os.path.lexists(os.path.join(str(self.folder), from_text(path)))  # noqa: PTH118
 
 
 @dataclass(frozen=True)
