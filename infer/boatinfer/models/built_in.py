@@ -17,7 +17,7 @@ def model_place(text: str | Place) -> Place:
     """Parses the path or URI of a model file; ``boats`` is the built-in model.
 
     Args:
-        text: a path or URI; an existing file called ``boats`` takes precedence over the built-in model.
+        text: a path or URI; an existing file called ``boats`` takes precedence.
 
     Raises:
         UsageError: as `boatinfer.storage.locations.place`.
