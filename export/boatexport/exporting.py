@@ -16,7 +16,7 @@ from boatexport.verify import BATCH_SIZES, keras_outputs, probability_tolerance,
 from boatinfer.errors import ModelError, UsageError, first_line
 from boatinfer.images.spec import ImageSpec
 from boatinfer.models.card import Card, Conversion, Golden, decode_card, decode_golden
-from boatinfer.models.golden import golden_folder, make_golden
+from boatinfer.models.golden import golden_images_of_folder, make_golden
 from boatinfer.models.model import load
 from boatinfer.storage.files import atomic_write, require_writable
 from boattrain.backend import load_keras
@@ -164,5 +164,5 @@ def _make_golden(model: Path, images: Iterable[bytes] | None, card: Card, refere
 def _find_golden_images(options: ExportOptions, spec: ImageSpec) -> Iterable[bytes] | None:
     """Returns the golden images; None to use those of the training."""
     if options.golden is not None:
-        return golden_folder(options.golden, spec).values()
+        return golden_images_of_folder(options.golden, spec).values()
     return resnet50.golden_drawings() if options.is_imagenet else None

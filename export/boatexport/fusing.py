@@ -35,7 +35,7 @@ from boatinfer import images
 from boatinfer.errors import ModelError, UsageError
 from boatinfer.models.built_in import BUILT_IN
 from boatinfer.models.card import FusedSVM, Golden
-from boatinfer.models.decision import Doubles, Linear, Pairwise, pairs
+from boatinfer.models.decision import Doubles, Linear, Pairwise, class_pairs
 from boatinfer.models.inference import Floats
 from boatinfer.models.model import Model, load, read_model
 from boatinfer.models.session import open_session
@@ -277,7 +277,7 @@ def _decisions(graph: _GraphBuilder, svc: Pairwise, kernel: str) -> str:
             graph.node("MatMul", kernel_rows, graph.weight(svc.coefficients[:, start:end].T))
         )
     concatenated = graph.node("Concat", *sums, axis=1)
-    i, j = pairs(count)
+    i, j = class_pairs(count)
     first = graph.node(
         "Gather", concatenated, graph.weight(i * (count - 1) + j - 1, np.int64), axis=1
     )
@@ -288,7 +288,7 @@ def _decisions(graph: _GraphBuilder, svc: Pairwise, kernel: str) -> str:
 
 def _scores(graph: _GraphBuilder, count: int, decisions: str) -> str:
     """Adds the scores [N, K] of the classes, from the decisions."""
-    first_classes, second_classes = pairs(count)
+    first_classes, second_classes = class_pairs(count)
     signs = np.eye(count)[first_classes] - np.eye(count)[second_classes]
     sign_weights = graph.weight(signs)
     sums = graph.node("MatMul", decisions, sign_weights)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from boatinfer.dataset import batches
-from boatinfer.dataset.class_folders import Files
+from boatinfer.dataset.class_folders import LabelledFiles
 from boatinfer.errors import UsageError
 from boatinfer.models.card import Card
 from boatinfer.models.device import Device
@@ -32,8 +32,8 @@ class ConversionPlan:
     """
 
     precision: Literal["float16", "int8"]
-    calibrate: Files
-    labelled: Files
+    calibrate: LabelledFiles
+    labelled: LabelledFiles
     max_drop: float
 
     @property
@@ -80,17 +80,17 @@ def make_plan(
     labelled = (
         None
         if labelled_folder is None
-        else batches.find(labelled_folder, card.classes, "--labelled")
+        else batches.list_class_files(labelled_folder, card.classes, "--labelled")
     )
     if calibrate is None:
         assert labelled is not None
         return ConversionPlan(precision, labelled, labelled, max_drop)
-    all_images = batches.find(calibrate, card.classes, "--calibrate")
+    all_images = batches.list_class_files(calibrate, card.classes, "--calibrate")
     affordable = _CALIBRATION_PIXELS // (card.image.height * card.image.width)
     count = max(CALIBRATION_IMAGES // 3, min(CALIBRATION_IMAGES, affordable))
-    calibration = batches.spread_out(all_images, 2 * count)
+    calibration = batches.sample_evenly(all_images, 2 * count)
     if labelled is None:
         used = set(calibration.paths)
-        others = all_images.where([path not in used for path in all_images.paths])
+        others = all_images.select([path not in used for path in all_images.paths])
         labelled = others if len(others.paths) >= len(calibration.paths) else all_images
     return ConversionPlan(precision, calibration, labelled, max_drop)

@@ -23,7 +23,7 @@ from boatinfer.errors import BoatinferError, ModelError, UsageError, first_line
 from boatinfer.images.spec import ImageSpec
 from boatinfer.models.card import Card, Conversion, Golden
 from boatinfer.models.device import Device
-from boatinfer.models.inference import tensors
+from boatinfer.models.inference import input_tensors
 from boatinfer.models.model import Model, load, read_model
 from boatinfer.models.session import open_session
 from boatinfer.storage.files import atomic_write, require_writable
@@ -131,7 +131,9 @@ def convert_precision(
     original, _ = runner(content)
     converted, device = runner(graph.SerializeToString())
     say(f"comparing on {len(plan.labelled.paths):,} images")
-    images = batches.read(plan.labelled, card.image, _batch_size(card.image), _report_skipped(say))
+    images = batches.read_batches(
+        plan.labelled, card.image, _batch_size(card.image), _report_skipped(say)
+    )
     comparison = compare(original, converted, images, device)
     if comparison is None:
         raise UsageError(f"none of the images in {plan.labelled.folder} can be read.")
@@ -172,7 +174,7 @@ def _to_int8(
     graph: onnx.ModelProto, model: Model, plan: ConversionPlan, say: Say
 ) -> QuantisedGraph:
     card = model.card
-    images = batches.read(plan.calibrate, card.image, _MAX_BATCH_SIZE, _report_skipped(say))
+    images = batches.read_batches(plan.calibrate, card.image, _MAX_BATCH_SIZE, _report_skipped(say))
     pixels = [batch for batch, _ in images]
     if not pixels:
         raise UsageError(f"none of the images in {plan.calibrate.folder} can be read.")
@@ -189,7 +191,7 @@ def _to_int8(
     calibration_inputs = [
         {card.input.name: tensor}
         for image in calibration_pixels
-        for tensor in tensors(model.session, card.input, image[None])[0]
+        for tensor in input_tensors(model.session, card.input, image[None])[0]
     ]
 
     def probabilities(candidate: onnx.ModelProto, count: int | None) -> Any:

@@ -108,7 +108,7 @@ def compare_outputs(
     """
     for size in BATCH_SIZES:
         batches = [pixels[i : i + size] for i in range(0, len(pixels), size)]
-        actual = Inferred.joined([model.infer(batch) for batch in batches])
+        actual = Inferred.concatenate([model.infer(batch) for batch in batches])
         yield size, "probabilities", _difference(actual.probabilities, expected.probabilities)
         if actual.features is not None and expected.features is not None:
             largest = np.abs(expected.features).max(initial=1)

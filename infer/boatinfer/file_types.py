@@ -69,8 +69,8 @@ def extension_of(name: str) -> str:
 
 def has_image_extension(name: str) -> bool:
     """Whether a file counts as an image by its extension."""
-    ending = extension_of(name)
-    return ending in IMAGE_EXTENSIONS or (ending in RAW_EXTENSIONS and raw_is_supported())
+    extension = extension_of(name)
+    return extension in IMAGE_EXTENSIONS or (extension in RAW_EXTENSIONS and raw_is_supported())
 
 
 @functools.cache
@@ -94,8 +94,10 @@ def has_image_signature(path: str) -> bool:
 def has_known_extension(name: str) -> bool:
     """Whether the extension already says what a file is, so that it need not be opened."""
     # ExifTool keeps the unchanged file as NAME.nef_original.
-    ending = extension_of(name).removesuffix("_original")
-    return ending in _OTHER_EXTENSIONS or ending in RAW_EXTENSIONS or has_image_extension(name)
+    extension = extension_of(name).removesuffix("_original")
+    return (
+        extension in _OTHER_EXTENSIONS or extension in RAW_EXTENSIONS or has_image_extension(name)
+    )
 
 
 def is_system_folder(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""How far long work is: a bar on a terminal, otherwise a line every 30 seconds; on stderr."""
+"""Shows progress on standard error: a bar on a terminal, otherwise a line every 30 seconds."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def display(description: str, unit: str) -> Iterator[Update]:
         with _bar(description, unit) as update:
             yield update
     else:
-        yield _lines(description, unit)
+        yield _print_lines(description, unit)
 
 
 @contextlib.contextmanager
@@ -54,9 +54,9 @@ def progress_bar(
     """
     with display(description, unit) as update:
 
-        def advance(more: int) -> None:
+        def advance(amount: int) -> None:
             nonlocal done
-            done += more
+            done += amount
             update(done, total, "")
 
         yield advance
@@ -112,14 +112,14 @@ def _bar(description: str, unit: str) -> Iterator[Update]:
         task = bar.add_task(description, total=None, figures="")
 
         def update(done: int, total: int | None, figures: str) -> None:
-            with contextlib.suppress(OSError):  # the terminal has gone; the work goes on
+            with contextlib.suppress(OSError):  # the terminal was closed; the work goes on
                 bar.update(task, total=total, completed=done, figures=figures)
 
         yield update
 
 
-def _lines(description: str, unit: str) -> Update:
-    last = time.monotonic()
+def _print_lines(description: str, unit: str) -> Update:
+    printed_at = time.monotonic()
 
     def count(number: int) -> str:
         from rich.filesize import decimal
@@ -127,10 +127,10 @@ def _lines(description: str, unit: str) -> Update:
         return decimal(number) if unit == "bytes" else f"{number:,}"
 
     def update(done: int, total: int | None, figures: str) -> None:
-        nonlocal last
-        if time.monotonic() - last < _LINE_SECONDS:
+        nonlocal printed_at
+        if time.monotonic() - printed_at < _LINE_SECONDS:
             return
-        last = time.monotonic()
+        printed_at = time.monotonic()
         line = f"{description}: " if description else ""
         line += count(done) + ("" if total is None else f" of {count(total)}")
         line += "" if unit == "bytes" else f" {unit}"

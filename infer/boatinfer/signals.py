@@ -49,7 +49,7 @@ def stop_on_signals() -> Iterator[Stop]:
         return
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     # Signals that the parent process had set to be ignored stay ignored.
-    before = {n: h for n, h in handlers.items() if h not in {None, signal.SIG_IGN}}
+    active_handlers = {n: h for n, h in handlers.items() if h not in {None, signal.SIG_IGN}}
     received_at = 0.0
 
     def handle(number: int, _: object) -> None:
@@ -57,15 +57,15 @@ def stop_on_signals() -> Iterator[Stop]:
         if not stop.signal_number:
             stop.signal_number, received_at = number, time.monotonic()
         elif time.monotonic() - received_at > _DUPLICATE_SECONDS:
-            signal.signal(number, before[signal.Signals(number)])
+            signal.signal(number, active_handlers[signal.Signals(number)])
             signal.raise_signal(number)
 
-    for number in before:
+    for number in active_handlers:
         signal.signal(number, handle)
     try:
         yield stop
     finally:
-        for number, handler in before.items():
+        for number, handler in active_handlers.items():
             signal.signal(number, handler)
 
 

@@ -24,8 +24,8 @@ def counted(number: int, noun: str) -> str:
 def joined(names: Sequence[object], max_names: int = 3) -> str:
     """Formats some names: ``a``, ``a and b``, ``a, b, c and 7 more``."""
     shown = [str(name) for name in names[:max_names]]
-    more = len(names) - len(shown)
-    *first, last = [*shown, f"{more:,} more"] if more else shown
+    hidden_count = len(names) - len(shown)
+    *first, last = [*shown, f"{hidden_count:,} more"] if hidden_count else shown
     return f"{', '.join(first)} and {last}" if first else last
 
 

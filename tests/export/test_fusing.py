@@ -24,7 +24,7 @@ from boatinfer import images
 from boatinfer.errors import BoatinferError, ModelError
 from boatinfer.models.card import Outputs
 from boatinfer.models.model import open_model
-from boatinfer.models.svm import SVM, load, packed, read
+from boatinfer.models.svm import SVM, load, pack, read
 from boatinfer.pipeline.options import RunOptions
 from boatinfer.pipeline.run import run
 from boatinfer.svm.fit import Setting, fit, pipeline
@@ -54,7 +54,7 @@ def fitted(model: Path, pictures: Path, kernel: Any = "rbf") -> Path:
 
 def svm_of(pipeline: Any, names: list[str], sigmoids: Any = None) -> SVM:
     """What a fitted pipeline's file holds."""
-    return read(packed(pipeline, names, "f00d", 9, sigmoids), Path("svm.joblib"))
+    return read(pack(pipeline, names, "f00d", 9, sigmoids), Path("svm.joblib"))
 
 
 @pytest.mark.parametrize("kernel", ["rbf", "linear"])

@@ -12,7 +12,7 @@ from PIL.PngImagePlugin import PngInfo
 from boatinfer import images
 from boatinfer.errors import ImageError, UsageError
 from boatinfer.images.spec import ImageSpec
-from boatinfer.models.golden import golden_folder, golden_image_bytes, make_golden
+from boatinfer.models.golden import golden_image_bytes, golden_images_of_folder, make_golden
 
 SPEC = ImageSpec(height=16, width=40)
 
@@ -88,15 +88,15 @@ def test_one_golden_image_a_sub_folder_and_sixteen_at_most(tmp_path: Path) -> No
         for number in range(2):
             path = tmp_path / f"{name:02}" / f"{number}.jpg"
             path.write_bytes(encoded((80 + name, 30)))
-    chosen = golden_folder(tmp_path, SPEC)
+    chosen = golden_images_of_folder(tmp_path, SPEC)
     assert list(chosen) == [f"{name:02}/0.jpg" for name in range(16)]
     assert len(set(chosen.values())) > 1
-    assert list(golden_folder(tmp_path / "03", SPEC)) == ["0.jpg", "1.jpg"]
+    assert list(golden_images_of_folder(tmp_path / "03", SPEC)) == ["0.jpg", "1.jpg"]
 
 
 def test_a_folder_without_readable_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no image files"):
-        golden_folder(tmp_path, SPEC)
+        golden_images_of_folder(tmp_path, SPEC)
     (tmp_path / "x.jpg").write_text("hello")
     with pytest.raises(UsageError, match=r"x\.jpg cannot be read: no known image format"):
-        golden_folder(tmp_path, SPEC)
+        golden_images_of_folder(tmp_path, SPEC)

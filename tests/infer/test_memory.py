@@ -109,11 +109,11 @@ def _in_a_process(code: str) -> str:
 def test_resource_limits_count_without_addresses_that_hold_nothing(limit: str) -> None:
     said = _in_a_process(
         "import mmap, resource; from boatinfer import memory; memory.usable_memory()\n"
-        f"before = dict(memory._limited())[resource.RLIMIT_{limit}]\n"
+        f"before = dict(memory._memory_rlimits())[resource.RLIMIT_{limit}]\n"
         f"resource.setrlimit(resource.RLIMIT_{limit}, (before + 2**30, -1))\n"
-        "print(memory.usable_memory() - memory.in_use())\n"
+        "print(memory.usable_memory() - memory.memory_in_use())\n"
         "hole = mmap.mmap(-1, 2**28, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)\n"
-        "print(memory.usable_memory() - memory.in_use())"
+        "print(memory.usable_memory() - memory.memory_in_use())"
     )
     without, with_hole = map(int, said.split())
     assert without == pytest.approx(2**30, abs=32 * MIB)
@@ -123,7 +123,7 @@ def test_resource_limits_count_without_addresses_that_hold_nothing(limit: str) -
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is done")
 def test_a_limited_process_is_refused_memory_beyond_the_limit() -> None:
     said = _in_a_process(
-        "from boatinfer import memory; memory.limit_process(2**28)\n"
+        "from boatinfer import memory; memory.limit_process_memory(2**28)\n"
         "bytearray(2**27)\n"
         "try: bytearray(3 * 2**30)\n"
         "except MemoryError: print('refused')"
@@ -184,17 +184,17 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 _MEASURE = """
 import pathlib, re
 from boatinfer import images, memory
-from boatinfer.images.memory import needed
+from boatinfer.images.memory import estimate_memory
 from boatinfer.models.card import ImageSpec
 spec = ImageSpec(height=120, width=400)
 def status(name):
     return int(re.search(name + r":\\s+(\\d+)", pathlib.Path("/proc/self/status").read_text())[1])
 for file in sorted(pathlib.Path({folder!r}).iterdir()):
     images.read(file.read_bytes(), spec)  # loads libraries, once
-    memory.trim()
+    memory.release_freed_memory()
     pathlib.Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
     before, data = status("VmRSS"), file.read_bytes()
-    estimate = needed(data, spec)
+    estimate = estimate_memory(data, spec)
     images.read(data, spec)
     print(file.name, estimate, 1024 * (status("VmHWM") - before))
 """
@@ -369,7 +369,7 @@ from boatinfer import memory
 from boatinfer.pipeline.options import RunOptions
 from boatinfer.pipeline.run import run
 bound = {bound}
-memory.limit_process(bound)
+memory.limit_process_memory(bound)
 here = dict(folder={folder!r}, out={out!r}, model={model!r})
 summary = run(RunOptions(**here, memory=bound, threads=4, batch_size=2))
 # Of this process ru_maxrss would tell the peak of the one that started it, if that was larger.

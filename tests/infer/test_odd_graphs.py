@@ -12,7 +12,7 @@ import pytest
 
 from boatinfer.errors import ModelError
 from boatinfer.models import session
-from boatinfer.models.deadline import OverdueError, within
+from boatinfer.models.deadline import OverdueError, call_with_timeout
 from boatinfer.models.model import load
 from odd_graphs import endless_graphs, large_graphs, odd_graphs
 from support import Command
@@ -85,7 +85,7 @@ def test_a_graph_that_takes_all_memory_is_refused_where_that_is_limited(
 def test_a_call_that_is_late_is_left_behind() -> None:
     ended = threading.Event()
     with pytest.raises(OverdueError, match=r"did not end within 0\.1 s"):
-        within(0.1, ended.wait, ended.set)
-    assert within(5, lambda: 3) == 3
+        call_with_timeout(0.1, ended.wait, ended.set)
+    assert call_with_timeout(5, lambda: 3) == 3
     with pytest.raises(KeyError):
-        within(5, lambda: ODD["x"])
+        call_with_timeout(5, lambda: ODD["x"])

@@ -22,7 +22,7 @@ from sklearn.svm import SVC
 from boatinfer.errors import ModelError
 from boatinfer.models import pickles
 from boatinfer.models.seal import PICKLE, seal
-from boatinfer.models.svm import packed, read
+from boatinfer.models.svm import pack, read
 from boatinfer.svm.linear import LinearSVM
 
 HERE = Path("svm.joblib")
@@ -42,9 +42,9 @@ def fitted(
 
 
 def document(classes: int = 3, svm: Any = None) -> dict[str, Any]:
-    """What `packed` pickles."""
+    """What `pack` pickles."""
     pipeline, _ = fitted(classes, 4, svm=svm)
-    return joblib.load(io.BytesIO(packed(pipeline, list("abcdefgh")[:classes], "f00d", 4)))  # type: ignore[no-any-return]
+    return joblib.load(io.BytesIO(pack(pipeline, list("abcdefgh")[:classes], "f00d", 4)))  # type: ignore[no-any-return]
 
 
 def written(content: Any) -> bytes:
@@ -78,7 +78,7 @@ def test_labels_and_scores_are_those_of_scikit_learn(
     classes: int, dimension: int, seed: int, svm: Any, spread: float
 ) -> None:
     pipeline, new = fitted(classes, dimension, seed, svm, spread)
-    found = read(packed(pipeline, list("abcdefgh")[:classes], "f00d", dimension), HERE)
+    found = read(pack(pipeline, list("abcdefgh")[:classes], "f00d", dimension), HERE)
     labels, _ = found.classify(new)
     expected = pipeline.decision_function(new)
     scores = found.scores(new)
@@ -89,9 +89,9 @@ def test_labels_and_scores_are_those_of_scikit_learn(
 
 def test_scores_of_many_rows_are_those_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline, new = fitted(4, 5)
-    svm = read(packed(pipeline, list("abcd"), "f00d", 5), HERE)
+    svm = read(pack(pipeline, list("abcd"), "f00d", 5), HERE)
     whole = svm.scores(new)
-    monkeypatch.setattr("boatinfer.models.decision._BLOCK", 1)
+    monkeypatch.setattr("boatinfer.models.decision._BLOCK_SIZE", 1)
     assert np.allclose(svm.scores(new), whole, atol=1e-12)
     assert svm.scores(new[:0]).shape == (0, 4)
 
@@ -99,13 +99,13 @@ def test_scores_of_many_rows_are_those_of_each(monkeypatch: pytest.MonkeyPatch) 
 def test_probabilities_that_all_vanish_are_equal() -> None:
     pipeline, new = fitted(3, 5)
     sigmoids = np.array([[0.0, 0, 0], [2000.0, 2000, 2000]])
-    svm = read(packed(pipeline, list("abc"), "f00d", 5, sigmoids), HERE)
+    svm = read(pack(pipeline, list("abc"), "f00d", 5, sigmoids), HERE)
     assert np.allclose(svm.scores(new), 1 / 3)
 
 
 def test_the_largest_features_give_finite_scores() -> None:
     pipeline, _ = fitted(3, 5)
-    svm = read(packed(pipeline, list("abc"), "f00d", 5), HERE)
+    svm = read(pack(pipeline, list("abc"), "f00d", 5), HERE)
     largest = np.finfo(np.float32).max
     assert np.isfinite(svm.scores(np.array([[largest] * 5, [-largest] * 5], np.float32))).all()
 

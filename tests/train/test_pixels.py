@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from boatinfer import images
-from boatinfer.dataset.class_folders import Files, find_images
+from boatinfer.dataset.class_folders import LabelledFiles, find_images
 from boatinfer.images.spec import ImageSpec
 from boattrain.fitting import pixels as module
 from boattrain.fitting.pixels import Split, fingerprint, load_images
@@ -19,7 +19,7 @@ from boattrain.fitting.pixels import Split, fingerprint, load_images
 SPEC = ImageSpec(height=12, width=40)
 
 
-def mapped(files: Files, cache: Path, **more: Any) -> Split:
+def mapped(files: LabelledFiles, cache: Path, **more: Any) -> Split:
     """Loads by way of a file, however little there is."""
     cache.mkdir(exist_ok=True)
     return load_images(files, SPEC, lambda: cache, name="train", max_in_memory=0, **more)

@@ -19,7 +19,7 @@ from boatinfer.analysis.metrics import scores
 from boatinfer.dataset.class_folders import (
     TRAIN,
     VALID,
-    Files,
+    LabelledFiles,
     class_folders,
     find_images,
     require_every_class,
@@ -27,7 +27,7 @@ from boatinfer.dataset.class_folders import (
 from boatinfer.dataset.splits import parse_share
 from boatinfer.errors import ImageError, RunInterruptedError, UsageError
 from boatinfer.images.spec import ImageSpec
-from boatinfer.models.golden import MOST_IMAGES, golden_images, make_golden
+from boatinfer.models.golden import MAX_GOLDEN_IMAGES, golden_images, make_golden
 from boatinfer.progress import progress_bar
 from boatinfer.signals import Stop, stop_on_signals
 from boatinfer.text import counted
@@ -210,7 +210,7 @@ def image_spec(size: str, min_size: int, option: str = "--size") -> ImageSpec:
 
 
 def load_data(
-    train: Files, valid: Files, options: TrainOptions, spec: ImageSpec, stop: Stop
+    train: LabelledFiles, valid: LabelledFiles, options: TrainOptions, spec: ImageSpec, stop: Stop
 ) -> TrainingData:
     """Reads the training and validation images.
 
@@ -227,7 +227,7 @@ def load_data(
 
 
 def _load_split(
-    name: str, files: Files, options: TrainOptions, spec: ImageSpec, stop: Stop
+    name: str, files: LabelledFiles, options: TrainOptions, spec: ImageSpec, stop: Stop
 ) -> Split:
     cache = functools.partial(cache_folder, options.data, options.cache)
     with progress_bar(f"reading {name}", len(files.paths), "files") as advance:
@@ -298,7 +298,7 @@ def _checkpoint_folder(model: Path) -> Path:
 def _read_golden_images(valid: Split, spec: ImageSpec) -> list[bytes]:
     """Reads the first image of each class, before the long work, as files may be deleted."""
     _, first_rows = np.unique(valid.labels, return_index=True)
-    paths = [valid.paths[row] for row in first_rows[:MOST_IMAGES].tolist()]
+    paths = [valid.paths[row] for row in first_rows[:MAX_GOLDEN_IMAGES].tolist()]
     golden = []
     for path, image in zip(paths, golden_images(paths, spec), strict=True):
         if isinstance(image, ImageError):

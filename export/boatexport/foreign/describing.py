@@ -25,10 +25,10 @@ from boatinfer import images
 from boatinfer.errors import ModelError, UsageError, first_line
 from boatinfer.images import Pixels
 from boatinfer.models.card import TOLERANCE, Card, Features, InputSpec, Outputs
-from boatinfer.models.golden import golden_folder, make_golden
-from boatinfer.models.inference import Floats, Inferred, images_at_a_time, infer
+from boatinfer.models.golden import golden_images_of_folder, make_golden
+from boatinfer.models.inference import Floats, Inferred, graph_batch_size, infer
 from boatinfer.models.model import Model, load
-from boatinfer.models.session import Limited, open_session
+from boatinfer.models.session import TimeLimitedSession, open_session
 from boatinfer.storage.files import atomic_write, require_writable
 
 __all__ = ["DescribeResult", "describe_model"]
@@ -82,7 +82,7 @@ def describe_model(options: DescribeOptions) -> DescribeResult:
     require_writable(output, options.model, force=options.force)
     image, input_spec, facts = preprocessing(options, foreign)
     classes = _class_names(options, foreign)
-    golden_images = golden_folder(options.golden, image)
+    golden_images = golden_images_of_folder(options.golden, image)
     pixels = np.stack([images.read(content, image) for content in golden_images.values()])
     outputs = _find_scores(options, foreign, input_spec, pixels, len(classes))
     graph, outputs, features = _add_features(options, foreign, input_spec, outputs, pixels)
@@ -238,9 +238,9 @@ def _add_features(
     if options.features is None:
         return foreign.graph, outputs, None
     graph, tensor = add_features_output(foreign, options.features)
-    session = Limited(open_session(graph.SerializeToString(), foreign.path, "cpu")[0])
+    session = TimeLimitedSession(open_session(graph.SerializeToString(), foreign.path, "cpu")[0])
     shape = next(output.shape for output in session.get_outputs() if output.name == tensor)
-    axes = shape[0 if images_at_a_time(session) == 0 else 1 :]
+    axes = shape[0 if graph_batch_size(session) == 0 else 1 :]
     if sum(axis != 1 for axis in axes) > 1:
         raise UsageError(
             f"--features {options.features}: it has {' x '.join(map(str, axes))} values per "

@@ -15,7 +15,7 @@ from boatexport.graph.graphs import add_output
 from boatinfer.errors import ModelError, UsageError
 from boatinfer.models.card import CARD_KEY
 from boatinfer.models.model import read_model
-from boatinfer.models.session import Limited, open_session
+from boatinfer.models.session import TimeLimitedSession, open_session
 
 __all__ = [
     "ForeignModel",
@@ -155,7 +155,7 @@ def _parse(content: bytes, path: Path) -> onnx.ModelProto:
 
 def _load(content: bytes, graph: onnx.ModelProto, path: Path) -> Any:
     try:
-        return Limited(open_session(content, path, "cpu")[0])
+        return TimeLimitedSession(open_session(content, path, "cpu")[0])
     except ModelError as error:
         local_functions = {(function.domain, function.name) for function in graph.functions}
         custom = sorted(

@@ -69,7 +69,7 @@ def _lines(model: Model) -> Iterator[tuple[str, str]]:
     yield "notes", card.notes or "none"
     yield "classes", _names(card.classes)
     yield "images", _image(card)
-    yield "input", _input(card.input, model.batch)
+    yield "input", _input(card.input, model.graph_batch_size)
     yield "precision", card.precision
     if card.conversion is not None:
         yield from _conversion(card.conversion)

@@ -1,4 +1,4 @@
-"""Folders of class folders, read for a model whose classes are known."""
+"""Reads labelled images from class folders, in batches, for a model with known classes."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import numpy as np
 import numpy.typing as npt
 
 from boatinfer import images
-from boatinfer.dataset.class_folders import Files, class_folders, list_files
+from boatinfer.dataset.class_folders import LabelledFiles, class_folders, list_files
 from boatinfer.errors import ImageError, UsageError
 from boatinfer.images import Pixels
 from boatinfer.images.spec import ImageSpec
 
-__all__ = ["find", "read", "spread_out"]
+__all__ = ["list_class_files", "read_batches", "sample_evenly"]
 
 
-def find(folder: Path, classes: list[str], option: str) -> Files:
+def list_class_files(folder: Path, classes: list[str], option: str) -> LabelledFiles:
     """Lists the images of a folder of class folders; not every class needs one.
 
     Args:
-        folder: where the class folders lie.
-        classes: what the model knows.
+        folder: the folder of class folders.
+        classes: the model's classes.
         option: names the folder in error messages.
 
     Raises:
-        UsageError: there is no such folder, it holds a class that the model does not know,
+        UsageError: there is no such folder, it holds a class that the model does not have,
             or no images.
     """
     unknown = sorted(class_folders(folder).keys() - set(classes))
@@ -46,43 +46,44 @@ def find(folder: Path, classes: list[str], option: str) -> Files:
     return files
 
 
-def spread_out(files: Files, count: int) -> Files:
-    """Takes some of the files, from all classes in turn, always the same ones."""
-    of_class: dict[int, list[int]] = {}
+def sample_evenly(files: LabelledFiles, count: int) -> LabelledFiles:
+    """Takes ``count`` files, from all classes in turn; deterministic."""
+    rows_by_class: dict[int, list[int]] = {}
     for row, label in enumerate(files.labels):
-        of_class.setdefault(label, []).append(row)
-    for rows in of_class.values():
+        rows_by_class.setdefault(label, []).append(row)
+    for rows in rows_by_class.values():
         random.Random(0).shuffle(rows)
-    turns = chain.from_iterable(zip_longest(*of_class.values()))
+    turns = chain.from_iterable(zip_longest(*rows_by_class.values()))
     rows = [row for row in turns if row is not None][:count]
     return files._replace(
         paths=[files.paths[row] for row in rows], labels=[files.labels[row] for row in rows]
     )
 
 
-def read(
-    files: Files, spec: ImageSpec, size: int, left_out: Callable[[str], None]
+def read_batches(
+    files: LabelledFiles, spec: ImageSpec, size: int, left_out: Callable[[str], None]
 ) -> Iterator[tuple[Pixels, npt.NDArray[np.int64]]]:
-    """Reads images through the one reader, in batches.
+    """Reads images in batches, with the project's image reader.
 
     Args:
-        files: what to read.
+        files: the files to read.
         spec: size and geometry of the network's input.
-        size: of a batch.
-        left_out: is told which image cannot be read, and why.
+        size: batch size.
+        left_out: called with the path and error of each image that cannot be read.
 
     Yields:
         Pixels, uint8 [N, H, W, 3], and labels, int64 [N], of the readable images among
-        ``size`` files, where there are any.
+        ``size`` files; nothing if none is readable.
     """
     with images.IsolatedReader(images.PixelReader(spec)) as reader:
         for start in range(0, len(files.paths), size):
             paths = files.paths[start : start + size]
-            read = reader.map(paths)
-            for path, one in zip(paths, read, strict=True):
-                if isinstance(one, ImageError):
-                    left_out(f"{path}: {one}")
-            pixels = [one for one in read if not isinstance(one, ImageError)]
+            results = reader.map(paths)
+            for path, result in zip(paths, results, strict=True):
+                if isinstance(result, ImageError):
+                    left_out(f"{path}: {result}")
+            pixels = [result for result in results if not isinstance(result, ImageError)]
             if pixels:
                 labels = np.array(files.labels[start : start + size], np.int64)
-                yield np.stack(pixels), labels[[not isinstance(one, ImageError) for one in read]]
+                is_readable = [not isinstance(result, ImageError) for result in results]
+                yield np.stack(pixels), labels[is_readable]

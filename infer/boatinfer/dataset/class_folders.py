@@ -1,7 +1,7 @@
-"""A folder of labelled images: which files, and of which class.
+"""Lists the files and classes of a folder of labelled images.
 
-The folder holds ``train/<class>/`` and ``valid/<class>/``, or only ``<class>/`` and is then
-split here; a folder's name is the name of its class.
+The folder holds ``train/<class>/`` and ``valid/<class>/``, or only ``<class>/``, which is then
+split here; a class folder's name is the name of the class.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = [
     "TRAIN",
     "VALID",
     "VALID_SHARE",
-    "Files",
+    "LabelledFiles",
     "class_folders",
     "find_classes",
     "find_images",
@@ -29,22 +29,22 @@ __all__ = [
     "split_folders",
 ]
 
-#: The share of valid in data that is split here.
+#: Default share of the validation split.
 VALID_SHARE = 0.1
 
-#: Names, in any case, of folders that are taken for splits and never for classes.
+#: Names (case-insensitive) of folders that are splits, never classes.
 _SPLIT_NAMES = {*SPLITS, "training", "val", "validation", "testing"}
 
 
-class Files(NamedTuple):
+class LabelledFiles(NamedTuple):
     """The image files of one split, class by class and sorted by name within each.
 
     Attributes:
         data: the folder that the names of files are relative to.
-        folder: where the class folders lie: DATA/train, DATA/valid, or DATA itself.
+        folder: the folder of class folders: DATA/train, DATA/valid, or DATA itself.
         classes: class names, sorted; a label is an index into them.
-        paths: where the files are.
-        labels: one a file.
+        paths: paths of the files.
+        labels: label of each file.
     """
 
     data: Path
@@ -55,25 +55,25 @@ class Files(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """Texts of the paths relative to ``data``."""
+        """The paths relative to ``data``, as text."""
         return [to_text(path.relative_to(self.data).as_posix()) for path in self.paths]
 
-    def where(self, chosen: Sequence[bool]) -> Files:
-        """Narrows down to the files that are chosen."""
+    def select(self, mask: Sequence[bool]) -> LabelledFiles:
+        """Selects files by a mask."""
         return self._replace(
-            paths=list(compress(self.paths, chosen)), labels=list(compress(self.labels, chosen))
+            paths=list(compress(self.paths, mask)), labels=list(compress(self.labels, mask))
         )
 
 
-def find_images(data: Path, valid: float = VALID_SHARE) -> tuple[Files, Files]:
+def find_images(data: Path, valid: float = VALID_SHARE) -> tuple[LabelledFiles, LabelledFiles]:
     """Lists the images of train and valid.
 
-    A folder that holds class folders, and neither train/ nor valid/, is split here: the
-    same images always in the same way.
+    A folder that holds class folders, and neither train/ nor valid/, is split here; the split is
+    deterministic.
 
     Args:
         data: the folder that holds ``train/`` and ``valid/``, or class folders.
-        valid: the share of each class that becomes valid where they are split here.
+        valid: the validation share of each class, if the split is made here.
 
     Raises:
         UsageError: a folder is missing, there are fewer than two classes, or a class has
@@ -82,13 +82,13 @@ def find_images(data: Path, valid: float = VALID_SHARE) -> tuple[Files, Files]:
     return _find_splits(data) if split_folders(data) else _split_here(data, valid)
 
 
-def _find_splits(data: Path) -> tuple[Files, Files]:
+def _find_splits(data: Path) -> tuple[LabelledFiles, LabelledFiles]:
     for split in (TRAIN, VALID):
         if not (data / split).is_dir():
-            others = [name for name in split_folders(data) if name not in SPLITS]
+            misnamed = [name for name in split_folders(data) if name not in SPLITS]
             raise UsageError(
                 f"{data} holds no folder {split}/; "
-                + (f"rename {' or '.join(others)}, or " if others else "")
+                + (f"rename {' or '.join(misnamed)}, or " if misnamed else "")
                 + f"give a folder that holds {TRAIN}/<class>/ and {VALID}/<class>/ with the "
                 "images of each class, or one that holds the folders of the classes."
             )
@@ -105,23 +105,23 @@ def _find_splits(data: Path) -> tuple[Files, Files]:
     return train, valid
 
 
-def _split_here(data: Path, share: float) -> tuple[Files, Files]:
+def _split_here(data: Path, share: float) -> tuple[LabelledFiles, LabelledFiles]:
     classes = find_classes(data)
     files = list_files(data, data, classes)
     require_every_class(data, classes, files.labels)
     splits = stratify(data, files.names, files.labels, {VALID: share})
-    train, valid = (files.where([s == split for s in splits]) for split in (TRAIN, VALID))
-    single = [classes[label] for label in sorted(set(train.labels) - set(valid.labels))]
-    if single:
+    train, valid = (files.select([s == split for s in splits]) for split in (TRAIN, VALID))
+    too_few = [classes[label] for label in sorted(set(train.labels) - set(valid.labels))]
+    if too_few:
         raise UsageError(
             f"{data} cannot be split: it has too few different images of the class "
-            f"{', '.join(single)}; every class needs two, one for {TRAIN} and one for {VALID}."
+            f"{', '.join(too_few)}; every class needs two, one for {TRAIN} and one for {VALID}."
         )
     return train, valid
 
 
 def require_every_class(
-    folder: Path, classes: Sequence[str], labels: Iterable[int], which: str = ""
+    folder: Path, classes: Sequence[str], labels: Iterable[int], kind: str = ""
 ) -> None:
     """Refuses a split in which a class has no images.
 
@@ -129,22 +129,22 @@ def require_every_class(
         folder: the split's folder.
         classes: class names.
         labels: the labels that occur.
-        which: narrows down the images that are meant, such as ``"readable "``.
+        kind: the kind of images for the message, such as ``"readable "``.
 
     Raises:
         UsageError: names the classes without images.
     """
-    without = [classes[label] for label in sorted(set(range(len(classes))).difference(labels))]
-    if without:
-        classes_are = "class" if len(without) == 1 else "classes"
+    missing = [classes[label] for label in sorted(set(range(len(classes))).difference(labels))]
+    if missing:
+        classes_are = "class" if len(missing) == 1 else "classes"
         raise UsageError(
-            f"{folder} has no {which}images of the {classes_are} {', '.join(without)}; every class "
+            f"{folder} has no {kind}images of the {classes_are} {', '.join(missing)}; every class "
             f"needs some in {TRAIN} and in {VALID}."
         )
 
 
 def class_folders(folder: Path) -> dict[str, Path]:
-    """Finds the sub-folders, by their names; hidden ones do not count.
+    """The sub-folders by name, without hidden ones.
 
     Raises:
         UsageError: there is no such folder, or it cannot be listed.
@@ -166,48 +166,54 @@ def class_folders(folder: Path) -> dict[str, Path]:
 
 
 def split_folders(data: Path) -> list[str]:
-    """Names the sub-folders that are taken for splits and never for classes, sorted."""
+    """Names of the sub-folders that are splits, never classes, sorted."""
     return sorted(name for name in class_folders(data) if name.casefold() in _SPLIT_NAMES)
 
 
-def list_files(data: Path, folder: Path, classes: list[str]) -> Files:
+def list_files(data: Path, folder: Path, classes: list[str]) -> LabelledFiles:
     """Lists the image files of some classes.
 
     Args:
-        data: what their names shall be relative to.
-        folder: where the class folders lie.
-        classes: names of the classes; one without a folder has no files.
+        data: the folder that the names of files are relative to.
+        folder: the folder of class folders.
+        classes: class names; a class without a folder has no files.
     """
     folders = class_folders(folder)
-    found = [
+    labelled_paths = [
         (folders[name] / from_text(file.path), label)
         for label, name in enumerate(classes)
         if name in folders
         for file in sorted(scan(folders[name], file_filter=FileFilter(sniff=False)))
     ]
-    return Files(data, folder, classes, [path for path, _ in found], [label for _, label in found])
+    return LabelledFiles(
+        data,
+        folder,
+        classes,
+        [path for path, _ in labelled_paths],
+        [label for _, label in labelled_paths],
+    )
 
 
 def find_classes(folder: Path) -> list[str]:
-    """Finds the names of the classes in a folder of class folders, sorted.
+    """Names of the classes in a folder of class folders, sorted.
 
     Raises:
-        UsageError: there is no such folder, it holds fewer than two, or one of them is a
-            data folder itself.
+        UsageError: there is no such folder, it has fewer than two classes, or one of them
+            contains splits.
     """
     folders = class_folders(folder)
     for name, path in sorted(folders.items()):
-        inside = split_folders(path)
-        if len(inside) > 1:
+        splits = split_folders(path)
+        if len(splits) > 1:
             raise UsageError(
-                f"{name} in {folder} is no class, because it holds {' and '.join(inside)}; did you "
+                f"{name} in {folder} is no class, because it holds {' and '.join(splits)}; did you "
                 f"mean {path}?"
             )
     classes = sorted(folders)
     if len(classes) < 2:
-        held = f"only one class, {classes[0]}" if classes else "no class folders"
+        content = f"only one class, {classes[0]}" if classes else "no class folders"
         raise UsageError(
-            f"{folder} holds {held}; put the images of each of at least two classes "
+            f"{folder} holds {content}; put the images of each of at least two classes "
             "into a folder of their own."
         )
     return classes

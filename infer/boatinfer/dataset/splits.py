@@ -1,4 +1,4 @@
-"""Train, valid and test: how images are dealt to them."""
+"""Splits labelled images into train, valid and test, stratified by class."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPLITS = (TRAIN, VALID, TEST)
 
 
 def parse_share(text: str, option: str) -> float:
-    """Reads a share of the images, such as ``10%`` or ``0.1``.
+    """Parses a share of the images, such as ``10%`` or ``0.1``.
 
     Returns:
         A number above 0 and below 1.
@@ -48,76 +48,90 @@ def stratify(
     shares: Mapping[str, float],
     seed: int = 0,
 ) -> list[str]:
-    """Deals the files of each class to the splits.
+    """Assigns the files of each class to the splits.
 
-    The same names, contents and seed give the same answer on every machine: files are
-    taken in the order of a hash of seed and name. Each split of ``shares`` gets its share of
-    every class, rounded and at least one file as long as one stays for train; of two, the
-    first split gets one. Files of the same content go to the same split, and where they
-    are in several classes, to train: they could measure nothing.
+    The same names, contents and seed give the same split on every machine: files are ordered by a
+    hash of seed and name. Each split of ``shares`` gets its share of every class, rounded, and at
+    least one file as long as one remains for train; of two files, the first split gets one. Files
+    with the same content go to the same split; if they are in several classes, to train, because
+    they are useless for evaluation.
 
     Args:
         folder: what the names are relative to.
-        names: texts of the files' paths, as `boatinfer.storage.listing` gives them.
-        labels: class of each.
-        shares: fraction of the images of each split but train; together less than 1.
-        seed: another one deals otherwise.
+        names: the files' relative paths as text, see `boatinfer.storage.listing`.
+        labels: label of each file.
+        shares: share of each split except train; their sum is less than 1.
+        seed: of the hash; another seed gives another split.
 
     Returns:
         The split of each file: a key of ``shares``, or `TRAIN`.
     """
     identities = _identify([folder / from_text(name) for name in names])
-    order = sorted(range(len(names)), key=lambda row: _position(seed, names[row]))
+    sorted_rows = sorted(range(len(names)), key=lambda row: _position(seed, names[row]))
     contents: defaultdict[Hashable, list[int]] = defaultdict(list)
-    for row in order:
+    for row in sorted_rows:
         contents[identities[row]].append(row)
     classes: defaultdict[int, list[list[int]]] = defaultdict(list)
     in_train: set[int] = set()
     for rows in contents.values():
-        held_by = {labels[row] for row in rows}
-        if len(held_by) == 1:
-            classes[held_by.pop()].append(rows)
+        content_labels = {labels[row] for row in rows}
+        if len(content_labels) == 1:
+            classes[content_labels.pop()].append(rows)
         else:
-            in_train |= held_by
+            in_train |= content_labels
     splits = [TRAIN] * len(names)
     totals = Counter(labels)
-    for label, held in classes.items():
-        available = held if label in in_train else held[:-1]
-        for split, rows in _deal(available, totals[label], shares):
+    for label, groups in classes.items():
+        available = groups if label in in_train else groups[:-1]
+        for split, rows in _assign(available, totals[label], shares):
             for row in rows:
                 splits[row] = split
     return splits
 
 
-def _deal(
+def _assign(
     available: list[list[int]], total: int, shares: Mapping[str, float]
 ) -> list[tuple[str, list[int]]]:
-    """Takes contents for each split from what need not stay in train."""
-    dealt = []
-    for later, (split, share) in zip(reversed(range(len(shares))), shares.items(), strict=True):
-        wanted = max(1, math.floor(share * total + 0.5))
-        kept = later if len(available) > later else 0  # one each for the splits to come
-        chosen, left = _fill(available[kept:], wanted)
-        available = available[:kept] + left
-        dealt += [(split, rows) for rows in chosen]
-    return dealt
+    """Chooses groups of files for each split from those that need not stay in train."""
+    assigned = []
+    for splits_after, (split, share) in zip(
+        reversed(range(len(shares))), shares.items(), strict=True
+    ):
+        count = max(1, math.floor(share * total + 0.5))
+        reserved = (
+            splits_after if len(available) > splits_after else 0
+        )  # one each for the following splits
+        chosen_groups, remaining = _take_fitting(available[reserved:], count)
+        available = available[:reserved] + remaining
+        assigned += [(split, rows) for rows in chosen_groups]
+    return assigned
 
 
-def _fill(contents: list[list[int]], wanted: int) -> tuple[list[list[int]], list[list[int]]]:
-    """Takes contents, in order, whose files fit; if none does, the one with the fewest files."""
+def _take_fitting(groups: list[list[int]], count: int) -> tuple[list[list[int]], list[list[int]]]:
+    """Takes groups of files that fit, in order; if none does, the smallest group.
+
+    Args:
+        groups: files with the same content.
+        count: number of files to take.
+
+    Returns:
+        The chosen and the remaining groups.
+    """
     chosen: list[list[int]] = []
-    left: list[list[int]] = []
-    for rows in contents:
-        fits = len(rows) <= wanted
-        (chosen if fits else left).append(rows)
-        wanted -= len(rows) if fits else 0
-    if left and not chosen:
-        chosen.append(left.pop(min(range(len(left)), key=lambda place: len(left[place]))))
-    return chosen, left
+    remaining: list[list[int]] = []
+    for rows in groups:
+        fits = len(rows) <= count
+        (chosen if fits else remaining).append(rows)
+        count -= len(rows) if fits else 0
+    if remaining and not chosen:
+        chosen.append(
+            remaining.pop(min(range(len(remaining)), key=lambda index: len(remaining[index])))
+        )
+    return chosen, remaining
 
 
 def _identify(paths: Sequence[Path]) -> list[Hashable]:
-    """Gives files of equal content the same value, reading only those of equal size."""
+    """Returns equal values for files of equal content; reads only files of equal size."""
 
     def size(path: Path) -> int | None:
         try:
@@ -126,13 +140,13 @@ def _identify(paths: Sequence[Path]) -> list[Hashable]:
             return None
 
     sizes = [size(path) for path in paths]
-    alike = Counter(sizes)
+    size_counts = Counter(sizes)
 
     def identify(row: int) -> Hashable:
-        if sizes[row] is not None and alike[sizes[row]] > 1:
+        if sizes[row] is not None and size_counts[sizes[row]] > 1:
             try:
                 return xxhash.xxh3_128_digest(images.load(paths[row])[0])
-            except ImageError:  # whoever reads the images will say so
+            except ImageError:  # reading the images later will report it
                 pass
         return row
 

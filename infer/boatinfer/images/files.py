@@ -58,8 +58,8 @@ def _read_all(handle: int, size: int) -> bytes:
     content = os.read(handle, size + 1)
     if len(content) == size:
         return content
-    while more := os.read(handle, size + 1):
-        content += more
+    while chunk := os.read(handle, size + 1):
+        content += chunk
     return content
 
 

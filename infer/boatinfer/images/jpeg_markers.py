@@ -261,14 +261,18 @@ class _Tidy:
 
     def _begin_scan(self, content: bytes) -> None:
         """Writes a scan's header; marks the coefficients that it completes (T.81, B.2.3, G.1)."""
-        components, (first, last, bits) = content[1:-3:2], content[-3:]
+        components, (first_coefficient, last_coefficient, bits) = content[1:-3:2], content[-3:]
         if self.header.process in _SEQUENTIAL:
-            first, last, bits = 0, 63, 0
+            first_coefficient, last_coefficient, bits = 0, 63, 0
         if self.header.lossless or not bits & 15:
-            complete = -1 if self.header.lossless else (2 << last) - (1 << first)
+            complete = (
+                -1 if self.header.lossless else (2 << last_coefficient) - (1 << first_coefficient)
+            )
             for component in components:
                 self.missing[component] &= ~complete
-        self.out.append(_segment(_SOS, content[:-3] + bytes([first, last, bits])))
+        self.out.append(
+            _segment(_SOS, content[:-3] + bytes([first_coefficient, last_coefficient, bits]))
+        )
 
 
 def _segment(marker: int, content: bytes) -> bytes:

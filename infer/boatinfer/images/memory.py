@@ -181,11 +181,11 @@ def _estimate_jpeg(frame: _Frame | None, spec: ImageSpec) -> int:
     # An orientation may swap height and width: take the larger scale.
     eighths = max(_eighths(height, width, spec, swapped) for swapped in {False, turned})
     scaled = height * width * eighths**2 / 64 * (_SCALED_TURNED if turned else _SCALED)
-    after = scaled
+    after_decoding = scaled
     if frame.unusual:
         scaled = height * width * _DEFAULT_BYTES_PER_PIXEL
-        after = scaled + height * width * (_OPAQUE + _TURNED * turned)
-    return int(_ROUNDING * max(coefficients + scaled, after)) + _JPEG_ROWS * width + _BASE
+        after_decoding = scaled + height * width * (_OPAQUE + _TURNED * turned)
+    return int(_ROUNDING * max(coefficients + scaled, after_decoding)) + _JPEG_ROWS * width + _BASE
 
 
 def _eighths(height: int, width: int, spec: ImageSpec, swapped: bool) -> int:

@@ -64,10 +64,10 @@ def _entries(data: bytes) -> tuple[str, bool, range]:
         count = struct.unpack_from(order + ("Q" if big else "H"), data, start)[0]
     except struct.error as error:
         raise _cut_off() from error
-    first, length = start + (8 if big else 2), 20 if big else 12
-    if first + count * length > len(data):
+    first_entry, length = start + (8 if big else 2), 20 if big else 12
+    if first_entry + count * length > len(data):
         raise _cut_off()
-    return order, big, range(first, first + count * length, length)
+    return order, big, range(first_entry, first_entry + count * length, length)
 
 
 def _cut_off() -> ImageError:

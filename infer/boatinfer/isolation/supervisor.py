@@ -120,7 +120,7 @@ class Supervisor(Generic[Item, Result]):
         self,
         batches: Iterable[list[Item]],
         ahead: int,
-        alone: Callable[[Item], bool] = lambda _: False,
+        try_alone: Callable[[Item], bool] = lambda _: False,
         stopped: Callable[[], object] = lambda: False,
     ) -> Generator[list[Result]]:
         """Works on batches; to be called after `begin`.
@@ -128,7 +128,7 @@ class Supervisor(Generic[Item, Result]):
         Args:
             batches: taken in a thread, as there is room.
             ahead: how many batches may be waiting or in progress in the process.
-            alone: whether an item is to be tried at the end, alone.
+            try_alone: whether an item is to be tried at the end, alone.
             stopped: whether the run is to stop: items that then hang or crash are given up.
 
         Yields:
@@ -143,14 +143,14 @@ class Supervisor(Generic[Item, Result]):
             self._replace()
         room, stop, self._all_handed_over = threading.Semaphore(ahead), threading.Event(), None
         self._call, self._stopped = stop, stopped
-        later: list[Item] = []
+        items_alone: list[Item] = []
         feeder = threading.Thread(
-            target=self._hand_over, args=(batches, room, stop, alone, later), daemon=True
+            target=self._hand_over, args=(batches, room, stop, try_alone, items_alone), daemon=True
         )
         feeder.start()
         try:
             yield from self._collect_results(room)
-            for item in later:
+            for item in items_alone:
                 yield from self._results_alone(item)
         finally:
             stop.set()
@@ -162,15 +162,15 @@ class Supervisor(Generic[Item, Result]):
         batches: Iterable[list[Item]],
         room: threading.Semaphore,
         stop: threading.Event,
-        alone: Callable[[Item], bool],
-        later: list[Item],
+        try_alone: Callable[[Item], bool],
+        items_alone: list[Item],
     ) -> None:
         """Sends batches to the process as there is room; runs in a thread."""
         error = None
         try:
             for batch in batches:
-                later += filter(alone, batch)
-                items = [item for item in batch if not alone(item)]
+                items_alone += filter(try_alone, batch)
+                items = [item for item in batch if not try_alone(item)]
                 if not items:
                     continue
                 room.acquire()

@@ -1,4 +1,4 @@
-"""The model that comes with the package."""
+"""The built-in model of the package."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from boatinfer.storage.locations import place
 
 __all__ = ["BUILT_IN", "model_place"]
 
-#: Classifies the boats of Venice.
+#: A classifier of boats in Venice.
 BUILT_IN = Path(__file__).with_name("boats.onnx")
 
 
 def model_place(text: str | Place) -> Place:
-    """Makes a place of the name of a model file; ``boats`` is the built-in model.
+    """Parses the path or URI of a model file; ``boats`` is the built-in model.
 
     Args:
-        text: a path or URI; a file called ``boats`` comes before the built-in model.
+        text: a path or URI; an existing file called ``boats`` takes precedence.
 
     Raises:
         UsageError: as `boatinfer.storage.locations.place`.

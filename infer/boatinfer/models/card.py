@@ -1,10 +1,10 @@
-"""The model card: what a model file says about itself.
+"""The model card: the metadata of a model file.
 
 An ONNX file carries two JSON documents in its ``metadata_props``:
 
 * ``boatinfer.card`` (`Card`): classes, preprocessing, tensor names, origin;
-* ``boatinfer.golden`` (`Golden`): a few encoded images with the probabilities that the
-  trained model gave them, replayed before every run.
+* ``boatinfer.golden`` (`Golden`): a few encoded images with the trained model's probabilities,
+  which are compared before every run.
 
 Beside a Keras model the same documents are the files ``NAME.card.json`` and
 ``NAME.golden.json``. Both are strict: unknown keys and newer formats are refused.
@@ -48,11 +48,11 @@ FORMAT = 1
 CARD_KEY = "boatinfer.card"
 GOLDEN_KEY = "boatinfer.golden"
 
-#: Largest difference of a golden image's probabilities that is still the same model.
-#: Wrong pixels or weights move them by far more; another CPU or GPU by far less.
+#: Largest allowed difference of a golden image's probabilities. Wrong pixels or weights change
+#: them by far more; another CPU or GPU by far less.
 TOLERANCE = {"float32": 1e-3, "float16": 1e-2, "int8": 5e-2}
 
-Three = tuple[float, float, float]
+Triple = tuple[float, float, float]
 ClassNames = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=2)]
 
 
@@ -68,20 +68,20 @@ class InputSpec(Strict, frozen=True):
     layout: Literal["NHWC", "NCHW"] = "NHWC"
     order: Literal["RGB", "BGR"] = "RGB"
     scale: float = 1.0
-    mean: Three = (0.0, 0.0, 0.0)
-    std: Three = (1.0, 1.0, 1.0)
+    mean: Triple = (0.0, 0.0, 0.0)
+    std: Triple = (1.0, 1.0, 1.0)
 
     def __post_init__(self) -> None:
-        """Refuses a normalisation that would silently be ignored or divide by zero."""
-        neutral = (self.scale, self.mean, self.std) == (1.0, (0.0,) * 3, (1.0,) * 3)
-        if self.dtype == "uint8" and not neutral:
+        """Refuses a normalisation that would be ignored or divide by zero."""
+        is_neutral = (self.scale, self.mean, self.std) == (1.0, (0.0,) * 3, (1.0,) * 3)
+        if self.dtype == "uint8" and not is_neutral:
             raise ValueError("a uint8 input takes pixels as they are: no scale, mean or std")
         if 0.0 in self.std:
             raise ValueError("std must not be zero")
 
     @property
     def normalisation(self) -> str:
-        """What becomes of a pixel, for people."""
+        """The normalisation of a pixel as a formula, for display."""
         if self.dtype == "uint8":
             return "as they are"
         scaled = "pixel / 255" if self.scale == 1 / 255 else f"pixel * {self.scale:g}"
@@ -102,7 +102,7 @@ class Outputs(Strict, frozen=True):
     svm: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuses a card that leaves open where the probabilities come from."""
+        """Refuses a card that does not specify exactly one source of probabilities."""
         if (self.probabilities is None) == (self.logits is None):
             raise ValueError("exactly one of outputs.probabilities and outputs.logits is needed")
 
@@ -118,9 +118,9 @@ class FusedSVM(Strict, frozen=True):
     """The SVM inside the graph: an image's label is the class of its highest score.
 
     Attributes:
-        classes: names, in the order of the scores; they may differ from the network's.
+        classes: class names, in the order of the scores; they may differ from the network's.
         kernel: ``rbf`` or ``linear``.
-        model: SHA-256 of the file without the SVM, whose features it was fitted on, hex.
+        model: SHA-256 of the model file without the SVM, on whose features it was fitted, hex.
     """
 
     classes: ClassNames
@@ -128,20 +128,20 @@ class FusedSVM(Strict, frozen=True):
     model: str
 
     def __post_init__(self) -> None:
-        """Refuses class names that could not be told apart."""
-        _refuse_twins(self.classes)
+        """Refuses duplicate class names."""
+        _refuse_duplicates(self.classes)
 
 
 class Training(Strict, frozen=True):
-    """Where the weights come from.
+    """Origin of the weights.
 
     Attributes:
         data: fingerprint of the training data, xxh3-128 over paths and contents, hex.
         counts: images per split.
         metrics: figures on the valid split, fractions of 1.
         versions: library names to versions.
-        labels: training images per class, against which a night's classes are compared; empty
-            where nobody counted them.
+        labels: training images per class, with which the classes of a run are compared; empty if
+            unknown.
     """
 
     data: str
@@ -152,14 +152,14 @@ class Training(Strict, frozen=True):
 
 
 class Figures(Strict, frozen=True):
-    """How good, fast and large a model file is.
+    """Accuracy, speed and size of a model file.
 
     Attributes:
         accuracy: share of the labelled images whose likeliest class is the true one.
         macro_f1: mean F1 over the classes, each counting the same.
-        calibration_error: how far confidence is from the share that is right, see
+        calibration_error: difference between confidence and accuracy, see
             `boatinfer.analysis.metrics.calibration_error`.
-        images_per_second: of the network alone, on one thread or one GPU.
+        images_per_second: speed of the network alone, on one thread or one GPU.
         bytes: size of the file.
     """
 
@@ -171,18 +171,18 @@ class Figures(Strict, frozen=True):
 
 
 class Conversion(Strict, frozen=True):
-    """How a file of lower precision compares with the one it was made from.
+    """Comparison of a file of lower precision with its original.
 
     Attributes:
-        source: SHA-256 of the file it was made from, hex.
-        images: how many labelled images both were run over.
-        device: where both were run; their speed is that of one machine.
-        original: figures of the file it was made from.
+        source: SHA-256 of the original file, hex.
+        images: number of labelled images that both classified.
+        device: where both were run, on the same machine.
+        original: figures of the original file.
         converted: figures of this file.
         agreement: share of the images that both give the same label.
-        golden_difference: largest difference of a golden image's probability, which is what
-            the original gave. The self-test allows for it.
-        calibration: how the ranges of int8 were chosen.
+        golden_difference: largest difference of a golden image's probability from the original.
+            The self-test adds it to its tolerance.
+        calibration: how the int8 ranges were chosen.
         kept: layers of an int8 model that stay in float32.
     """
 
@@ -216,15 +216,15 @@ class Card(Strict, frozen=True, kw_only=True):
     conversion: Conversion | None = None
 
     def __post_init__(self) -> None:
-        """Refuses class names that could not be told apart and half-described outputs."""
-        _refuse_twins(self.classes)
+        """Refuses duplicate class names and incomplete descriptions of outputs."""
+        _refuse_duplicates(self.classes)
         if (self.features is None) != (self.outputs.features is None):
             raise ValueError("features and outputs.features go together")
         if (self.svm is None) != (self.outputs.svm is None):
             raise ValueError("svm and outputs.svm go together")
 
 
-def _refuse_twins(classes: list[str]) -> None:
+def _refuse_duplicates(classes: list[str]) -> None:
     if len(set(classes)) != len(classes):
         raise ValueError("two classes have the same name")
 
@@ -238,14 +238,14 @@ class GoldenImage(Strict, frozen=True):
 
 
 class Golden(Strict, frozen=True, kw_only=True):
-    """The model's own test: at least one image with its expected probabilities."""
+    """The model's self-test: at least one image with its expected probabilities."""
 
     format: int = FORMAT
     images: Annotated[list[GoldenImage], Meta(min_length=1)]
 
 
 class _Format(msgspec.Struct):
-    """The one key that is read before anything else."""
+    """The key that is read before all others."""
 
     format: int
 
@@ -254,29 +254,29 @@ Document = TypeVar("Document", Card, Golden)
 
 
 def encode(document: Card | Golden) -> str:
-    """Returns the document as JSON; bytes within it are base64."""
+    """Encodes a document as JSON; bytes become base64."""
     return msgspec.json.encode(document).decode()
 
 
-def decode_card(text: str | bytes, where: str) -> Card:
+def decode_card(text: str | bytes, file_name: str) -> Card:
     """Reads a card.
 
     Args:
         text: the JSON document.
-        where: names the file in error messages.
+        file_name: names the file in error messages.
 
     Raises:
         ModelError: the document is damaged, of a newer format, or has unknown keys.
     """
-    return _decode(text, Card, "card", where)
+    return _decode(text, Card, "card", file_name)
 
 
-def decode_golden(text: str | bytes, where: str) -> Golden:
-    """Reads golden images; as `decode_card`."""
-    return _decode(text, Golden, "golden images", where)
+def decode_golden(text: str | bytes, file_name: str) -> Golden:
+    """Reads golden images; otherwise as `decode_card`."""
+    return _decode(text, Golden, "golden images", file_name)
 
 
-def from_metadata(metadata: Mapping[str, str], where: str) -> tuple[Card, Golden]:
+def from_metadata(metadata: Mapping[str, str], file_name: str) -> tuple[Card, Golden]:
     """Reads card and golden images from an ONNX file's ``metadata_props``.
 
     Raises:
@@ -284,22 +284,24 @@ def from_metadata(metadata: Mapping[str, str], where: str) -> tuple[Card, Golden
     """
     if CARD_KEY not in metadata:
         raise ModelError(
-            f"{where} has no model card, so nobody can know its classes and preprocessing; "
+            f"{file_name} has no model card, so its classes and preprocessing are unknown; "
             "give it one with 'boatinfer model describe', or use a file made by 'boatinfer export'."
         )
     if GOLDEN_KEY not in metadata:
-        raise ModelError(f"{where} has lost its golden images; export the model again.")
-    card = decode_card(metadata[CARD_KEY], where)
-    golden = decode_golden(metadata[GOLDEN_KEY], where)
-    if any(_widths(image) != (len(card.classes), _svm_width(card)) for image in golden.images):
+        raise ModelError(f"{file_name} has lost its golden images; export the model again.")
+    card = decode_card(metadata[CARD_KEY], file_name)
+    golden = decode_golden(metadata[GOLDEN_KEY], file_name)
+    if any(
+        _vector_lengths(image) != (len(card.classes), _svm_width(card)) for image in golden.images
+    ):
         raise ModelError(
-            f"{where}: its golden images do not fit its {len(card.classes)} classes; "
+            f"{file_name}: its golden images do not fit its {len(card.classes)} classes; "
             "export the model again."
         )
     return card, golden
 
 
-def _widths(image: GoldenImage) -> tuple[int, int]:
+def _vector_lengths(image: GoldenImage) -> tuple[int, int]:
     return len(image.probabilities), len(image.svm or [])
 
 
@@ -307,16 +309,16 @@ def _svm_width(card: Card) -> int:
     return 0 if card.svm is None else len(card.svm.classes)
 
 
-def _decode(text: str | bytes, kind: type[Document], what: str, where: str) -> Document:
+def _decode(text: str | bytes, kind: type[Document], description: str, file_name: str) -> Document:
     try:
-        found = decode_document(text, _Format).format
-        if found != FORMAT:
+        format_number = decode_document(text, _Format).format
+        if format_number != FORMAT:
             raise ModelError(
-                f"{where}: its {what} has format {found}, and this boatinfer reads format "
-                f"{FORMAT}; use the boatinfer version that wrote it, or a newer one."
+                f"{file_name}: its {description} has format {format_number}, and this boatinfer "
+                f"reads format {FORMAT}; use the boatinfer version that wrote it, or a newer one."
             )
         return decode_document(text, kind)
     except DocumentError as error:
         raise ModelError(
-            f"{where}: its {what} cannot be used ({error}); export the model again."
+            f"{file_name}: its {description} cannot be used ({error}); export the model again."
         ) from error

@@ -1,7 +1,7 @@
-"""A limit on the time that compiled code may take: what it does cannot be interrupted from outside.
+"""A time limit for compiled code, which cannot be interrupted.
 
-An ONNX graph may loop for ever. The call is made in a thread of its own, which is left behind at
-the deadline; nothing waits for it.
+An ONNX graph may loop for ever. The call is made in a thread of its own, which is abandoned at the
+deadline.
 """
 
 from __future__ import annotations
@@ -11,37 +11,37 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
-__all__ = ["OverdueError", "within"]
+__all__ = ["OverdueError", "call_with_timeout"]
 
 Result = TypeVar("Result")
 
-#: Seconds that a call has to end after it was told to.
+#: Seconds that a cancelled call may take to end.
 _GRACE = 2.0
 
 
 class OverdueError(Exception):
-    """A call has not ended in time."""
+    """A call did not end in time."""
 
 
-def within(
+def call_with_timeout(
     seconds: float, call: Callable[[], Result], cancel: Callable[[], None] = lambda: None
 ) -> Result:
-    """Calls a function that may take long, and gives what it returns or raises.
+    """Calls a function with a time limit; returns its result or raises its exception.
 
     Args:
-        seconds: how long it may take.
+        seconds: the time limit.
         call: the function.
-        cancel: called at the deadline, to tell it to end.
+        cancel: called at the deadline, to make the call end.
 
     Raises:
-        OverdueError: it has not ended in time.
+        OverdueError: the call did not end in time.
     """
     done: Future[Result] = Future()
 
     def work() -> None:
         try:
             done.set_result(call())
-        except BaseException as error:  # it is raised where the result is waited for
+        except BaseException as error:  # raised again by done.result()
             done.set_exception(error)
 
     thread = threading.Thread(target=work, name="boatinfer-deadline", daemon=True)

@@ -1,4 +1,4 @@
-"""Where a network runs."""
+"""The device that a network runs on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["Device"]
 
 
 class Device(enum.StrEnum):
-    """Where to run: ``auto`` takes the GPU if there is one that works."""
+    """The device: ``auto`` is the GPU if there is one that works, else the CPU."""
 
     AUTO = "auto"
     CPU = "cpu"

@@ -1,4 +1,4 @@
-"""Golden images: a model's own test, made from a few images of the user's."""
+"""Golden images: a model's self-test, made from a few images of the user."""
 
 from __future__ import annotations
 
@@ -19,19 +19,25 @@ from boatinfer.models.card import Golden, GoldenImage
 from boatinfer.storage.listing import scan
 from boatinfer.text import from_text
 
-__all__ = ["MOST_IMAGES", "golden_folder", "golden_image_bytes", "golden_images", "make_golden"]
+__all__ = [
+    "MAX_GOLDEN_IMAGES",
+    "golden_image_bytes",
+    "golden_images",
+    "golden_images_of_folder",
+    "make_golden",
+]
 
-#: How many images a model's test has at most.
-MOST_IMAGES = 16
+#: Maximum number of golden images.
+MAX_GOLDEN_IMAGES = 16
 
-#: Stored images are at most this many times the network's size, so that they stay small
-#: and reading them back still has something to shrink.
+#: Stored images are at most this many times the network's size: small, but so large that reading
+#: them still shrinks them.
 _SCALE = 2
 _JPEG_QUALITY = 90
 
 
 def golden_image_bytes(data: bytes, spec: ImageSpec) -> bytes:
-    """Makes an image small enough to travel inside a model file.
+    """Makes an image small enough to be stored in a model file.
 
     Args:
         data: an image file's content, in any format that `boatinfer.images.read` reads.
@@ -44,7 +50,7 @@ def golden_image_bytes(data: bytes, spec: ImageSpec) -> bytes:
     Raises:
         ImageError: the image cannot be read.
     """
-    images.read(data, spec)  # what it says of a damaged image is more exact than what `size` does
+    images.read(data, spec)  # its errors are more precise than those of images.size
     height, width = images.size(data, orientation=spec.orientation)
     ratio = min(1.0, _SCALE * spec.height / height, _SCALE * spec.width / width)
     small = ImageSpec(
@@ -57,30 +63,30 @@ def golden_image_bytes(data: bytes, spec: ImageSpec) -> bytes:
     return jpeg.getvalue()
 
 
-def golden_folder(folder: Path, spec: ImageSpec) -> dict[str, bytes]:
-    """Makes golden images of the first image of each sub-folder, or of a folder without any.
+def golden_images_of_folder(folder: Path, spec: ImageSpec) -> dict[str, bytes]:
+    """Makes golden images of the first image of each sub-folder, or of the folder's own images.
 
     Args:
-        folder: with images, at most `MOST_IMAGES` of which are taken.
+        folder: with images, of which at most `MAX_GOLDEN_IMAGES` are used.
         spec: the network's size and geometry.
 
     Returns:
-        Paths relative to the folder, sorted, and what `golden_image_bytes` made of the images.
+        Results of `golden_image_bytes` by path relative to the folder, sorted.
 
     Raises:
         UsageError: the folder does not exist or holds no images, or one cannot be read.
     """
-    paths = sorted(found.path for found in scan(folder))
+    paths = sorted(file.path for file in scan(folder))
     firsts = list({path.rpartition("/")[0]: path for path in reversed(paths)}.values())[::-1]
-    chosen = (firsts if len(firsts) > 1 else paths)[:MOST_IMAGES]
+    chosen = (firsts if len(firsts) > 1 else paths)[:MAX_GOLDEN_IMAGES]
     if not chosen:
         raise UsageError(f"--golden {folder}: the folder holds no image files.")
     stored = {}
-    made = golden_images([folder / from_text(path) for path in chosen], spec)
-    for path, one in zip(chosen, made, strict=True):
-        if isinstance(one, ImageError):
-            raise UsageError(f"--golden {folder}: {path} cannot be read: {one}.")
-        stored[path] = one
+    encoded_images = golden_images([folder / from_text(path) for path in chosen], spec)
+    for path, encoded in zip(chosen, encoded_images, strict=True):
+        if isinstance(encoded, ImageError):
+            raise UsageError(f"--golden {folder}: {path} cannot be read: {encoded}.")
+        stored[path] = encoded
     return stored
 
 
@@ -88,19 +94,19 @@ def golden_images(paths: Sequence[Path], spec: ImageSpec) -> list[bytes | ImageE
     """Makes golden images of image files, in a worker process.
 
     Args:
-        paths: of this machine.
+        paths: image files on this machine.
         spec: the network's size and geometry.
 
     Returns:
-        What `golden_image_bytes` made of each, or why it could not.
+        The result of `golden_image_bytes` for each, or its error.
     """
-    with images.IsolatedReader(_GoldenImage(spec)) as reader:
+    with images.IsolatedReader(_MakeGoldenImage(spec)) as reader:
         return reader.map(paths)
 
 
 @dataclass(frozen=True)
-class _GoldenImage:
-    """Makes what `golden_image_bytes` makes of a file; runs in a worker process."""
+class _MakeGoldenImage:
+    """Calls `golden_image_bytes` on a file; runs in a worker process."""
 
     spec: ImageSpec
 
@@ -113,10 +119,10 @@ def make_golden(
     spec: ImageSpec,
     predict: Callable[[images.Pixels], npt.NDArray[Any]],
 ) -> Golden:
-    """Asks the trained model what it says about the stored images.
+    """Makes the golden images with the trained model's predictions.
 
     Args:
-        stored: JPEGs of `golden_image_bytes`.
+        stored: results of `golden_image_bytes`.
         spec: the network's size and geometry.
         predict: uint8 [N, H, W, 3] RGB to probabilities [N, C].
 

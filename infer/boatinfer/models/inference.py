@@ -1,4 +1,4 @@
-"""Pixels through an ONNX graph, as the card says that it wants them."""
+"""Runs an ONNX graph on pixels, which are normalised as the card specifies."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy.typing as npt
 from boatinfer.images import Pixels
 from boatinfer.models.card import InputSpec, Outputs
 
-__all__ = ["ONNX_TYPES", "Floats", "Inferred", "images_at_a_time", "infer", "tensors"]
+__all__ = ["ONNX_TYPES", "Floats", "Inferred", "graph_batch_size", "infer", "input_tensors"]
 
 Floats = npt.NDArray[np.float32]
 
-#: What onnxruntime calls the types of `InputSpec.dtype`.
+#: onnxruntime's names of the types of `InputSpec.dtype`.
 ONNX_TYPES = {
     "uint8": "tensor(uint8)",
     "float32": "tensor(float)",
@@ -24,12 +24,12 @@ ONNX_TYPES = {
 
 
 class Inferred(NamedTuple):
-    """What a network gives for N images.
+    """The outputs of a network for N images.
 
     Attributes:
         probabilities: float32 [N, C].
-        features: float32 [N, D], or None where the model has no feature output.
-        svm: float32 [N, K], the scores of the SVM inside the graph; None where there is none.
+        features: float32 [N, D], or None if the model has no feature output.
+        svm: float32 [N, K], the scores of the SVM inside the graph; None if there is none.
     """
 
     probabilities: Floats
@@ -37,83 +37,89 @@ class Inferred(NamedTuple):
     svm: Floats | None = None
 
     @classmethod
-    def joined(cls, parts: Sequence[Inferred]) -> Inferred:
-        """Puts the rows of several batches together."""
-        probabilities, *others = zip(*parts, strict=True)
-        joined = (None if arrays[0] is None else np.concatenate(arrays) for arrays in others)
-        return cls(np.concatenate(probabilities), *joined)
+    def concatenate(cls, parts: Sequence[Inferred]) -> Inferred:
+        """Concatenates the rows of several batches."""
+        probabilities, *optional = zip(*parts, strict=True)
+        concatenated = (
+            None if arrays[0] is None else np.concatenate(arrays) for arrays in optional
+        )
+        return cls(np.concatenate(probabilities), *concatenated)
 
-    def first(self, count: int) -> Inferred:
-        """The first rows alone."""
-        others = (None if array is None else array[:count] for array in self[1:])
-        return Inferred(self.probabilities[:count], *others)
+    def head(self, count: int) -> Inferred:
+        """The first rows."""
+        optional = (None if array is None else array[:count] for array in self[1:])
+        return Inferred(self.probabilities[:count], *optional)
 
 
 def infer(
     session: Any, spec: InputSpec, outputs: Outputs, batch: Pixels, size: int | None = None
 ) -> Inferred:
-    """Runs a graph on images; one of a fixed batch size is run as often as it takes.
+    """Runs a graph on images; repeatedly if it has a fixed batch size.
 
     Args:
         session: an ``onnxruntime.InferenceSession`` of a graph with one input.
-        spec: what its input wants.
+        spec: the input of the graph.
         outputs: the names of its outputs.
-        batch: uint8 [N, H, W, 3], RGB; N may be anything from 1.
-        size: images in every tensor that a graph with a free batch axis is to see, the last
-            filled up with zeros; None means all in one.
+        batch: uint8 [N, H, W, 3], RGB, N >= 1.
+        size: batch size for a graph with a free batch axis, the last batch padded with zeros;
+            None means a single batch.
     """
     scores = str(outputs.probabilities or outputs.logits)
-    wanted = [name for name in (scores, outputs.features, outputs.svm) if name is not None]
+    names = [name for name in (scores, outputs.features, outputs.svm) if name is not None]
 
     def run(tensor: npt.NDArray[Any], rows: int) -> Inferred:
-        arrays = session.run(wanted, {spec.name: tensor})
-        found = {
+        arrays = session.run(names, {spec.name: tensor})
+        results = {
             name: np.asarray(array, np.float32).reshape(rows, -1)
-            for name, array in zip(wanted, arrays, strict=True)
+            for name, array in zip(names, arrays, strict=True)
         }
-        first = found[scores] if outputs.logits is None else _softmax(found[scores])
-        return Inferred(first, found.get(outputs.features or ""), found.get(outputs.svm or ""))
+        probabilities = results[scores] if outputs.logits is None else _softmax(results[scores])
+        return Inferred(
+            probabilities, results.get(outputs.features or ""), results.get(outputs.svm or "")
+        )
 
-    chunks, rows = tensors(session, spec, batch, size)
-    return Inferred.joined([run(chunk, rows) for chunk in chunks]).first(len(batch))
+    chunks, rows = input_tensors(session, spec, batch, size)
+    return Inferred.concatenate([run(chunk, rows) for chunk in chunks]).head(len(batch))
 
 
-def tensors(
+def input_tensors(
     session: Any, spec: InputSpec, batch: Pixels, size: int | None = None
 ) -> tuple[list[npt.NDArray[Any]], int]:
-    """What a graph is fed with for some images, and how many images each tensor stands for.
+    """The input tensors of a graph for some images, and the number of images per tensor.
 
     Args:
         session: an ``onnxruntime.InferenceSession`` of a graph with one input.
-        spec: what its input wants.
-        batch: uint8 [N, H, W, 3], RGB; N may be anything from 1.
-        size: as of `infer`.
+        spec: the input of the graph.
+        batch: uint8 [N, H, W, 3], RGB, N >= 1.
+        size: as for `infer`.
     """
-    fixed = images_at_a_time(session)
-    return _chunks(_tensor(batch, spec), size if fixed is None else fixed)
+    fixed = graph_batch_size(session)
+    return _chunks(_normalise(batch, spec), size if fixed is None else fixed)
 
 
-def images_at_a_time(session: Any) -> int | None:
-    """How many images a graph takes: None is any number, 0 stands for no batch axis at all."""
+def graph_batch_size(session: Any) -> int | None:
+    """The batch size of a graph: None if it is free, 0 if there is no batch axis."""
     (tensor,) = session.get_inputs()
     if len(tensor.shape) == 3:
         return 0
     size = tensor.shape[0]
-    return size if isinstance(size, int) and size > 0 else None  # some write -1 for a free axis
+    return (
+        size if isinstance(size, int) and size > 0 else None
+    )  # some graphs have -1 for a free axis
 
 
-def _chunks(fed: npt.NDArray[Any], size: int | None) -> tuple[list[npt.NDArray[Any]], int]:
-    """Cuts a batch into what the graph takes at a time, each of which gives as many rows."""
+def _chunks(tensor: npt.NDArray[Any], size: int | None) -> tuple[list[npt.NDArray[Any]], int]:
+    """Splits a tensor into batches; also returns the number of images per batch."""
     if size is None:
-        return [fed], len(fed)
+        return [tensor], len(tensor)
     if size == 0:
-        return list(fed), 1
-    padding = np.zeros((-len(fed) % size, *fed.shape[1:]), fed.dtype)
-    padded = np.concatenate([fed, padding])
+        return list(tensor), 1
+    padding = np.zeros((-len(tensor) % size, *tensor.shape[1:]), tensor.dtype)
+    padded = np.concatenate([tensor, padding])
     return np.split(padded, len(padded) // size), size
 
 
-def _tensor(batch: Pixels, spec: InputSpec) -> npt.NDArray[Any]:
+def _normalise(batch: Pixels, spec: InputSpec) -> npt.NDArray[Any]:
     if spec.order == "BGR":
         batch = batch[..., ::-1]
     tensor: npt.NDArray[Any] = batch

@@ -1,12 +1,11 @@
-"""Reads the pickle of a joblib file as data: nothing that it names is imported, made or called.
+"""Reads the pickle of a joblib file as data: nothing that it names is imported or called.
 
-Loading a pickle runs what it says. Here its opcodes (documented in Python's ``pickletools``) are
-followed on plain values only: numbers, text, lists, tuples, dicts, numpy arrays of numbers, and
-a `Record` in the place of any other object. What else a pickle can do is refused. The values may
-be nested as deep as the file is long, so whoever looks into them must not walk, hash or compare
-what it does not know.
+Unpickling can execute arbitrary code. Here the opcodes (documented in Python's ``pickletools``) are
+interpreted on plain values only: numbers, text, lists, tuples, dicts, numpy arrays of numbers, and
+a `Record` instead of any other object. All other opcodes are refused. The values may be nested as
+deep as the file is long, so callers must not traverse, hash or compare values of unknown type.
 
-joblib writes an array as a pickled ``NumpyArrayWrapper`` with the array's bytes right behind it
+joblib writes an array as a pickled ``NumpyArrayWrapper``, directly followed by the array's bytes
 (``joblib.numpy_pickle``).
 """
 
@@ -25,27 +24,27 @@ __all__ = ["Record", "RefusedError", "read"]
 
 _ARRAY = "joblib.numpy_pickle.NumpyArrayWrapper"
 _DTYPE = "numpy.dtype"
-#: Of numpy 2, and of numpy 1.
+#: Name in numpy 2, and in numpy 1.
 _SCALARS = ("numpy._core.multiarray.scalar", "numpy.core.multiarray.scalar")
-_NUMPY = {_ARRAY, _DTYPE, "numpy.ndarray", *_SCALARS}
+_NUMPY_CLASSES = {_ARRAY, _DTYPE, "numpy.ndarray", *_SCALARS}
 
-#: Codes of numbers, as numpy writes them; nothing else may be in an array.
-_NUMBERS = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8"}
+#: numpy's type codes of numbers; arrays of other types are refused.
+_NUMBER_TYPES = {"b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8"}
 _BYTE_ORDERS = {"<", ">", "|", "="}
 
 
 class RefusedError(ValueError):
-    """The pickle holds what is not expected in it; says what, as the end of a sentence."""
+    """The pickle has unexpected content; the message is the end of a sentence."""
 
 
 @dataclass(eq=False)
 class Record:
-    """An object that was pickled, taken apart.
+    """The data of a pickled object.
 
     Attributes:
         kind: its class, with the module.
-        state: its attributes; of a dtype, its byte order and more.
-        code: of a dtype, what it is.
+        state: its attributes; for a dtype, a tuple with its byte order.
+        code: for a dtype, its type code.
     """
 
     kind: str
@@ -61,27 +60,27 @@ class _Name:
 
 
 def read(content: bytes, allowed: Collection[str]) -> Any:
-    """Reads a pickle; it ends itself, and what comes behind it is not looked at.
+    """Reads a pickle; bytes after its end are ignored.
 
     Args:
-        content: of the file.
+        content: content of the file.
         allowed: classes whose objects may be in it, with their modules.
 
     Raises:
-        RefusedError: it is damaged, or holds anything else.
+        RefusedError: it is damaged, or has unexpected content.
     """
     try:
         return _Reader(content, allowed).value()
     except RefusedError:
         raise
-    except Exception as error:  # a damaged pickle raises whatever it stumbles over
+    except Exception as error:  # a damaged pickle raises exceptions of many types
         raise RefusedError("it is no pickle, or a damaged one") from error
 
 
 class _Reader:
     def __init__(self, content: bytes, allowed: Collection[str]) -> None:
         self._file, self._length = io.BytesIO(content), len(content)
-        self._allowed = _NUMPY | set(allowed)
+        self._allowed = _NUMPY_CLASSES | set(allowed)
         self._stack: list[Any] = []
         self._marked: list[list[Any]] = []
         self._memo: dict[int, Any] = {}
@@ -93,8 +92,8 @@ class _Reader:
                 self._stack.append(_CONSTANTS[name])
             elif name in _LITERALS:
                 self._stack.append(argument)
-            elif name in _STEPS:
-                _STEPS[name](self, argument)
+            elif name in _OPCODES:
+                _OPCODES[name](self, argument)
             elif name not in {"PROTO", "FRAME", "STOP"}:
                 raise RefusedError(f"it holds what no SVM file needs ({name})")
         (value,) = self._stack
@@ -131,7 +130,7 @@ class _Reader:
         self._extend(self._from_mark())
 
     def _extend(self, items: list[Any]) -> None:
-        _exactly(self._stack[-1], list).extend(items)
+        _require_type(self._stack[-1], list).extend(items)
 
     def set_item(self, _: Any) -> None:
         self._update([self._stack.pop() for _ in range(2)][::-1])
@@ -140,21 +139,21 @@ class _Reader:
         self._update(self._from_mark())
 
     def _update(self, items: list[Any]) -> None:
-        target = _exactly(self._stack[-1], dict)
+        target = _require_type(self._stack[-1], dict)
         for key, value in zip(items[::2], items[1::2], strict=True):
-            target[_exactly(key, str)] = value  # another key's hash could take the process down
+            target[_require_type(key, str)] = value  # hashing other keys could crash the process
 
     def memoize(self, _: Any) -> None:
         self._memo[len(self._memo)] = self._stack[-1]
 
-    def put(self, place: int) -> None:
-        self._memo[place] = self._stack[-1]
+    def put(self, index: int) -> None:
+        self._memo[index] = self._stack[-1]
 
-    def get(self, place: int) -> None:
-        self._stack.append(self._memo[place])
+    def get(self, index: int) -> None:
+        self._stack.append(self._memo[index])
 
     def stack_global(self, _: Any) -> None:
-        name, module = (_exactly(self._stack.pop(), str) for _ in range(2))
+        name, module = (_require_type(self._stack.pop(), str) for _ in range(2))
         self._name(f"{module}.{name}")
 
     def inline_global(self, names: str) -> None:
@@ -166,31 +165,33 @@ class _Reader:
         self._stack.append(_Name(text))
 
     def new_object(self, _: Any) -> None:
-        arguments, kind = self._stack.pop(), _exactly(self._stack.pop(), _Name).text
-        if kind in {_DTYPE, *_SCALARS} or len(_exactly(arguments, tuple)):
+        arguments, kind = self._stack.pop(), _require_type(self._stack.pop(), _Name).text
+        if kind in {_DTYPE, *_SCALARS} or len(_require_type(arguments, tuple)):
             _refuse_array()
         self._stack.append(Record(kind))
 
     def reduce(self, _: Any) -> None:
-        arguments, kind = self._stack.pop(), _exactly(self._stack.pop(), _Name).text
-        first, second, *_ = _exactly(arguments, tuple)
+        arguments, kind = self._stack.pop(), _require_type(self._stack.pop(), _Name).text
+        argument, data, *_ = _require_type(arguments, tuple)
         if kind == _DTYPE:
-            if _exactly(first, str) not in _NUMBERS:
-                raise RefusedError(f"it holds an array of {first}")
-            self._stack.append(Record(kind, code=first))
+            if _require_type(argument, str) not in _NUMBER_TYPES:
+                raise RefusedError(f"it holds an array of {argument}")
+            self._stack.append(Record(kind, code=argument))
         elif kind in _SCALARS:
-            self._stack.append(np.frombuffer(_exactly(second, bytes), _dtype(first), count=1)[0])
+            self._stack.append(
+                np.frombuffer(_require_type(data, bytes), _dtype(argument), count=1)[0]
+            )
         else:
             raise RefusedError(f"it wants to call {kind}")
 
     def build(self, _: Any) -> None:
-        state, target = self._stack.pop(), _exactly(self._stack[-1], Record)
-        target.state = _exactly(state, tuple if target.kind == _DTYPE else dict)
+        state, target = self._stack.pop(), _require_type(self._stack[-1], Record)
+        target.state = _require_type(state, tuple if target.kind == _DTYPE else dict)
         if target.kind == _ARRAY:
             self._stack[-1] = self._array(target.state)
 
     def _array(self, state: dict[str, Any]) -> Any:
-        """The array whose bytes are next in the file."""
+        """Reads the array whose bytes follow in the file."""
         if state["order"] not in ("C", "F") or type(state["shape"]) is not tuple:
             _refuse_array()
         shape, dtype = state["shape"], _dtype(state["dtype"])
@@ -218,7 +219,7 @@ def _refuse_array() -> NoReturn:
     raise RefusedError("it holds an array that is not plain")
 
 
-def _exactly(value: Any, kind: type) -> Any:
+def _require_type(value: Any, kind: type) -> Any:
     if type(value) is not kind:
         raise RefusedError("it is no pickle that joblib wrote")
     return value
@@ -229,7 +230,7 @@ _LITERALS = {
     *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
     *("SHORT_BINUNICODE", "BINUNICODE", "SHORT_BINBYTES", "BINBYTES"),
 }
-_STEPS: dict[str, Callable[[_Reader, Any], None]] = {
+_OPCODES: dict[str, Callable[[_Reader, Any], None]] = {
     "MARK": _Reader.mark,
     "EMPTY_LIST": _Reader.empty_list,
     "EMPTY_DICT": _Reader.empty_dict,

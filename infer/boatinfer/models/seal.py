@@ -1,14 +1,13 @@
-"""The seal: a file's own digest, so that one changed byte is seen.
+"""The seal: a digest at the end of a file, which reveals any changed byte.
 
-An ONNX file is a protobuf message, ``ModelProto``, and protobuf lets an element of a repeated
-field stand anywhere in the message (protobuf.dev, "Encoding", on repeated elements and
-concatenation). So a file is sealed by appending one more ``metadata_props`` entry: key
-``boatinfer.seal``, value the SHA-256 of all bytes before the entry. Every ONNX tool reads
-the file as before, and checking needs nothing but a hash function. A pickle ends itself, so what is
-appended to one is read by nobody else: there the seal is a line of text.
+An ONNX file is a protobuf message, ``ModelProto``, and protobuf allows elements of a repeated field
+anywhere in the message (protobuf.dev, "Encoding", on repeated elements and concatenation). So a
+file is sealed by appending one more ``metadata_props`` entry: key ``boatinfer.seal``, value the
+SHA-256 of all bytes before the entry. Every ONNX tool reads the file as before, and checking needs
+only a hash function. Bytes after the end of a pickle are ignored, so there the seal is a line of
+text.
 
-The seal shows damage and careless editing. It is no signature: whoever wants to can make
-a new one.
+The seal reveals damage and accidental changes. It is not a signature: anyone can make a new one.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ _HEX = 64
 _KEY = SEAL_KEY.encode()
 #: Field 2 of ``StringStringEntryProto`` is the value, and follows field 1, the key.
 _ENTRY = b"\x0a" + bytes([len(_KEY)]) + _KEY + b"\x12" + bytes([_HEX])
-#: What a seal begins with, before the digest. In ONNX field 14 of ``ModelProto`` is
+#: Prefixes of a seal, before the digest. In ONNX, field 14 of ``ModelProto`` is
 #: ``metadata_props``.
 ONNX = b"\x72" + bytes([len(_ENTRY) + _HEX]) + _ENTRY
 PICKLE = b"\n" + _KEY + b" "
 
 
 def seal(content: bytes, start: bytes = ONNX) -> bytes:
-    """Seals the content of a file; every model and SVM is written through here.
+    """Seals the content of a file; used for every model and SVM.
 
     Args:
         content: a serialised ``ModelProto``, or a pickle; a seal at its end is replaced.
@@ -47,15 +46,15 @@ def seal(content: bytes, start: bytes = ONNX) -> bytes:
 
 
 def is_sealed(content: bytes, start: bytes = ONNX) -> bool:
-    """Whether the content ends in a seal, true or false."""
+    """Whether the content ends with a seal, be it valid or not."""
     return content[-len(start) - _HEX : -_HEX] == start
 
 
 def sealed_digest(content: bytes, path: Place, start: bytes = ONNX) -> str:
-    """Checks the seal, if there is one, on the way to the file's digest.
+    """Checks the seal, if there is one, and returns the file's digest.
 
     Args:
-        content: of the file, sealed or not.
+        content: content of the file, sealed or not.
         path: names the file in error messages.
         start: `ONNX` or `PICKLE`.
 
@@ -63,7 +62,7 @@ def sealed_digest(content: bytes, path: Place, start: bytes = ONNX) -> str:
         SHA-256 of the whole content, hex.
 
     Raises:
-        ModelError: the seal is not that of the bytes before it.
+        ModelError: the seal does not match the bytes before it.
     """
     if not is_sealed(content, start):
         return hashlib.sha256(content).hexdigest()

@@ -1,4 +1,4 @@
-"""An ONNX graph on a device: the one place that loads onnxruntime."""
+"""Opens an ONNX graph on a device; the only module that imports onnxruntime for inference."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import sys
 from typing import Any
 
 from boatinfer.errors import DeviceError, ModelError, UsageError, first_line, install_hint
-from boatinfer.models.deadline import within
+from boatinfer.models.deadline import call_with_timeout
 from boatinfer.models.device import Device
 from boatinfer.quiet import native_stderr_hidden
 from boatinfer.storage.base import Place
 from boatinfer.text import to_text
 
-__all__ = ["Limited", "open_session"]
+__all__ = ["TimeLimitedSession", "open_session"]
 
-#: Seconds that a graph may take to be loaded, and then to be run for the first time.
+#: Seconds that loading a graph, and its first run, may take.
 TIME_LIMIT = 300.0
 
 _WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
@@ -29,17 +29,17 @@ def open_session(
     """Opens the content of an ONNX file.
 
     Args:
-        content: of the file.
+        content: content of the file.
         path: names the file in error messages.
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: threads that one inference may use on the CPU; 0 lets onnxruntime choose.
 
     Returns:
-        The ``onnxruntime.InferenceSession``, and the device that it really uses.
+        The ``onnxruntime.InferenceSession``, and the device that it uses.
 
     Raises:
         ModelError: onnxruntime cannot load it.
-        DeviceError: CUDA was asked for and does not work.
+        DeviceError: CUDA was requested and does not work.
         UsageError: there is no such device.
     """
     try:
@@ -57,26 +57,26 @@ def open_session(
     with native_stderr_hidden():
         import onnxruntime as ort
 
-    ort.set_default_logger_severity(4)  # its errors reach us as exceptions
+    ort.set_default_logger_severity(4)  # errors are raised as exceptions anyway
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Weights of other files are looked for below the model file: nowhere.
+    # External weights are searched below the model file, where none can be: they are refused.
     options.add_session_config_entry(_WEIGHTS_FOLDER, to_text(str(path)))
     providers = ["CUDAExecutionProvider", "CPUExecutionProvider"][0 if gpus else 1 :]
     try:
-        # Where CUDA's libraries are missing, it prints advice that ours replaces.
+        # If CUDA's libraries are missing, it prints advice, which the DeviceError below replaces.
         with contextlib.redirect_stdout(io.StringIO()), native_stderr_hidden():
             if gpus and hasattr(ort, "preload_dlls"):
                 ort.preload_dlls(directory="")
-            session = within(
+            session = call_with_timeout(
                 TIME_LIMIT, lambda: ort.InferenceSession(content, options, providers=providers)
             )
     except Exception as error:  # onnxruntime has a dozen exception types with no common base
         if "xternal data" in str(error):
             raise ModelError(
-                f"{path} keeps its weights in other files, which nothing can vouch for; save it "
+                f"{path} keeps its weights in other files, which cannot be checked; save it "
                 "as one file."
             ) from error
         if type(error).__name__ == "InvalidProtobuf" or "No graph was found" in str(error):
@@ -88,16 +88,16 @@ def open_session(
             f"{path} is not an ONNX model that onnxruntime can load ({first_line(error)}); "
             "export the model again."
         ) from error
-    used = Device.CUDA if "CUDAExecutionProvider" in session.get_providers() else Device.CPU
-    if device is Device.CUDA and used is Device.CPU:
+    used_device = Device.CUDA if "CUDAExecutionProvider" in session.get_providers() else Device.CPU
+    if device is Device.CUDA and used_device is Device.CPU:
         raise DeviceError(
             "--device cuda: onnxruntime could not load CUDA and cuDNN; "
             f"{install_hint('cuda')}, or use --device cpu."
         )
-    return session, used
+    return session, used_device
 
 
-class Limited:
+class TimeLimitedSession:
     """A session, as another one is used, whose runs raise `OverdueError` after `TIME_LIMIT`.
 
     Args:
@@ -113,8 +113,8 @@ class Limited:
         return getattr(self._session, name)
 
     def run(self, names: list[str], feeds: dict[str, Any]) -> Any:
-        """Runs the graph; it is told to end, which it does between two of its nodes."""
-        return within(
+        """Runs the graph; at the time limit it is told to terminate after the current node."""
+        return call_with_timeout(
             TIME_LIMIT,
             lambda: self._session.run(names, feeds, self._options),
             cancel=lambda: setattr(self._options, "terminate", True),
@@ -122,7 +122,7 @@ class Limited:
 
 
 def _cuda_devices() -> int:
-    """Number of GPUs that the NVIDIA driver shows; 0 without a driver."""
+    """Number of GPUs by the NVIDIA driver; 0 without a driver."""
     name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
         driver = ctypes.CDLL(name)

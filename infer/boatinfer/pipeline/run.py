@@ -123,7 +123,7 @@ def _start(context: RunContext, stack: contextlib.ExitStack) -> Iterator[pa.Tabl
     found = stack.enter_context(parallel_unordered(plan.table, listing, 1))
     with context.stages.working("start"):
         _open_model(context, stack)
-        context.svm = svms.load_for(context.model, context.options.svm)
+        context.svm = svms.load_for_model(context.model, context.options.svm)
     if context.options.features and context.model.card.features is None:
         raise UsageError(f"{context.model.path} has no feature output, so --features cannot work.")
     threshold = abstention.resolve_threshold(

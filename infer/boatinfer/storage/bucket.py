@@ -289,24 +289,24 @@ class BucketPath:
         if _needs_botocore(self.key):
             yield from self._objects_by_botocore("")
             return
-        last = ""
+        last_key = ""
         with self._store_errors_translated() as store:
             from obstore.exceptions import InvalidPathError
 
             try:
                 for page in store.list(self.key or None, chunk_size=_PAGE_SIZE):
                     for meta in page:
-                        last = meta["path"]
-                        yield ListedObject(last, _status(meta))
+                        last_key = meta["path"]
+                        yield ListedObject(last_key, _status(meta))
             except InvalidPathError:
-                yield from self._objects_by_botocore(last)
+                yield from self._objects_by_botocore(last_key)
 
-    def _objects_by_botocore(self, after: str) -> Iterator[ListedObject]:
+    def _objects_by_botocore(self, last_key: str) -> Iterator[ListedObject]:
         """Continues `objects` where a page has a key that obstore refuses."""
         client = self._client()
         with self._store_errors_translated(by_botocore=True):
             pages = client.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=self.prefix, StartAfter=after
+                Bucket=self.bucket, Prefix=self.prefix, StartAfter=last_key
             )
             for page in pages:
                 for meta in page.get("Contents", ()):

@@ -22,11 +22,11 @@ __all__ = [
 
 
 @contextlib.contextmanager
-def translate_store_errors(where: str) -> Iterator[None]:
+def translate_store_errors(uri: str) -> Iterator[None]:
     """Translates the exceptions of obstore and botocore into a `StoreError`.
 
     Args:
-        where: the URI of the object.
+        uri: the URI of the object.
 
     Raises:
         StoreError: the store refused the request, or did not answer.
@@ -40,25 +40,25 @@ def translate_store_errors(where: str) -> Iterator[None]:
     except StoreError:  # already translated
         raise
     except FileNotFoundError as error:
-        raise _missing(error, where) from error
+        raise _missing(error, uri) from error
     except (obstore_errors.AlreadyExistsError, obstore_errors.PreconditionError) as error:
-        raise StoreExistsError(errno.EEXIST, "it has been written", where) from error
+        raise StoreExistsError(errno.EEXIST, "it has been written", uri) from error
     except obstore_errors.InvalidPathError as error:  # of another key in the folder
-        raise unsupported_key_error(where) from error
+        raise unsupported_key_error(uri) from error
     except (obstore_errors.BaseError, BotoCoreError, ClientError) as error:
         if isinstance(error, ClientError) and _http_status(error) == 404:
-            raise _missing(error, where) from error
+            raise _missing(error, uri) from error
         reason = error_reason(error)
         if re.search(r"status code: 40[13]|\((403|AccessDenied)\)", str(error)):
             reason = f"the store denies access ({reason})"
-            raise StoreDeniedError(errno.EACCES, reason, where) from error
-        raise StoreError(errno.EIO, reason, where) from error
+            raise StoreDeniedError(errno.EACCES, reason, uri) from error
+        raise StoreError(errno.EIO, reason, uri) from error
 
 
-def unsupported_key_error(where: str) -> UsageError:
+def unsupported_key_error(uri: str) -> UsageError:
     """The error for a key that obstore does not support."""
     return UsageError(
-        f"{where}: results cannot be where a name between two slashes is empty, . or .., or has "
+        f"{uri}: results cannot be where a name between two slashes is empty, . or .., or has "
         "control characters; choose another folder."
     )
 
@@ -78,9 +78,9 @@ def error_reason(error: Exception) -> str:
     return f"{code[1]}: {message[1].rstrip('.')}" if message else code[1]
 
 
-def _missing(error: Exception, where: str) -> StoreMissingError:
+def _missing(error: Exception, uri: str) -> StoreMissingError:
     missing = "bucket" if "NoSuchBucket" in str(error) else "object"
-    return StoreMissingError(errno.ENOENT, f"there is no such {missing}", where)
+    return StoreMissingError(errno.ENOENT, f"there is no such {missing}", uri)
 
 
 def _http_status(error: Any) -> int | None:

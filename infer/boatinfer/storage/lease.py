@@ -166,8 +166,8 @@ class Lease:
             self._renewed_at = started
 
     def _write(self, mode: object) -> None:
-        put = self._path.put(msgspec.json.encode(self._record), mode)
-        self._version = _unchanged(put["e_tag"], put["version"])
+        response = self._path.put(msgspec.json.encode(self._record), mode)
+        self._version = _unchanged(response["e_tag"], response["version"])
 
     def _seconds_since_write(self, status: Status) -> float:
         """Age of the lock object by the store's clock."""

@@ -82,18 +82,18 @@ def _local(uri: str) -> Path:
     return Path(path[1:] if os.name == "nt" else path)
 
 
-def is_remote(where: Place) -> TypeGuard[BucketPath]:
-    """Whether a place is in a bucket: requests take long, and objects appear whole."""
-    return isinstance(where, BucketPath)
+def is_remote(path: Place) -> TypeGuard[BucketPath]:
+    """Whether a place is in a bucket: requests are slow, and objects are written atomically."""
+    return isinstance(path, BucketPath)
 
 
-def is_folder(where: Place) -> bool:
-    """Whether there is such a folder; on a disk that may not be looked at there is none.
+def is_folder(path: Place) -> bool:
+    """Whether there is such a folder; False if access to it on a disk is denied.
 
     Raises:
-        OSError: the store of a bucket does not tell.
+        OSError: the store of a bucket refused the request, or did not answer.
     """
-    return where.is_dir() if is_remote(where) else os.path.isdir(str(where))  # noqa: PTH112
+    return path.is_dir() if is_remote(path) else os.path.isdir(str(path))  # noqa: PTH112
 
 
 def resolve(folder: Place) -> Place:
@@ -111,10 +111,10 @@ def open_for_arrow(file: Place) -> Any:
 
 
 def map_concurrently(
-    work: Callable[[Item], Result], items: Sequence[Item], where: Place
+    work: Callable[[Item], Result], items: Sequence[Item], folder: Place
 ) -> Iterator[Result]:
-    """Calls ``work`` on every item, in order; in a bucket on some at a time, to hide latency."""
-    if not is_remote(where) or len(items) < 2:
+    """Calls ``work`` on every item, in order; for a bucket concurrently, to hide latency."""
+    if not is_remote(folder) or len(items) < 2:
         yield from map(work, items)
         return
     with ThreadPoolExecutor(_REQUESTS) as pool:

@@ -135,7 +135,7 @@ def fit(options: FitOptions, on_progress: ProgressCallback = lambda _: None) -> 
     fitted = pipeline(setting, len(labelled.truth)).fit(labelled.features, labelled.truth)
     seconds = time.perf_counter() - started
     sigmoids = _calibrated(setting, labelled, folds) if options.probability else None
-    content = svms.packed(
+    content = svms.pack(
         fitted, labelled.classes, labelled.run.model, labelled.features.shape[1], sigmoids
     )
     report = _report(options, setting, labelled, folds=folds, scored=scored, seconds=seconds)
@@ -163,7 +163,7 @@ def pipeline(setting: Setting, images: int) -> Any:
             C=setting.penalty,
             gamma=setting.gamma or "scale",
             class_weight=class_weight,
-            break_ties=True,  # as `best` does
+            break_ties=True,  # as `best_class` does
         )
     return make_pipeline(StandardScaler(), svm)
 

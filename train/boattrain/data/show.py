@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from boatinfer import images
 from boatinfer.dataset.class_folders import (
-    Files,
+    LabelledFiles,
     class_folders,
     find_images,
     list_files,
@@ -107,7 +107,7 @@ def _check_output(options: ShowOptions) -> None:
         raise UsageError(f"{output} is inside {data}; give a path outside of it.")
 
 
-def _list_split(options: ShowOptions) -> Files:
+def _list_split(options: ShowOptions) -> LabelledFiles:
     data, split = options.data, options.split
     if split_folders(data):
         folder = data / split
@@ -122,7 +122,7 @@ def _list_split(options: ShowOptions) -> Files:
     return files
 
 
-def _read_random_images(files: Files, spec: ImageSpec, count: int, seed: int) -> ImageGrid:
+def _read_random_images(files: LabelledFiles, spec: ImageSpec, count: int, seed: int) -> ImageGrid:
     pixels: list[images.Pixels] = []
     rows: list[int] = []
     remaining = np.random.default_rng(seed).permutation(len(files.paths)).tolist()

@@ -19,7 +19,7 @@ import xxhash
 
 import boatinfer
 from boatinfer import images
-from boatinfer.dataset.class_folders import Files
+from boatinfer.dataset.class_folders import LabelledFiles
 from boatinfer.errors import ImageError
 from boatinfer.images.spec import ImageSpec
 from boattrain.fitting.array_cache import cached_array
@@ -40,7 +40,7 @@ _CHECKED_IMAGES = 4
 
 @dataclass(frozen=True)
 class Split:
-    """The readable images of a split, in the order of its `Files`.
+    """The readable images of a split, in the order of its `LabelledFiles`.
 
     Attributes:
         pixels: uint8 [N, H, W, 3], RGB, at the input size; read-only if memory-mapped.
@@ -88,7 +88,7 @@ class TrainingData:
 
 
 def load_images(
-    files: Files,
+    files: LabelledFiles,
     spec: ImageSpec,
     cache: Callable[[], Path] | None = None,
     *,
@@ -147,7 +147,7 @@ def fingerprint(*splits: Split) -> str:
 
 
 def _decode_to_memory(
-    files: Files, spec: ImageSpec, advance: Callable[[int], None]
+    files: LabelledFiles, spec: ImageSpec, advance: Callable[[int], None]
 ) -> tuple[images.Pixels, list[str]]:
     pixels = np.empty((len(files.paths), spec.height, spec.width, 3), np.uint8)
     outcomes: list[str] = []
@@ -160,7 +160,7 @@ def _decode_to_memory(
 
 
 def _decode_chunks(
-    files: Files, spec: ImageSpec, advance: Callable[[int], None]
+    files: LabelledFiles, spec: ImageSpec, advance: Callable[[int], None]
 ) -> Iterator[tuple[images.Pixels, list[str]]]:
     """Yields the pixels of the readable images of a chunk of files, and the outcome of each file.
 
@@ -193,7 +193,7 @@ def _is_digest(outcome: str) -> bool:
     return ":" not in outcome
 
 
-def _make_split(files: Files, pixels: images.Pixels, outcomes: Sequence[str]) -> Split:
+def _make_split(files: LabelledFiles, pixels: images.Pixels, outcomes: Sequence[str]) -> Split:
     readable = [_is_digest(outcome) for outcome in outcomes]
     by_name = list(zip(files.names, outcomes, strict=True))
     return Split(
@@ -205,7 +205,7 @@ def _make_split(files: Files, pixels: images.Pixels, outcomes: Sequence[str]) ->
     )
 
 
-def _key(files: Files, spec: ImageSpec) -> str:
+def _key(files: LabelledFiles, spec: ImageSpec) -> str:
     """Computes a key of all that the pixels depend on; files count with size and mtime."""
     files_info = [
         (name, *_size_and_mtime(path)) for name, path in zip(files.names, files.paths, strict=True)

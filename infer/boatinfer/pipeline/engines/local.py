@@ -78,7 +78,7 @@ def _spread(
     rows = context.worker.results(
         batches,
         ahead,
-        alone=lambda found: found.path in due_files.dangerous,
+        try_alone=lambda file: file.path in due_files.dangerous,
         stopped=lambda: context.stop.signal_number,
     )
     with contextlib.closing(rows), images.temporary_limits(memory, options.threads, PAGE_SHARE):

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from boatinfer.models.card import Card
-from boatinfer.models.svm import SVM, best
+from boatinfer.models.svm import SVM, best_class
 from boatinfer.results.store.rows import OK, matrix
 from boatinfer.results.tables.external_sort import Sorter, batches
 from boatinfer.storage.base import Place
@@ -161,7 +161,7 @@ def _svm_predictions(
     if svm is not None:
         return svm.classify(_matrix(classified_rows, "features", svm.dimension))
     classes = card.svm.classes if card.svm else []
-    return best(_matrix(classified_rows, "svm", len(classes)), classes)
+    return best_class(_matrix(classified_rows, "svm", len(classes)), classes)
 
 
 def _matrix(table: pa.Table, column: str, width: int) -> npt.NDArray[np.float32]:
