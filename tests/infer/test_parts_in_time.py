@@ -1,0 +1,77 @@
+"""When what was classified is written: at the latest what a kill may cost."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from boatinfer.pipeline.engines import local
+from boatinfer.pipeline.progress import Progress
+from boatinfer.results.store.rows import OK
+
+
+class Clock:
+    """Stands for the module `time` in `local`."""
+
+    now = 500.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def worked(
+    monkeypatch: pytest.MonkeyPatch, lists: int, *, size: int, seconds: float, fails: bool = False
+) -> tuple[list[int], list[Progress]]:
+    """Does lists of rows that take so many seconds each; gives the sizes of the parts written."""
+    clock, parts, said = Clock(), list[int](), list[Progress]()
+    rows = [SimpleNamespace(status=OK), *[SimpleNamespace(status="corrupt")] * (size - 1)]
+
+    @contextlib.contextmanager
+    def spread(*_: Any) -> Iterator[Iterator[list[Any]]]:
+        def done() -> Iterator[list[Any]]:
+            for _ in range(lists):
+                clock.now += seconds
+                yield [*rows]
+            if fails:
+                raise OSError
+
+        yield done()
+
+    monkeypatch.setattr(local, "time", clock)
+    monkeypatch.setattr(local, "_spread", spread)
+    context: Any = SimpleNamespace(
+        begun=lambda: None,
+        record=lambda rows, _: parts.append(len(rows)),
+        progress=said.append,
+    )
+    files: Any = SimpleNamespace(total=7)
+    with pytest.raises(OSError) if fails else contextlib.nullcontext():
+        assert local.work(context, iter(()), files, SimpleNamespace()) == lists * size  # type: ignore[arg-type]
+    return parts, said
+
+
+def test_a_part_is_written_when_its_oldest_row_is_thirty_seconds_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert worked(monkeypatch, 65, size=1, seconds=1)[0] == [30, 30, 5]
+    assert worked(monkeypatch, 4, size=3, seconds=29)[0] == [6, 6]
+    assert worked(monkeypatch, 3, size=2, seconds=31)[0] == [2, 2, 2]
+
+
+def test_a_part_is_written_when_it_has_1024_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert worked(monkeypatch, 5, size=512, seconds=0)[0] == [1024, 1024, 512]
+    assert worked(monkeypatch, 5, size=511, seconds=0)[0] == [1533, 1022]
+
+
+def test_what_was_done_is_written_whatever_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert worked(monkeypatch, 3, size=2, seconds=1, fails=True)[0] == [6]
+    assert worked(monkeypatch, 0, size=2, seconds=1, fails=True)[0] == []
+
+
+def test_progress_tells_what_is_done_and_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = worked(monkeypatch, 2, size=5, seconds=1)[1]
+    assert said == [Progress(7, 5, 4), Progress(7, 10, 8)]
