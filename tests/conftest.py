@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from boatinfer import cli
 from boatinfer.isolation import process
@@ -17,6 +18,10 @@ from support import Command, Outcome, Shell, Trained, write_data
 
 #: Tests for an environment of their own, see tox.ini.
 collect_ignore = ["bare"]
+
+# On a busy machine a test may take long, and so may what draws its examples.
+settings.register_profile("boatinfer", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("boatinfer")
 
 
 @pytest.fixture(scope="session", autouse=True)

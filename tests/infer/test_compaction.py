@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from boatinfer.results.integrity import damaged_parts
@@ -39,7 +39,6 @@ writes = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(writes, min_size=1, max_size=12))
 def test_the_last_row_of_a_path_counts_before_and_after_merging(
     tmp_path_factory: pytest.TempPathFactory, history: list[list[tuple[str, int, bool]]]
@@ -126,7 +125,6 @@ nights = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(nights)
 def test_rows_of_images_that_have_gone_outlive_one_merge_and_no_more(
     tmp_path_factory: pytest.TempPathFactory, history: list[tuple[set[str], bool]]

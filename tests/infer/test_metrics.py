@@ -115,7 +115,7 @@ def test_no_interval_of_a_few_images_has_a_width_of_zero() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(1, 500)), min_size=1))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_wilson_intervals_are_those_of_scipy(counts: list[tuple[int, int]]) -> None:
     of = np.array([total for _, total in counts])
     right = np.minimum([count for count, _ in counts], of)

@@ -17,7 +17,7 @@ from boatinfer.results.store.rows import Row, matrix
 from letters import CLASSES, everything, row
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.data())
 def test_a_flipped_byte_is_noticed(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -39,7 +39,7 @@ TABLES = ("predictions.csv", "failures.csv")
 shards = st.integers(1, 50).flatmap(lambda n: st.builds(Shard, st.just(n), st.integers(1, n)))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 20), st.lists(st.text()))
 def test_every_path_is_in_exactly_one_shard(count: int, paths: list[str]) -> None:
     column = pa.array([path.encode("utf-8", "ignore").decode() for path in paths], pa.string())
@@ -70,7 +70,7 @@ writes = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(writes, st.booleans())
 def test_parts_written_side_by_side_lose_and_repeat_nothing(
     tmp_path_factory: pytest.TempPathFactory, history: list[tuple[int, set[str]]], merge: bool
