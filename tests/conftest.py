@@ -32,6 +32,15 @@ def ctrl_c() -> None:
 
 
 @pytest.fixture(autouse=True)
+def working_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An empty one for each test, whatever lies where the tests were started."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("cwd"))
+    yield
+    os.chdir(before)
+
+
+@pytest.fixture(autouse=True)
 def no_spare_worker() -> Iterator[None]:
     """Ends a worker process that waits for more: it may have what a test has changed."""
     yield
@@ -94,6 +103,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     output = folder / "small.keras"
     command = [sys.executable, "-m", "boatinfer", "train", "cnn", str(data), "-o", str(output)]
     options = ["--epochs", "3", "--batch-size", "4", "--size", "12x40"]
-    run = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [*command, *options], capture_output=True, text=True, check=False, cwd=folder
+    )
     assert run.returncode == 0, run.stderr
     return Trained(data, output, run.stdout, run.stderr)
