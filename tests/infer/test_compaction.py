@@ -120,6 +120,21 @@ def test_big_parts_stay_as_they_are_until_most_of_them_is_outdated(
     assert {value for value, _ in everything(parts).values()} == {0.25, 0.75}
 
 
+def test_a_big_part_of_which_half_is_outdated_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MANY_PARTS", 2)
+    monkeypatch.setattr(module, "FULL_PART", 4)
+    parts = Parts(tmp_path)
+    parts.append([row(f"p{i}", 0.25) for i in range(8)], CLASSES, "m", "r")
+    (big,) = parts.files()
+    for number, stays in [(0, True), (1, True), (2, True), (3, True), (4, False)]:
+        for _ in range(2):  # two small ones, that there is something to merge
+            parts.append([row(f"p{number}", 0.5)], CLASSES, "m", "r")
+        compact(row_index(parts))
+        assert (big in parts.files()) == stays
+
+
 nights = st.lists(
     st.tuples(st.sets(st.sampled_from("pqrst")), st.booleans()), min_size=1, max_size=8
 )

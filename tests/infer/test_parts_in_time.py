@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 
+from boatinfer.errors import Failure
 from boatinfer.pipeline.engines import local
 from boatinfer.pipeline.progress import Progress
+from boatinfer.pipeline.timings import Stages
+from boatinfer.pipeline.worker import lost, lost_in_run
 from boatinfer.results.store.rows import OK
+from boatinfer.storage.listing import Found
 
 
 class Clock:
@@ -75,3 +79,63 @@ def test_what_was_done_is_written_whatever_happens(monkeypatch: pytest.MonkeyPat
 def test_progress_tells_what_is_done_and_what_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     said = worked(monkeypatch, 2, size=5, seconds=1)[1]
     assert said == [Progress(7, 5, 4), Progress(7, 10, 8)]
+
+
+def supervised(monkeypatch: pytest.MonkeyPatch, replaced: int) -> tuple[list[float], Any]:
+    """Hands work to a worker process that does nothing; gives the shares of memory."""
+    shares: list[float] = []
+
+    @contextlib.contextmanager
+    def limited(memory: int, threads: int, share: float) -> Iterator[None]:
+        shares.append(share)
+        yield
+
+    def results(*_: Any, **__: Any) -> Iterator[list[Any]]:
+        yield []
+
+    monkeypatch.setattr(local.images, "limited", limited)
+    monkeypatch.setattr(local, "batches_ahead", lambda *_: 1)
+    context: Any = SimpleNamespace(
+        model=SimpleNamespace(batch_size=2, device=None),
+        summary=SimpleNamespace(threads=2, remarks=[]),
+        stop=SimpleNamespace(signal_number=0),
+        options=SimpleNamespace(memory=2**30, lenient=False, threads=2),
+        stages=Stages(),
+        folder=None,
+        wants_features=False,
+        worker=SimpleNamespace(
+            begin=lambda work: shares.append(work.share),
+            results=results,
+            seconds={"read": 2.0},
+            replaced=replaced,
+        ),
+    )
+    with local._spread(context, iter(()), SimpleNamespace(), SimpleNamespace()) as rows:  # type: ignore[arg-type]
+        assert list(rows) == [[]]
+    return shares, context
+
+
+def test_worker_and_page_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares, context = supervised(monkeypatch, 0)
+    worker, page = shares
+    assert worker + page == 1
+    assert 0 < page <= worker
+    assert context.stages.seconds["read"] == 2
+    assert context.summary.remarks == []
+
+
+def test_it_is_told_how_often_the_worker_was_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    (said,) = supervised(monkeypatch, 3)[1].summary.remarks
+    assert said == "The worker process died or hung, and was replaced, 3 times."
+
+
+def test_of_a_time_limit_the_option_is_named() -> None:
+    found = Found("a.jpg", 1, 2)
+    row = lost_in_run(found, Failure.TIMED_OUT, "it took long")
+    assert (row.path, row.status, row.error) == (
+        "a.jpg",
+        "timed_out",
+        "it took long (--image-timeout)",
+    )
+    assert lost_in_run(found, Failure.CRASHED, "it crashed").error == "it crashed"
+    assert lost(found, Failure.TIMED_OUT, "it took long").error == "it took long"

@@ -31,6 +31,8 @@ from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.parts import Parts
 from boatinfer.results.store.shards import Shard
 from boatinfer.results.summary import Summary
+from boatinfer.svm.fit import fit
+from boatinfer.svm.options import FitOptions
 from letters import CLASSES, everything, row
 from support import Command, counts, rows, slow_run
 
@@ -129,6 +131,33 @@ def test_shards_together_are_an_undivided_run(
     assert Results(tmp_path / "sharded").last_finished() == summary
     assert "=quoted" in (tmp_path / "sharded" / "report.html").read_text()
     assert list(damage(Results(tmp_path / "sharded"))) == []
+
+
+def test_shards_with_an_svm_are_an_undivided_run_with_it(
+    night: Callable[..., Summary], tmp_path: Path
+) -> None:
+    night(features=True)
+    fit(FitOptions(tmp_path / "out", tmp_path / "svm.joblib", folds=0))
+    whole = night(svm=tmp_path / "svm.joblib", min_confidence=0.9)
+    summary = in_shards(
+        night, 2, out=tmp_path / "sharded", svm=tmp_path / "svm.joblib", min_confidence=0.9
+    )
+    for name in (*TABLES, "review.csv"):
+        assert (tmp_path / "sharded" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+    assert summary.svm_labels == whole.svm_labels == {"red": 4, "green": 4, "blue": 4}
+
+
+def test_shards_that_looked_at_some_images_forget_none_of_the_others(
+    night: Callable[..., Summary], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "MANY_PARTS", 2)
+    night()
+    for number in range(3):
+        for name in ("red", "blue"):
+            picture = colours.picture(name, seed=90 + number)
+            (pictures / f"red/{name}-{number}.jpg").write_bytes(picture)
+        assert in_shards(night, 2, out=tmp_path / "out", include=["red/*"]).complete
+    assert counts(night()) == (18, 0, 18, 0)
 
 
 def test_shards_and_undivided_runs_reuse_each_others_rows(
