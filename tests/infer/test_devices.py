@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,3 +33,26 @@ def test_without_a_driver_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
     assert session._cuda_devices() == 0
+
+
+def test_a_graph_that_takes_too_long_is_told_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def within(limit: float, call: Callable[[], Any], cancel: Callable[[], None]) -> Any:
+        assert limit == session.TIME_LIMIT
+        first = call()
+        cancel()
+        return first, call()
+
+    class Graph:
+        name = "the graph"
+
+        def run(self, names: list[str], feeds: dict[str, Any], options: Any) -> bool:
+            asked.append((names, feeds))
+            return bool(options.terminate)
+
+    monkeypatch.setattr(session, "within", within)
+    limited = session.Limited(Graph())
+    assert limited.run(["p"], {"x": 1}) == (False, True)
+    assert asked == [(["p"], {"x": 1})] * 2
+    assert limited.name == "the graph"
