@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from boatinfer.errors import Failure
+from boatinfer.models.device import Device
 from boatinfer.pipeline.engines import local
+from boatinfer.pipeline.engines.stages import batches_ahead
 from boatinfer.pipeline.progress import Progress
 from boatinfer.pipeline.timings import Stages
 from boatinfer.pipeline.worker import lost, lost_in_run
 from boatinfer.results.store.rows import OK
+from boatinfer.storage.bucket import BucketPath
 from boatinfer.storage.listing import Found
 
 
@@ -139,3 +143,19 @@ def test_of_a_time_limit_the_option_is_named() -> None:
     )
     assert lost_in_run(found, Failure.CRASHED, "it crashed").error == "it crashed"
     assert lost(found, Failure.TIMED_OUT, "it took long").error == "it took long"
+
+
+@pytest.mark.parametrize(
+    ("device", "threads", "size", "wanted"),
+    [
+        *((Device.CPU, 1, 4, 4), (Device.CPU, 3, 4, 8), (Device.CUDA, 1, 4, 6)),
+        *((Device.CUDA, 3, 64, 14), (Device.CPU, 16, 4, 34)),
+    ],
+)
+def test_so_many_batches_keep_every_stage_busy(
+    device: Device, threads: int, size: int, wanted: int
+) -> None:
+    assert batches_ahead(device, Path("in"), size, threads) == wanted
+    requests = min(512, 64 * threads)  # each may take as long as three batches
+    more = batches_ahead(device, BucketPath("s3", "boats", "in"), size, threads)
+    assert more == wanted + 3 * requests // size
