@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from boatinfer.errors import BusyError, UsageError
 from boatinfer.results.folder import Results
+from boatinfer.results.manifest import write_manifest
+from boatinfer.results.moving import follow
 from boatinfer.results.status import holdings
+from boatinfer.results.summary import Summary
 
 
 def test_of_a_holder_nothing_stays(tmp_path: Path) -> None:
@@ -43,3 +47,25 @@ def test_what_shards_leave_is_known_by_its_whole_name(tmp_path: Path) -> None:
     for name in (*ours, "1-of-2.txt", "3-of-2.json", "1-of-02.json", "1-of-x.json", "1-of-2.lock"):
         (results.shards / name).touch()
     assert {note.name for note in results.notes()} == ours
+
+
+def test_it_is_told_once_that_the_last_run_is_not_complete(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = Results(tmp_path)
+    (tmp_path / "runs").mkdir()
+    whole = Summary(run="1", folder="/in", started="2026-01-01T00:00:00", complete=True)
+    results.write_summary(whole)
+    rows = pa.table({"path": ["a.jpg"], "status": ["ok"]})
+    write_manifest(tmp_path / ".current.parquet", rows, whole, 1)
+    results.write_summary(Summary(run="2", folder="/in", started="2026-01-02T00:00:00"))
+    for said in (1, 0):
+        assert results.last_finished().run == "1"
+        assert capsys.readouterr().err.count("2026-01-02T00:00:00, is not complete (it was") == said
+
+
+def test_results_that_are_none_follow_nowhere_and_get_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(UsageError, match="is no results folder"):
+        follow(tmp_path / "out", tmp_path, force=True)
+    assert list((tmp_path / "out").iterdir()) == []
