@@ -9,9 +9,11 @@ import pytest
 
 from boatinfer.errors import BusyError, UsageError
 from boatinfer.results.folder import Results
+from boatinfer.results.integrity import set_aside
 from boatinfer.results.manifest import write_manifest
 from boatinfer.results.moving import follow
 from boatinfer.results.status import holdings
+from boatinfer.results.store.parts import Parts
 from boatinfer.results.summary import Summary
 
 
@@ -69,3 +71,10 @@ def test_results_that_are_none_follow_nowhere_and_get_no_lock(tmp_path: Path) ->
     with pytest.raises(UsageError, match="is no results folder"):
         follow(tmp_path / "out", tmp_path, force=True)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_part_that_another_shard_has_set_aside_is_no_longer_among_the_parts(
+    tmp_path: Path,
+) -> None:
+    assert set_aside(Parts(tmp_path), tmp_path / f"000001-{'0' * 16}.parquet")
+    assert list(tmp_path.iterdir()) == []
