@@ -97,7 +97,7 @@ def supervised(monkeypatch: pytest.MonkeyPatch, replaced: int) -> tuple[list[flo
     def results(*_: Any, **__: Any) -> Iterator[list[Any]]:
         yield []
 
-    monkeypatch.setattr(local.images, "limited", limited)
+    monkeypatch.setattr("boatinfer.images.limited", limited)
     monkeypatch.setattr(local, "batches_ahead", lambda *_: 1)
     context: Any = SimpleNamespace(
         model=SimpleNamespace(batch_size=2, device=None),

@@ -44,10 +44,10 @@ def test_a_folder_that_no_run_has_been_in_holds_nothing(tmp_path: Path) -> None:
 
 def test_what_shards_leave_is_known_by_its_whole_name(tmp_path: Path) -> None:
     results = Results(tmp_path)
-    results.shards.mkdir()
+    (tmp_path / "shards").mkdir()
     ours = {"1-of-2.json", "1-of-2.parquet", "12-of-12.json"}
     for name in (*ours, "1-of-2.txt", "3-of-2.json", "1-of-02.json", "1-of-x.json", "1-of-2.lock"):
-        (results.shards / name).touch()
+        (tmp_path / "shards" / name).touch()
     assert {note.name for note in results.notes()} == ours
 
 

@@ -60,12 +60,13 @@ def test_of_the_ways_to_set_a_threshold_one_is_taken() -> None:
     file = Path("e.json")
     chosen = options(target_accuracy=0.9, evaluation=file)
     assert (chosen.target_accuracy, chosen.evaluation) == (0.9, file)
-    for changes, said in [
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"min_confidence": 0.5, "target_accuracy": 0.9, "evaluation": file}, "both set a limit"),
         ({"target_accuracy": 0.9}, "needs an --evaluation"),
         ({"evaluation": file}, "is read for a --target-accuracy"),
         ({"min_confidence": 0.5, "evaluation": file}, "is read for a --target-accuracy"),
-    ]:
+    ]
+    for changes, said in refused:
         with pytest.raises(UsageError, match=said):
             options(**changes)
 
@@ -86,7 +87,7 @@ def test_text_is_taken_for_what_it_means() -> None:
         Path("m.onnx"),
         Path("s.joblib"),
     )
-    assert chosen.memory == 2 * 2**30  # type: ignore[comparison-overlap]
+    assert chosen.memory == 2 * 2**30
     assert chosen.exclude == ["a", "b"]
     for name in ("include", "exclude"):
         with pytest.raises(UsageError, match=f"{name} must be a list of patterns"):
