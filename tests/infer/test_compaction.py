@@ -213,3 +213,20 @@ def test_a_shard_merges_no_part_of_others(tmp_path: Path, monkeypatch: pytest.Mo
         assert shard.name in merged.name
         assert all(file.exists() for file in before)
     assert everything(Parts(tmp_path)) == wanted
+
+
+def test_merged_parts_are_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = Parts(tmp_path)
+    for number in range(3):
+        rows = [row(f"{number}-{i}" * 20, i / 500) for i in range(500)]
+        parts.append(rows, CLASSES, "m", "r")
+    full = 2 * max(file.stat().st_size for file in parts.files()) + 2  # all are small
+    monkeypatch.setattr(module, "MANY_PARTS", 2)
+    monkeypatch.setattr(module, "FULL_BYTES", full)
+    before = everything(parts)
+    compact(row_index(parts))
+    assert len(parts.files()) == 3
+    assert everything(parts) == before
+    monkeypatch.setattr(module, "FULL_BYTES", 2**26)
+    compact(row_index(parts))
+    assert len(parts.files()) == 1
