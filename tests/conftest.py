@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from boatinfer import cli
 from boatinfer.isolation import process
@@ -18,12 +19,25 @@ from support import Command, Outcome, Shell, Trained, write_data
 #: Tests for an environment of their own, see tox.ini.
 collect_ignore = ["bare"]
 
+# On a busy machine a test may take long, and so may what draws its examples.
+settings.register_profile("boatinfer", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("boatinfer")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c() -> None:
     """Lets SIGINT interrupt: a shell has what it starts in the background ignore it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """An empty one for each test, whatever lies where the tests were started."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("cwd"))
+    yield
+    os.chdir(before)
 
 
 @pytest.fixture(autouse=True)
@@ -89,6 +103,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     output = folder / "small.keras"
     command = [sys.executable, "-m", "boatinfer", "train", "cnn", str(data), "-o", str(output)]
     options = ["--epochs", "3", "--batch-size", "4", "--size", "12x40"]
-    run = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [*command, *options], capture_output=True, text=True, check=False, cwd=folder
+    )
     assert run.returncode == 0, run.stderr
     return Trained(data, output, run.stdout, run.stderr)

@@ -5,6 +5,7 @@ Then the commands of the pages of docs/ that go on where it ends, in the same fo
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import re
@@ -54,8 +55,7 @@ class Followed(NamedTuple):
 def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
     """Runs all blocks but the tests' own, on the real boats where MARDCT names them."""
     folder = tmp_path_factory.mktemp("readme") / "boatinfer"
-    others = shutil.ignore_patterns(".*", "boatinfer-out", "__pycache__")
-    shutil.copytree(ROOT, folder, ignore=others)
+    _copy_project(ROOT, folder)
     _bring_images(folder)
     printed = {SETUP[1]: _bash(folder, SETUP[1])}
     found = subprocess.run(
@@ -66,6 +66,34 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Followed:
             script = block if language == "console" else f"python - <<'END'\n{block}END\n"
             printed[block] = _bash(folder, ACTIVATE[1] + script.replace(ARCHIVE, site.url))
     return Followed(folder, printed, found.returncode == 0)
+
+
+def _copy_project(root: Path, folder: Path) -> None:
+    """Copies what git knows, and nothing that following the README has left there.
+
+    Where there is no git, what .gitignore names is left out.
+    """
+    command = ["git", "-C", str(root), "ls-files", "-z"]
+    try:
+        listed = subprocess.run(command, capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        listed = b""
+    names = os.fsdecode(listed).split("\0")
+    if "README.md" not in names:  # no repository, or one around this folder
+        shutil.copytree(root, folder, ignore=lambda at, found: _ignored(root, Path(at), found))
+        return
+    for name in filter(None, names):
+        if (root / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(root / name, folder / name)
+
+
+def _ignored(root: Path, at: Path, names: list[str]) -> list[str]:
+    """Names in a folder that .gitignore says are not of the project, and .git itself."""
+    lines = [".git", *(root / ".gitignore").read_text().splitlines()]
+    lines = [line.rstrip("/") for line in lines if line and not line.startswith("#")]
+    patterns = [line.lstrip("/") for line in lines if at == root or not line.startswith("/")]
+    return [name for name in names if any(fnmatch.fnmatch(name, of) for of in patterns)]
 
 
 def _bring_images(folder: Path) -> None:
@@ -114,6 +142,31 @@ def _after(followed: Followed, command: str) -> str:
 def _summary(folder: Path) -> dict[str, object]:
     summary: dict[str, object] = json.loads((folder / "run.json").read_text())
     return summary
+
+
+#: What somebody who follows the README has in the clone.
+LEFT = [
+    *("boats/train/red/0.jpg", "boats-cnn.keras", "photos/0.jpg", "sweep/a.keras", "batch.png"),
+    *("boatinfer-out/samples/run.json", "valid-out/run.json", ".venv/bin/python"),
+]
+
+
+@pytest.mark.parametrize("git", [True, False])
+def test_what_following_the_readme_leaves_in_the_clone_is_not_copied(
+    tmp_path: Path, git: bool
+) -> None:
+    kept = ["README.md", ".gitignore", "infer/boats.onnx", "photos.py"]
+    root = tmp_path / "clone"
+    for name in [*kept, *LEFT]:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(name)
+    shutil.copy(ROOT / ".gitignore", root)
+    if git:
+        for command in (["init", "-q"], ["add", *kept]):
+            subprocess.run(["git", "-C", str(root), *command], check=True)
+    _copy_project(root, tmp_path / "copy")
+    copied = (path for path in (tmp_path / "copy").rglob("*") if path.is_file())
+    assert {path.relative_to(tmp_path / "copy").as_posix() for path in copied} == set(kept)
 
 
 def test_the_tests_command_is_the_one_that_ci_runs() -> None:

@@ -118,7 +118,7 @@ def test_so_many_right_images_are_needed_as_is_said(target: float) -> None:
 
 
 @given(st.integers(0, 2**32), st.floats(0.5, 0.99))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_threshold_keeps_what_it_says_and_shows_its_target(seed: int, target: float) -> None:
     random = np.random.default_rng(seed)
     confidence = random.choice(np.float32(random.random(random.integers(1, 300))), 800)

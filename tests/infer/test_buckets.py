@@ -279,7 +279,7 @@ def test_many_parts_become_few(far: Night, boats: str, monkeypatch: pytest.Monke
     [
         (["run", "s3://no-such-bucket/x"], "there is no bucket s3://no-such-bucket at http"),
         (["run", "s3://"], "s3:// names no bucket"),
-        (["run", "gs://x"], "gs://x has no name that a bucket may have; write gs://BUCKET/FOLDER"),
+        (["run", "gs://x"], "gs://x has no valid bucket name; write gs://BUCKET/FOLDER"),
         (["run", "ftp://host/x"], "a URI must begin with s3://, gs:// or file://"),
         (["run", "file://host/x"], "must name a file of this machine"),
         (["run", "s3://{}/nothing"], "holds no image files; check the name."),

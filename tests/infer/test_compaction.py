@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from boatinfer.results.integrity import damaged_parts
@@ -39,7 +39,6 @@ writes = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(writes, min_size=1, max_size=12))
 def test_the_last_row_of_a_path_counts_before_and_after_merging(
     tmp_path_factory: pytest.TempPathFactory, history: list[list[tuple[str, int, bool]]]
@@ -121,12 +120,26 @@ def test_big_parts_stay_as_they_are_until_most_of_them_is_outdated(
     assert {value for value, _ in everything(parts).values()} == {0.25, 0.75}
 
 
+def test_a_big_part_of_which_half_is_outdated_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MANY_PARTS", 2)
+    monkeypatch.setattr(module, "FULL_PART", 4)
+    parts = Parts(tmp_path)
+    parts.append([row(f"p{i}", 0.25) for i in range(8)], CLASSES, "m", "r")
+    (big,) = parts.files()
+    for number, stays in [(0, True), (1, True), (2, True), (3, True), (4, False)]:
+        for _ in range(2):  # two small ones, that there is something to merge
+            parts.append([row(f"p{number}", 0.5)], CLASSES, "m", "r")
+        compact(row_index(parts))
+        assert (big in parts.files()) == stays
+
+
 nights = st.lists(
     st.tuples(st.sets(st.sampled_from("pqrst")), st.booleans()), min_size=1, max_size=8
 )
 
 
-@settings(deadline=None)
 @given(nights)
 def test_rows_of_images_that_have_gone_outlive_one_merge_and_no_more(
     tmp_path_factory: pytest.TempPathFactory, history: list[tuple[set[str], bool]]
@@ -200,3 +213,20 @@ def test_a_shard_merges_no_part_of_others(tmp_path: Path, monkeypatch: pytest.Mo
         assert shard.name in merged.name
         assert all(file.exists() for file in before)
     assert everything(Parts(tmp_path)) == wanted
+
+
+def test_merged_parts_are_bounded_in_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = Parts(tmp_path)
+    for number in range(3):
+        rows = [row(f"{number}-{i}" * 20, i / 500) for i in range(500)]
+        parts.append(rows, CLASSES, "m", "r")
+    full = 2 * max(file.stat().st_size for file in parts.files()) + 2  # all are small
+    monkeypatch.setattr(module, "MANY_PARTS", 2)
+    monkeypatch.setattr(module, "FULL_BYTES", full)
+    before = everything(parts)
+    compact(row_index(parts))
+    assert len(parts.files()) == 3
+    assert everything(parts) == before
+    monkeypatch.setattr(module, "FULL_BYTES", 2**26)
+    compact(row_index(parts))
+    assert len(parts.files()) == 1

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from boatinfer.errors import BoatinferError, BusyError, OutputError
@@ -69,7 +69,6 @@ def test_a_folder_and_a_file_that_is_too_large_are_no_document(tmp_path: Path) -
         read_document(tmp_path / "large" / "x", Summary)
 
 
-@settings(deadline=None)
 @given(place=st.integers(0, len(WHOLE) - 1), bit=st.integers(0, 7))
 def test_every_flipped_bit_of_a_summary_is_noticed(place: int, bit: int) -> None:
     changed = bytearray(WHOLE)

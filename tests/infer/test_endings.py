@@ -218,7 +218,7 @@ def test_a_folder_called_parts_makes_no_results_folder(
     shop = tmp_path / "shop"
     (shop / "parts").mkdir(parents=True)
     (shop / "letter.txt").touch()
-    with pytest.raises(UsageError, match="something else"):
+    with pytest.raises(UsageError, match="other files than results"):
         night(out=shop)
     (tmp_path / "empty").mkdir()
     (tmp_path / "new").mkdir()

@@ -10,10 +10,11 @@ import pytest
 from sklearn.metrics import confusion_matrix, f1_score, precision_score, recall_score
 
 import colours
-from boatinfer.analysis.evaluate import evaluate
+from boatinfer.analysis.evaluate import _listed, _svm_labels, evaluate
 from boatinfer.analysis.options import EvaluateOptions
 from boatinfer.errors import OutputError, UsageError
 from boatinfer.models.model import open_model
+from boatinfer.results.folder import Results
 from boatinfer.results.summary import Summary
 from boatinfer.svm.fit import fit
 from boatinfer.svm.options import FitOptions
@@ -189,3 +190,19 @@ def test_classes_of_any_name_and_number_can_be_told() -> None:
     said = Evaluation(classes, paths, truth, np.roll(truth, 1)).text()
     assert "\x1b" not in said
     assert "confusion matrix of 62 classes is in the --json output" in said
+
+
+def test_paths_of_two_lines_are_read_wherever_a_block_of_the_table_ends(tmp_path: Path) -> None:
+    names = [f"a\n{number}.jpg" for number in range(70_000)]  # several megabytes
+    lines = "".join(f'"{name}",red,1,ok,no red,1\n' for name in names)
+    header = "path,label,confidence,status,svm_label,svm_score\n"
+    (tmp_path / "predictions.csv").write_text(header + lines)
+    found = _svm_labels(Results(tmp_path))
+    assert found is not None
+    assert found["path"].to_pylist() == names
+    assert set(found["svm_label"].to_pylist()) == {"no red"}
+
+
+def test_a_sentence_names_five_classes_at_most() -> None:
+    assert _listed("abcde") == "a, b, c, d and e"
+    assert _listed("abcdefg") == "a, b, c, d, e and 2 more"

@@ -173,7 +173,7 @@ os.wait()
     assert b"forked" in run.stdout
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_damaged_file_is_read_or_fails_with_a_reason(data: st.DataObject) -> None:
     whole = data.draw(st.sampled_from(_SEEDS))

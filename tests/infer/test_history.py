@@ -136,7 +136,7 @@ class World:
         return row is not None and (row[1] or not self.features)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(events, max_size=25), st.sampled_from([2, mapped_files.MAX_ROWS_IN_MEMORY]))
 def test_any_history_ends_with_exactly_the_right_rows(
     history: list[tuple[object, ...]], many: int

@@ -136,7 +136,7 @@ def test_resize_filters_differ_as_named() -> None:
     assert set(np.unique(nearest)) <= {0, 255}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     width=st.integers(1, 300),
     height=st.integers(1, 300),
@@ -164,7 +164,7 @@ def jpeg() -> bytes:
     return encoded(Image.fromarray(random.integers(0, 256, (96, 320, 3), np.uint8)), "JPEG")
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(share=st.floats(0.001, 0.999))
 def test_a_truncated_jpeg_is_never_a_picture(share: float) -> None:
     whole = jpeg()

@@ -320,3 +320,20 @@ def test_a_worker_process_ends_with_its_supervisor() -> None:
         time.sleep(0.1)
     os.kill(worker, signal.SIGKILL)
     pytest.fail("the worker process is still there after a minute")
+
+
+def test_a_run_that_cannot_start_leaves_no_worker_process(
+    night: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[object] = []
+    close = Supervisor.close
+
+    def note(self: Supervisor[object, object]) -> None:
+        closed.append(self)
+        close(self)
+
+    monkeypatch.setattr(Supervisor, "close", note)
+    (tmp_path / "text.onnx").write_text("hello")
+    with pytest.raises(ModelError):
+        night(model=tmp_path / "text.onnx", isolate=True)
+    assert closed

@@ -6,6 +6,8 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -173,3 +175,68 @@ def test_a_run_holds_its_results(
     run(RunOptions(pictures, out, model_file), lambda _: held.append(Results(out).lock_holder()))
     assert held
     assert all(who and who.startswith("process ") for who in held)
+
+
+class Clock:
+    """Stands for the module `time` in `lease`, and stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now, self.time_ns = 1000.0, time.time_ns
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(lease, "time", clock)
+    return clock
+
+
+def generation(lock: BucketPath) -> int:
+    return int(msgspec.json.decode(lock.read_bytes())["generation"])
+
+
+def test_a_lease_whose_renewals_are_late_is_renewed_before_something_is_written(
+    lock: BucketPath, clock: Clock
+) -> None:
+    mine = Lease(lock)
+    with mine.hold():
+        clock.now += 2 * lease.RENEW_INTERVAL - 1
+        mine.check()
+        assert generation(lock) == 0  # one renewal may be late: the store is not asked
+        clock.now += 2
+        mine.check()
+        assert generation(lock) == 1
+        clock.now += 2 * lease.RENEW_INTERVAL - 1
+        mine.check()
+        assert generation(lock) == 1
+
+
+def test_whoever_slept_until_the_lease_could_be_taken_over_asks_before_it_writes(
+    lock: BucketPath, clock: Clock
+) -> None:
+    mine = Lease(lock)
+    with mine.hold():
+        forge(lock)
+        clock.now += lease.LEASE_TTL / 2  # long before anybody else may
+        with pytest.raises(BusyError, match="was taken over"):
+            mine.check()
+
+
+def test_a_lease_is_renewed_often_enough_that_three_renewals_may_fail(lock: BucketPath) -> None:
+    waited: list[float] = []
+
+    class End(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waited.append(timeout or 0)
+            return len(waited) > 3
+
+    mine = Lease(lock)
+    mine._ended = End()
+    with mine.hold():
+        pass
+    assert len(waited) == 4
+    assert 4 * max(waited) < lease.LEASE_TTL
+    assert min(waited) >= 10  # a request costs money

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -175,3 +176,12 @@ def test_results_do_not_follow_to_a_folder_without_the_images(
     assert json.loads((out / "run.json").read_text())["folder"] == str(pictures)
     relocate(out, other, force=True)
     assert json.loads((out / "run.json").read_text())["folder"] == str(other)
+
+
+@pytest.mark.parametrize(("ending", "read"), [(".cr2", True), (".mov", False), (".mov", True)])
+def test_the_extra_for_raw_files_is_named_to_whom_it_would_help(
+    monkeypatch: pytest.MonkeyPatch, ending: str, read: bool
+) -> None:
+    monkeypatch.setattr("boatinfer.results.left_out.raw_is_supported", lambda: read)
+    left_out = SimpleNamespace(other_files={ending: 2}, system_folders={})
+    assert left_out_in_words(left_out) == [f"2 other files: 2 {ending}"]

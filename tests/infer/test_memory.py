@@ -233,7 +233,7 @@ def test_a_sequential_jpeg_in_several_scans_waits_in_memory_too(large: Path) -> 
     assert estimate_memory(bytes(several), SPEC) > estimate_memory(plain, SPEC) + 9_000_000
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     start=st.sampled_from([b"\xff\xd8", b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"II*\0", b""]),
     rest=st.binary(max_size=80),

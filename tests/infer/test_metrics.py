@@ -115,7 +115,7 @@ def test_no_interval_of_a_few_images_has_a_width_of_zero() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(1, 500)), min_size=1))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_wilson_intervals_are_those_of_scipy(counts: list[tuple[int, int]]) -> None:
     of = np.array([total for _, total in counts])
     right = np.minimum([count for count, _ in counts], of)
@@ -164,3 +164,19 @@ def test_mcnemar_counts_only_where_one_is_right() -> None:
     other = np.array([False] * 8 + [True] * 2 + [True] * 50)
     assert mcnemar(one, other) == pytest.approx(112 / 1024)
     assert mcnemar(one, one) == 1
+
+
+def test_calibration_has_15_bins_unless_it_is_told_otherwise() -> None:
+    draw = np.random.default_rng(2)
+    probabilities = draw.dirichlet([1, 1, 1], 500)
+    truth = (draw.random((500, 1)) > probabilities.cumsum(axis=1)).sum(axis=1)  # as sure as right
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    bins = np.digitize(confidence, np.arange(1, 15) / 15)  # as Guo et al. do
+    parts = [bins == number for number in range(15)]
+    gaps = [abs(confidence[of].sum() - right[of].sum()) / 500 for of in parts]
+    found = calibration(right, confidence)
+    assert found.images.tolist() == [of.sum() for of in parts]
+    assert found.error == pytest.approx(sum(gaps))
+    assert calibration_error(truth, probabilities) == pytest.approx(sum(gaps))
+    for other in (13, 14, 16, 17):
+        assert calibration(right, confidence, other).error != pytest.approx(sum(gaps))

@@ -376,3 +376,12 @@ def test_the_built_in_model_opens_and_tests_itself() -> None:
     assert len(model.card.classes) == 16
     assert model.path.stat().st_size < 2_000_000
     assert model.self_test() <= 1e-3
+
+
+@pytest.mark.parametrize(("pixels", "wanted"), [(479, 1), (5 * 480, 5), (10**6, 32)])
+def test_a_batch_has_about_a_million_pixels(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch, pixels: int, wanted: int
+) -> None:
+    monkeypatch.setattr("boatinfer.models.model._BATCH_PIXELS", pixels)  # an image has 12 x 40
+    assert open_model(model_file).batch_size == wanted
+    assert open_model(model_file, batch_size=7).batch_size == 7

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,7 +18,7 @@ from boatinfer.results.store.rows import Row, matrix
 from letters import CLASSES, everything, row
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.data())
 def test_a_flipped_byte_is_noticed(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -92,7 +93,8 @@ def test_a_ledger_forgets_the_rows_of_parts_that_have_gone(tmp_path: Path) -> No
     }
 
 
-def test_contents_find_rows_and_fill_them_in(tmp_path: Path) -> None:
+@pytest.mark.parametrize("copied", [False, True])
+def test_contents_find_rows_and_fill_them_in(tmp_path: Path, copied: bool) -> None:
     parts = Parts(tmp_path)
     kept = [row(f"p{i}", i / 16, True) for i in range(16)]
     parts.append(kept[9:], CLASSES, "m", "one")
@@ -103,6 +105,8 @@ def test_contents_find_rows_and_fill_them_in(tmp_path: Path) -> None:
     useful[1:] = True  # of the first part all but p9
     useful[8] = False  # and of the second all but p1
     contents = ContentIndex(parts, row_index.row_masks(useful))
+    if copied:  # as a worker process gets it
+        contents = pickle.loads(pickle.dumps(contents))
     copies = [Row(f"copy{i}", 5, 6, kept[i].content) for i in (3, 12, 3, 0)]
     for copy in copies:
         copy.duplicate_of = contents.find(copy.content or "")

@@ -26,7 +26,6 @@ def listing(count: int) -> list[ListedFile]:
     return [ListedFile(f"{number}.jpg", number, -number) for number in range(count)]
 
 
-@settings(deadline=None)
 @given(st.integers(0, 30), sizes, st.booleans())
 def test_chunks_hold_every_file_in_order(count: int, size: int, slow: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -39,7 +38,6 @@ def test_chunks_hold_every_file_in_order(count: int, size: int, slow: bool) -> N
     assert all(chunks)
 
 
-@settings(deadline=None)
 @given(st.lists(sizes, max_size=12), st.integers(1, 12))
 def test_waves_and_batches_hold_every_file_in_order(chunks: list[int], most: int) -> None:
     every = listing(sum(chunks))
@@ -96,7 +94,7 @@ class Status(NamedTuple):
     st_mtime_ns: int
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.dictionaries(names, st.tuples(numbers, numbers), min_size=1, max_size=5), numbers)
 def test_what_a_file_system_says_is_reused_the_next_night_whatever_it_is(
     files: dict[bytes, tuple[int, int]], other: int

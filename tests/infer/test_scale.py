@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import colours
@@ -70,7 +70,6 @@ def recorded(batches: list[list[str]], disk: Path) -> KeyedArrays:
     return records
 
 
-@settings(deadline=None)
 @given(added, st.integers(1, 20), st.integers(1, 9))
 def test_slices_hold_every_record_once_and_equal_ones_in_order(
     disk: Path, batches: list[list[str]], many: int, count: int
@@ -87,7 +86,6 @@ def test_slices_hold_every_record_once_and_equal_ones_in_order(
     assert len(texts) - again.sum() == len(set(texts))
 
 
-@settings(deadline=None)
 @given(added, added, st.integers(1, 20), st.integers(1, 9))
 def test_records_of_the_same_text_are_joined_and_looked_up(
     disk: Path, some: list[list[str]], others: list[list[str]], many: int, count: int
@@ -122,7 +120,6 @@ def test_records_that_agree_in_half_of_their_keys_are_different(disk: Path) -> N
     assert (there.tolist(), found["number"].tolist()) == ([False, True, False, True], [1, 3])
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 3), names)), min_size=1), st.integers(1, 20))
 def test_tables_are_sorted_however_many(
     disk: Path, batches: list[list[tuple[int, str]]], many: int
@@ -140,7 +137,6 @@ def test_tables_are_sorted_however_many(
     assert list(pairs) == sorted(itertools.chain(*batches))
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(names), min_size=1), st.integers(1, 4))
 def test_merging_sorts(paths: list[list[str]], step: int) -> None:
     tables = [pa.table({"path": pa.array(sorted(some), pa.string())}) for some in paths]

@@ -31,6 +31,8 @@ from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.parts import Parts
 from boatinfer.results.store.shards import Shard
 from boatinfer.results.summary import Summary
+from boatinfer.svm.fit import fit
+from boatinfer.svm.options import FitOptions
 from letters import CLASSES, everything, row
 from support import Command, counts, rows, slow_run
 
@@ -39,7 +41,7 @@ TABLES = ("predictions.csv", "failures.csv")
 shards = st.integers(1, 50).flatmap(lambda n: st.builds(Shard, st.just(n), st.integers(1, n)))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 20), st.lists(st.text()))
 def test_every_path_is_in_exactly_one_shard(count: int, paths: list[str]) -> None:
     column = pa.array([path.encode("utf-8", "ignore").decode() for path in paths], pa.string())
@@ -70,7 +72,7 @@ writes = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(writes, st.booleans())
 def test_parts_written_side_by_side_lose_and_repeat_nothing(
     tmp_path_factory: pytest.TempPathFactory, history: list[tuple[int, set[str]]], merge: bool
@@ -129,6 +131,33 @@ def test_shards_together_are_an_undivided_run(
     assert Results(tmp_path / "sharded").last_finished() == summary
     assert "=quoted" in (tmp_path / "sharded" / "report.html").read_text()
     assert list(find_damage(Results(tmp_path / "sharded"))) == []
+
+
+def test_shards_with_an_svm_are_an_undivided_run_with_it(
+    night: Callable[..., Summary], tmp_path: Path
+) -> None:
+    night(features=True)
+    fit(FitOptions(tmp_path / "out", tmp_path / "svm.joblib", folds=0))
+    whole = night(svm=tmp_path / "svm.joblib", min_confidence=0.9)
+    summary = in_shards(
+        night, 2, out=tmp_path / "sharded", svm=tmp_path / "svm.joblib", min_confidence=0.9
+    )
+    for name in (*TABLES, "review.csv"):
+        assert (tmp_path / "sharded" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+    assert summary.svm_labels == whole.svm_labels == {"red": 4, "green": 4, "blue": 4}
+
+
+def test_shards_that_looked_at_some_images_forget_none_of_the_others(
+    night: Callable[..., Summary], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "MANY_PARTS", 2)
+    night()
+    for number in range(3):
+        for name in ("red", "blue"):
+            picture = colours.picture(name, seed=90 + number)
+            (pictures / f"red/{name}-{number}.jpg").write_bytes(picture)
+        assert in_shards(night, 2, out=tmp_path / "out", include=["red/*"]).complete
+    assert counts(night()) == (18, 0, 18, 0)
 
 
 def test_shards_and_undivided_runs_reuse_each_others_rows(

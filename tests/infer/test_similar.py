@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 from collections.abc import Callable
@@ -83,6 +84,25 @@ def test_an_image_from_elsewhere_needs_the_model(
     copy.write_text("hello")
     with pytest.raises(UsageError, match=r"copy\.jpg"):
         nearest(copy, out, model=model_file)
+
+
+def test_a_copy_of_any_image_of_the_results_is_known_by_its_content(
+    out: Path, pictures: Path, tmp_path: Path
+) -> None:
+    for image in sorted(pictures.rglob("*.jpg")):
+        if image.name != "bad.jpg":
+            copy = Path(shutil.copy(image, tmp_path / "copy.jpg"))
+            (found,) = nearest(copy, out, 1).matches.to_pylist()  # with no model
+            assert (found["path"], found["distance"]) == (
+                image.relative_to(pictures).as_posix(),
+                0,
+            )
+
+
+def test_twenty_are_found_unless_it_is_told_otherwise() -> None:
+    assert SimilarOptions([Path("a.jpg"), Path("out")]).k == 20
+    for function in (nearest, duplicates):
+        assert inspect.signature(function).parameters["k"].default == 20
 
 
 def test_pairs_give_the_matrix(out: Path, pictures: Path, model_file: Path) -> None:

@@ -61,7 +61,7 @@ def svm_of(kernel: str, penalty: float, weights: str | None) -> Any:
     return SVC(kernel=kernel, C=penalty, break_ties=True, class_weight=weights)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     classes=st.integers(2, 6),
     dimension=st.integers(1, 12),
@@ -256,7 +256,7 @@ def test_arrays_that_are_larger_than_the_file_are_refused(
         pickles.read(file.getvalue()[:-1] + bytes(100) + b".", set())
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_no_changed_byte_does_more_than_be_refused(data: st.DataObject) -> None:
     changed = bytearray(WHOLE)

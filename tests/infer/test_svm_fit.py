@@ -58,6 +58,7 @@ def test_scores_are_those_of_scikit_learns_cross_validation(
     assert report.accuracy is not None
     assert 0.4 < report.accuracy < 1
     assert report.classes == {"a": 40, "b": 40, "c": 40}
+    assert load(tmp_path / "s.joblib").function.kernel == report.kernel == kernel
     assert json.loads((tmp_path / "s.report.json").read_text())["accuracy"] == report.accuracy
 
 

@@ -27,7 +27,7 @@ def deal(folder: Path, names: list[str], seed: int = 0, **shares: float) -> dict
     return dict(zip(names, stratify(folder, names, labels, shares, seed), strict=True))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     classes=st.lists(st.lists(st.integers(0, 12), min_size=1, max_size=30), min_size=1, max_size=4),
     shares=st.sampled_from([{VALID: 0.1}, {VALID: 0.5}, {VALID: 0.2, TEST: 0.2}]),

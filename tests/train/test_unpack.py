@@ -232,7 +232,7 @@ def test_no_archive_is_one_sentence(into: Into) -> None:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(share=st.floats(0, 0.99), form=st.sampled_from(["zip", "w", "w:gz", "w:bz2", "w:xz"]))
 def test_a_truncated_archive_is_never_taken_for_a_whole_one(share: float, form: str) -> None:
     files = FILES | {"noise.bin": NOISE, "last.jpg": b"last"}
