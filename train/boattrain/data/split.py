@@ -64,7 +64,7 @@ def split(options: SplitOptions) -> SplitResult:
     source, output = options.source, options.output
     if split_folders(source):
         raise UsageError(
-            f"{source} is split already: it has {', '.join(split_folders(source))}; give a "
+            f"{source} is split already: it holds {', '.join(split_folders(source))}; give a "
             "folder with class folders."
         )
     classes = find_classes(source)
