@@ -15,6 +15,7 @@ from boatinfer.results.store.duplicates import ContentIndex
 from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.parts import Parts, number_of
 from boatinfer.results.store.rows import Row, matrix
+from boatinfer.results.store.shards import Shard
 from letters import CLASSES, everything, row
 
 
@@ -130,3 +131,14 @@ def test_matrix_respects_slices() -> None:
         [pa.FixedSizeListArray.from_arrays(pa.array(range(12), pa.float32()), 3)]
     )
     assert matrix(column.slice(1, 2)).tolist() == [[3, 4, 5], [6, 7, 8]]
+
+
+def test_a_shard_reads_no_part_that_another_of_its_split_wrote(tmp_path: Path) -> None:
+    shards = {name: Shard.parse(name) for name in ("1-of-2", "2-of-2", "1-of-3")}
+    for shard in (None, *shards.values()):
+        Parts(tmp_path, shard).append([row("p", 0.5)], CLASSES, "m", "r")
+    assert len(Parts(tmp_path).files()) == 4
+    for name, other in (("1-of-2", "2-of-2"), ("2-of-2", "1-of-2")):
+        found = [file.stem for file in Parts(tmp_path, shards[name]).files()]
+        assert len(found) == 3
+        assert not any(stem.endswith(other) for stem in found)

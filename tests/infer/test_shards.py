@@ -151,7 +151,7 @@ def test_shards_that_looked_at_some_images_forget_none_of_the_others(
     night: Callable[..., Summary], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compaction, "MANY_PARTS", 2)
-    night()
+    assert in_shards(night, 2, out=tmp_path / "out").complete
     for number in range(3):
         for name in ("red", "blue"):
             picture = colours.picture(name, seed=90 + number)
