@@ -83,7 +83,7 @@ def test_from_the_command_line(
     boatinfer: Command, both: CompareOptions, night: Night, pictures: Path, tmp_path: Path
 ) -> None:
     said = boatinfer("compare", both.one, both.other).out
-    assert re.search(r"  green in A, blue in B +4  green/000\.jpg", said)
+    assert re.search(r"  green in A, blue in B: 4, such as\n    green/000\.jpg\n", said)
     assert "agreement: 0.3333" in said
     assert "p = 0.007812 (a significant difference)" in said
     assert json.loads(boatinfer("compare", both.one, both.other, "--json").out)["images"] == 12

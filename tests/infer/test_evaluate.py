@@ -71,9 +71,9 @@ def test_the_text_tells_what_it_is_of(out: Path, boatinfer: Command) -> None:
     assert first[3].startswith("  accuracy           0.8333  0.")
     assert first[4].startswith("  macro-F1")
     assert done.out.count("macro-F1") == 1
-    for heading in ["Prediction distribution", "Ground-truth distribution", "Confusion matrix"]:
+    for heading in ["By class, F1 with its 95 % interval", "Confusion matrix"]:
         assert f"\n{heading}" in done.out
-    assert "red predicted as green  1  red/wrong.jpg" in done.out
+    assert "  red predicted as green: 1\n    red/wrong.jpg\n" in done.out
     assert done.out.endswith("Left out: 1 that failed.\n")
     assert json.loads(boatinfer("evaluate", out, "--json").out)["network"]["images"] == 12
 
@@ -139,7 +139,7 @@ def test_an_svm_of_classes_that_the_network_does_not_know_stands_alone(
     assert found.network is None
     assert found.svm is not None
     assert found.svm.accuracy == 1
-    assert "Prediction distribution (SVM)" in found.text()
+    assert "By class (SVM), F1" in found.text()
 
 
 def test_a_folder_of_images_stands_for_its_default_results(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import classification_report
 
 from boatinfer.analysis.compare import Comparison, speed
 from boatinfer.analysis.evaluation import Confidence, Evaluation
@@ -32,24 +34,26 @@ def test_the_ten_most_confused_pairs_are_named_commonest_first() -> None:
     wanted = [("c0", f"c{place}", place) for place in range(12, 2, -1)]
     assert [(of, as_, len(paths)) for of, as_, paths in found.confused()] == wanted
     assert [of["images"] for of in found.document()["confused"]] == [*range(12, 2, -1)]
-    assert len(found.pairs()) == 10
-    assert len(confused(3).pairs()) == 3
+    named = [line for line in found.pairs() if not line.startswith("    ")]
+    assert len(named) == 10
+    assert named[0] == "  c0 predicted as c12: 12, such as"
     assert evaluation([0, 1], [0, 1], 2).pairs() == []
 
 
 def test_of_a_confused_pair_the_text_names_three_images_and_the_json_a_hundred() -> None:
     three, four = (evaluation([0] * count, [1] * count, 2).pairs() for count in (3, 4))
-    assert three == ["  c0 predicted as c1  3  000.jpg, 001.jpg, 002.jpg"]
-    assert four == ["  c0 predicted as c1  4  000.jpg, 001.jpg, 002.jpg, ..."]
+    assert three == ["  c0 predicted as c1: 3", "    000.jpg", "    001.jpg", "    002.jpg"]
+    assert four == ["  c0 predicted as c1: 4, such as", *three[1:]]
     (pair,) = evaluation([0] * 120, [1] * 120, 2).pairs_document("a", "b")
     assert (pair["a"], pair["b"], pair["images"]) == ("c0", "c1", 120)
     assert pair["paths"] == [f"{number:03}.jpg" for number in range(100)]
 
 
-def test_the_matrix_is_printed_of_up_to_forty_classes() -> None:
-    forty, more = (evaluation([0], [0], classes).matrix() for classes in (40, 41))
-    assert len(forty) == 2 + 40
-    assert more == ["The confusion matrix of 41 classes is in the --json output."]
+def test_the_matrix_is_printed_if_it_fits() -> None:
+    most, more = (evaluation([0] * 999, [0] * 999, classes).matrix() for classes in (18, 19))
+    assert len(most) == 2 + 18
+    assert max(map(len, most)) <= 80
+    assert more == ["The confusion matrix of 19 classes is in the --json output."]
 
 
 def sure(count: int, classes: int = 7) -> Evaluation:
@@ -157,3 +161,21 @@ def test_the_speed_of_a_run_is_never_that_of_another_model(tmp_path: Path) -> No
     assert speed(results, ran("4", "ours", 0, 99.0)) == 50  # nothing classified: no speed
     assert speed(results, ran("5", "third", 0, None)) is None
     assert speed(results, ran("6", "ours", 9, 40.0)) == 40
+
+
+def test_the_text_names_each_class_once_and_fits_a_terminal() -> None:
+    names = ["a very long name of a class indeed", "short", "another", "absent"]
+    truth, predicted = [0] * 5 + [1] * 3 + [2] * 2, [0] * 4 + [1] * 4 + [0] * 2
+    found = dataclasses.replace(evaluation(truth, predicted, 4), classes=names)
+    lines = found.text().splitlines()
+    assert max(map(len, lines)) <= 80
+    table = lines[: lines.index("Most confused")]
+    assert sum("short" in line for line in table) == 1
+    assert sum(f"{names[0][:22]}\N{HORIZONTAL ELLIPSIS}" in line for line in table) == 1
+    report = classification_report(truth, predicted, output_dict=True, zero_division=0)
+    assert found.weighted_f1 == pytest.approx(report["weighted avg"]["f1-score"])
+    assert found.document()["weighted_f1"] == found.weighted_f1
+    for average in ("macro", "weighted"):
+        (line,) = [line for line in table if f"{average} average" in line]
+        figures = [report[f"{average} avg"][name] for name in ("precision", "recall", "f1-score")]
+        assert line.split()[2:] == [f"{figure:.2f}" for figure in figures]

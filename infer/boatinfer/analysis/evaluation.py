@@ -27,8 +27,10 @@ _POINTS = 101
 _PAIRS = 10
 #: Paths listed for each pair in the text, and in the JSON.
 _PATHS, _ALL_PATHS = 3, 100
-#: With more classes the confusion matrix is only in the JSON.
-_MATRIX = 40
+#: With more classes the confusion matrix is only in the JSON: a row would not fit.
+_MATRIX = 18
+#: Characters of a class name in the table of classes.
+_NAME_WIDTH = 23
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,11 @@ class Evaluation:
     def macro_f1(self) -> float:
         """Mean F1 over the classes that occur in the truth or among the predictions."""
         return metrics.macro_f1(self.truth, self.predicted)
+
+    @property
+    def weighted_f1(self) -> float:
+        """Mean F1 over the classes, weighted by their numbers of images."""
+        return float(np.average(np.nan_to_num(self.scores.f1), weights=self.confusion.sum(axis=1)))
 
     @property
     def absent(self) -> list[str]:
@@ -169,6 +176,7 @@ class Evaluation:
             "accuracy_interval": self.intervals.accuracy.tolist(),
             "macro_f1": self.macro_f1,
             "macro_f1_interval": self.intervals.macro_f1.tolist(),
+            "weighted_f1": self.weighted_f1,
         }
 
     def _class_document(self) -> dict[str, dict[str, Any]]:
@@ -210,39 +218,20 @@ class Evaluation:
         return {str(k): float(np.mean(confidence.rank < k)) for k in ks}
 
     def text(self, suffix: str = "") -> str:
-        """All metrics, for a terminal.
+        """All metrics, for a terminal of 80 columns.
 
         Args:
             suffix: added to the headings, such as " (SVM)".
         """
-        blocks = [self._class_table(), self.matrix()]
+        blocks = [self._figures(suffix), self._class_table(suffix), self.matrix()]
         pairs = self.pairs()
         blocks += [["Most confused", *pairs]] if pairs else []
         blocks += self._confidence_tables(self.confidence) if self.confidence else []
-        tables = ("\n".join(block) for block in blocks)
-        return "\n\n".join(["\n".join(self._figures(suffix)), self.summary(suffix), *tables])
+        return "\n\n".join("\n".join(block) for block in blocks)
 
     def summary(self, suffix: str = "") -> str:
-        """Counts of predicted and true classes, and scikit-learn's report; arguments as `text`."""
-        return "\n\n".join([*self._distributions(suffix), self._report()])
-
-    def _distributions(self, suffix: str) -> Iterator[str]:
-        for name, axis in [("Prediction distribution", 0), ("Ground-truth distribution", 1)]:
-            counts = self.confusion.sum(axis=axis)
-            yield "\n".join([f"{name}{suffix}", *table(zip(self.classes, counts, strict=True))])
-
-    def _report(self) -> str:
-        from sklearn.metrics import classification_report
-
-        classes = np.unique([self.truth, self.predicted])
-        report: str = classification_report(
-            self.truth,
-            self.predicted,
-            labels=classes,
-            target_names=[printable(self.classes[index]) for index in classes],
-            zero_division=0,
-        )
-        return report.rstrip()
+        """The metrics of the classes; arguments as `text`."""
+        return "\n".join(self._class_table(suffix))
 
     def _figures(self, suffix: str) -> list[str]:
         rows = [
@@ -257,36 +246,41 @@ class Evaluation:
             rows.append(("calibration error", f"{error:.4f}", ""))
         return [f"Figures{suffix}, with 95 % intervals", *table(rows)]
 
-    def _class_table(self) -> list[str]:
+    def _class_table(self, suffix: str) -> list[str]:
         rows: list[Sequence[object]] = [
-            ("", "images", "predicted", "precision", "", "recall", "", "F1", "")
+            ("", "", "images", "pred.", "precision", "recall", "F1", "95 %")
         ]
         true_counts, predicted_counts = self.confusion.sum(axis=1), self.confusion.sum(axis=0)
         for index, name in enumerate(self.classes):
-            cells = [name, true_counts[index], predicted_counts[index]]
-            for figure, ends in zip(self.scores, self.intervals[2:], strict=True):
-                defined = not np.isnan(figure[index])
-                cells += [f"{figure[index]:.2f}" if defined else "-", _interval(ends[:, index], 2)]
-            rows.append(cells)
-        return ["By class, with 95 % intervals", *table(rows)]
+            figures = ["-" if np.isnan(f[index]) else f"{f[index]:.2f}" for f in self.scores]
+            interval = _interval(self.intervals.f1[:, index], 2, "-")
+            counts = true_counts[index], predicted_counts[index]
+            rows.append((index + 1, _shortened(name), *counts, *figures, interval))
+        occurring = (true_counts + predicted_counts) > 0
+        for name, weights in (("macro average", occurring), ("weighted average", true_counts)):
+            means = [np.average(np.nan_to_num(f), weights=weights) for f in self.scores]
+            rows.append(("", name, "", "", *(f"{mean:.2f}" for mean in means), ""))
+        return [f"By class{suffix}, F1 with its 95 % interval", *table(rows, names=2)]
 
     def matrix(self, rows: str = "the true class", columns: str = "the predicted one") -> list[str]:
         """The confusion matrix, for a terminal."""
         count = len(self.classes)
         if count > _MATRIX:
             return [f"The confusion matrix of {count} classes is in the --json output."]
-        lines: list[Sequence[object]] = [("", "", *range(1, count + 1))]
-        for index, (name, line) in enumerate(zip(self.classes, self.confusion, strict=True)):
-            lines.append((name, index + 1, *(cell or "." for cell in line)))
-        return [f"Confusion matrix (a row: {rows}; a column: {columns})", *table(lines)]
+        lines: list[Sequence[object]] = [("", *range(1, count + 1))]
+        for index, line in enumerate(self.confusion):
+            lines.append((index + 1, *(cell or "." for cell in line)))
+        return [f"Confusion matrix (rows: {rows}; columns: {columns})", *table(lines)]
 
     def pairs(self, words: str = "{} predicted as {}") -> list[str]:
         """The most confused pairs, for a terminal; empty if all predictions are correct."""
-        rows = []
+        lines = []
         for truth, predicted, paths in self.confused():
-            path_text = ", ".join(paths[:_PATHS]) + (", ..." if len(paths) > _PATHS else "")
-            rows.append((words.format(truth, predicted), len(paths), path_text))
-        return table(rows, names=3)
+            pair = words.format(printable(truth), printable(predicted))
+            more = ", such as" if len(paths) > _PATHS else ""
+            lines.append(f"  {pair}: {len(paths):,}{more}")
+            lines += [f"    {printable(path)}" for path in paths[:_PATHS]]
+        return lines
 
     def _confidence_tables(self, confidence: Confidence) -> Iterator[list[str]]:
         document = self._confidence_document(confidence)
@@ -331,7 +325,13 @@ def _nan_to_none(values: npt.NDArray[np.float64]) -> list[float | None]:
     return [None if np.isnan(value) else float(value) for value in values]
 
 
-def _interval(ends: npt.NDArray[np.float64], digits: int = 4) -> str:
+def _interval(ends: npt.NDArray[np.float64], digits: int = 4, to: str = " to ") -> str:
     if np.isnan(ends).any():
         return ""
-    return f"{ends[0]:.{digits}f} to {ends[1]:.{digits}f}"
+    return to.join(f"{end:.{digits}f}" for end in ends)
+
+
+def _shortened(name: str) -> str:
+    """A class name that fits its column."""
+    name = printable(name)
+    return name if len(name) <= _NAME_WIDTH else f"{name[: _NAME_WIDTH - 1]}\N{HORIZONTAL ELLIPSIS}"
