@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import enum
 import re
+from pathlib import Path
 from typing import Any
 
 __all__ = [
@@ -140,5 +141,25 @@ def first_line(error: BaseException) -> str:
 
 
 def install_hint(extra: str) -> str:
-    """The command that installs a missing extra (or several, separated by commas)."""
-    return f"run pip install 'boatinfer[{extra}]'"
+    """The command that installs a missing extra (or several, separated by commas).
+
+    Whoever installed from the sources gets the command that does so again: no index has them.
+    """
+    return f"run pip install '{_source_folder() or 'boatinfer'}[{extra}]'"
+
+
+def _source_folder() -> str | None:
+    """The folder of sources that boatinfer was installed from (PEP 610), if it is still there."""
+    import importlib.metadata
+    import json
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    try:
+        recorded = importlib.metadata.distribution("boatinfer").read_text("direct_url.json")
+        origin = json.loads(recorded or "{}")
+        folder = url2pathname(urlsplit(origin["url"]).path)
+        local = "dir_info" in origin and Path(folder, "pyproject.toml").is_file()
+    except (importlib.metadata.PackageNotFoundError, KeyError, OSError, ValueError):
+        return None
+    return folder if local else None

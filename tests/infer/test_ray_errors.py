@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from boatinfer.errors import DeviceError, UsageError
+from boatinfer.errors import DeviceError, UsageError, install_hint
 from boatinfer.pipeline.engines.ray.worker import NodeRequirements
 from boatinfer.pipeline.options import RunOptions
 from boatinfer.results.summary import Summary
@@ -29,10 +29,7 @@ def test_without_ray_the_line_that_brings_it_is_told(
     monkeypatch.setitem(sys.modules, "ray", None)
     ended = boatinfer("run", pictures, "-m", model_file, "--engine", "ray")
     assert (ended.code, ended.err.count("\n")) == (2, 1)
-    assert (
-        "--engine ray needs ray, which is not installed; run pip install 'boatinfer[ray]'"
-        in ended.err
-    )
+    assert f"--engine ray needs ray, which is not installed; {install_hint('ray')}" in ended.err
 
 
 @pytest.mark.parametrize(

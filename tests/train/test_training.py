@@ -90,6 +90,7 @@ def test_all_files_are_written_and_nothing_else(trained: Trained) -> None:
     ]
     for path in trained.output.parent.glob("small.*"):
         assert f"Wrote {path}\n" in trained.stdout
+    assert trained.stdout.endswith(f"Next: boatinfer export {trained.output} -o small.onnx\n")
     for picture in ("curves", "confusion"):
         with Image.open(trained.output.with_suffix(f".{picture}.png")) as opened:
             assert opened.format == "PNG"

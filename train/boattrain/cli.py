@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -88,6 +89,9 @@ def _print_result(result: TrainingResult) -> None:
     )
     for path in result.files:
         typer.echo(f"Wrote {path}")
+    model = result.files.model
+    export = f"boatinfer export {shlex.quote(str(model))} -o {shlex.quote(f'{model.stem}.onnx')}"
+    typer.echo(f"Next: {export}")
     if fit.signal_number:
         raise RunInterruptedError(
             f"interrupted after epoch {len(fit.history)}; {result.files.model} has the best "

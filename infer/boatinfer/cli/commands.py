@@ -309,3 +309,9 @@ def svm_fit(options: FitOptions) -> None:
         f"{counted(report.images, 'image')} of {len(svm.classes)} classes, {svm.dimension} "
         f"features each: {options.output}"
     )
+    if report.accuracy is not None:
+        typer.echo(
+            "The features come from the network: if it was trained on these images, the accuracy "
+            f"is too high; 'boatinfer svm compare {options.out} --test OUT' with images that it "
+            "has not seen is a better estimate."
+        )
