@@ -24,6 +24,9 @@ from boatinfer.file_types import IMAGE_EXTENSIONS
 from server import Site, serving
 from support import COUNTS, rows, write_data
 
+#: One process follows the README, for all tests.
+pytestmark = pytest.mark.xdist_group("readme")
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 PAGES = ["data", "results", "similar", "svm", "precision", "scale", "api"]
