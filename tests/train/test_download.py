@@ -296,7 +296,7 @@ def test_addresses_that_are_none(made: Path, tmp_path: Path, boatinfer: Command)
         ("http://", "is not an http:// or https:// URL"),
         ("file://elsewhere/boats.zip", "is not an http:// or https:// URL"),
         ((tmp_path / "none.zip").as_uri(), "does not exist"),
-        ("http://no-such-host.invalid/boats.zip", "is not known"),
+        ("http://no-such-host.invalid/boats.zip", "is unknown"),
         ("http://[broken/boats.zip", "is not an http:// or https:// URL"),
     ]:
         done = boatinfer("data", "download", url, "-o", made)
