@@ -50,7 +50,7 @@ def export_model(
 
     Args:
         options: the model, the output file, golden images and precision.
-        say: called with status messages of a conversion to a lower precision.
+        say: called with what the next step is, before it begins.
         show_comparison: called with the comparison with float32, before the accuracy is checked.
 
     Returns:
@@ -73,6 +73,7 @@ def export_model(
     )
     images = _find_golden_images(options, card.image)
     plan = _make_conversion_plan(options, card)
+    say("loading TensorFlow")
     load_keras()
     from boatexport.convert import convert, embed_card, with_features
     from boatexport.precision import convert_precision
@@ -80,11 +81,13 @@ def export_model(
     model = resnet50.build(weights) if weights else _load_keras_model(options.model)
     reference = with_features(model, card, options.model)
     golden = _make_golden(options.model, images, card, reference)
+    say("converting the model to ONNX, which takes up to 4 minutes for a ResNet50")
     graph = convert(reference, card)
     with atomic_write(output) as temporary:
         content = embed_card(graph, card, golden)
         temporary.write_bytes(content)
         exported = load(temporary.read_bytes(), output, "cpu")
+        say("comparing the outputs of both models")
         difference = verify(exported, reference, probability_tolerance(reference))
         if plan is not None:
             converted = convert_precision(

@@ -188,7 +188,10 @@ def test_the_command_says_what_it_verified(model: Path, boatinfer: Command) -> N
     assert done.code == 0
     assert "verified against Keras at batch sizes 1, 3 and 8: largest difference" in done.out
     assert f"{model.with_suffix('.onnx')} (" in done.out
-    assert done.err == ""
+    steps = ["loading TensorFlow", "converting the model to ONNX", "comparing the outputs"]
+    assert [line[: len(step)] for line, step in zip(done.err.splitlines(), steps, strict=True)] == (
+        steps
+    )
 
 
 def test_what_cannot_be_exported_is_one_sentence_and_writes_nothing(
@@ -216,7 +219,7 @@ def test_what_cannot_be_exported_is_one_sentence_and_writes_nothing(
         done = boatinfer("export", "-o", output, *arguments)
         assert (done.code, done.out) == (code, "")
         assert said in done.err
-        assert done.err.count("\n") == 1
+        assert len(set(done.err.splitlines()) - {"loading TensorFlow"}) == 1
         assert not output.exists()
     done = boatinfer("export", model, "-o", tmp_path / "nowhere" / "x.onnx")
     assert (done.code, "does not exist" in done.err) == (2, True)

@@ -356,6 +356,29 @@ def test_finishing_merges_the_parts_of_shards_and_readers_go_on(
     assert counts(night()) == (12, 0, 12, 0)
 
 
+def test_a_merge_of_shards_that_fails_again_and_again_loses_nothing(
+    night: Callable[..., Summary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compaction, "MANY_PARTS", 2)
+    monkeypatch.setattr("boatinfer.pipeline.engines.local.PART_ROWS", 1)
+    out = tmp_path / "out"
+    for number in (1, 2):
+        night(shard=f"{number}/2", batch_size=1, threads=1, out=out)
+
+    def full(*_: object, **__: object) -> None:
+        raise OutputError("the disk is full")
+
+    for _ in range(3):  # after the parts have been merged, and before the old ones go
+        with monkeypatch.context() as failing:
+            failing.setattr("boatinfer.pages.report.write", full)
+            with pytest.raises(OutputError, match="the disk is full"):
+                finish(out)
+    assert counts(finish(out)) == (12, 12, 0, 0)
+    assert not list(find_damage(Results(out)))
+    assert Results(out).current().num_rows == 12
+    assert counts(night(out=out)) == (12, 0, 12, 0)
+
+
 def test_an_undivided_run_puts_unfinished_shards_out_of_date(
     night: Callable[..., Summary], tmp_path: Path
 ) -> None:

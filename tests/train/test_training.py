@@ -173,8 +173,9 @@ def test_printed_summary(trained: Trained) -> None:
 
 
 def test_progress_and_nothing_else_goes_to_standard_error(trained: Trained) -> None:
-    left_out, train, valid, *epochs = trained.stderr.splitlines()
+    loading, left_out, train, valid, *epochs = trained.stderr.splitlines()
 
+    assert loading == "loading TensorFlow"
     assert left_out.startswith("left out train/red/broken.jpg: corrupt: ")
     assert train.endswith("train: 36 images in 3 classes, 1 left out")
     assert valid.endswith("valid: 12 images in 3 classes, 0 left out")

@@ -257,6 +257,7 @@ def _import_libraries(options: TrainOptions) -> None:
     """Imports also the libraries for saving, so that a missing one is reported at the start."""
     for library in ("matplotlib.figure", "platformdirs", "tomli_w"):
         importlib.import_module(library)
+    _log.info("loading TensorFlow")
     load_keras()
     if options.tensorboard is not None and importlib.util.find_spec("tensorboard") is None:
         raise UsageError(

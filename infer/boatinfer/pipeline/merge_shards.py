@@ -272,9 +272,11 @@ def _merge_parts(results: Results, shard: Shard, whole: bool) -> list[Place]:
         return []
     row_index = RowIndex(parts)
     row_index.read()
-    return compaction.merge(
-        row_index, row_index.masks_of(read_rows(results, shard)) if whole else None
-    )
+    used = row_index.masks_of(read_rows(results, shard))
+    last = row_index.row_masks()
+    if any((used[number] & ~last[number]).any() for number in used):
+        return []  # merged before, when this merge did not come to its end; a later run merges
+    return compaction.merge(row_index, used if whole else None)
 
 
 def _closed(summary: Summary) -> Summary:
