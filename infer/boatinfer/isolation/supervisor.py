@@ -316,10 +316,7 @@ class Supervisor(Generic[Item, Result]):
     def _cause_of_death(self) -> tuple[Failure, str]:
         """Why the process that worked on a single item died."""
         if self._killed_at is not None:
-            return (
-                Failure.TIMED_OUT,
-                f"the image was not done after {self._timeout:g} seconds",
-            )
+            return Failure.TIMED_OUT, f"the image was not done after {self._timeout:g} seconds"
         detail = self._process.last_stderr_line()
         return (
             Failure.CRASHED,
