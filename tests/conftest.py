@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 
 from boatinfer import cli
 from boatinfer.isolation import process
+from boatinfer.signals import SIGNALS
 from support import Command, Outcome, Shell, Trained, write_data
 
 #: Tests for an environment of their own, see tox.ini.
@@ -25,10 +26,13 @@ settings.load_profile("boatinfer")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def ctrl_c() -> None:
-    """Lets SIGINT interrupt: a shell has what it starts in the background ignore it."""
+def default_signals() -> None:
+    """Lets signals act that whoever started the tests ignores: SIGINT `&`, SIGHUP `nohup`."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in SIGNALS:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)
