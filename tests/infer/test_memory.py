@@ -399,3 +399,17 @@ def test_a_run_over_large_images_stays_within_its_memory(
     assert int(worker) <= bound * (1 - local.PAGE_SHARE)
     page = (tmp_path / "out" / "report.html").read_text()
     assert re.search("data:image/jpeg;base64", page)
+
+
+def test_webps_that_are_not_decoded_row_by_row_need_their_whole_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("boatinfer.images.memory.LARGE", 1)
+    picture = Image.new("RGBA", (1000, 1000), (255, 0, 0, 128))
+    for lossless, mode, needed in [(True, "RGB", 4.5), (True, "RGBA", 4.5), (False, "RGBA", 3.0)]:
+        file = tmp_path / "x.webp"
+        picture.convert(mode).save(file, lossless=lossless, method=0)
+        estimate = estimate_memory(file.read_bytes(), ImageSpec(height=60, width=200))
+        assert estimate >= needed * 1000 * 1000
+    picture.convert("RGB").save(file, method=0)
+    assert estimate_memory(file.read_bytes(), ImageSpec(height=60, width=200)) < 2 * 1000 * 1000

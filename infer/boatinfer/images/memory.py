@@ -38,6 +38,9 @@ _STREAMED = {"PNG": 1.5, "TIFF": 1.0, "WEBP": 0.5}
 #: Per pixel of interlaced PNGs and TIFFs of few strips, which are held whole; 16 bits take twice.
 _NOT_STREAMED = 5
 _FEW_STRIPS = 8
+#: Per pixel of WebPs that libwebp does not decode row by row: lossless, and with an alpha
+#: plane, for which it allocates twice what it uses.
+_WEBP_LOSSLESS, _WEBP_ALPHA = 4.5, 3.0
 _BITS, _ROWS_PER_STRIP = 258, 278  # TIFF 6.0
 
 #: Per pixel of a plain PNM, whose numbers are read as 64 bits each.
@@ -227,6 +230,11 @@ def _bytes_per_pixel(image: Image.Image, data: bytes, spec: ImageSpec) -> float:
 
 def _streamed_bytes_per_pixel(image: Image.Image, data: bytes, kind: str) -> float:
     """Bytes per pixel of a large image that libvips decodes."""
+    if kind == "WEBP":
+        if b"VP8L" in data:
+            return _WEBP_LOSSLESS
+        has_alpha = data[12:16] == b"VP8X" and bool(data[20] & 0x10)  # WebP container, VP8X
+        return _WEBP_ALPHA if has_alpha else _STREAMED[kind]
     is_16_bit, is_held_whole = data[24] == 16, "interlace" in image.info
     if kind == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]
