@@ -109,6 +109,7 @@ MAKERS: dict[str, Maker] = {
     "jpeg2000": _pillow(
         "RGB", "JPEG2000", irreversible=True, quality_mode="rates", quality_layers=[200]
     ),
+    "jpeg2000-lossless": _pillow("RGB", "JPEG2000"),
     "jpeg2000-rgba": _pillow("RGBA", "JPEG2000"),
     "avif": _pillow("RGB", "AVIF", speed=10),
     "avif-rgba": _pillow("RGBA", "AVIF", speed=10),

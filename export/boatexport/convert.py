@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import logging
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from boatinfer.models.card import CARD_KEY, GOLDEN_KEY, Card, Golden, encode
 from boatinfer.models.seal import seal
 from boatinfer.storage.files import temporary_folder
 
-__all__ = ["convert", "embed_card", "with_features"]
+__all__ = ["convert", "embed_card", "frequent_collection", "with_features"]
 
 #: The oldest opset with all operators needed, including per-channel quantisation, and the IR
 #: version of that time, so that the file also loads in old runtimes.
@@ -89,7 +92,11 @@ def convert(model: Any, card: Card) -> onnx.ModelProto:
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     shape = (None, card.image.height, card.image.width, 3)
-    with tempfile.TemporaryDirectory(dir=temporary_folder()) as folder, warnings.catch_warnings():
+    with (
+        tempfile.TemporaryDirectory(dir=temporary_folder()) as folder,
+        warnings.catch_warnings(),
+        frequent_collection(),
+    ):
         warnings.simplefilter("ignore", FutureWarning)  # keras uses deprecated names of numpy
         path = Path(folder) / "model.onnx"
         model.export(
@@ -104,6 +111,24 @@ def convert(model: Any, card: Card) -> onnx.ModelProto:
     for tensor in [*graph.graph.input, *graph.graph.output]:
         tensor.type.tensor_type.shape.dim[0].dim_param = "batch"
     return graph
+
+
+@contextlib.contextmanager
+def frequent_collection() -> Iterator[None]:
+    """Collects reference cycles soon: each step of tf2onnx leaves a copy of the weights in one.
+
+    Python runs a full collection when the number of objects has grown by a quarter, to which the
+    frozen ones, those of TensorFlow and Keras, do not count.
+    """
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(1000, 2, 2)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+        gc.collect()
 
 
 def embed_card(graph: onnx.ModelProto, card: Card, golden: Golden) -> bytes:

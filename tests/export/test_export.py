@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import gc
 import json
 import shutil
+import weakref
+from collections import deque
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -307,3 +310,21 @@ def test_a_golden_image_that_crashes_the_decoder_is_one_sentence(
     assert done.returncode == 2
     assert "--golden golden: killer.jpg cannot be read: the process that worked" in done.stderr
     assert not (tmp_path / "x.onnx").exists()
+
+
+def test_copies_that_a_step_leaves_in_cycles_are_collected_during_conversion() -> None:
+    class Graph:
+        def __init__(self) -> None:
+            self.nodes = [{"graph": self} for _ in range(2_000)]
+
+    loaded: list[list[object]] = [[] for _ in range(1_000_000)]  # as TensorFlow's objects are
+    gc.collect()
+    with convert.frequent_collection():
+        in_use: deque[Graph] = deque(maxlen=4)  # so they are old when they become garbage
+        graphs = []
+        for _ in range(100):
+            in_use.append(Graph())
+            graphs.append(weakref.ref(in_use[-1]))
+        assert sum(graph() is not None for graph in graphs) < 50
+    assert len(loaded) == 1_000_000
+    assert gc.get_freeze_count() == 0

@@ -23,6 +23,9 @@ from boattrain.backend import load_keras
 from boattrain.networks.imagenet import CLASS_INDEX, RESNET50_TOP, imagenet_class_names
 from support import Command, Trained
 
+#: One process exports the network, for all tests.
+pytestmark = pytest.mark.xdist_group("imagenet")
+
 #: Two classes of one name, as cranes and maillots are.
 INDEX = {str(n): [f"n{n:08}", f"thing_{n}" if n not in {7, 42} else "crane"] for n in range(1000)}
 

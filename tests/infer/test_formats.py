@@ -18,7 +18,7 @@ from PIL import Image, ImageFile, PngImagePlugin
 
 from boatinfer import images
 from boatinfer.errors import Failure, ImageError
-from boatinfer.images import pnm, with_libvips, with_pillow
+from boatinfer.images import jpeg2000, pnm, with_libvips, with_pillow
 from boatinfer.images.spec import ImageSpec
 from corpus.encoded import saved
 from corpus.other import other_samples
@@ -48,7 +48,7 @@ def _large_files() -> dict[str, bytes]:
 @pytest.fixture
 def large_files(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     """Files that count as large."""
-    for module in (pnm, with_libvips, with_pillow):
+    for module in (jpeg2000, pnm, with_libvips, with_pillow):
         monkeypatch.setattr(module, "LARGE", 2**17)
     return _large_files()
 
@@ -63,6 +63,16 @@ def test_a_large_picture_is_what_it_would_be_in_one_step(large_files: dict[str, 
     for name, data in large_files.items():
         found = images.read(data, SPEC)
         assert np.abs(found - right).mean() < 1.5, name
+
+
+@pytest.mark.parametrize(("height", "width"), [(500, 721), (501, 722), (502, 723), (503, 724)])
+def test_a_large_jpeg2000_may_have_any_size(
+    height: int, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jpeg2000, "LARGE", 2**17)
+    picture = scene(height, width)
+    right = images.fit(picture, SPEC).astype(int)
+    assert np.abs(images.read(saved(picture, "JPEG2000"), SPEC) - right).mean() < 1.5
 
 
 def test_a_large_picture_that_is_cut_off_is_corrupt(large_files: dict[str, bytes]) -> None:

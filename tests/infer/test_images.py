@@ -113,6 +113,18 @@ def test_exif_orientation_makes_it_upright(orientation: int, form: str) -> None:
         assert close(images.read(data, as_stored), np.asarray(stored))
 
 
+def test_a_png_may_say_its_orientation_after_its_pixels() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    stored = Image.fromarray(gradient()).transpose(Image.Transpose.ROTATE_180)
+    data = encoded(stored, "PNG", exif=exif)
+    start = data.index(b"eXIf") - 4
+    length = int.from_bytes(data[start : start + 4]) + 12
+    chunk, rest = data[start : start + length], data[start + length :]
+    late = data[:start] + rest[:-12] + chunk + rest[-12:]
+    assert close(images.read(late, SPEC), gradient())
+
+
 def test_fit_stretch_crop_and_pad() -> None:
     picture = encoded(Image.fromarray(gradient(160, 24)), "PNG")
     stretched = images.read(picture, ImageSpec(24, 24, fit="stretch"))

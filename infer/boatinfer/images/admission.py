@@ -34,6 +34,13 @@ _DEFAULT_SHARE = 0.75
 #: Share of the limit for small images, for small files, and for files read ahead, each.
 _SHARE = 1 / 16
 
+#: What libraries take that are loaded for the first image of their format.
+_LIBRARIES = 32 * 2**20
+
+#: What is left to the process that supervises a worker process: a multiple of what it uses, and
+#: at least a share of the limit.
+_SUPERVISOR_GROWTH, _SUPERVISOR_SHARE = 1.5, 1 / 8
+
 #: Size up to which nothing waits, whatever the limit.
 _ALWAYS_SMALL = 8 * 2**20
 
@@ -107,7 +114,7 @@ class _DecodingGate(Gate):
 
     def __init__(self, memory_limit: int) -> None:
         super().__init__(0)
-        self._memory_limit = memory_limit
+        self._limit = int(memory_limit * (1 - 3 * _SHARE)) - _LIBRARIES
         self._measurements: deque[int] = deque(maxlen=_MEASUREMENTS)
 
     def leave(self, size: int) -> None:
@@ -117,9 +124,7 @@ class _DecodingGate(Gate):
     def _fits(self, size: int, already_held: int) -> bool:
         if not self.in_use:
             self._measurements.append(memory_in_use())
-            self.capacity = max(
-                0, int(self._memory_limit * (1 - 3 * _SHARE)) - min(self._measurements)
-            )
+            self.capacity = max(0, self._limit - min(self._measurements))
         if self.in_use == already_held and size + already_held > self.capacity:
             raise ImageError(
                 Failure.TOO_LARGE,
@@ -135,22 +140,24 @@ class Limits:
     Args:
         memory: bytes; if None, a share of the usable memory.
         threads: number of threads that read images; if None, one for each usable CPU.
-        share: this process's share of the memory, if other processes use the rest.
 
     Attributes:
         large_file_gate: lets in one large file at a time, see `LargeFileSlot`.
     """
 
-    def __init__(
-        self, memory: int | None = None, threads: int | None = None, share: float = 1.0
-    ) -> None:
-        self._memory, self.threads, self._share = memory, threads or usable_cpus(), share
+    def __init__(self, memory: int | None = None, threads: int | None = None) -> None:
+        self._memory, self.threads = memory, threads or usable_cpus()
         self.large_file_gate = Gate(1)
 
     @cached_property
     def memory(self) -> int:
         """The limit, in bytes; the default is computed on first use."""
-        return int((self._memory or usable_memory() * _DEFAULT_SHARE) * self._share)
+        return int(self._memory or usable_memory() * _DEFAULT_SHARE)
+
+    def worker_memory(self) -> int:
+        """The limit of a worker process of this process, in bytes."""
+        own = max(memory_in_use() * _SUPERVISOR_GROWTH, self.memory * _SUPERVISOR_SHARE)
+        return self.memory - int(min(own, self.memory / 2))
 
     @cached_property
     def decoding_gate(self) -> _DecodingGate:
@@ -177,12 +184,10 @@ def current_limits() -> Limits:
 
 
 @contextlib.contextmanager
-def temporary_limits(
-    memory: int | None, threads: int | None, share: float = 1.0
-) -> Iterator[Limits]:
+def temporary_limits(memory: int | None, threads: int | None) -> Iterator[Limits]:
     """Sets the limits of this process within the ``with``; arguments as for `Limits`."""
     global _limits  # noqa: PLW0603
-    previous, _limits = _limits, Limits(memory, threads, share)
+    previous, _limits = _limits, Limits(memory, threads)
     try:
         yield _limits
     finally:

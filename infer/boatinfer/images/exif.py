@@ -52,6 +52,8 @@ def orientation_of(image: Image.Image) -> int:
     exif = image.info.get("exif")
     if isinstance(exif, bytes) and (orientation := parse_orientation(exif)) != 1:
         return orientation
+    if exif is None and image.format == "PNG":  # Pillow would decode it to look behind the pixels
+        return 1
     try:
         with collected_warnings():
             return _valid(image.getexif().get(_ORIENTATION_TAG))

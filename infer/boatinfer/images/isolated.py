@@ -98,7 +98,7 @@ class IsolatedReader(Generic[Item, Result]):
     def __enter__(self) -> IsolatedReader[Item, Result]:
         self._threads = current_limits().threads
         task = _ReadTask(
-            _ErrorsAsResults(self._work), self._threads, memory=current_limits().memory
+            _ErrorsAsResults(self._work), self._threads, memory=current_limits().worker_memory()
         )
         self._worker: Supervisor[tuple[int, Item], tuple[int, Result | ImageError]] = Supervisor(
             task, _failed, self._timeout

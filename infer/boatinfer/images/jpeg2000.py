@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from boatinfer.errors import Failure, ImageError
+from boatinfer.images.opened import LARGE
 
-__all__ = ["refuse_unsupported", "resolution_levels"]
+__all__ = ["reduction", "refuse_unsupported"]
 
 _START_MARKERS = b"\xff\x4f\xff\x51"  # SOC, directly followed by SIZ
 _CODING_STYLE = b"\xff\x52"
@@ -25,8 +26,16 @@ def refuse_unsupported(data: bytes) -> None:
         raise ImageError(Failure.UNSUPPORTED, message)
 
 
-def resolution_levels(data: bytes) -> int:
-    """How many times the picture can be halved during decoding.
+def reduction(data: bytes, height: int, width: int, min_height: int, min_width: int) -> int:
+    """How many times a large picture is halved during decoding: as often as its levels allow."""
+    if height * width < LARGE:
+        return 0
+    halvings = min(height // min_height, width // min_width).bit_length() - 1
+    return max(0, min(_resolution_levels(data), halvings))
+
+
+def _resolution_levels(data: bytes) -> int:
+    """How many times the picture can be halved.
 
     A truncated file is decoded at full size, so that the missing data are noticed.
     """

@@ -16,9 +16,11 @@ from PIL import Image
 from boatinfer.images.exif import orientation_of
 from boatinfer.images.formats import FORMATS
 from boatinfer.images.geometry import min_decode_size
+from boatinfer.images.jpeg2000 import reduction
 from boatinfer.images.opened import LARGE
 from boatinfer.images.spec import ImageSpec
 from boatinfer.images.warned import collected_warnings
+from boatinfer.images.with_libvips import shrink_factor
 
 __all__ = ["estimate_memory"]
 
@@ -30,11 +32,16 @@ _DEFAULT_BYTES_PER_PIXEL = 4
 #: is open.
 _DECODING_PER_CHANNEL = {"JPEG2000": 5}
 _OPEN_PER_PIXEL = {"WEBP": 8, "AVIF": 5}
+#: Per pixel of a JPEG 2000 that is decoded at reduced size, for its code-blocks.
+_CODE_BLOCKS = 0.5
 #: Per channel all the time: a strip, or libvips' own picture.
 _PER_CHANNEL = {"TIFF": 1}
 
 #: Per pixel of large images that libvips decodes strip by strip, or at reduced size.
-_STREAMED = {"PNG": 1.5, "TIFF": 1.0, "WEBP": 0.5}
+_STREAMED = {"PNG": 0.45, "TIFF": 0.3, "WEBP": 0.1}
+#: Per pixel of the reduced picture, as an array and as Pillow's image; and libvips' own buffers.
+_REDUCED = 8
+_VIPS_BUFFERS = 16 * 2**20
 #: Per pixel of interlaced PNGs and TIFFs of few strips, which are held whole; 16 bits take twice.
 _NOT_STREAMED = 5
 _FEW_STRIPS = 8
@@ -55,6 +62,8 @@ _TURNED = 4
 #: Per pixel of a scaled JPEG, as an array and as Pillow's image; and rotated.
 _SCALED = 11
 _SCALED_TURNED = 22
+#: In addition, of CMYK.
+_INKS = 4
 
 #: Maximum per pixel of a JPEG; if the total stays below _SMALL_JPEG, it is the estimate.
 _MAX_JPEG, _SMALL_JPEG = 30, 8 * 2**20
@@ -98,7 +107,7 @@ class _Frame(NamedTuple):
         samples: of all components, per pixel.
         components: 1 for grey, 3 for colour, 4 for CMYK.
         buffered: whether all coefficients are kept in memory for later scans.
-        unusual: whether Pillow decodes it.
+        unusual: whether Pillow decodes it at full size.
         turned: whether it may have an EXIF orientation.
     """
 
@@ -159,7 +168,7 @@ def _parse_frame(marker: int, header: bytes) -> _Frame:
         samples=samples,
         components=components,
         buffered=marker in _WHOLE_IN_MEMORY,
-        unusual=marker > 0xC2 or header[0] != 8 or components not in {1, 3},
+        unusual=marker > 0xC2 or header[0] != 8 or components not in {1, 3, 4},
         turned=False,
     )
 
@@ -183,7 +192,10 @@ def _estimate_jpeg(frame: _Frame | None, spec: ImageSpec) -> int:
     coefficients = 2 * frame.samples * height * width if frame.buffered else 0
     # An orientation may swap height and width: take the larger scale.
     eighths = max(_eighths(height, width, spec, swapped) for swapped in {False, turned})
-    scaled = height * width * eighths**2 / 64 * (_SCALED_TURNED if turned else _SCALED)
+    per_pixel = _SCALED_TURNED if turned else _SCALED
+    if frame.components == 4:  # by Pillow, which scales by powers of two
+        eighths, per_pixel = 1 << (eighths - 1).bit_length(), per_pixel + _INKS
+    scaled = height * width * eighths**2 / 64 * per_pixel
     after_decoding = scaled
     if frame.unusual:
         scaled = height * width * _DEFAULT_BYTES_PER_PIXEL
@@ -220,12 +232,25 @@ def _bytes_per_pixel(image: Image.Image, data: bytes, spec: ImageSpec) -> float:
     if kind == "PPM" and data[1:2] in b"123":
         return _PLAIN_PNM
     if kind in _STREAMED and image.width * image.height >= LARGE:
-        return _streamed_bytes_per_pixel(image, data, kind)
+        factor = min(_shrink_factor(image, spec, swapped) for swapped in (False, True))
+        fixed = _VIPS_BUFFERS / (image.width * image.height) + _REDUCED / factor**2
+        return fixed + _streamed_bytes_per_pixel(image, data, kind)
     frame = _BYTES_PER_PIXEL.get(image.mode, _DEFAULT_BYTES_PER_PIXEL)
     channels = len(image.getbands())
     decoding = _DECODING_PER_CHANNEL.get(kind, 0) * channels
     copies += _PER_CHANNEL.get(kind, 0) * channels
-    return frame + max(decoding, copies + _OPEN_PER_PIXEL.get(kind, 0))
+    total = frame + max(decoding, copies + _OPEN_PER_PIXEL.get(kind, 0))
+    if kind == "JPEG2000":
+        min_sizes = [min_decode_size(*image.size[::-1], spec, swapped=s) for s in (False, True)]
+        halvings = min(reduction(data, *image.size[::-1], **size) for size in min_sizes)
+        total = total / 4**halvings + _CODE_BLOCKS * bool(halvings)
+    return total
+
+
+def _shrink_factor(image: Image.Image, spec: ImageSpec, swapped: bool) -> int:
+    """The factor by which libvips reduces height and width."""
+    min_size = min_decode_size(image.height, image.width, spec, swapped=swapped)
+    return shrink_factor(image.height, image.width, **min_size)
 
 
 def _streamed_bytes_per_pixel(image: Image.Image, data: bytes, kind: str) -> float:

@@ -11,21 +11,25 @@ __all__ = ["without_ancillary_chunks"]
 
 _SIGNATURE_LENGTH = 8
 #: Ancillary chunks that affect the picture: transparency and orientation.
-_KEPT_ANCILLARY = {b"tRNS", b"eXIf"}
+_EXIF = b"eXIf"
+_KEPT_ANCILLARY = {b"tRNS", _EXIF}
 
 
 def without_ancillary_chunks(data: bytes) -> bytes:
     """A PNG with its critical chunks, and the ancillary ones that affect the picture.
 
     The others (texts, colour profiles, times, further frames of an animation) may be large or
-    damaged, and are not needed.
+    damaged, and are not needed. EXIF data that follow the pixels come before them in the result,
+    so that the orientation is known without decoding.
 
     Raises:
         ImageError: ``corrupt``: a critical chunk's checksum is wrong.
     """
     chunks = list(_essential_chunks(data))
-    if _SIGNATURE_LENGTH + sum(map(len, chunks)) == len(data):
+    late_exif = [chunk for chunk in chunks[2:] if chunk[4:8] == _EXIF]
+    if not late_exif and _SIGNATURE_LENGTH + sum(map(len, chunks)) == len(data):
         return data
+    chunks[1:] = sorted(chunks[1:], key=lambda chunk: chunk[4:8] != _EXIF)
     return data[:_SIGNATURE_LENGTH] + b"".join(chunks)
 
 

@@ -18,7 +18,7 @@ from boatinfer.images import tiff
 from boatinfer.images.geometry import Pixels
 from boatinfer.images.opened import LARGE
 
-__all__ = ["read_png", "read_tiff", "read_webp"]
+__all__ = ["read_png", "read_tiff", "read_webp", "shrink", "shrink_factor"]
 
 #: A large image is first averaged down to at least this many times the target size, so that the
 #: last step, Pillow's resizing, determines the result.
@@ -79,6 +79,13 @@ def shrink(pixels: Pixels, height: int, width: int) -> Image.Image:
     return _decode(image, height, width)
 
 
+def shrink_factor(height: int, width: int, min_height: int, min_width: int) -> int:
+    """The whole factor by which an image is averaged down; 1 if it is not."""
+    if height * width < LARGE:
+        return 1
+    return max(1, min(height // min_height, width // min_width) // _SHRINK_MARGIN)
+
+
 @functools.cache
 def _load_pyvips() -> tuple[Any, int]:
     """Imports pyvips; returns it and the PID of the process that did."""
@@ -104,8 +111,8 @@ def _pyvips() -> Any:
 
 def _decode(image: Any, height: int, width: int) -> Image.Image:
     """Runs the pipeline; ``image`` has one or three bands of 8 bits."""
-    factor = min(image.height // (height * _SHRINK_MARGIN), image.width // (width * _SHRINK_MARGIN))
-    if factor > 1 and image.height * image.width >= LARGE:
+    factor = shrink_factor(image.height, image.width, height, width)
+    if factor > 1:
         image = image.shrink(factor, factor).rint().cast("uchar")
     pixels = np.asarray(image.numpy()).reshape(image.height, image.width, image.bands)
     if image.bands == 3:

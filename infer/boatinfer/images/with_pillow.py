@@ -97,8 +97,8 @@ def _open(
     def decode(height: int, width: int) -> Image.Image:
         if large is not None and image.height * image.width >= limit:
             return large(height, width)
-        if format_name == "JPEG2000" and image.height * image.width >= LARGE:
-            _set_reduction(image, data, height, width)
+        if format_name == "JPEG2000":
+            _reduce(image, jpeg2000.reduction(data, image.height, image.width, height, width))
         with image:
             image.load()
             return _to_rgb(image, data)
@@ -112,10 +112,15 @@ def _reset_pillow_settings() -> None:
     Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # it warns above this, and refuses above twice this
 
 
-def _set_reduction(image: Image.Image, data: bytes, height: int, width: int) -> None:
-    """Sets the reduction of a JPEG 2000, as far as its resolution levels allow."""
-    halvings = min(image.height // height, image.width // width).bit_length() - 1
-    image.reduce = max(0, min(jpeg2000.resolution_levels(data), halvings))  # type: ignore[assignment, method-assign]
+def _reduce(image: Image.Image, halvings: int) -> None:
+    """Sets the reduction of a JPEG 2000.
+
+    Its reduced height and width are rounded up (ITU T.800, B-15), but Pillow rounds them to the
+    nearest number, and then refuses the picture; so its size is rounded up first.
+    """
+    image.reduce = halvings  # type: ignore[assignment, method-assign]
+    width, height = (-(-side >> halvings) << halvings for side in image.size)
+    image._size = (width, height)
 
 
 def _to_rgb(image: Image.Image, data: bytes) -> Image.Image:

@@ -38,7 +38,7 @@ def classify_files(
     Raises:
         BoatinferError: the model cannot be opened, or not on the device.
     """
-    memory = Limits().memory
+    memory = Limits().worker_memory()
     task = Classification(BUILT_IN if model is None else model, device, None, None, memory)
     worker: Supervisor[ListedFile, Row] = Supervisor(task, lost, IMAGE_TIMEOUT)
     try:

@@ -51,7 +51,6 @@ class Work(NamedTuple):
         lenient: whether a damaged JPEG is classified by what can be decoded of it.
         contents: rows of images that are known already, to be found by their content.
         memory: bytes that the process may use.
-        share: of the memory; the rest is another process's.
     """
 
     folder: Place
@@ -60,7 +59,6 @@ class Work(NamedTuple):
     lenient: bool
     contents: ContentIndex | None
     memory: int | None = None
-    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -146,7 +144,7 @@ class Classifying:
             stages=self._stages,
         )
         with (
-            images.temporary_limits(settings.memory, settings.threads, settings.share),
+            images.temporary_limits(settings.memory, settings.threads),
             classified(classifier, batches, settings.threads) as done,
         ):
             yield done

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from boatinfer import images
 from boatinfer.images.admission import Limits
 from boatinfer.isolation.worker import Batch
 from boatinfer.models.model import Model
@@ -29,9 +28,6 @@ __all__ = ["PART_ROWS", "PART_SECONDS", "work"]
 #: old: what a kill can cost.
 PART_ROWS = 1024
 PART_SECONDS = 30.0
-
-#: Of the memory, what this process may take for the page while a worker process reads images.
-PAGE_SHARE = 0.25
 
 
 def work(
@@ -67,21 +63,23 @@ def _spread(
     size, threads = context.model.batch_size, context.summary.threads or 1
     batches = itertools.takewhile(lambda _: not context.stop.signal_number, plan.batches(due, size))
     options = context.options
-    memory = Limits(options.memory).memory
-    work = Work(context.folder, threads, context.wants_features, options.lenient, contents, memory)
+    limits = Limits(options.memory)
+    work = Work(
+        context.folder, threads, context.wants_features, options.lenient, contents, limits.memory
+    )
     if context.worker is None:
         with _here(context, work, batches) as rows:
             yield rows
         return
     ahead = batches_ahead(context.model.device, context.folder, size, threads)
-    context.worker.begin(work._replace(share=1 - PAGE_SHARE))
+    context.worker.begin(work._replace(memory=limits.worker_memory()))
     rows = context.worker.results(
         batches,
         ahead,
         try_alone=lambda file: file.path in due_files.dangerous,
         stopped=lambda: context.stop.signal_number,
     )
-    with contextlib.closing(rows), images.temporary_limits(memory, options.threads, PAGE_SHARE):
+    with contextlib.closing(rows):
         yield rows
     for stage, seconds in context.worker.seconds.items():
         context.stages.add(stage, seconds)
