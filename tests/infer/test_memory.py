@@ -389,10 +389,11 @@ def test_a_run_over_large_images_stays_within_its_memory(
 ) -> None:
     folder = tmp_path / "folder"
     shutil.copytree(large, folder)
-    for number in range(8):  # together these take more
-        progressive = {"progressive": True, "subsampling": 0, "comment": str(number)}
-        (folder / f"{number}.jpg").write_bytes(_picture("RGB", "JPEG", 3500, **progressive))
-    limit = 480 * MIB
+    jpeg = _picture("RGB", "JPEG", 4500, progressive=True, subsampling=0)
+    for number in range(8):  # four at once would take more
+        comment = b"\xff\xfe\0\3" + bytes([number])
+        (folder / f"{number}.jpg").write_bytes(jpeg[:2] + comment + jpeg[2:])
+    limit = 640 * MIB
     options = ["--memory", str(limit), "--threads", "4", "-m", str(model_file)]
     arguments = ["run", str(folder), "-o", str(tmp_path / "out"), *options]
     printed = _in_a_process(_RUN.format(arguments=arguments))

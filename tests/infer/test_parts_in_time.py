@@ -85,19 +85,13 @@ def test_progress_tells_what_is_done_and_what_failed(monkeypatch: pytest.MonkeyP
     assert said == [Progress(7, 5, 4), Progress(7, 10, 8)]
 
 
-def supervised(monkeypatch: pytest.MonkeyPatch, replaced: int) -> tuple[list[float], Any]:
-    """Hands work to a worker process that does nothing; gives the shares of memory."""
-    shares: list[float] = []
-
-    @contextlib.contextmanager
-    def limited(memory: int, threads: int, share: float) -> Iterator[None]:
-        shares.append(share)
-        yield
+def supervised(monkeypatch: pytest.MonkeyPatch, replaced: int) -> tuple[int, Any]:
+    """Hands work to a worker process that does nothing; gives the memory that it may use."""
+    begun: list[Any] = []
 
     def results(*_: Any, **__: Any) -> Iterator[list[Any]]:
         yield []
 
-    monkeypatch.setattr("boatinfer.images.temporary_limits", limited)
     monkeypatch.setattr(local, "batches_ahead", lambda *_: 1)
     context: Any = SimpleNamespace(
         model=SimpleNamespace(batch_size=2, device=None),
@@ -109,7 +103,7 @@ def supervised(monkeypatch: pytest.MonkeyPatch, replaced: int) -> tuple[list[flo
         folder=None,
         wants_features=False,
         worker=SimpleNamespace(
-            begin=lambda work: shares.append(work.share),
+            begin=begun.append,
             results=results,
             seconds={"read": 2.0},
             replaced=replaced,
@@ -118,14 +112,19 @@ def supervised(monkeypatch: pytest.MonkeyPatch, replaced: int) -> tuple[list[flo
     context.remark = context.remarks.append
     with local._spread(context, iter(()), SimpleNamespace(), SimpleNamespace()) as rows:  # type: ignore[arg-type]
         assert list(rows) == [[]]
-    return shares, context
+    return begun[0].memory, context
 
 
-def test_worker_and_page_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    shares, context = supervised(monkeypatch, 0)
-    worker, page = shares
-    assert worker + page == 1
-    assert 0 < page <= worker
+@pytest.mark.parametrize(
+    ("in_use", "worker"),
+    [(2**20, 2**30 * 7 // 8), (2**28, 2**30 - 2**28 * 3 // 2), (2**30, 2**29)],
+)
+def test_the_worker_gets_the_memory_that_its_supervisor_leaves(
+    monkeypatch: pytest.MonkeyPatch, in_use: int, worker: int
+) -> None:
+    monkeypatch.setattr("boatinfer.images.admission.memory_in_use", lambda: in_use)
+    memory, context = supervised(monkeypatch, 0)
+    assert memory == worker
     assert context.stages.seconds["read"] == 2
     assert context.remarks == []
 
