@@ -394,8 +394,8 @@ def test_a_run_over_large_images_stays_within_its_memory(
         comment = b"\xff\xfe\0\3" + bytes([number])
         (folder / f"{number}.jpg").write_bytes(jpeg[:2] + comment + jpeg[2:])
     limit = 640 * MIB
-    options = ["--memory", str(limit), "--threads", "4", "-m", str(model_file)]
-    arguments = ["run", str(folder), "-o", str(tmp_path / "out"), *options]
+    options = ["--memory", str(limit), "--threads", "4", "--batch-size", "1"]
+    arguments = ["run", str(folder), "-o", str(tmp_path / "out"), "-m", str(model_file), *options]
     printed = _in_a_process(_RUN.format(arguments=arguments))
     here, worker, children = map(int, printed.splitlines()[-1].split())
     assert children == 1
