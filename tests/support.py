@@ -60,6 +60,14 @@ def rows(out: Place, name: str = "predictions.csv") -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
+def outcomes(out: Place, name: str = "predictions.csv") -> list[dict[str, str]]:
+    """The rows of a table without what tells the runs that made them."""
+    return [
+        {key: row[key] for key in row if key not in {"run", "since", "new"}}
+        for row in rows(out, name)
+    ]
+
+
 def counts(summary: Summary) -> tuple[int, int, int, int]:
     """Found, classified, reused and failed images of a run."""
     return summary.found, summary.classified, summary.reused, summary.failed

@@ -122,6 +122,7 @@ def frequent_collection() -> Iterator[None]:
     """
     before = gc.get_threshold()
     gc.freeze()
+    gc.collect()  # so that the objects before count no more
     gc.set_threshold(1000, 2, 2)
     try:
         yield

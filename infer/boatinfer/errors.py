@@ -11,7 +11,8 @@
     StoreError                7    the object store refused a request; also an OSError
     ImageError                one image failed: becomes a row, never an exit code
 
-A run that is complete ends with 0, or with `TOO_MANY_FAILURES` (3).
+A run that is complete ends with 0, `TOO_MANY_FAILURES` (3), `UNLISTED_FOLDER` (8) or `UNUSUAL`
+(9).
 
 A message is one sentence that says what is wrong, where, and what to do.
 """
@@ -25,6 +26,8 @@ from typing import Any
 
 __all__ = [
     "TOO_MANY_FAILURES",
+    "UNLISTED_FOLDER",
+    "UNUSUAL",
     "WARNING",
     "BoatinferError",
     "BusyError",
@@ -39,8 +42,12 @@ __all__ = [
     "install_hint",
 ]
 
-#: Exit code of a complete run in which more images failed than ``--max-failures`` allows.
+#: Exit code of a complete run in which more new images failed than ``--max-failures`` allows.
 TOO_MANY_FAILURES = 3
+#: Exit code of a complete run that could not list a folder, so that images may be missing.
+UNLISTED_FOLDER = 8
+#: Exit code of a complete run in which something is unusual, with ``--fail-on-unusual``.
+UNUSUAL = 9
 
 #: Prefix of the note of an intact image about which its decoder printed a warning.
 WARNING = "warning: "

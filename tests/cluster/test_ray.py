@@ -26,8 +26,10 @@ from boatinfer.pipeline.engines.ray.worker import Worker
 from boatinfer.pipeline.merge_shards import finish
 from boatinfer.pipeline.run import Progress
 from boatinfer.results.summary import Summary
+from boatinfer.storage.connections import s3_endpoint
+from boatinfer.storage.locations import place
 from s3 import ENVIRONMENT, serving
-from support import counts
+from support import counts, outcomes
 
 pytestmark = [
     pytest.mark.usefixtures("cluster"),
@@ -40,7 +42,7 @@ TABLES = ("predictions.csv", "failures.csv")
 
 
 def same_tables(one: Path, other: Path) -> bool:
-    return all((one / name).read_bytes() == (other / name).read_bytes() for name in TABLES)
+    return all(outcomes(one, name) == outcomes(other, name) for name in TABLES)
 
 
 def recorded(out: Path) -> int:
@@ -213,8 +215,9 @@ def test_buckets_on_a_cluster(
         summary = far(folder="s3://fleet/in", out="s3://fleet/out", endpoint=server.url)
         assert counts(summary) == (60, 60, 0, 0)
         for name in TABLES:
-            there = server.client.get_object(Bucket="fleet", Key=f"out/{name}")["Body"].read()
-            assert there == (tmp_path / "near" / name).read_bytes()
+            with s3_endpoint(server.url):
+                there = outcomes(place("s3://fleet/out"), name)
+            assert there == outcomes(tmp_path / "near", name)
 
 
 def test_a_worker_that_outlives_its_run_writes_nothing(far: Night, tmp_path: Path) -> None:

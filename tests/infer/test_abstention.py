@@ -49,7 +49,7 @@ def test_what_is_less_confident_is_unsure_and_listed(
     before = {row["path"]: row for row in rows(tmp_path / "out")}
     summary = night(min_confidence=mixed, max_failures="1")
     found = {row["path"]: row for row in rows(tmp_path / "out")}
-    assert list(next(iter(found.values())))[-2:] == ["status", "guess"]
+    assert list(next(iter(found.values())))[-4:] == ["status", "guess", "run", "new"]
     assert {path for path, row in found.items() if row["label"] == "unsure"} == {"red/half.png"}
     for path, row in found.items():
         assert row["guess"] == before[path]["label"]

@@ -106,10 +106,13 @@ def test_run_prints_what_it_did(
     assert "        4  red\n" in done.out
     assert "        1  failed: not_an_image\n" in done.out
     assert str(tmp_path / "out" / "report.html") in done.out
+    (pictures / "empty.jpg").write_text("")
     too_many = boatinfer(*options, "--no-report")
     assert too_many.code == 3
     assert "report.html" not in too_many.out
-    assert "1 of 13 images failed, more than --max-failures 5% allows" in too_many.err
+    assert "\nnew: 1 image = 0 classified + 1 failed; 1 failed before, and again\n" in too_many.out
+    assert "\n   images       new\n" in too_many.out
+    assert "1 of 1 new image failed, more than --max-failures 5% allows" in too_many.err
 
 
 def test_quiet_prints_nothing_but_errors(

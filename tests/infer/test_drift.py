@@ -56,8 +56,16 @@ def test_nights_that_always_differ_are_the_measure() -> None:
 
 
 def test_a_mix_counts_confidences_in_spans() -> None:
-    mix = Mix.from_batches([({"b": 1}, np.array([0.99])), ({"a": 2}, np.array([0.0, 1.0]))])
-    assert (mix.images, sum(mix.confidences), len(mix.confidences)) == (3, 3, BINS)
+    mix = Mix.from_batches(
+        [
+            ({"b": 1}, {"b": 1}, np.array([0.99])),
+            ({"unsure": 1, "a": 1}, {"a": 2}, np.array([0.0, 1.0])),
+        ],
+        failed=2,
+    )
+    assert (mix.found, mix.classified, mix.failed) == (5, 3, 2)
+    assert (mix.labels, mix.classes) == ({"a": 1, "b": 1, "unsure": 1}, {"a": 2, "b": 1})
+    assert (sum(mix.confidences), len(mix.confidences)) == (3, BINS)
     assert (mix.confidences[0], mix.confidences[-1]) == (1, 2)
     assert mix.mean_confidence == 0.663333  # of 1.99 / 3
     assert Mix.from_batches([]).mean_confidence is None

@@ -43,7 +43,7 @@ def test_failures_beyond_the_limit_are_exit_code_3(
     (pictures / "bad.jpg").write_text("hello")  # one of 13: 7.7 %
     summary = night(max_failures=allowed)
     assert (summary.complete, summary.exit_code) == (True, code)
-    why = f"1 of 13 images failed, more than --max-failures {allowed} allows."
+    why = f"1 of 13 new images failed, more than --max-failures {allowed} allows."
     assert summary.error == (why if code else None)
     assert json.loads((tmp_path / "out" / "run.json").read_text())["exit_code"] == code
 
@@ -290,16 +290,17 @@ def test_a_folder_that_cannot_be_listed_fails_the_night(
 
     monkeypatch.setattr("boatinfer.storage.listing.os.open", refuse)
     summary = night()
-    assert (summary.complete, summary.exit_code) == (True, 3)
+    assert (summary.complete, summary.exit_code) == (True, 8)
     assert (summary.unlisted, summary.error) == (2, "2 folders could not be listed.")
     html = (tmp_path / "out" / "report.html").read_text()
     assert "2 folders could not be listed." in html
     assert "Complete, but not every folder could be listed" in html
-    both = night(max_failures="0").error
-    assert both is not None
-    assert "--max-failures 0 allows, and 2 folders could not be listed." in both
+    (pictures / "bad.jpg").write_text("hello")
+    both = night(max_failures="0")
+    assert both.exit_code == 8
+    assert "--max-failures 0 allows, and 2 folders could not be listed." in str(both.error)
     assert {row["path"] for row in rows(tmp_path / "out", "failures.csv")} == {
-        *("green/", "more/green/"),
+        *("bad.jpg", "green/", "more/green/"),
     }
 
 

@@ -40,10 +40,10 @@ def test_a_night_goes_back_to_the_last_complete_run_with_its_own_model(tmp_path:
     assert results.new_runs(ran(results, "2", "ours", False)) == ["2"]
     assert results.new_runs(ran(results, "3", "ours", False)) == ["3", "2"]
     theirs = ran(results, "4", "theirs", True)
-    assert results.new_runs(theirs) == ["4", "3", "2", "1"]  # none before with its model
-    assert results.new_runs(ran(results, "5", "ours", True)) == ["5", "4", "3", "2"]
-    assert results.new_runs(ran(results, "6", "theirs", True)) == ["6", "5"]
-    assert results.new_runs(ran(results, "7", "ours", True)) == ["7", "6"]
+    assert results.new_runs(theirs) == ["4", "3", "2"]  # those of another model are not
+    assert results.new_runs(ran(results, "5", "ours", True)) == ["5", "3", "2"]
+    assert results.new_runs(ran(results, "6", "theirs", True)) == ["6"]
+    assert results.new_runs(ran(results, "7", "ours", True)) == ["7"]
 
 
 def test_shards_are_of_the_night_and_an_unfinished_proof_ends_none(tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ def test_time_is_told_by_stage(night: Night, tmp_path: Path) -> None:
     assert {"start", "list", "read", "decode", "infer", "record", "tables"} == set(summary.stages)
     assert all(seconds >= 0 for seconds in summary.stages.values())
     text = Page(tmp_path / "out/report.html").text
-    assert re.search(r"Decoding images \d+\.\d\d [\d,]+ Running the network", text)
+    assert re.search(r"Decoding images \d+\.\d\d ([\d,]+ )?Running the network", text)
 
 
 def test_made_anew_it_is_the_same(
@@ -349,4 +349,4 @@ def test_what_is_left_to_people_counts_as_its_likeliest_class(
     assert {"#review", "review.csv"} <= set(page.addresses)
     assert re.search(r"unsure: red 0\.\d+ or \w+ 0\.\d+ 1-red-0.jpg", page.text)
     assert re.search(r"1-red-0.jpg unsure: red 0\.\d+ ", page.text)
-    assert re.search(r"All images red 1 100\.0 % 33\.3 % 5 blue 0 0\.0 % 33\.3 % 4 ", page.text)
+    assert re.search(r"All images red 0 100\.0 % 33\.3 % 0 .* unsure 1 – – 13 blue 0", page.text)

@@ -26,7 +26,7 @@ from boatinfer.pipeline.options import RunOptions
 from boatinfer.pipeline.run import Progress, run
 from boatinfer.results.summary import Summary
 from boatinfer.storage.listing import ListedFile
-from support import counts, rows
+from support import counts, outcomes, rows
 
 
 def test_every_picture_gets_its_row(
@@ -38,15 +38,16 @@ def test_every_picture_gets_its_row(
     assert [row["path"] for row in found] == names
     assert list(found[0]) == [
         *("path", "label", "confidence", "second_label", "second_confidence", "status"),
+        *("run", "new"),
     ]
     for row in found:
         pixels = images.read((pictures / row["path"]).read_bytes(), colours.SPEC)
         probabilities = colours.expected(pixels)
         best, second = (-probabilities).argsort()[:2]
         assert row["label"] == colours.CLASSES[best] == row["path"].split("/")[0]
-        assert float(row["confidence"]) == pytest.approx(probabilities[best], abs=1e-5)
+        assert float(row["confidence"]) == pytest.approx(probabilities[best], abs=1e-4)
         assert row["second_label"] == colours.CLASSES[second]
-        assert float(row["second_confidence"]) == pytest.approx(probabilities[second], abs=1e-5)
+        assert float(row["second_confidence"]) == pytest.approx(probabilities[second], abs=1e-4)
         assert row["status"] == "ok"
     assert counts(summary) == (12, 12, 0, 0)
     assert summary.labels == {"blue": 4, "green": 4, "red": 4}
@@ -67,7 +68,7 @@ def test_run_json_is_the_summary_and_is_kept_per_run(
         *("failed", "failures", "labels", "images_per_second", "model", "device", "versions"),
         *("svm_labels", "unsure", "min_confidence", "target_accuracy"),
         *("complete", "exit_code", "error", "model_name", "classes"),
-        *("new", "stages", "threads", "training", "shards"),
+        *("new", "gone", "unusual", "stages", "threads", "training", "shards"),
         *("warnings", "unlisted", "restrictions", "remarks", "tables"),
         *("other_files", "system_folders", "digest"),
     }
@@ -82,7 +83,7 @@ def test_parts_hold_what_the_contract_says(
     (part,) = (tmp_path / "out" / "parts").iterdir()
     table = pq.read_table(part)
     assert table.column_names == [
-        *("path", "bytes", "mtime_ns", "content", "model", "run", "status", "error"),
+        *("path", "bytes", "mtime_ns", "content", "model", "run", "status", "since", "error"),
         *("label", "confidence", "probabilities", "features"),
     ]
     assert str(table.schema.field("probabilities").type) == "fixed_size_list<element: float>[3]"
@@ -106,8 +107,7 @@ def test_threads_and_batches_change_nothing(
 ) -> None:
     night()
     night(out=tmp_path / "other", threads=threads, batch_size=batch_size)
-    wanted = (tmp_path / "out" / "predictions.csv").read_bytes()
-    assert (tmp_path / "other" / "predictions.csv").read_bytes() == wanted
+    assert outcomes(tmp_path / "other") == outcomes(tmp_path / "out")
 
 
 @pytest.mark.parametrize("top", [1, 3, 10])
@@ -117,7 +117,13 @@ def test_top_names_more_or_fewer_classes(
     night(top=top)
     columns = ["label", "confidence", "second_label", "second_confidence"]
     columns += ["third_label", "third_confidence"]
-    assert list(rows(tmp_path / "out")[0]) == ["path", *columns[: 2 * min(top, 3)], "status"]
+    assert list(rows(tmp_path / "out")[0]) == [
+        "path",
+        *columns[: 2 * min(top, 3)],
+        "status",
+        "run",
+        "new",
+    ]
 
 
 def test_awkward_names_come_through(
@@ -311,8 +317,7 @@ def test_on_a_gpu_every_batch_has_the_same_shape(
     night(batch_size=5, threads=3)
     assert len(seen) > 3  # the self-test's and those of twelve images
     assert set(seen) == {5}
-    found = (model_file.parent / "out" / "predictions.csv").read_bytes()
-    assert found == (model_file.parent / "cpu" / "predictions.csv").read_bytes()
+    assert outcomes(model_file.parent / "out") == outcomes(model_file.parent / "cpu")
 
 
 def test_on_a_gpu_the_next_batch_is_read_while_one_is_inferred(

@@ -56,7 +56,7 @@ def test_when_nobody_reads_on_the_command_ends_as_it_would(
     with os.fdopen(writing, "w") as pipe:
         done = subprocess.run([*run, *arguments], stdout=pipe, stderr=subprocess.PIPE, check=False)
     assert done.returncode == 3
-    assert done.stderr.decode().startswith("boatinfer: 1 of 13 images failed")
+    assert done.stderr.decode().startswith("boatinfer: 1 of 13 new images failed")
     assert done.stderr.count(b"\n") == 1
     assert summary(tmp_path / "out").complete
 

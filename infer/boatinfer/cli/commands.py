@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import time
 from collections.abc import Callable
@@ -42,6 +43,9 @@ class RunCommand(RunOptions):
     )
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False
 
+
+#: Folders whose images are gone that are named, at most.
+_FOLDERS = 5
 
 #: The panels of ``boatinfer run --help``.
 PANELS = {**RUN_PANELS, "Output": ["json", "quiet"]}
@@ -101,6 +105,7 @@ def _print_summary(summary: Summary) -> None:
         f"+ {summary.reused:,} reused + {summary.failed:,} failed "
         f"in {summary.seconds:.1f} s with {summary.model_name} on {summary.device}{rate}"
     )
+    _print_new(summary)
     if summary.restrictions:
         typer.echo(f"not of the whole folder: {printable(' '.join(summary.restrictions))}")
     for sentence in left_out_in_words(summary):
@@ -108,11 +113,15 @@ def _print_summary(summary: Summary) -> None:
     for remark in summary.remarks:
         typer.echo(remark)
     unsure = summary.min_confidence is not None
-    for label, count in _largest_first(summary.labels):
-        if not (unsure and label == UNSURE):
-            typer.echo(f"{count:>9,}  {printable(label)}")
+    labels = {label: n for label, n in summary.labels.items() if not (unsure and label == UNSURE)}
+    new = summary.new.labels if summary.new and summary.reused else None
+    if new is not None:
+        typer.echo(f"{'images':>9} {'new':>9}")
+    for label, count in _largest_first(labels):
+        typer.echo(f"{_numbers(count, label, new)}  {printable(label)}")
     if unsure:
-        typer.echo(f"{summary.unsure:>9,}  unsure: confidence below {summary.min_confidence:.4g}")
+        numbers = _numbers(summary.unsure, UNSURE, new)
+        typer.echo(f"{numbers}  unsure: confidence below {summary.min_confidence:.4g}")
     if summary.warnings:
         typer.echo(f"{summary.warnings:>9,}  read with a decoder warning")
     for reason, count in summary.failures.items():
@@ -121,6 +130,31 @@ def _print_summary(summary: Summary) -> None:
         typer.echo("the SVM says:")
     for label, count in _largest_first(summary.svm_labels):
         typer.echo(f"{count:>9,}  {printable(label)}")
+
+
+def _print_new(summary: Summary) -> None:
+    """Prints what is new, gone or unusual, if that is not all there is."""
+    new, gone = summary.new, summary.gone
+    if new is not None and new.found != summary.found:
+        before = summary.failed - new.failed
+        again = f"; {before:,} failed before, and again" if before else ""
+        typer.echo(
+            f"new: {counted(new.found, 'image')} = {new.classified:,} classified + "
+            f"{new.failed:,} failed{again}"
+        )
+    if gone is not None and gone.images:
+        folders = (f"{count:,} from {printable(name)}" for name, count in gone.folders.items())
+        typer.echo(
+            f"gone: {counted(gone.images, 'image')} of the last run "
+            f"({', '.join(itertools.islice(folders, _FOLDERS))})"
+        )
+    for unusual in summary.unusual:
+        typer.echo(f"unusual: {unusual.text}")
+
+
+def _numbers(count: int, label: str, new: dict[str, int] | None) -> str:
+    """The number of all images with a label and, in a second column, of the new ones."""
+    return f"{count:>9,}" + ("" if new is None else f" {new.get(label, 0):>9,}")
 
 
 def _print_files(out: Place, summary: Summary, report: bool) -> None:

@@ -53,7 +53,7 @@ class RunHistory:
         comparable = (
             run
             for run in history
-            if run.complete and run.model == summary.model and run.new and run.new.images
+            if run.complete and run.model == summary.model and run.new and run.new.classified
         )
         return cls(summary, list(itertools.islice(comparable, _EARLIER_RUNS)))
 
@@ -74,12 +74,12 @@ class RunHistory:
         other_counts = [
             self.summary.labels,
             training,
-            *(_mix(run).labels for run in self.earlier),
+            *(_mix(run).classes for run in self.earlier),
         ]
-        names = dict.fromkeys(itertools.chain(self.new.labels, *other_counts))
+        names = dict.fromkeys(itertools.chain(self.new.classes, *other_counts))
         return sorted(
             names,
-            key=lambda name: (-self.new.labels.get(name, 0), -self.summary.labels.get(name, 0)),
+            key=lambda name: (-self.new.classes.get(name, 0), -self.summary.labels.get(name, 0)),
         )
 
     @cached_property
@@ -114,7 +114,7 @@ class RunHistory:
     @cached_property
     def from_training(self) -> float | None:
         """Divergence of the predicted classes from the training set, in bits."""
-        if self.training is None or not self.new.images:
+        if self.training is None or not self.new.classified:
             return None
         return float(jensen_shannon(self._counts(self.new), self.training))
 
@@ -126,11 +126,11 @@ class RunHistory:
 
     def shares(self, mix: Mix | None) -> Shares | None:
         """Share of each of the `labels`; None without images."""
-        return mean_shares([self._counts(mix)]) if mix and mix.images else None
+        return mean_shares([self._counts(mix)]) if mix and mix.classified else None
 
     def sentences(self) -> list[tuple[bool, str]]:
         """Sentences on the comparison, each with whether it reports something unusual."""
-        if not self.new.images:
+        if not self.new.classified:
             return [(False, "This run classified no new images, so there is nothing to compare.")]
         sentences = [
             *self._incomplete_sentences(),
@@ -144,7 +144,7 @@ class RunHistory:
         return [*sentences, *self._training_sentences()]
 
     def _incomplete_sentences(self) -> Iterable[tuple[bool, str]]:
-        incomplete = self.new.images - self.summary.classified
+        incomplete = self.new.classified - self.summary.classified
         if incomplete > 0:
             yield (
                 False,
@@ -214,12 +214,12 @@ class RunHistory:
             yield lower, f"{sentence} of this run is {confidence}{hint}."
 
     def _drift(self, counts: Any) -> Drift | None:
-        if not self.earlier or not self.new.images:
+        if not self.earlier or not self.new.classified:
             return None
         return drift(counts(self.new), [counts(_mix(run)) for run in self.earlier])
 
     def _counts(self, mix: Mix) -> Any:
-        return np.array([mix.labels.get(name, 0) for name in self.labels])
+        return np.array([mix.classes.get(name, 0) for name in self.labels])
 
 
 def _mix(run: Summary) -> Mix:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +18,7 @@ from boatinfer.results.folder import Results
 from boatinfer.results.left_out import left_out_in_words
 from boatinfer.results.published_tables import read_tables
 from boatinfer.results.summary import Summary
-from boatinfer.results.tables.predictions import Tables, counts, network_labels
+from boatinfer.results.tables.predictions import UNSURE, Tables, counts, network_labels
 from boatinfer.storage.base import Place
 from boatinfer.storage.files import translate_write_errors
 
@@ -35,7 +34,7 @@ _FAILED = 50
 #: Rows of the table of images, at most; a larger run is sampled.
 _ROWS = 400
 #: Bytes that the lists of failures and of images may take.
-_FAILED_BYTES, _ROWS_BYTES = 250_000, 500_000
+_FAILED_BYTES, _KNOWN_BYTES, _ROWS_BYTES = 200_000, 50_000, 500_000
 
 #: Comments around the banner on a later, incomplete run.
 _LATER_RUN = ("<!-- later run -->", "<!-- end of later run -->")
@@ -118,11 +117,7 @@ def _announce_incomplete(results: Results, summary: Summary) -> None:
 
 
 def _report_values(results: Results, summary: Summary, tables: Tables) -> dict[str, Any]:
-    # the predicted classes, also of images below the abstention threshold
-    labels = counts(network_labels(tables.predictions))
-    history = RunHistory.select(
-        msgspec.structs.replace(summary, labels=labels), results.history(summary)
-    )
+    history = RunHistory.select(summary, results.history(summary))
     classes = list(_classes(history))
     count = tables.count(new=True)
     has_new = count > 0  # otherwise the page shows all images
@@ -139,6 +134,7 @@ def _report_values(results: Results, summary: Summary, tables: Tables) -> dict[s
         "confidences": _confidences(history),
         "review": _review(selection, Album(summary.folder)),
         "failures": list(_failures(tables.failures, summary)),
+        "known_failures": _known_failures(tables.failures, summary),
         "stages": list(_stages(summary)),
         "images": list(page.fit_rows(_ROWS_BYTES, selection.sample, summary.folder)),
         "total": selection.total,
@@ -146,7 +142,11 @@ def _report_values(results: Results, summary: Summary, tables: Tables) -> dict[s
 
 
 def _classes(history: RunHistory) -> Iterator[dict[str, Any]]:
-    """Rows of classes: images, and shares in this run, before, usually, and in training."""
+    """Rows of classes: images, and shares in this run, before, usually, and in training.
+
+    The numbers of images are those of predictions.csv; shares are of the classes that the network
+    predicts, so that they can be compared whatever the abstention threshold.
+    """
     previous = history.previous
     shares = {
         "share": history.shares(history.new),
@@ -154,13 +154,14 @@ def _classes(history: RunHistory) -> Iterator[dict[str, Any]]:
         "usual": history.usual,
         "training": history.training,
     }
+    unsure = None if history.summary.min_confidence is None else UNSURE
     for index, label in enumerate(history.labels[:_CLASSES]):
         yield {
             "label": label,
             "images": history.summary.labels.get(label, 0),
             "new": history.new.labels.get(label, 0),
             **{
-                name: None if column is None else float(column[index])
+                name: None if column is None or label == unsure else float(column[index])
                 for name, column in shares.items()
             },
         }
@@ -168,9 +169,9 @@ def _classes(history: RunHistory) -> Iterator[dict[str, Any]]:
 
 def _confidences(history: RunHistory) -> dict[str, Any] | None:
     """Shares of the bins of confidence, for a histogram; None without new images."""
-    if not history.new.images:
+    if not history.new.classified:
         return None
-    shares = np.array(history.new.confidences) / history.new.images
+    shares = np.array(history.new.confidences) / history.new.classified
     usual = history.usual_confidences
     largest = max(float(shares.max()), 0.0 if usual is None else float(usual.max()))
     return {
@@ -270,13 +271,24 @@ def _review(selection: _Selection, album: Album) -> dict[str, Any]:
 
 
 def _failures(failures: pa.Table, summary: Summary) -> Iterator[dict[str, Any]]:
-    """For each reason: the number of failures, and as many of them as fit into the page."""
-    for reason, count in sorted(summary.failures.items(), key=lambda item: -item[1]):
-        rows = failures.filter(pc.equal(failures["reason"], reason)).slice(0, _FAILED)
-        named = page.fit_rows(
-            _FAILED_BYTES // len(summary.failures), rows.to_pylist(), summary.folder
-        )
+    """For each reason: the number of new failures, and as many of them as fit into the page."""
+    new = failures.filter(failures["new"])
+    reasons = counts(new["reason"])
+    for reason, count in sorted(reasons.items(), key=lambda item: -item[1]):
+        rows = new.filter(pc.equal(new["reason"], reason)).slice(0, _FAILED).to_pylist()
+        named = page.fit_rows(_FAILED_BYTES // len(reasons), rows, summary.folder)
         yield {"reason": reason, "count": count, "rows": list(named)}
+
+
+def _known_failures(failures: pa.Table, summary: Summary) -> dict[str, Any] | None:
+    """The number of images that failed before, since when, and the last ones; None without any."""
+    known = failures.filter(pc.invert(failures["new"]))
+    if not known.num_rows:
+        return None
+    latest = known.sort_by([("since", "descending"), ("path", "ascending")]).slice(0, _FAILED)
+    named = page.fit_rows(_KNOWN_BYTES, latest.to_pylist(), summary.folder)
+    since = pc.min(known["since"]).as_py()
+    return {"count": known.num_rows, "since": since, "rows": list(named)}
 
 
 def _stages(summary: Summary) -> Iterator[dict[str, Any]]:

@@ -22,6 +22,7 @@ from boatinfer.pipeline.selection import Selection
 from boatinfer.pipeline.timings import Stages
 from boatinfer.results.folder import Results
 from boatinfer.results.store.duplicates import ContentIndex
+from boatinfer.results.store.failures import FailureIndex
 from boatinfer.results.store.rows import Row
 from boatinfer.results.summary import Summary
 from boatinfer.results.tables import predictions
@@ -51,6 +52,7 @@ class RunContext:
         worker: supervises the process in which it is open; None where this process does the
             work itself, or a cluster.
         svm: the SVM beside it; None where there is none.
+        failures: the images that failed before.
     """
 
     options: RunOptions
@@ -65,6 +67,7 @@ class RunContext:
     model: ModelInfo = field(init=False)
     worker: Supervisor[ListedFile, Row] | None = None
     svm: SVM | None = field(init=False)
+    failures: FailureIndex = field(init=False)
 
     @property
     def wants_features(self) -> bool:
@@ -89,6 +92,7 @@ class RunContext:
         """Writes rows as one part; those known by their content get what they repeat."""
         with self.stages.working("record"):
             contents.fill(rows, self.wants_features)
+            self.failures.fill(rows)
             model = self.model
             self.results.parts.append(rows, model.card.classes, model.digest, self.summary.run)
 

@@ -204,8 +204,9 @@ def _put_together(
         scratch_folder=results.out,
     )
     summary = published_tables.write_tables(results, tables, summary)
-    summary = replace(proof.count_labels(summary, tables), complete=True)
-    summary = proof.set_exit_code(summary, settings.max_failures)
+    summary = proof.count_labels(summary, tables, results.previous_images())
+    summary = replace(summary, complete=True)
+    summary = proof.set_exit_code(summary, settings.max_failures, settings.fail_on_unusual)
     whole = not settings.restrictions
     worn = [file for shard in shards for file in _merge_parts(results, shard, whole)]
     summary = _closed(summary)

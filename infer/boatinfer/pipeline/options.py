@@ -34,7 +34,7 @@ PANELS = {
         *("lenient", "fresh"),
     ],
     "Model": ["model", "svm", "device"],
-    "Results": ["out", "top", "features", "report", "max_failures"],
+    "Results": ["out", "top", "features", "report", "max_failures", "fail_on_unusual"],
     "Unsure images": ["min_confidence", "target_accuracy", "evaluation"],
     "Speed and memory": ["batch_size", "threads", "memory", "image_timeout", "isolate"],
     "Several machines": ["shard", "engine", "ray_address", "workers", "endpoint"],
@@ -156,10 +156,16 @@ class RunOptions:
         str,
         typer.Option(
             metavar="SHARE",
-            help="Failed images that are tolerated, as a percentage or a number; with "
-            "more, the exit code is 3.",
+            help="New images that may fail, as a percentage or a number; with more, the exit "
+            "code is 3.",
         ),
     ] = "5%"
+    fail_on_unusual: Annotated[
+        bool,
+        typer.Option(
+            "--fail-on-unusual", help="Exit code 9 if something about the run is unusual."
+        ),
+    ] = False
     lenient: Annotated[
         bool,
         typer.Option("--lenient", help="Classify damaged JPEGs by the part that can be decoded."),

@@ -38,6 +38,7 @@ from boatinfer.results.folder import Results
 from boatinfer.results.integrity import set_aside
 from boatinfer.results.store.compaction import compact
 from boatinfer.results.store.duplicates import ContentIndex
+from boatinfer.results.store.failures import FailureIndex
 from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.keyed_arrays import KeyedArrays
 from boatinfer.results.store.parts import PartError
@@ -274,8 +275,8 @@ def _publish(context: RunContext, proved: proof.Proof, row_index: RowIndex) -> N
             scratch_folder=results.out,
         )
         summary = published_tables.write_tables(results, tables, context.summary)
-    summary = proof.count_labels(summary, tables)
-    context.summary = proof.set_exit_code(summary, options.max_failures)
+    summary = proof.count_labels(summary, tables, results.previous_images())
+    context.summary = proof.set_exit_code(summary, options.max_failures, options.fail_on_unusual)
     context.close(context.summary.exit_code)
     results.write_current(tables.predictions, context.summary)
     context.report(tables)
@@ -320,6 +321,7 @@ def _classify(context: RunContext, found: Iterator[pa.Table], row_index: RowInde
     known, marks = plan.reusable(row_index, context.wants_features, options.lenient, options.fresh)
     due_files = plan.DueFiles(known, parts.folder, plan.dangerous(row_index))
     contents = ContentIndex(parts, marks)
+    context.failures = FailureIndex.of(row_index)
     started = time.monotonic()
     # What is due is found in a thread that is ahead of the work, so that its end can be told.
     with parallel_unordered(

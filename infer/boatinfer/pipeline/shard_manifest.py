@@ -45,6 +45,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     sniff: bool | None
     system_folders: bool
     max_failures: str
+    fail_on_unusual: bool
     report: bool
     restrictions: list[str]
     min_confidence: float | None = None
@@ -65,6 +66,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
             sniff=options.sniff,
             system_folders=options.system_folders,
             max_failures=options.max_failures,
+            fail_on_unusual=options.fail_on_unusual,
             report=options.report,
             restrictions=options.restrictions,
             min_confidence=min_confidence,

@@ -245,13 +245,15 @@ class Results:
         """The runs whose new images count as new in this one.
 
         These are the run itself, its shards, and the incomplete runs before it, back to the last
-        complete one with its model.
+        complete one with its model; rows of complete runs in between are of other models.
         """
         runs = [summary.run, *summary.shards]
         for earlier in self.history(summary):
-            if earlier.complete and earlier.new and earlier.model == summary.model:
+            ended = earlier.complete and earlier.new  # a shard has no new images by itself
+            if ended and earlier.model == summary.model:
                 break
-            runs.append(earlier.run)
+            if not ended:
+                runs.append(earlier.run)
         return runs
 
     def set_aside_damaged(self) -> list[str]:
@@ -289,6 +291,13 @@ class Results:
         """
         self.parts.check()
         write_manifest(self._current, rows, summary, number_of(self.parts.files()[-1]))
+
+    def previous_images(self) -> pa.Table | None:
+        """``path`` of the images of the last complete run; None if there is none, or unknown."""
+        try:
+            return read_manifest(self._current).images if self._current.exists() else None
+        except OutputError:  # the run that asks replaces it
+            return None
 
     def rewrite_current(self, summary: Summary) -> None:
         """Replaces the summary in the manifest; the images stay.

@@ -1,4 +1,4 @@
-"""The distribution of a run's new predictions: counts of classes and of confidences."""
+"""What is new in a run: counts of images, classes and confidences."""
 
 from __future__ import annotations
 
@@ -16,35 +16,65 @@ BINS = 20
 
 
 class Mix(msgspec.Struct, kw_only=True):
-    """The distribution of a run's new predictions.
+    """The images that are new in a run.
 
     Attributes:
-        images: number of images.
-        labels: number of images of each predicted class.
+        found: number of new images: ``classified`` and ``failed``.
+        classified: number of those that were classified.
+        failed: number of those that failed.
+        labels: number of images of each label of predictions.csv.
+        classes: number of images of each class that the network predicted, also below the
+            abstention threshold.
         confidences: histogram of the confidence, `BINS` bins from 0 to 1.
-        mean_confidence: null if there are no images.
+        mean_confidence: null if no new image was classified.
+        images: as ``classified``, which older files lack.
     """
 
-    images: int = 0
+    found: int = 0
+    classified: int = 0
+    failed: int = 0
     labels: dict[str, int] = {}
+    classes: dict[str, int] = {}
     confidences: list[int] = []
     mean_confidence: float | None = None
+    images: int = 0
+
+    def __post_init__(self) -> None:
+        """Fills in what older files lack."""
+        if self.images and not self.classified:
+            self.classified = self.images
+            self.found = self.images + self.failed
+            self.classes = self.labels
 
     @classmethod
     def from_batches(
-        cls, batches: Iterable[tuple[Mapping[str, int], npt.NDArray[np.floating]]]
+        cls,
+        batches: Iterable[tuple[Mapping[str, int], Mapping[str, int], npt.NDArray[np.floating]]],
+        failed: int = 0,
     ) -> Mix:
-        """Sums up batches: counts of predicted classes, and confidences, float [N], of each."""
+        """Sums up batches.
+
+        Args:
+            batches: of each the counts of labels, those of predicted classes, and the
+                confidences, float [N].
+            failed: number of new images that failed.
+        """
         labels: Counter[str] = Counter()
+        classes: Counter[str] = Counter()
         counts, total = np.zeros(BINS, np.int64), 0.0
-        for classes, confidences in batches:
-            labels.update(classes)
+        for batch_labels, batch_classes, confidences in batches:
+            labels.update(batch_labels)
+            classes.update(batch_classes)
             counts += np.histogram(confidences, bins=BINS, range=(0, 1))[0]
             total += float(confidences.sum(dtype=np.float64))
-        images = int(counts.sum())
+        classified = int(counts.sum())
         return cls(
-            images=images,
+            found=classified + failed,
+            classified=classified,
+            failed=failed,
             labels=dict(sorted(labels.items())),
+            classes=dict(sorted(classes.items())),
             confidences=counts.tolist(),
-            mean_confidence=round(total / images, 6) if images else None,
+            mean_confidence=round(total / classified, 6) if classified else None,
+            images=classified,
         )

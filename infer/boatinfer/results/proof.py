@@ -9,17 +9,19 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec.structs import replace
 
-from boatinfer.errors import TOO_MANY_FAILURES, UsageError
+from boatinfer.errors import TOO_MANY_FAILURES, UNLISTED_FOLDER, UNUSUAL, UsageError
+from boatinfer.results.gone import find_gone
 from boatinfer.results.mix import Mix
 from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.keyed_arrays import Array
 from boatinfer.results.store.parts import RowMasks
-from boatinfer.results.summary import Summary
+from boatinfer.results.summary import Summary, Unusual
 from boatinfer.results.tables.predictions import UNSURE, Tables, counts, network_labels
-from boatinfer.text import counted
+from boatinfer.text import counted, printable
 
 __all__ = ["Files", "Proof", "allowance", "count_labels", "prove", "set_exit_code"]
 
@@ -112,53 +114,83 @@ def prove(batches: Iterable[Files], row_index: RowIndex, last_part: int) -> Proo
     )
 
 
-def count_labels(summary: Summary, tables: Tables) -> Summary:
-    """Adds counts of labels to the summary, for the page and for comparison with later runs."""
+def count_labels(summary: Summary, tables: Tables, previous: pa.Table | None) -> Summary:
+    """Adds counts of labels, new images and gone ones to the summary.
+
+    Args:
+        summary: the run's summary.
+        tables: its tables.
+        previous: ``path`` of the images of the last complete run; None if there is none.
+    """
     predictions = tables.predictions
     labels = dict(sorted(counts(predictions["label"]).items()))
     svm_labels = summary.svm_labels
     if "svm_label" in predictions.column_names:
         svm_labels = dict(sorted(counts(predictions["svm_label"]).items()))
+    gone = None
+    if previous is not None and not summary.restrictions:
+        gone = find_gone(previous, tables.predictions)
     return replace(
         summary,
+        gone=gone,
+        unusual=[*map(_empty_folder, gone.empty)] if gone else [],
         labels=labels,
         svm_labels=svm_labels,
         unsure=0 if summary.min_confidence is None else labels.get(UNSURE, 0),
         unlisted=int(pc.sum(pc.ends_with(tables.failures["path"], "/")).as_py() or 0),
         new=Mix.from_batches(
-            (counts(network_labels(rows)), rows["confidence"].to_numpy())
-            for rows in tables.classified(new=True)
+            (
+                (
+                    counts(rows["label"]),
+                    counts(network_labels(rows)),
+                    rows["confidence"].to_numpy(),
+                )
+                for rows in tables.classified(new=True)
+            ),
+            failed=int(pc.sum(tables.failures["new"]).as_py() or 0),
         ),
     )
 
 
-def set_exit_code(summary: Summary, max_failures: str) -> Summary:
+def _empty_folder(folder: str) -> Unusual:
+    text = f"The folder {printable(folder)} has no image any more."
+    return Unusual("folder_gone", text, folder)
+
+
+def set_exit_code(summary: Summary, max_failures: str, fail_on_unusual: bool) -> Summary:
     """Sets ``exit_code`` and ``error`` of a complete run.
 
     Args:
         summary: the run's summary.
         max_failures: the value of ``--max-failures``.
+        fail_on_unusual: whether ``--fail-on-unusual`` was given.
     """
-    reasons = []
-    if summary.failed > allowance(max_failures)(summary.found):
+    reasons, exit_code = [], 0
+    if fail_on_unusual and summary.unusual:
+        exit_code = UNUSUAL
+        reasons.append("something is unusual")
+    new = summary.new or Mix()
+    if new.failed > allowance(max_failures)(new.found):
+        exit_code = TOO_MANY_FAILURES
         reasons.append(
-            f"{summary.failed:,} of {counted(summary.found, 'image')} failed, more than "
+            f"{new.failed:,} of {counted(new.found, 'new image')} failed, more than "
             f"--max-failures {max_failures} allows"
         )
     if summary.unlisted:
+        exit_code = UNLISTED_FOLDER
         reasons.append(f"{counted(summary.unlisted, 'folder')} could not be listed")
     return replace(
         summary,
-        exit_code=TOO_MANY_FAILURES if reasons else 0,
+        exit_code=exit_code,
         error=f"{', and '.join(reasons)}." if reasons else None,
     )
 
 
 def allowance(text: str) -> Callable[[int], float]:
-    """Parses ``--max-failures``: a percentage of the images found, or a number of them.
+    """Parses ``--max-failures``: a percentage of the new images, or a number of them.
 
     Returns:
-        A function from the number of images found to the most that may fail.
+        A function from the number of new images to the most that may fail.
 
     Raises:
         UsageError: it is neither.

@@ -35,7 +35,7 @@ def write_tables(results: Results, tables: Tables, summary: Summary) -> Summary:
         OutputError: a table could not be written.
     """
     results.parts.check()
-    predictions = tables.predictions.drop_columns("new")
+    predictions = tables.predictions
     written = {results.failures: tables.failures, results.predictions: predictions}
     if summary.min_confidence is not None:
         unsure = Sorter(["confidence", "path"], results.out)
@@ -59,15 +59,11 @@ def read_tables(results: Results) -> Tables:
         UsageError: there is no complete run in the folder.
         OutputError: a table or a part is damaged.
     """
-    last = results.last_finished()
-    current = results.current()
-    in_new_runs = pc.is_in(current["run"].cast(pa.string()), pa.array(results.new_runs(last)))
-    old_paths = current.filter(pc.invert(in_new_runs))["path"].combine_chunks()
-    predictions = read_csv(results.predictions, ["path", "label", "confidence", "status"])
+    results.last_finished()
+    predictions = read_csv(results.predictions, ["path", "label", "confidence", "status", "new"])
     _require_pairs(results.predictions, predictions.column_names)
-    failures = read_csv(results.failures, ["path", "reason", "message"])
-    new = pc.invert(pc.is_in(predictions["path"], value_set=old_paths))
-    return Tables(predictions.append_column("new", new), failures)
+    failures = read_csv(results.failures, ["path", "reason", "message", "since", "new"])
+    return Tables(predictions, failures)
 
 
 def _require_pairs(file: Place, names: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
@@ -12,11 +12,12 @@ from msgspec import Meta
 
 from boatinfer.errors import OutputError
 from boatinfer.models.card import Card
+from boatinfer.results.gone import Gone
 from boatinfer.results.mix import Mix
 from boatinfer.storage.base import Place
 from boatinfer.storage.documents import DocumentError, decode_document, read_content
 
-__all__ = ["Summary", "Trained", "parsed", "read_summary"]
+__all__ = ["Summary", "Trained", "Unusual", "parsed", "read_summary", "run_time"]
 
 Count = Annotated[int, Meta(ge=0, le=2**62)]
 #: An empty digest, which stands there while the digest is made, and a full one.
@@ -41,6 +42,20 @@ class Trained(msgspec.Struct, frozen=True):
         return None if said is None else cls(said.labels, said.metrics.get("accuracy"))
 
 
+class Unusual(msgspec.Struct, frozen=True):
+    """Something unusual about a run.
+
+    Attributes:
+        kind: ``folder_gone``: a folder has no image any more.
+        text: a sentence.
+        folder: the folder that it is about, if not the whole.
+    """
+
+    kind: str
+    text: str
+    folder: str | None = None
+
+
 class Summary(msgspec.Struct, kw_only=True, frozen=True):
     """What ``run.json`` holds: one run in figures.
 
@@ -54,8 +69,11 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     ``unlisted`` of the ``failed`` are folders that could not be listed.
     ``other_files`` are those that are no images, counted by ending, and ``system_folders`` those
     that were not entered, counted by name.
-    ``new`` is of the images that this night classified: this run, and any before it that did not
-    come to its end; ``stages`` are seconds of work, summed over ``threads``. ``restrictions`` are
+    ``new`` is of the images that are new, changed, or classified by another model than before, in
+    this run or in one before it that did not come to its end; an unchanged image that has failed
+    before is not new. ``gone`` is of the images of the last complete run that are gone; null if
+    this run did not look at the whole folder. ``unusual`` lists what a person should look at.
+    ``stages`` are seconds of work, summed over ``threads``. ``restrictions`` are
     the options that kept the run from looking at the whole folder, ``remarks`` sentences on what
     else a person should know, and ``tables`` the xxh3-128 of each table by its name. ``error``
     says why ``exit_code`` is not 0. ``shards`` are the runs that did the work, if it was done in
@@ -89,6 +107,8 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     device: str = ""
     versions: dict[str, str] = {}
     new: Mix | None = None
+    gone: Gone | None = None
+    unusual: list[Unusual] = []
     threads: int | None = None
     stages: dict[str, float] = {}
     restrictions: list[str] = []
@@ -106,6 +126,15 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
         head, _, tail = blank.rpartition(_BLANK)
         digest = xxhash.xxh3_128_hexdigest(blank)
         return f'{head.decode()}"digest": "{digest}"{tail.decode()}'
+
+
+def run_time(run: str) -> str:
+    """The time at which a run with this id started, in ISO 8601; other text as it is."""
+    try:
+        started = datetime.strptime(run.partition("-")[0], "%Y%m%dT%H%M%S.%f%z")
+    except ValueError:
+        return run
+    return started.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def parsed(content: bytes) -> Summary:

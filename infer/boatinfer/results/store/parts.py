@@ -327,7 +327,7 @@ def digest(content: Any) -> str:
 WRITING: dict[str, Any] = {
     "compression": "zstd",
     "write_page_checksum": True,
-    "use_dictionary": ["model", "run", "status", "error", "label"],
+    "use_dictionary": ["model", "run", "since", "status", "error", "label"],
 }
 
 

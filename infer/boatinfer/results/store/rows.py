@@ -41,6 +41,7 @@ class Row:
         duplicate_of: position of an earlier row of the same content, from `ContentIndex.find`;
             `ContentIndex.fill` copies its results.
         run: the run that classified the image, if not this one.
+        since: of a failure the first run in which the unchanged image failed, if not this one.
     """
 
     path: str
@@ -54,6 +55,7 @@ class Row:
     svm: Floats | None = None
     duplicate_of: int | None = None
     run: str | None = None
+    since: str | None = None
 
 
 def matrix(column: pa.ChunkedArray) -> Floats:
@@ -87,6 +89,7 @@ def table(rows: Sequence[Row], classes: Sequence[str], model: str, run: str) -> 
         "model": pa.array([model] * len(rows), pa.string()),
         "run": pa.array([row.run or run for row in rows], pa.string()),
         "status": pa.array([row.status for row in rows], pa.string()),
+        "since": pa.array([row.since or run for row in rows], pa.string(), mask=~failed),
         "error": pa.array([row.error for row in rows], pa.string()),
         "label": pa.array(classes, pa.string()).take(best),
         "confidence": pa.array(probabilities.max(axis=1), mask=failed),

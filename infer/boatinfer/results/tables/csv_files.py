@@ -23,6 +23,8 @@ _FORMULA = r"^([=+\-@\t\r])"
 _HEADER = 4096
 #: Endings of the names of numeric columns.
 _NUMBERS = ("confidence", "score")
+#: Name of the column of truth values.
+_NEW = "new"
 #: Rows of a batch that is written, and bytes of a chunk that is read.
 _ROWS, _CHUNK = 65_536, 2**20
 #: Options of the CSV writer.
@@ -43,6 +45,12 @@ def write_csv(path: Path, table: pa.Table) -> str:
         for start in range(0, table.num_rows, _ROWS):
             writer.write_table(csv_safe(table.slice(start, _ROWS)))
     return csv_digest(path)
+
+
+def _type(name: str) -> pa.DataType:
+    if name == _NEW:
+        return pa.bool_()
+    return pa.float64() if name.endswith(_NUMBERS) else pa.string()
 
 
 def csv_digest(path: Place) -> str:
@@ -87,7 +95,7 @@ def _safe(column: Any, prefix: str) -> Any:
 
 
 def read_csv(path: Place, required: Collection[str]) -> pa.Table:
-    """Reads a table that `write_csv` has written: numeric columns as numbers, all others as text.
+    """Reads a table that `write_csv` has written, with the types of its columns.
 
     Args:
         path: the file.
@@ -99,7 +107,7 @@ def read_csv(path: Place, required: Collection[str]) -> pa.Table:
     try:
         with pa.input_stream(open_for_arrow(path)) as file:
             names = file.read(_HEADER).split(b"\n")[0].decode().replace('"', "").split(",")
-        types = {name: pa.float64() if name.endswith(_NUMBERS) else pa.string() for name in names}
+        types = {name: _type(name) for name in names}
         table = pa.csv.read_csv(
             open_for_arrow(path),
             parse_options=pa.csv.ParseOptions(newlines_in_values=True),
@@ -112,8 +120,8 @@ def read_csv(path: Place, required: Collection[str]) -> pa.Table:
         )
         if any(table.column_names.count(name) != 1 for name in required):
             raise ValueError("a column is missing, or there twice")
-        if table["path"].null_count:
-            raise ValueError("a path is missing")
+        if any(table[name].null_count for name in ("path", _NEW) if name in table.column_names):
+            raise ValueError("a cell is empty")
     except (OSError, ValueError, pa.ArrowException) as error:
         raise OutputError(
             f"{path} cannot be read ({first_line(error)}); run again to rewrite it."

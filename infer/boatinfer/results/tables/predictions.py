@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from boatinfer.models.card import Card
 from boatinfer.models.svm import SVM, best_class
 from boatinfer.results.store.rows import OK, matrix
+from boatinfer.results.summary import run_time
 from boatinfer.results.tables.external_sort import Sorter, batches
 from boatinfer.storage.base import Place
 
@@ -26,14 +27,17 @@ ORDINALS = [
     *("", "second_", "third_", "fourth_", "fifth_"),
     *("sixth_", "seventh_", "eighth_", "ninth_", "tenth_"),
 ]
-_DECIMALS = 6
+_DECIMALS = 4
 
 
 class Tables(NamedTuple):
     """The contents of two tables, sorted by path.
 
+    In both, ``new`` says whether the image is new, changed, or classified by another model than
+    before; an unchanged image that has failed before is not.
+
     Attributes:
-        predictions: predictions.csv, with a column ``new``: whether the image is new in this run.
+        predictions: predictions.csv.
         failures: failures.csv.
     """
 
@@ -77,7 +81,7 @@ def counts(column: pa.ChunkedArray) -> dict[str, int]:
 
 def required_columns(card: Card, svm: SVM | None) -> list[str]:
     """The columns of the parts that `build_tables` reads."""
-    columns = ["path", "status", "error", "run", "probabilities"]
+    columns = ["path", "status", "error", "run", "since", "probabilities"]
     return columns + (["features"] if svm else ["svm"] if card.svm else [])
 
 
@@ -111,7 +115,7 @@ def build_tables(
         predictions.add(
             _predictions(part, new_runs, card, top=top, svm=svm, min_confidence=min_confidence)
         )
-        failures.add(_failures(part))
+        failures.add(_failures(part, new_runs))
     return Tables(predictions.table(), failures.table())
 
 
@@ -150,8 +154,16 @@ def _predictions(
         labels, scores = _svm_predictions(classified_rows, card, svm)
         columns["svm_label"] = pa.array(labels.tolist(), pa.string()).take(row_indices)
         columns["svm_score"] = _rounded(scores).take(row_indices)
-    columns["new"] = pc.is_in(part["run"], pa.array(new_runs, pa.string()))
+    columns["run"] = part["run"].dictionary_encode()
+    columns["new"] = _new(part, new_runs)
     return pa.table(columns)
+
+
+def _new(part: pa.Table, new_runs: Sequence[str]) -> pa.ChunkedArray:
+    first_run = part["run"]
+    if "since" in part.column_names:
+        first_run = pc.coalesce(part["since"], first_run)
+    return pc.is_in(first_run, pa.array(new_runs, pa.string()))
 
 
 def _svm_predictions(
@@ -177,9 +189,18 @@ def _rounded(values: npt.NDArray[Any]) -> pa.Array:
     return pa.array(np.round(values.astype(np.float64), _DECIMALS))
 
 
-def _failures(part: pa.Table) -> pa.Table:
+def _failures(part: pa.Table, new_runs: Sequence[str]) -> pa.Table:
     """Makes rows of `Tables.failures`."""
-    names = ["path", "status", "error"]
-    failed = part.filter(pc.not_equal(part["status"], OK)).select(names)
-    text = failed.cast(pa.schema([(name, pa.string()) for name in names]))
-    return text.rename_columns(["path", "reason", "message"])
+    failed = part.filter(pc.not_equal(part["status"], OK))
+    since = failed["since" if "since" in failed.column_names else "run"]
+    runs = pc.coalesce(since, failed["run"]).cast(pa.string()).combine_chunks().dictionary_encode()
+    times = pa.array([run_time(run) for run in runs.dictionary.to_pylist()], pa.string())
+    return pa.table(
+        {
+            "path": failed["path"],
+            "reason": failed["status"].cast(pa.string()),
+            "message": failed["error"].cast(pa.string()),
+            "since": times.take(runs.indices),
+            "new": _new(failed, new_runs),
+        }
+    )

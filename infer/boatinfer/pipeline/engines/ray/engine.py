@@ -93,6 +93,7 @@ def _task(
         features=context.wants_features,
         lenient=options.lenient,
         contents=contents,
+        failures=context.failures,
         dangerous=due_files.dangerous,
         image_timeout=options.image_timeout,
         memory=options.memory,

@@ -18,6 +18,7 @@ from boatinfer.models.model import ModelInfo
 from boatinfer.pipeline.engines.stages import batches_ahead
 from boatinfer.pipeline.worker import Classification, Work, lost_in_run
 from boatinfer.results.store.duplicates import ContentIndex
+from boatinfer.results.store.failures import FailureIndex
 from boatinfer.results.store.parts import Parts
 from boatinfer.results.store.rows import OK
 from boatinfer.storage.base import Place
@@ -105,6 +106,7 @@ class Task:
         features: whether rows keep their feature vectors.
         lenient: whether a damaged JPEG is classified by what can be decoded of it.
         contents: rows that are known already.
+        failures: the images that failed before.
         dangerous: paths of images that have ended a process, to be tried alone.
         image_timeout: time limit for one image, in seconds.
         memory: of each worker, in bytes; None means its threads' share of the machine's.
@@ -122,6 +124,7 @@ class Task:
     features: bool
     lenient: bool
     contents: ContentIndex
+    failures: FailureIndex
     dangerous: frozenset[str]
     image_timeout: float
     memory: int | None
@@ -197,6 +200,7 @@ class Worker:
         rows = [row for some in done for row in some]
         rows.sort(key=lambda row: row.path)  # a block done twice makes the same part
         task.contents.fill(rows, task.features)
+        task.failures.fill(rows)
         task.parts.append(rows, model.card.classes, model.digest, task.run, number)
         return [row.status for row in rows]
 

@@ -1,0 +1,99 @@
+"""Images of the last complete run that are gone, by folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from boatinfer.results.store.keyed_arrays import Array, keys
+from boatinfer.results.tables.external_sort import batches
+
+__all__ = ["Gone", "find_gone"]
+
+#: Folders that are named, at most.
+_LISTED = 20
+
+
+class Gone(msgspec.Struct, kw_only=True, frozen=True):
+    """Images of the last complete run that are gone.
+
+    Attributes:
+        images: how many.
+        folders: how many of each folder, of those that lost most.
+        empty: the topmost folders in which there is no image any more.
+    """
+
+    images: int = 0
+    folders: dict[str, int] = {}
+    empty: list[str] = []
+
+
+def find_gone(before: pa.Table, now: pa.Table) -> Gone:
+    """Compares the images of two runs.
+
+    Args:
+        before: ``path`` of the images of the last complete run, with ``/``.
+        now: ``path`` of those of this run.
+    """
+    digests = np.sort(np.concatenate([_digests(batch) for batch in batches(now)]))
+    # The row of a folder that could not be listed ends in a slash; its images may be there.
+    unlisted = [path for batch in batches(now) for path in _folder_rows(batch)]
+    lost: Counter[str] = Counter()
+    for batch in batches(before):
+        gone = ~_contains(digests, _digests(batch))
+        rows = batch.filter(pa.array(gone))
+        rows = rows.filter(pc.invert(pc.ends_with(rows["path"], "/")))
+        for folder in unlisted:
+            rows = rows.filter(pc.invert(pc.starts_with(rows["path"], folder)))
+        lost.update(_folders(rows))
+    left: set[str] = set()
+    if lost:
+        left.update(*(_ancestors(_folders(batch)) for batch in batches(now)))
+    empty = _ancestors(lost) - left
+    return Gone(
+        images=lost.total(),
+        folders=dict(lost.most_common(_LISTED)),
+        empty=sorted(folder for folder in empty if _parent(folder) not in empty)[:_LISTED],
+    )
+
+
+def _digests(table: pa.Table) -> Array:
+    """Half of the xxh3-128 of each path; two in a million million are the same by chance."""
+    return np.asarray(keys(table["path"])["low"])
+
+
+def _contains(digests: Array, wanted: Array) -> Array:
+    indices = np.searchsorted(digests, wanted)
+    found = indices < len(digests)
+    found[found] = digests[indices[found]] == wanted[found]
+    return np.asarray(found)
+
+
+def _folder_rows(table: pa.Table) -> list[str]:
+    return list(table["path"].filter(pc.ends_with(table["path"], "/")).to_pylist())
+
+
+def _folders(table: pa.Table) -> Counter[str]:
+    """Number of images of each folder; the folder of the run itself is ``.``."""
+    parents = pc.replace_substring_regex(table["path"], r"^[^/]*$|/[^/]*$", "")
+    entries = parents.value_counts().to_pylist()
+    return Counter({entry["values"] or ".": entry["counts"] for entry in entries})
+
+
+def _ancestors(folders: Iterable[str]) -> set[str]:
+    """Folders, and those that they are in."""
+    found: set[str] = set()
+    for folder in folders:
+        while folder != "." and folder not in found:
+            found.add(folder)
+            folder = _parent(folder)  # noqa: PLW2901
+    return found
+
+
+def _parent(folder: str) -> str:
+    return folder.rpartition("/")[0] or "."
