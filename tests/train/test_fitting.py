@@ -116,6 +116,16 @@ def test_an_interrupted_and_resumed_training_equals_an_undisturbed_one(
 
 
 @pytest.mark.usefixtures("eagerly")
+def test_the_rate_follows_its_schedule(undisturbed: tuple[Any, FitResult]) -> None:
+    network, fitted = undisturbed
+    last_steps = np.array([4, 9, 14, 19])  # five in each epoch, of which the first warms up
+    cosine = (1 + np.cos(np.pi * (last_steps - 5) / 15)) / 2
+    expected = 1e-3 * np.where(last_steps < 5, 5 / 6, cosine)
+    rates = [epoch.learning_rate for epoch in fitted.history]
+    assert rates == pytest.approx(expected.tolist(), rel=1e-5)
+    assert float(network.optimizer.learning_rate) == pytest.approx(0, abs=1e-9)  # of a next step
+
+
 def test_another_seed_gives_another_training(tmp_path: Path) -> None:
     one, same, other = (run(tmp_path, seed=seed, epochs=1)[1] for seed in (0, 0, 1))
     assert one == same != other

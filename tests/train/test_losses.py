@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from boattrain.fitting.losses import compile_for_training, cross_entropy, learning_rate
+from boattrain.fitting.losses import compile_for_training, cross_entropy, make_schedule
 from boattrain.options import CnnOptions
 
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4]], np.float32)
@@ -65,25 +66,41 @@ def test_weight_decay_spares_biases(keras: ModuleType) -> None:
 
 
 def rates(**chosen: Any) -> list[float]:
-    made = options(learning_rate=0.8, **chosen)
-    return [learning_rate(made, step, 4, 12) for step in range(12)]
+    schedule = make_schedule(options(learning_rate=0.8, epochs=3, **chosen), 4)
+    return [float(schedule(step)) for step in range(12)]
 
 
+@pytest.mark.usefixtures("keras")
 def test_a_constant_rate_is_constant() -> None:
-    assert rates() == [0.8] * 12
+    assert rates() == pytest.approx([0.8] * 12, rel=1e-6)
 
 
+@pytest.mark.usefixtures("keras")
 def test_the_cosine_falls_from_the_rate_to_nothing() -> None:
     found = rates(schedule="cosine")
-    assert found[0] == 0.8
+    assert found[0] == pytest.approx(0.8, rel=1e-6)
     assert found[6] == pytest.approx(0.4)
     assert found == sorted(found, reverse=True)
     assert 0 < found[-1] < 0.02
 
 
+@pytest.mark.usefixtures("keras")
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_the_warm_up_rises_in_a_straight_line(schedule: str) -> None:
     found = rates(schedule=schedule, warmup=1)
     assert found[:4] == pytest.approx([0.16, 0.32, 0.48, 0.64])
-    assert found[4] == max(found) == 0.8
-    assert options(epochs=1, warmup=5).warmup == 5  # a warm-up that never ends is allowed
+    assert found[4] == max(found) == pytest.approx(0.8, rel=1e-6)
+    assert rates(schedule=schedule, warmup=5)[-1] == pytest.approx(0.8 * 12 / 21)  # it never ends
+
+
+@pytest.mark.usefixtures("keras")
+@pytest.mark.parametrize("warmup", [0, 0.1, 1, 1.6])
+def test_the_cosine_is_that_of_the_formula(warmup: float) -> None:
+    begun = 4 * warmup
+    expected = [
+        0.8 * (step + 1) / (begun + 1)
+        if step < begun
+        else 0.4 * (1 + math.cos(math.pi * (step - begun) / (12 - begun)))
+        for step in range(12)
+    ]
+    assert rates(schedule="cosine", warmup=warmup) == pytest.approx(expected, rel=1e-6, abs=1e-7)

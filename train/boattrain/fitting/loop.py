@@ -21,7 +21,7 @@ from boattrain.fitting.batches import Batches, InputRows
 from boattrain.fitting.checkpoint import Checkpoint, TrainingState
 from boattrain.fitting.ema import WeightAverage
 from boattrain.fitting.history import EpochMetrics, best_epoch
-from boattrain.fitting.losses import cross_entropy, learning_rate
+from boattrain.fitting.losses import cross_entropy, make_schedule
 from boattrain.fitting.memory import enough_memory
 from boattrain.fitting.progress import TrainingProgress
 from boattrain.options import TrainOptions
@@ -208,6 +208,8 @@ class _StageLoop:
             fitter.network.set_weights(state.best_weights)
         self._prepared = stage.prepare(fitter.check)
         self._steps_per_epoch = self._prepared.train.steps
+        self._schedule = make_schedule(stage.options, self._steps_per_epoch)
+        self._prepared.model.optimizer.learning_rate = self._schedule
         self._average = WeightAverage(fitter.network.weights, stage.options.average)
         self._finished_epochs = sum(epoch.stage == stage.name for epoch in state.history)
         self._last_saved = -math.inf
@@ -231,7 +233,6 @@ class _StageLoop:
     def _callbacks(self) -> list[Any]:
         callbacks = load_keras().callbacks
         own = callbacks.LambdaCallback(
-            on_train_batch_begin=lambda batch, logs: self._begin_batch(batch),
             on_train_batch_end=lambda batch, logs: self._end_batch(**logs),
             on_epoch_end=lambda epoch, logs: self._end_epoch(logs),
         )
@@ -239,14 +240,6 @@ class _StageLoop:
         if log_folder is None:
             return [own]
         return [own, callbacks.TensorBoard(log_folder / self._stage.name, write_graph=False)]
-
-    def _begin_batch(self, index: int) -> None:
-        options = self._stage.options
-        step = self._finished_epochs * self._steps_per_epoch + index
-        rate = learning_rate(
-            options, step, self._steps_per_epoch, options.epochs * self._steps_per_epoch
-        )
-        self._prepared.model.optimizer.learning_rate = rate
 
     def _end_batch(self, loss: float, accuracy: float) -> None:
         self._average.update()
@@ -286,7 +279,7 @@ class _StageLoop:
         return EpochMetrics(
             epoch=len(self._state.history) + 1,
             stage=self._stage.name,
-            learning_rate=float(model.optimizer.learning_rate),
+            learning_rate=float(self._schedule(model.optimizer.iterations - 1)),
             loss=float(logs["loss"]),
             accuracy=float(logs["accuracy"]),
             val_loss=cross_entropy(labels, probabilities),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy.typing as npt
 from boattrain.backend import load_keras
 from boattrain.options import TrainOptions
 
-__all__ = ["compile_for_training", "cross_entropy", "learning_rate"]
+__all__ = ["compile_for_training", "cross_entropy", "make_schedule"]
 
 #: Parts of the names of variables without weight decay.
 _NO_WEIGHT_DECAY = ["bias", "gamma", "beta"]
@@ -42,22 +41,21 @@ def compile_for_training(model: Any, options: TrainOptions, labels: npt.NDArray[
     model.compile(optimizer=_make_optimizer(options), loss=loss, metrics=["accuracy"])
 
 
-def learning_rate(options: TrainOptions, step: int, steps_per_epoch: int, total: int) -> float:
-    """Computes the learning rate of a step: linear warm-up, then constant or cosine decay.
+def make_schedule(options: TrainOptions, steps_per_epoch: int) -> Any:
+    """Makes the Keras schedule of the learning rate: linear warm-up, then constant or cosine decay.
 
     Args:
-        options: peak learning rate, schedule and warm-up.
-        step: number of the step, from 0.
+        options: peak learning rate, schedule, warm-up and number of epochs.
         steps_per_epoch: steps per epoch.
-        total: steps in all epochs.
     """
-    warmup = options.warmup * steps_per_epoch
-    if step < warmup:
-        return options.learning_rate * (step + 1) / (warmup + 1)
-    if options.schedule == "constant":
-        return options.learning_rate
-    progress = (step - warmup) / max(1.0, total - warmup)
-    return options.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+    peak, warmup = options.learning_rate, options.warmup * steps_per_epoch
+    return load_keras().optimizers.schedules.CosineDecay(
+        peak / (warmup + 1),  # so that the first step does something
+        max(1.0, options.epochs * steps_per_epoch - warmup),
+        alpha=1.0 if options.schedule == "constant" else 0.0,  # the last rate, relative to the peak
+        warmup_target=peak,
+        warmup_steps=warmup,
+    )
 
 
 def cross_entropy(labels: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float32]) -> float:

@@ -12,7 +12,6 @@ import itertools
 import logging
 import shutil
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,6 @@ from boattrain.config import to_toml
 from boattrain.fitting.checkpoint import Checkpoint, TrainingState
 from boattrain.fitting.pixels import TrainingData, fingerprint
 from boattrain.networks.base import CNN
-from boattrain.options import CnnOptions
 from boattrain.sweep.options import SweepOptions
 from boattrain.training import evaluate, fit, image_spec, load_data
 
@@ -222,7 +220,7 @@ class _SweepFolder:
     def add(self, point: SweepPoint) -> None:
         """Adds a result and writes the files."""
         self.points.append(point)
-        self.points.sort(key=lambda point: (*_parse_size(point.size), point.fraction))
+        self.points.sort(key=lambda point: (*map(int, point.size.split("x")), point.fraction))
         self._write()
 
     def _read(self) -> _SweepDocument | None:
@@ -273,7 +271,9 @@ def _train_point(
 ) -> SweepPoint:
     started, checkpoint = time.monotonic(), folder.checkpoint(size, fraction)
     load_keras().utils.clear_session()
-    options = _cnn_options(folder.options, size, fraction)
+    options, log_folder = folder.options, folder.options.tensorboard
+    if log_folder is not None:
+        options = dataclasses.replace(options, tensorboard=log_folder / f"{size}-{fraction:g}")
     state = checkpoint.load() if checkpoint.exists else TrainingState()
     model, fit_result = fit(options, CNN, data, checkpoint, stop, state=state)
     if fit_result.signal_number:
@@ -294,15 +294,3 @@ def _train_point(
         best_epoch=fit_result.best.epoch,
         seconds=round(time.monotonic() - started, 1),
     )
-
-
-def _cnn_options(options: SweepOptions, size: str, fraction: float) -> CnnOptions:
-    """Returns the options of one training."""
-    names = [field.name for field in dataclasses.fields(CnnOptions)]
-    log_folder = options.tensorboard and options.tensorboard / f"{size}-{fraction:g}"
-    specific = {"size": size, "tensorboard": log_folder}
-    return CnnOptions(**{name: getattr(options, name) for name in names} | specific)
-
-
-def _parse_size(size: str) -> Iterable[int]:
-    return map(int, size.split("x"))
