@@ -8,6 +8,7 @@ name of one below a group of ours has a dot: ``model.quantize`` is ``boatinfer m
 from __future__ import annotations
 
 import atexit
+import copy
 import gc
 import logging
 import os
@@ -55,14 +56,11 @@ class Commands(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Finds a command here or, by its entry point, in another package."""
-        own = super().get_command(ctx, cmd_name)
-        if own is not None:
-            return own
-        for entry in _extras(_path(ctx) + cmd_name):
+        command = super().get_command(ctx, cmd_name)
+        for entry in () if command else _extras(_path(ctx) + cmd_name):
             command = get_command(entry.load())
             command.name = cmd_name
-            return command
-        return None
+        return command and _without_types(command)
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command; a missing extra becomes the line that installs it.
@@ -79,6 +77,17 @@ class Commands(TyperGroup):
             for entry in _extras(f"{_path(ctx)}{ctx.invoked_subcommand}"):
                 raise _missing_extra(entry, error) from error
             raise
+
+
+def _without_types(command: Any) -> Any:
+    """Leaves types such as ``<local_path>`` out of the help: metavars name arguments."""
+    for inner in getattr(command, "commands", {}).values():
+        _without_types(inner)
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            parameter.type = copy.copy(parameter.type)  # others may share it
+            parameter.type.get_metavar = lambda param, ctx: ""
+    return command
 
 
 def _missing_options(ctx: Any) -> str:
