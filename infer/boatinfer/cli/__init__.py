@@ -29,11 +29,14 @@ from boatinfer.svm.options import FitOptions
 from boatinfer.text import printable, to_text
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint, EntryPoints
+    from importlib.metadata import EntryPoints
 
 __all__ = ["app", "main"]
 
 ENTRY_POINTS = "boatinfer.commands"
+
+#: What commands of this package import of the extra ``analysis``.
+_ANALYSIS_LIBRARIES = {"joblib", "matplotlib", "scipy", "sklearn"}
 
 #: Settings of libraries, which must stand before these are loaded.
 _SETTINGS = {
@@ -74,8 +77,11 @@ class Commands(TyperGroup):
                 error.param_hint = _missing_options(error.ctx)
             raise
         except ModuleNotFoundError as error:
-            for entry in _extras(f"{_path(ctx)}{ctx.invoked_subcommand}"):
-                raise _missing_extra(entry, error) from error
+            name = f"{_path(ctx)}{ctx.invoked_subcommand}"
+            for entry in _extras(name):
+                raise _missing_extra(name, error, ",".join(entry.extras)) from error
+            if error.name in _ANALYSIS_LIBRARIES:
+                raise _missing_extra(name, error, "analysis") from error
             raise
 
 
@@ -112,10 +118,10 @@ def _extras(name: str | None = None) -> EntryPoints:
     return found if name is None else found.select(name=name)
 
 
-def _missing_extra(entry: EntryPoint, error: ModuleNotFoundError) -> UsageError:
+def _missing_extra(name: str, error: ModuleNotFoundError, extra: str) -> UsageError:
     return UsageError(
-        f"'boatinfer {entry.name.replace('.', ' ')}' needs {error.name}, which is not installed; "
-        f"{install_hint(','.join(entry.extras))}."
+        f"'boatinfer {name.replace('.', ' ')}' needs {error.name}, which is not installed; "
+        f"{install_hint(extra)}."
     )
 
 
