@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import threading
 import time
@@ -12,6 +13,7 @@ from boatinfer.errors import RunInterruptedError
 
 __all__ = ["SIGNALS", "Stop", "preserve_signal_handlers", "stop_on_signals"]
 
+_log = logging.getLogger(__name__)
 
 #: Ctrl-C, kill, and the end of the terminal session that started the run.
 SIGNALS = [
@@ -26,9 +28,11 @@ class Stop:
 
     Attributes:
         signal_number: the signal that was received; 0 if none.
+        notice: a sentence to show at the first signal: what it waits for; empty for none.
     """
 
     signal_number = 0
+    notice = ""
 
     def check(self) -> None:
         """Ends a run of which nothing is recorded yet.
@@ -56,6 +60,8 @@ def stop_on_signals() -> Iterator[Stop]:
         nonlocal received_at
         if not stop.signal_number:
             stop.signal_number, received_at = number, time.monotonic()
+            if stop.notice:
+                _log.warning(stop.notice)
         elif time.monotonic() - received_at > _DUPLICATE_SECONDS:
             signal.signal(number, active_handlers[signal.Signals(number)])
             signal.raise_signal(number)

@@ -18,12 +18,24 @@ import pytest
 from boatinfer import cli
 
 SAMPLES = Path(__file__).parents[2] / "samples"
+#: True classes of the photographs, for commands that need some.
+CLASSES = ["Gondola", "Water", "Gondola"]
 #: What the extras bring.
-ABSENT = ["botocore", "keras", "obstore", "onnx", "ray", "tensorflow", "tf2onnx"]
+ABSENT = [
+    *("botocore", "joblib", "keras", "matplotlib", "obstore", "onnx", "ray", "scipy", "sklearn"),
+    *("tensorflow", "tf2onnx"),
+]
 
 #: Commands, by the extra that each needs; OUT is a results folder, PHOTOS a folder of images, DATA
-#: one of labelled images.
+#: one of labelled images, LABELS a table of labels.
 CASES = {
+    "analysis": [
+        "svm fit OUT --labels LABELS -o new.joblib",
+        "svm fit OUT --labels LABELS -o new.joblib --folds 0",
+        "svm compare OUT --labels LABELS",
+        "evaluate OUT --labels LABELS --html new.html",
+        "compare OUT OUT --labels LABELS",
+    ],
     "bucket": [
         *(f"run {scheme}://bucket/photos -o new" for scheme in ("s3", "gs", "S3")),
         *(f"run PHOTOS -o {scheme}://bucket/out" for scheme in ("s3", "gs")),
@@ -86,6 +98,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / "photos" / file.name).write_bytes(file.read_bytes())
         for split in ("train", "valid"):
             shutil.copytree(folder / "photos", folder / "data" / split / file.stem)
+    names = [file.name for file in sorted((folder / "photos").iterdir())]
+    labels = [f"{name},{boat}" for name, boat in zip(names, CLASSES, strict=True)]
+    (folder / "labels.csv").write_text("\n".join(["path,label", *labels]))
     command = [sys.executable, "-m", "boatinfer", "run", "photos", "-o", "out", "--features"]
     subprocess.run([*command, "--quiet"], cwd=folder, check=True)
     return folder
@@ -113,9 +128,23 @@ def test_a_missing_extra_is_one_sentence(
         "OTHER": str(sorted(SAMPLES.glob("*.jpg"))[-1]),
         "PHOTOS": str(folder / "photos"),
         "OUT": str(folder / "out"),
+        "LABELS": str(folder / "labels.csv"),
     }
     code, said = call(capsys, [names.get(word, word) for word in line.split()])
     assert code == 2, said
     assert re.fullmatch(r"boatinfer: .*needs \w+, which is not installed; .*\.\n", said), said
     assert f"run pip install 'boatinfer[{extra}]'" in said
     assert not list(folder.glob("new*"))
+
+
+def test_figures_need_no_extra(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    for line in [
+        "evaluate out --labels labels.csv --target-accuracy 0.5",
+        "compare out out --html compared.html",
+        "similar --duplicates out",
+    ]:
+        code, said = call(capsys, line.split())
+        assert (code, said) == (0, ""), line

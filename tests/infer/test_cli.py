@@ -10,8 +10,11 @@ import subprocess
 import sys
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+from typer.main import get_command
 
 import boatinfer as package
 import colours
@@ -93,6 +96,30 @@ def test_help_names_every_command(boatinfer: Command) -> None:
     said = boatinfer("--help").out
     for command in ["run", "classify", "features", "model", "svm", "train", "export"]:
         assert f" {command} " in said
+
+
+def paths_of_commands(command: Any, parent: Any = None, name: str = "boatinfer") -> list[list[str]]:
+    """The names that lead to each command, such as ``["model", "show"]``."""
+    context = typer.Context(command, parent=parent, info_name=name)
+    if not hasattr(command, "list_commands"):
+        return [[]]
+    return [
+        [inner, *path]
+        for inner in command.list_commands(context)
+        for path in paths_of_commands(command.get_command(context, inner), context, inner)
+    ]
+
+
+def test_help_shows_no_types_of_the_source(boatinfer: Command) -> None:
+    paths = paths_of_commands(get_command(cli.app))
+    assert ["run"] in paths
+    assert ["model", "describe"] in paths
+    assert ["train", "cnn"] in paths
+    for path in paths:
+        said = boatinfer(*path, "--help").out
+        assert "Usage: " in said
+        # Choices such as <rbf|linear> and the <class> of folders are meant for people.
+        assert set(re.findall(r"<\w+>", said)) <= {"<class>"}, path
 
 
 def test_run_prints_what_it_did(

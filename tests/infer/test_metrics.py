@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
 from boatinfer.analysis.metrics import (
     accuracy,
+    binomial_tail,
     calibration,
     calibration_error,
     class_scores,
@@ -156,6 +157,15 @@ def test_what_a_threshold_keeps_is_as_accurate_as_the_curve_says(
 def test_a_rank_is_the_place_in_the_stable_order(values: list[float], truth: int) -> None:
     found = ranks(np.array([values]), np.array([truth]))
     assert np.argsort(-np.array(values), kind="stable").tolist().index(truth) == found[0]
+
+
+@given(st.integers(1, 3000), st.data(), st.floats(0.001, 0.999))
+def test_the_tail_of_the_binomial_distribution_is_that_of_scipy(
+    trials: int, data: st.DataObject, share: float
+) -> None:
+    successes = data.draw(st.integers(0, trials))
+    expected = binom.sf(successes - 1, trials, share)
+    assert binomial_tail(successes, trials, share) == pytest.approx(expected, 1e-9, 1e-300)
 
 
 def test_mcnemar_counts_only_where_one_is_right() -> None:

@@ -202,7 +202,7 @@ def test_a_night_with_an_svm_needs_neither_scikit_learn_nor_joblib(
 ) -> None:
     fit(FitOptions(out, tmp_path / "svm.joblib", probability=True))
     code = (
-        "import sys; sys.modules |= dict.fromkeys(['sklearn', 'joblib', 'scipy']); "
+        "import sys; sys.modules |= dict.fromkeys(['sklearn', 'joblib', 'scipy', 'matplotlib']); "
         "from boatinfer.cli import main; main()"
     )
     options = ["-m", str(model_file), "-o", str(out), "--svm", str(tmp_path / "svm.joblib")]

@@ -276,6 +276,7 @@ def test_ctrl_c_keeps_the_best_epoch_and_resume_goes_on(
     stopped = interrupted(*command)
 
     assert stopped.code == 130
+    assert "stopping after the current batch" not in stopped.err
     last = stopped.err.splitlines()[-1]
     assert last.startswith("boatinfer: interrupted after epoch 1; ")
     assert str(output) in last
@@ -292,6 +293,30 @@ def test_ctrl_c_keeps_the_best_epoch_and_resume_goes_on(
     written = output.with_suffix(".history.csv").read_text()
     assert written == trained.output.with_suffix(".history.csv").read_text()
     assert not output.with_suffix(".checkpoint").exists()
+
+
+@pytest.mark.usefixtures("uncompiled")
+def test_ctrl_c_in_the_first_epoch_says_what_it_waits_for(
+    data: Path, boatinfer: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end_batch, losses = TrainingProgress.end_batch, []
+
+    def interrupt(self: TrainingProgress, loss: float, accuracy: float) -> None:
+        losses.append(loss)
+        os.kill(os.getpid(), signal.SIGINT)
+        end_batch(self, loss, accuracy)
+
+    monkeypatch.setattr(TrainingProgress, "end_batch", interrupt)
+    stopped = boatinfer("train", "cnn", data, "-o", tmp_path / "new.keras", "--batch-size", 4)
+
+    assert (stopped.code, len(losses)) == (130, 1)
+    *_, notice, last = stopped.err.splitlines()
+    assert notice == (
+        "boatinfer: stopping after the current batch; before the first epoch is finished there is "
+        "nothing to keep, so a second Ctrl-C, which stops at once, loses nothing"
+    )
+    assert last.endswith("interrupted before the end of the first epoch; nothing was written.")
+    assert not list(tmp_path.glob("new*"))
 
 
 @pytest.mark.usefixtures("uncompiled")

@@ -136,15 +136,13 @@ def find_threshold(curve: RiskCoverage, images: int, target: float) -> Threshold
     Returns:
         The threshold; None if no threshold shows the accuracy.
     """
-    from scipy.stats import beta
-
     for coverage in _COVERAGES:
         index = curve.index_of(float(coverage))
         covered = round(float(curve.coverage[index]) * images)
         correct = round(float(curve.accuracy[index]) * covered)
         error = (1 - LEVEL) / len(_COVERAGES)
-        lower = beta.ppf(error, correct, covered - correct + 1) if correct else 0.0
-        if lower >= target:
+        # The lower end is not below the target where this probability is not above the error.
+        if metrics.binomial_tail(correct, covered, target) <= error:
             return Threshold(float(curve.threshold[index]), target, covered, correct, images)
     return None
 

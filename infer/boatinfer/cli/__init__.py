@@ -8,6 +8,7 @@ name of one below a group of ours has a dot: ``model.quantize`` is ``boatinfer m
 from __future__ import annotations
 
 import atexit
+import copy
 import gc
 import logging
 import os
@@ -28,11 +29,14 @@ from boatinfer.svm.options import FitOptions
 from boatinfer.text import printable, to_text
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint, EntryPoints
+    from importlib.metadata import EntryPoints
 
 __all__ = ["app", "main"]
 
 ENTRY_POINTS = "boatinfer.commands"
+
+#: What commands of this package import of the extra ``analysis``.
+_ANALYSIS_LIBRARIES = {"joblib", "matplotlib", "scipy", "sklearn"}
 
 #: Settings of libraries, which must stand before these are loaded.
 _SETTINGS = {
@@ -55,14 +59,11 @@ class Commands(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Finds a command here or, by its entry point, in another package."""
-        own = super().get_command(ctx, cmd_name)
-        if own is not None:
-            return own
-        for entry in _extras(_path(ctx) + cmd_name):
+        command = super().get_command(ctx, cmd_name)
+        for entry in () if command else _extras(_path(ctx) + cmd_name):
             command = get_command(entry.load())
             command.name = cmd_name
-            return command
-        return None
+        return command and _without_types(command)
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command; a missing extra becomes the line that installs it.
@@ -76,9 +77,23 @@ class Commands(TyperGroup):
                 error.param_hint = _missing_options(error.ctx)
             raise
         except ModuleNotFoundError as error:
-            for entry in _extras(f"{_path(ctx)}{ctx.invoked_subcommand}"):
-                raise _missing_extra(entry, error) from error
+            name = f"{_path(ctx)}{ctx.invoked_subcommand}"
+            for entry in _extras(name):
+                raise _missing_extra(name, error, ",".join(entry.extras)) from error
+            if error.name in _ANALYSIS_LIBRARIES:
+                raise _missing_extra(name, error, "analysis") from error
             raise
+
+
+def _without_types(command: Any) -> Any:
+    """Leaves types such as ``<local_path>`` out of the help: metavars name arguments."""
+    for inner in getattr(command, "commands", {}).values():
+        _without_types(inner)
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            parameter.type = copy.copy(parameter.type)  # others may share it
+            parameter.type.get_metavar = lambda param, ctx: ""
+    return command
 
 
 def _missing_options(ctx: Any) -> str:
@@ -103,10 +118,10 @@ def _extras(name: str | None = None) -> EntryPoints:
     return found if name is None else found.select(name=name)
 
 
-def _missing_extra(entry: EntryPoint, error: ModuleNotFoundError) -> UsageError:
+def _missing_extra(name: str, error: ModuleNotFoundError, extra: str) -> UsageError:
     return UsageError(
-        f"'boatinfer {entry.name.replace('.', ' ')}' needs {error.name}, which is not installed; "
-        f"{install_hint(','.join(entry.extras))}."
+        f"'boatinfer {name.replace('.', ' ')}' needs {error.name}, which is not installed; "
+        f"{install_hint(extra)}."
     )
 
 

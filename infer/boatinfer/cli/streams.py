@@ -19,7 +19,8 @@ class _Sentences(logging.Handler):
     """Writes log messages to standard error, one line each."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        with contextlib.suppress(OSError, ValueError):  # stderr is closed
+        # It is closed, or a signal came while it was being written.
+        with contextlib.suppress(OSError, ValueError, RuntimeError):
             print(f"boatinfer: {printable(record.getMessage())}", file=sys.stderr)  # noqa: T201
 
 

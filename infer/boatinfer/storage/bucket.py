@@ -171,13 +171,9 @@ class BucketPath:
         """The object's metadata: those of the listing if known, else requested from the store."""
         if self.listed_status is not None:
             return self.listed_status
-        by_botocore = _needs_botocore(self.key)
-        with self._store_errors_translated(by_botocore) as store:
-            if by_botocore:
-                response = self._client().head_object(Bucket=self.bucket, Key=self.key)
-                return Status.from_store(
-                    response["ContentLength"], response["LastModified"], response["ETag"]
-                )
+        with self._store_errors_translated(read_only=True) as store:
+            if _needs_botocore(self.key):
+                return _status_of(self._client().head_object(Bucket=self.bucket, Key=self.key))
             return _status(store.head(self.key))
 
     def mkdir(self, *, parents: bool = False, exist_ok: bool = False) -> None:
@@ -193,23 +189,15 @@ class BucketPath:
         Args:
             max_bytes: the content of a larger object is not read, and empty.
         """
-        if _needs_botocore(self.key):
-            return self._load_by_botocore(max_bytes)
-        with self._store_errors_translated() as store:
-            response = store.get(self.key)
-            status = _status(response.meta)
+        with self._store_errors_translated(read_only=True) as store:
+            if _needs_botocore(self.key):
+                response = self._client().get_object(Bucket=self.bucket, Key=self.key)
+                status, read = _status_of(response), response["Body"].read
+            else:
+                response = store.get(self.key)
+                status, read = _status(response.meta), response.bytes
             too_large = max_bytes is not None and status.st_size > max_bytes
-            return b"" if too_large else response.bytes().to_bytes(), status
-
-    def _load_by_botocore(self, max_bytes: int | None) -> tuple[bytes, Status]:
-        """`load` for a key that obstore refuses."""
-        with self._store_errors_translated(by_botocore=True):
-            response = self._client().get_object(Bucket=self.bucket, Key=self.key)
-            status = Status.from_store(
-                response["ContentLength"], response["LastModified"], response["ETag"]
-            )
-            too_large = max_bytes is not None and status.st_size > max_bytes
-            return b"" if too_large else response["Body"].read(), status
+            return b"" if too_large else bytes(read()), status
 
     def open_seekable(self) -> Any:
         """A seekable binary file that reads the object; of a large one only the ranges needed."""
@@ -304,7 +292,7 @@ class BucketPath:
     def _objects_by_botocore(self, last_key: str) -> Iterator[ListedObject]:
         """Continues `objects` where a page has a key that obstore refuses."""
         client = self._client()
-        with self._store_errors_translated(by_botocore=True):
+        with self._store_errors_translated(read_only=True):
             pages = client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=self.prefix, StartAfter=last_key
             )
@@ -333,16 +321,16 @@ class BucketPath:
         return client
 
     @contextlib.contextmanager
-    def _store_errors_translated(self, by_botocore: bool = False) -> Iterator[Any]:
+    def _store_errors_translated(self, read_only: bool = False) -> Iterator[Any]:
         """Yields the obstore store; errors of the store become an `OSError`.
 
         Args:
-            by_botocore: whether botocore is used instead, which accepts any key.
+            read_only: whether a key that obstore refuses is allowed, as botocore reads it.
 
         Raises:
             UsageError: obstore would refuse the key, or write to another one.
         """
-        if not by_botocore and _needs_botocore(self.key):
+        if not read_only and _needs_botocore(self.key):
             raise unsupported_key_error(str(self))
         store = connection(self.scheme, self.bucket)[0]
         with translate_store_errors(str(self)):
@@ -374,6 +362,11 @@ class _Reader(io.RawIOBase):
 
 def _status(meta: Any) -> Status:
     return Status.from_store(meta["size"], meta["last_modified"], meta["e_tag"], meta["version"])
+
+
+def _status_of(response: Any) -> Status:
+    """The metadata in a response of botocore."""
+    return Status.from_store(response["ContentLength"], response["LastModified"], response["ETag"])
 
 
 def _needs_botocore(key: str) -> bool:

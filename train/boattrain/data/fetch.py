@@ -173,11 +173,7 @@ def _translated_errors(url: str) -> Iterator[None]:
                 f"the TLS connection for {url} failed: {reason or first_line(error)}."
             ) from error
         if isinstance(
-            error,
-            requests.ConnectionError
-            | requests.Timeout
-            | requests.exceptions.ChunkedEncodingError
-            | urllib3.exceptions.HTTPError,
+            error, requests.ConnectionError | requests.Timeout | urllib3.exceptions.HTTPError
         ):
             raise _RetryableError(
                 f"the connection broke ({reason or 'it ended too early'})"

@@ -36,6 +36,12 @@ __all__ = [
     "predict",
 ]
 
+#: What a signal in the first epoch waits for.
+_NOTICE = (
+    "stopping after the current batch; before the first epoch is finished there is nothing to "
+    "keep, so a second Ctrl-C, which stops at once, loses nothing"
+)
+
 #: Shortest time between two checkpoints, in seconds.
 CHECKPOINT_SECONDS = 30.0
 
@@ -129,6 +135,8 @@ class Fitter:
                     f"{requested:,} requested; request at least as many, or omit --resume to "
                     "start over."
                 )
+        if not state.history:
+            self.stop.notice = _NOTICE
         try:
             with TrainingProgress(epochs) as progress:
                 for stage in stages:
@@ -254,6 +262,7 @@ class _StageLoop:
             if best is state.history[-1]:
                 state.best_weights = self._fitter.network.get_weights()
         self._finished_epochs += 1
+        self._fitter.stop.notice = ""
         state.network = _values(self._fitter.network.variables)
         state.optimizer = _values(self._prepared.model.optimizer.variables)
         state.average = self._average.state
