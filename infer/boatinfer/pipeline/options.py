@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -34,7 +35,10 @@ PANELS = {
         *("lenient", "fresh"),
     ],
     "Model": ["model", "svm", "device"],
-    "Results": ["out", "top", "features", "report", "max_failures", "fail_on_unusual"],
+    "Results": [
+        *("out", "top", "features", "report", "title", "link_prefix", "gallery"),
+        *("max_failures", "fail_on_unusual"),
+    ],
     "Unsure images": ["min_confidence", "target_accuracy", "evaluation"],
     "Speed and memory": ["batch_size", "threads", "memory", "image_timeout", "isolate"],
     "Several machines": ["shard", "engine", "ray_address", "workers", "endpoint"],
@@ -226,6 +230,24 @@ class RunOptions:
         int | None, typer.Option(min=1, help="Only the first N images, sorted by path.")
     ] = None
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True
+    title: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Title of report.html; by default names the folder."),
+    ] = None
+    link_prefix: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Address of DIR for the links of report.html to images, where the page is served "
+            "or mailed; by default links are relative.",
+        ),
+    ] = None
+    gallery: Annotated[
+        bool,
+        typer.Option(
+            "--gallery", help="Write a page of pictures of each class, beside the report."
+        ),
+    ] = False
     shard: Annotated[
         str | None,
         typer.Option(
@@ -288,6 +310,7 @@ class RunOptions:
         if self.shard is not None:
             Shard.parse(self.shard)
         _check_engine(self)
+        _check_link_prefix(self.link_prefix)
         object.__setattr__(self, "engine", Engine(self.engine))
         if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
             raise UsageError(f"--min-confidence {self.min_confidence}: give a share from 0 to 1.")
@@ -313,6 +336,15 @@ def _check_patterns(options: RunOptions) -> None:
         value = getattr(options, name)
         if isinstance(value, str):
             raise UsageError(f"{name} must be a list of patterns: {name}=[{value!r}].")
+
+
+def _check_link_prefix(prefix: str | None) -> None:
+    """Refuses addresses that are no web pages, files or paths, such as scripts."""
+    scheme = "" if prefix is None else urlsplit(prefix).scheme
+    if prefix is not None and (not prefix.strip() or scheme not in {"", "http", "https", "file"}):
+        raise UsageError(
+            f"--link-prefix {prefix}: give the address of DIR, such as https://server/images."
+        )
 
 
 def _check_engine(options: RunOptions) -> None:

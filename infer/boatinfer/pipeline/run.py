@@ -350,4 +350,7 @@ def _begin(options: RunOptions, folder: Place, shard: Shard | None) -> Summary:
         folder=to_text(str(folder)),
         started=now.isoformat(timespec="milliseconds"),
         restrictions=options.restrictions,
+        title=options.title,
+        link_prefix=options.link_prefix,
+        gallery=options.gallery,
     )

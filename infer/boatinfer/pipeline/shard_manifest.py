@@ -50,6 +50,9 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     restrictions: list[str]
     min_confidence: float | None = None
     target_accuracy: float | None = None
+    title: str | None = None
+    link_prefix: str | None = None
+    gallery: bool = False
 
     @classmethod
     def of(
@@ -71,6 +74,9 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
             restrictions=options.restrictions,
             min_confidence=min_confidence,
             target_accuracy=options.target_accuracy,
+            title=options.title,
+            link_prefix=options.link_prefix,
+            gallery=options.gallery,
         )
 
     def unlike(self, other: RunSettings) -> list[str]:
