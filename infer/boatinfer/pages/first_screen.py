@@ -16,7 +16,7 @@ _MORNING, _AFTERNOON, _EVENING, _NIGHT = 5, 12, 18, 21
 
 
 def first_sentence(summary: Summary) -> str:
-    """What came in, as ``Tuesday night: 624 new images, 0 problems, 7 to check.``, in a sentence."""
+    """What came in, in words: ``Tuesday night: 624 new images, 0 problems, 7 to check.``."""
     new = summary.new or Mix()
     parts = [counted(new.found, "new image"), counted(problems(summary), "problem")]
     if summary.min_confidence is not None:

@@ -61,4 +61,4 @@ def _relative(folder: str, out: Place) -> str | None:
     if start[:2] != target[:2]:
         return None
     way = posixpath.relpath(target.path or "/", start.path or "/")
-    return way if way.startswith("..") else f"./{way}"
+    return way if way.split("/")[0] in {".", ".."} else f"./{way}"

@@ -144,9 +144,9 @@ def _announce(results: Results, template: str, summary: Summary) -> bool:
 
 def _write_page(results: Results, summary: Summary, tables: Tables) -> None:
     html = _rendered(results, summary, tables)
-    page.save(results.report, rooted(html, ""))
     if summary.new is not None and summary.new.found:
         KeptPages(results).keep(summary.run, html)
+    page.save(results.report, rooted(html, ""))
 
 
 def _rendered(results: Results, summary: Summary, tables: Tables) -> str:

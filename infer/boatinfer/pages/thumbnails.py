@@ -24,7 +24,7 @@ __all__ = ["Album", "Look", "Picture", "look", "thumbnail"]
 
 #: Largest width and height of a thumbnail, pixels.
 _WIDTH, _HEIGHT = 340, 255
-_QUALITY = 75
+_QUALITY = 82
 #: Bytes that the thumbnails of a page take at most.
 _BUDGET = 1_900_000
 #: Columns and rows of the differences that a picture's hash is made of.
