@@ -8,6 +8,7 @@ from typing import NamedTuple
 from boatinfer.pages.page import percent
 from boatinfer.results.mix import Mix
 from boatinfer.results.summary import Summary
+from boatinfer.text import printable
 
 __all__ = ["RUNS", "Line", "Trends", "runs_with_new_images"]
 
@@ -70,7 +71,7 @@ class Trends:
         def share(new: Mix) -> float | None:
             return new.classes.get(label, 0) / new.classified if new.classified else None
 
-        return self._line(f"Share of {label}", share, percent)
+        return self._line(f"Share of {printable(label)}", share, percent)
 
     def _line(
         self,
