@@ -206,7 +206,8 @@ def test_pictures_are_in_three_columns_and_lead_to_the_images(
 
 
 def _alternatives(page: Page) -> list[str]:
-    return page.eval_on_selector_all(".album img", "all => all.map(one => one.alt)")
+    found: list[str] = page.eval_on_selector_all(".album img", "all => all.map(one => one.alt)")
+    return found
 
 
 def _column(page: Page, number: int) -> list[str]:

@@ -60,9 +60,11 @@ def class_rows(history: RunHistory, trends: Trends) -> dict[str, Any]:
     """
     rows = list(_class_rows(history, trends))
     values = (row[name] or 0 for row in rows for name in ("share", "usual"))
+    seen = [row for row in rows if any(row[name] for name in ("new", "share", "usual"))] or rows
+    visible = seen[:_VISIBLE_CLASSES]
     return {
-        "visible": rows[:_VISIBLE_CLASSES],
-        "folded": rows[_VISIBLE_CLASSES:],
+        "visible": visible,
+        "folded": [row for row in rows if row not in visible],
         "most": max(values, default=0),
         "unnamed": max(0, len(history.labels) - _CLASSES),
     }

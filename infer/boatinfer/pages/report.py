@@ -28,6 +28,8 @@ __all__ = ["make_report", "write"]
 
 #: Bytes that the table of images may take.
 _ROWS_BYTES = 400_000
+#: Earlier runs that are looked at for those with new images, at most.
+_EARLIER_RUNS = 500
 
 
 def write(results: Results, summary: Summary, tables: Tables | None, enabled: bool = True) -> None:
@@ -166,9 +168,10 @@ def _rendered(results: Results, summary: Summary, tables: Tables) -> str:
 def _values(
     results: Results, summary: Summary, tables: Tables, available: dict[str, int], link: Links
 ) -> dict[str, Any]:
-    earlier = runs_with_new_images(results.history(summary), summary.model)
+    history = itertools.islice(results.history(summary), _EARLIER_RUNS)
+    earlier = runs_with_new_images(history, summary.model)
     runs = [summary, *itertools.islice(earlier, RUNS - 1)]
-    history = RunHistory.select(summary, runs[1:])
+    compared = RunHistory.select(summary, runs[1:])
     trends = Trends(runs if summary.new and summary.new.found else runs[1:])
     has_new = bool(available)  # otherwise the page shows all images
     available = available or label_counts(tables.classified(new=False))
@@ -182,11 +185,11 @@ def _values(
         "unsure": unsure(summary),
         "has_new": has_new,
         "left_out": left_out_in_words(summary),
-        "history": history,
+        "history": compared,
         "runs": runs,
         "trends": trends,
-        "classes": contents.class_rows(history, trends),
-        "confidences": contents.confidence_histogram(history),
+        "classes": contents.class_rows(compared, trends),
+        "confidences": contents.confidence_histogram(compared),
         "review": contents.review(selection, album),
         "pictures": contents.class_pictures(selection, album),
         "gallery": gallery_pages(summary, available) if has_new else {},

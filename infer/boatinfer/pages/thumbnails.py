@@ -29,8 +29,7 @@ _QUALITY = 82
 _BUDGET = 1_900_000
 #: Columns and rows of the differences that a picture's hash is made of.
 _COLUMNS, _ROWS = 8, 8
-#: Nearly identical pictures differ in no more bits of their hash, of 64. Of two photographs of
-#: MarDCT that were taken at different times 0.2 % do, of two of one boat in passing 2 %.
+#: Nearly identical pictures differ in no more bits of their hash, of 64.
 _BITS = 6
 #: And in no more of 255 in the mean of each colour, for pictures of little but one colour.
 _COLOUR = 16
