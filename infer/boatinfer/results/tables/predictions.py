@@ -73,7 +73,7 @@ class Tables(NamedTuple):
         failures = failures.filter(pc.less_equal(since, run_time(runs[0])))
         ran = self.predictions["run"].cast(pa.string())
         new = pc.is_in(ran, pa.array(runs, pa.string()))
-        return Tables(_with_new(self.predictions, new), failures)
+        return self._replace(predictions=_with_new(self.predictions, new), failures=failures)
 
     def _batches(self) -> Iterator[pa.Table]:
         return batches(self.predictions)
