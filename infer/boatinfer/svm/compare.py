@@ -276,5 +276,6 @@ def _draw_times(axes: Any, values: Sequence[float | None], label: str) -> None:
     widths = [value or 0.0 for value in values]
     bars = axes.barh(np.arange(len(values)), widths, 0.5, color="tab:gray")
     axes.bar_label(bars, ["" if value is None else f"{value:.3g}" for value in values], padding=3)
-    axes.set_xlim(0, 1.25 * max(widths, default=0) or 1)
+    axes.set_xlim(0, 1.4 * max(widths, default=0) or 1)
+    axes.locator_params(axis="x", nbins=4)
     axes.set_xlabel(label)
