@@ -91,6 +91,24 @@ def test_the_first_screen_is_in_plain_words(night: Night, pictures: Path, out: P
     assert "<title>Harbour &lt;b&gt;3" in html
 
 
+class Measured(Unusual, frozen=True):
+    """As `Unusual`, with figures."""
+
+    value: float | None = None
+    limit: float | None = None
+
+
+def test_figures_of_what_is_unusual_are_folded(night: Night, out: Path) -> None:
+    found = [Measured("classes", "More red.", None, 3.14159, 2.5), Measured("folder_gone", "Gone.")]
+    summary = replace(night(), unusual=found)
+    report_page.write(Results(out), summary, read_tables(Results(out)))
+    screen, details = (out / "report.html").read_text().split("<details", 1)
+    assert "More red. Gone. Complete, but look" in _text(screen)
+    assert "3.14" not in screen
+    assert "More red. (classes: 3.14, where ordinary nights are near 1" in _text("<main" + details)
+    assert "Gone." not in details
+
+
 def test_small_lines_tell_how_figures_went(night: Night, pictures: Path, out: Path) -> None:
     night()
     assert "<polyline" not in (out / "report.html").read_text()  # of one night there is no line
