@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from boatinfer.analysis.history import RunHistory
 from boatinfer.pages import page
-from boatinfer.pages.nights import RunHistory
 from boatinfer.pages.thumbnails import Album
 from boatinfer.results.find import find_results
 from boatinfer.results.folder import Results
