@@ -10,6 +10,7 @@ confidences, and the mean and the scale of the features.
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -60,6 +61,9 @@ class Kind:
         shares[index] = share
         return replace(self, shares=shares)
 
+
+#: Nights that differ by chance alone.
+CHANCE = Kind(concentration=None, confidence_spread=0, feature_spread=0)
 
 CHANGES: dict[str, Callable[[Kind], Kind]] = {
     "a class 23 % -> 2 %": lambda kind: kind.with_share("Vaporetto", 0.02),
@@ -152,29 +156,23 @@ def judged(nights: Iterable[Mix]) -> Iterator[list[Unusual]]:
         history.insert(0, msgspec.structs.replace(now, unusual=found))
 
 
-def alarms(nights: int, make: Callable[[np.random.Generator], Mix], seed: int = 0) -> list[int]:
-    """Of ordinary nights in a row, how many raise an alarm; and the reasons by kind.
-
-    Returns:
-        The number of nights with an alarm, and how many were judged.
-    """
+def alarms(nights: int, make: Callable[[np.random.Generator], Mix], seed: int = 0) -> int:
+    """How many ordinary nights in a row raise an alarm; the first five raise none."""
     draw = np.random.default_rng(seed)
-    found = [bool(its) for its in judged(make(draw) for _ in range(nights + 5))]
-    return [sum(found), nights]
+    return sum(bool(found) for found in judged(make(draw) for _ in range(nights + 5)))
 
 
 def power(
     change: Callable[[Kind], Kind],
+    kind: Kind,
     *,
     images: int,
     earlier: int,
     times: int,
-    kind: Kind | None = None,
     seed: int = 0,
 ) -> float:
     """The share of changed nights, after ordinary ones, that are called unusual."""
     draw = np.random.default_rng(seed)
-    kind = kind or Kind()
     hits = 0
     for _ in range(times):
         *history, now = [
@@ -216,23 +214,27 @@ def ordinary_kinds() -> dict[str, Callable[[np.random.Generator], Mix]]:
     def sizes(draw: np.random.Generator) -> int:
         return int(np.exp(draw.uniform(np.log(50), np.log(1000))))
 
+    days = itertools.count()
+
+    def week(draw: np.random.Generator) -> Mix:
+        weekend = next(days) % 7 in {5, 6}
+        return night(draw, Kind().with_share("Water", 0.45) if weekend else Kind(), 200)
+
     def cameras(draw: np.random.Generator) -> Mix:
         return gathered(
             {f"cam{n}": night(draw, Kind(concentration=100), 60, False) for n in range(12)}
         )
 
     return {
-        **{
-            f"{images} images": lambda draw, images=images: night(draw, Kind(), images)
-            for images in (50, 200, 1000)
-        },
-        "200 images, by chance alone": lambda draw: night(
-            draw, Kind(concentration=None, confidence_spread=0, feature_spread=0), 200
-        ),
+        "50 images": lambda draw: night(draw, Kind(), 50),
+        "200 images": lambda draw: night(draw, Kind(), 200),
+        "1000 images": lambda draw: night(draw, Kind(), 1000),
+        "200 images, by chance alone": lambda draw: night(draw, CHANCE, 200),
         "1000 images, very different nights": lambda draw: night(
             draw, Kind(concentration=30, confidence_spread=0.4, feature_spread=0.4), 1000
         ),
         "50 to 1,000 images": lambda draw: night(draw, Kind(), sizes(draw)),
+        "200 images, other weekends": week,
         "12 cameras of 60 images": cameras,
     }
 
@@ -245,17 +247,18 @@ def main() -> None:
     arguments = parser.parse_args()
     print("False alarms per 1,000 ordinary nights:")
     for name, make in ordinary_kinds().items():
-        found, judged_nights = alarms(arguments.nights, make)
-        print(f"  {name:36} {1000 * found / judged_nights:5.1f}", flush=True)
-    print("Changed nights found, with 50 / 200 / 1,000 images a night:")
-    for name, change in CHANGES.items():
-        for earlier in (5, 14):
-            shares = [
-                power(change, images=images, earlier=earlier, times=arguments.changed)
-                for images in (50, 200, 1000)
-            ]
-            text = " ".join(f"{share:6.1%}" for share in shares)
-            print(f"  {name:30} {earlier:2} earlier nights {text}", flush=True)
+        found = alarms(arguments.nights, make)
+        print(f"  {name:36} {1000 * found / arguments.nights:5.1f}", flush=True)
+    for title, kind in [("", Kind()), (", nights that differ by chance alone", CHANCE)]:
+        print(f"Changed nights found, of 50 / 200 / 1,000 images{title}:")
+        for name, change in CHANGES.items():
+            for earlier in (5, 14):
+                shares = [
+                    power(change, kind, images=n, earlier=earlier, times=arguments.changed)
+                    for n in (50, 200, 1000)
+                ]
+                text = " ".join(f"{share:4.0%}" for share in shares)
+                print(f"  {name:30} {earlier:2} earlier nights {text}", flush=True)
     print(f"A class at 2 % after fog: {after_fog(arguments.changed):.1%}")
     draw = np.random.default_rng(0)
     each = np.mean([lasting(draw) for _ in range(arguments.changed // 4)], axis=0)

@@ -108,7 +108,8 @@ def new_moments(
         folders: sub-folders to tell apart.
 
     Returns:
-        The moments of all new images, None if none has features, and those of the sub-folders.
+        The moments of all new images, None if none has features or some are infinite, and those
+        of the sub-folders.
 
     Raises:
         OutputError: a part is damaged.
@@ -117,6 +118,8 @@ def new_moments(
     by_folder: dict[str, _Accumulator] = {name: _Accumulator(0) for name in folders}
     for table in _new_rows(parts, rows, new_runs):
         points = projected(matrix(table["features"]))
+        if not np.isfinite(points).all():  # JSON has no word for them
+            return None, {}
         whole = whole or _Accumulator(points.shape[1])
         whole.add(points)
         names = sub_folders(table["path"]).dictionary_encode().combine_chunks()
