@@ -62,6 +62,7 @@ def test_ordinary_nights_raise_an_alarm_at_most_once_in_200(kind: str, nights: i
         ("a class 23 % -> 2 %", 200, 14, 0.9),
         ("a class 23 % -> 2 %", 1000, 5, 0.7),
         ("mean confidence 0.83 -> 0.73", 1000, 14, 0.9),
+        ("features: mean + 0.3 SD", 1000, 5, 0.7),
         ("features: mean + 0.3 SD", 200, 14, 0.9),
         ("features: SD x 0.8 (fog)", 200, 14, 0.9),
     ],
@@ -80,6 +81,26 @@ def test_a_lasting_change_is_told_three_times_and_is_then_usual() -> None:
     each = np.mean([lasting(draw) for _ in range(12)], axis=0)
     assert each[:3].min() >= 0.8
     assert each[4:].max() <= 0.2
+
+
+def test_fog_on_one_camera_is_found_by_its_features() -> None:
+    draw = np.random.default_rng(8)
+
+    def cameras(scale: float) -> Summary:
+        mixes = {name: simulated(draw, Kind(scale=scale), 200) for name in ("a", "b")}
+        mixes["b"] = simulated(draw, Kind(), 200)
+        new = gathered(mixes)
+        for name, its in new.folders.items():
+            moments = mixes[name].features
+            assert moments is not None
+            variances = moments.matrix().diagonal().tolist()
+            its.features = replace(moments, covariance=variances)
+        return summary(1, new)
+
+    history = [cameras(1.0) for _ in range(14)]
+    found = find_unusual(cameras(0.6), history)
+    assert [(its.kind, its.folder) for its in found] == [("features", "a")]
+    assert found[0].now["distance"] > 2 * found[0].usual["distance"]
 
 
 def test_a_night_like_three_unusual_ones_is_not_unusual() -> None:
@@ -103,13 +124,13 @@ def test_few_images_or_few_nights_say_nothing() -> None:
     assert not find_unusual(summary(20, simulated(draw, changed, 500)), few)
 
 
-def test_nights_that_were_unusual_are_no_measure_in_the_same_kind() -> None:
+@pytest.mark.parametrize("flags", [[Unusual("classes", "Strange.")], []])
+def test_a_strange_night_is_no_measure_also_if_nobody_has_said_so(flags: list[Unusual]) -> None:
     draw = np.random.default_rng(3)
     kind, strange = Kind(), Kind().with_share("Water", 0.9)
     nights = [simulated(draw, kind, 300, False) for _ in range(9)]
     runs = [summary(n, mix) for n, mix in enumerate(nights)]
-    flag = Unusual("classes", "Strange.")
-    runs[2] = summary(2, simulated(draw, strange, 300, False), [flag])
+    runs[2] = summary(2, simulated(draw, strange, 300, False), flags)
     found = find_unusual(summary(9, simulated(draw, strange, 300, False)), runs)
     assert [(its.kind, its.runs) for its in found] == [("classes", 8)]
 
