@@ -126,7 +126,8 @@ def test_it_says_when_the_classes_of_a_night_are_unusual(
     assert summary.new is not None
     assert summary.new.labels == {"blue": 1, "green": 2, "red": 30}
     sentence = "More red than usual: 91 %, usually 33 %; less blue than usual: 3 %, usually 33 %"
-    assert f"Complete, but look {sentence}" in re.sub(r"\d+ found.*?= .*? failed ", "", shifted)
+    assert "Complete, but look" in shifted
+    assert sentence in shifted
     assert shifted.count("More red than usual") == 1
     assert "The classes are about as usual" not in shifted
     assert re.search(r"red 30 90\.9 % 33\.3 % 33\.3 % 88 ", shifted)
@@ -160,7 +161,7 @@ def test_an_interrupted_run_and_its_continuation_are_one_night(
     assert summary.new.labels == {"blue": 9, "green": 9, "red": 9}
     for file in (tmp_path / "out/report.html", make_report(tmp_path / "out")):
         page = Page(file)
-        assert "The classes are about as usual" in page.text
+        assert "red 9 33.3 % 33.3 % 33.3 %" in page.text
         said = f"{27 - summary.classified} images of an earlier, incomplete run"
         assert said in page.text
         assert re.search(r"All 27 that are new", page.text)
