@@ -10,10 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from boatinfer.results.mix import BINS, FolderMix, histogram
-from boatinfer.results.moments import sub_folders
 from boatinfer.results.tables.predictions import counts, network_labels
 
-__all__ = ["MAX_FOLDERS", "MIN_IMAGES", "new_folders"]
+__all__ = ["MAX_FOLDERS", "MIN_IMAGES", "new_folders", "sub_folders"]
 
 #: Sub-folders in run.json, at most.
 MAX_FOLDERS = 50
@@ -71,6 +70,12 @@ def new_folders(tables: Iterable[pa.Table]) -> dict[str, FolderMix]:
     if any(sums.images == images for sums in largest.values()):
         return {}
     return {name: sums.mix() for name, sums in sorted(largest.items())}
+
+
+def sub_folders(paths: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The first-level sub-folder of each path; null for images beside them, and absolute paths."""
+    inside = pc.match_substring_regex(paths, "^[^/]+/")
+    return pc.if_else(inside, pc.replace_substring_regex(paths, "(?s)/.*$", ""), None)
 
 
 def _largest(found: dict[str, _Sums], unfinished: str | None = None) -> dict[str, _Sums]:

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from boatinfer.results.store.parts import Parts, RowMasks
-from boatinfer.results.store.rows import OK, matrix
-
-__all__ = ["AXES", "Moments", "new_moments", "projected", "sub_folders"]
+__all__ = ["AXES", "Accumulator", "Moments", "projected"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -48,10 +42,18 @@ class Moments(msgspec.Struct, kw_only=True):
         return np.asarray(lower + np.tril(lower, -1).T)
 
 
-class _Accumulator:
-    """Adds up moments, batch by batch: Chan, Golub and LeVeque, "Updating formulae and a pairwise
-    algorithm for computing sample variances", 1979.
-    """  # noqa: D205
+class Accumulator:
+    """Adds up moments, batch by batch.
+
+    Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+    variances", 1979.
+
+    Args:
+        axes: number of axes D.
+
+    Attributes:
+        images: number of points so far.
+    """
 
     def __init__(self, axes: int) -> None:
         self.images = 0
@@ -94,74 +96,6 @@ def projected(features: npt.NDArray[np.float32]) -> Floats:
 def _axes(dimension: int) -> Floats:
     directions = np.random.Generator(np.random.PCG64(dimension)).standard_normal((dimension, AXES))
     return np.asarray(directions / np.sqrt(dimension))
-
-
-def new_moments(
-    parts: Parts, rows: Iterable[RowMasks], new_runs: list[str], folders: Iterable[str]
-) -> tuple[Moments | None, dict[str, Moments]]:
-    """Moments of the features of the new images; reads the features of no others.
-
-    Args:
-        parts: the parts.
-        rows: masks of the rows of all images found.
-        new_runs: the runs whose images are new.
-        folders: sub-folders to tell apart.
-
-    Returns:
-        The moments of all new images, None if none has features or some are infinite, and those
-        of the sub-folders.
-
-    Raises:
-        OutputError: a part is damaged.
-    """
-    whole: _Accumulator | None = None
-    by_folder: dict[str, _Accumulator] = {name: _Accumulator(0) for name in folders}
-    for table in _new_rows(parts, rows, new_runs):
-        points = projected(matrix(table["features"]))
-        if not np.isfinite(points).all():  # JSON has no word for them
-            return None, {}
-        whole = whole or _Accumulator(points.shape[1])
-        whole.add(points)
-        names = sub_folders(table["path"]).dictionary_encode().combine_chunks()
-        codes = pc.fill_null(names.indices, -1).to_numpy()
-        for code, name in enumerate(names.dictionary.to_pylist()):
-            if name in by_folder:
-                if not by_folder[name].images:
-                    by_folder[name] = _Accumulator(points.shape[1])
-                by_folder[name].add(points[codes == code])
-    return (
-        None if whole is None else whole.moments(diagonal=False),
-        {name: sums.moments(diagonal=True) for name, sums in by_folder.items() if sums.images},
-    )
-
-
-def _new_rows(parts: Parts, rows: Iterable[RowMasks], new_runs: list[str]) -> Iterator[pa.Table]:
-    """``path`` and ``features`` of the new images that have them, part by part."""
-    wanted = pa.array(new_runs, pa.string())
-    for masks in rows:
-        for number, mask in masks.items():
-            for table in parts.read_masked({number: mask}, ["status", "run"]):
-                new = pc.and_(pc.equal(table["status"], OK), pc.is_in(table["run"], wanted))
-                chosen = np.flatnonzero(mask)[new.to_numpy()]
-                yield from _features(parts, number, chosen)
-
-
-def _features(parts: Parts, number: int, rows: npt.NDArray[np.int64]) -> Iterator[pa.Table]:
-    if not len(rows):
-        return
-    mask = np.zeros(int(rows[-1]) + 1, np.bool_)
-    mask[rows] = True
-    for table in parts.read_masked({number: mask}, ["path", "features"]):
-        if "features" in table.column_names:
-            with_features = table.filter(pc.is_valid(table["features"]))
-            if with_features.num_rows:
-                yield with_features
-
-
-def sub_folders(paths: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The first-level sub-folder of each path; null for images beside them, and absolute paths."""
-    inside = pc.match_substring_regex(paths, "^[^/]+/")
-    return pc.if_else(inside, pc.replace_substring_regex(paths, "(?s)/.*$", ""), None)
 
 
 def _rounded(value: float) -> float:
