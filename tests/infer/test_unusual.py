@@ -83,6 +83,20 @@ def test_a_lasting_change_is_told_three_times_and_is_then_usual() -> None:
     assert each[4:].max() <= 0.2
 
 
+@pytest.mark.parametrize("after", [4, 8, 12])
+def test_a_lasting_change_does_not_hide_another(after: int) -> None:
+    draw = np.random.default_rng(9)
+    kind = Kind()
+    changed = kind.with_share("Vaporetto", 0.02)
+    other = changed.with_share("Water", 0.75)
+    kinds = [*[kind] * 14, *[changed] * after, other]
+    found = 0
+    for _ in range(10):
+        *_, last = judged(simulated(draw, its, 200, False) for its in kinds)
+        found += bool(last)
+    assert found >= 7
+
+
 def test_fog_on_one_camera_is_found_by_its_features() -> None:
     draw = np.random.default_rng(8)
 

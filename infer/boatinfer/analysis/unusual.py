@@ -51,6 +51,7 @@ class _Comparison(NamedTuple):
         now: the new images.
         ordinary: those of earlier runs that were not unusual, latest first.
         unusual: those of earlier runs that were.
+        ages: of the ordinary ones, then of the unusual ones: 0 for the latest run, and so on.
     """
 
     kind: str
@@ -58,6 +59,7 @@ class _Comparison(NamedTuple):
     now: Images
     ordinary: list[Images]
     unusual: list[Images]
+    ages: list[int]
 
     @property
     def all(self) -> list[Images]:
@@ -145,13 +147,22 @@ def _comparisons(new: Mix, runs: Sequence[Summary]) -> Iterator[_Comparison]:
         for kind in KINDS:
             if not _enough(now, kind, now):
                 continue
-            ordinary: list[Images] = []
-            unusual: list[Images] = []
-            for its, images in zip(reasons, earlier, strict=True):
-                if images is not None and _enough(images, kind, now):
-                    (unusual if (kind, folder) in its else ordinary).append(images)
+            usable = [
+                (age, images, (kind, folder) in its)
+                for age, (its, images) in enumerate(zip(reasons, earlier, strict=True))
+                if images is not None and _enough(images, kind, now)
+            ]
+            ordinary = [(age, images) for age, images, flagged in usable if not flagged][:_RUNS]
+            unusual = [(age, images) for age, images, flagged in usable if flagged]
             if len(ordinary) >= MIN_RUNS:
-                yield _Comparison(kind, folder, now, ordinary[:_RUNS], unusual)
+                yield _Comparison(
+                    kind,
+                    folder,
+                    now,
+                    [images for _, images in ordinary],
+                    [images for _, images in unusual],
+                    [age for age, _ in (*ordinary, *unusual)],
+                )
 
 
 def _images(run: Summary, folder: str | None) -> Images | None:
@@ -180,7 +191,8 @@ def _compare(comparison: _Comparison, false_alarms: float) -> Unusual | None:
         float(points.sizes[0]),
         Points(points.places[1:last], points.sizes[1:last], points.free),
         Points(points.places[last:], points.sizes[last:], points.free),
-        false_alarms,
+        ages=np.array(comparison.ages, np.int64),
+        false_alarms=false_alarms,
     )
     if verdict is None or not verdict.unusual:
         return None

@@ -139,7 +139,13 @@ def _degrees(trace: float, squares: float, runs: int, free: int) -> float:
 
 
 def judge(
-    place: Floats, size: float, earlier: Points, unusual: Points, false_alarms: float
+    place: Floats,
+    size: float,
+    earlier: Points,
+    unusual: Points,
+    *,
+    ages: npt.NDArray[np.int64],
+    false_alarms: float,
 ) -> Verdict | None:
     """Compares a run with earlier ones.
 
@@ -148,6 +154,7 @@ def judge(
         size: its number of images.
         earlier: earlier runs that were not unusual; those far from the others are left out.
         unusual: earlier runs that were: a run like `_AGREEING` of these is not unusual.
+        ages: of the earlier runs, then of the unusual ones: 0 for the latest of all, and so on.
         false_alarms: the probability that an ordinary run is called unusual.
 
     Returns:
@@ -155,7 +162,8 @@ def judge(
     """
     if len(earlier.places) < MIN_RUNS or not earlier.free:
         return None
-    ordinary = _ordinary(earlier)
+    ordinary = _of_one_level(earlier, unusual, ages)
+    ordinary[ordinary] = _ordinary(earlier.select(ordinary))
     spread = _Spread(earlier.select(ordinary))
     value = spread.distance(place, size)
     limit = spread.limit(false_alarms)
@@ -170,6 +178,28 @@ def judge(
         )
         found = agreeing < _AGREEING
     return Verdict(found, value, limit, ordinary)
+
+
+def _of_one_level(
+    earlier: Points, unusual: Points, ages: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Leaves out the runs on the other side of a lasting change: bool [N].
+
+    `_AGREEING` unusual runs make others ordinary. Those from before and those like these would
+    otherwise be one wide measure; the larger group is kept.
+    """
+    runs = len(earlier.places)
+    latest = np.argsort(ages[runs:])[:_AGREEING]
+    before = ages[:runs] > ages[runs:][latest].max(initial=-1)
+    if len(latest) < _AGREEING or not before.any():
+        return np.ones(runs, np.bool_)
+    old, new = (
+        ((earlier.places - np.median(places, axis=0)) ** 2).sum(axis=1)
+        for places in (earlier.places[before], unusual.places[latest])
+    )
+    like_old = before | (old <= new)
+    kept = like_old if 2 * like_old.sum() > runs else ~like_old
+    return kept if kept.sum() >= MIN_RUNS else np.ones(runs, np.bool_)
 
 
 def _ordinary(earlier: Points) -> npt.NDArray[np.bool_]:
