@@ -219,6 +219,18 @@ def after_fog(times: int, images: int = 200, seed: int = 0) -> float:
     return hits / times
 
 
+def after_change(times: int, nights: int, images: int = 200, seed: int = 0) -> float:
+    """The share of nights with a class at 75 % that are found so many nights after a change."""
+    draw, kind = np.random.default_rng(seed), Kind()
+    changed = kind.with_share("Vaporetto", 0.02)
+    kinds = [*[kind] * 14, *[changed] * nights, changed.with_share("Water", 0.75)]
+    hits = 0
+    for _ in range(times):
+        *_, last = judged(night(draw, k, images, False) for k in kinds)
+        hits += bool(last)
+    return hits / times
+
+
 def lasting(draw: np.random.Generator, images: int = 200) -> list[bool]:
     """Which of twenty nights after a lasting change raise an alarm."""
     kind = Kind()
@@ -282,6 +294,9 @@ def main() -> None:
                 print(f"  {name:30} {earlier:2} earlier nights {text}", flush=True)
     print(f"A class at 2 % after fog: {after_fog(arguments.changed):.1%}")
     print(f"One camera of 12, a class at 80 % instead of 29 %: {one_camera(arguments.changed):.1%}")
+    for nights in (4, 8, 12):
+        share = after_change(arguments.changed, nights)
+        print(f"A class at 75 %, {nights} nights after a lasting change: {share:.1%}")
     draw = np.random.default_rng(0)
     each = np.mean([lasting(draw) for _ in range(arguments.changed // 4)], axis=0)
     print("Alarms in the nights after a lasting change:", *(f"{share:.0%}" for share in each))
