@@ -115,17 +115,26 @@ def test_it_says_when_the_classes_of_a_night_are_unusual(
 ) -> None:
     night()
     assert "There is no earlier run" in Page(tmp_path / "out/report.html").text
-    _add(pictures, 1, red=9, green=9, blue=9)
-    night()
+    for number in range(1, 6):
+        _add(pictures, number, red=9, green=9, blue=9)
+        night()
+    assert "shows from 5 earlier runs on" in Page(tmp_path / "out/report.html").text
+    _add(pictures, 6, red=9, green=9, blue=9)
+    assert night().unusual == []
     usual = Page(tmp_path / "out/report.html").text
     assert "The classes are about as usual (Jensen-Shannon divergence" in usual
-    _add(pictures, 2, red=30, green=2, blue=1)
+    assert "about as confident as usual" in usual
+    _add(pictures, 7, red=30, green=2, blue=1)
     summary = night()
     shifted = Page(tmp_path / "out/report.html").text
     assert summary.new is not None
     assert summary.new.labels == {"blue": 1, "green": 2, "red": 30}
-    assert "The classes are unusual: more red (91 % instead of 33 %); fewer blue" in shifted
-    assert re.search(r"red 30 90\.9 % 33\.3 % 43 ", shifted)
+    sentence = "More red than usual: 91 %, usually 33 %; less blue than usual: 3 %, usually 33 %"
+    assert "Complete, but look" in shifted
+    assert sentence in shifted
+    assert shifted.count("More red than usual") == 2
+    assert "The classes are about as usual" not in shifted
+    assert re.search(r"red 30 90\.9 % 33\.3 % 88 ", shifted)
 
 
 def test_an_interrupted_run_and_its_continuation_are_one_night(
@@ -156,7 +165,7 @@ def test_an_interrupted_run_and_its_continuation_are_one_night(
     assert summary.new.labels == {"blue": 9, "green": 9, "red": 9}
     for file in (tmp_path / "out/report.html", make_report(tmp_path / "out")):
         page = Page(file)
-        assert "The classes are about as usual" in page.text
+        assert "red 9 33.3 % 33.3 %" in page.text
         said = f"{27 - summary.classified} images of an earlier, incomplete run"
         assert said in page.text
         assert re.search(r"All 27 that are new", page.text)

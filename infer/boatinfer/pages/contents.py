@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from boatinfer.analysis.history import RunHistory
 from boatinfer.pages import page
-from boatinfer.pages.nights import RunHistory
 from boatinfer.pages.selection import Selection
 from boatinfer.pages.thumbnails import Album, Picture
 from boatinfer.pages.trends import Trends

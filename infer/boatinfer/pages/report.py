@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from boatinfer.analysis.history import RunHistory
 from boatinfer.errors import UsageError
 from boatinfer.pages import contents, page
 from boatinfer.pages.first_screen import first_sentence, problems, unsure
 from boatinfer.pages.gallery import gallery_pages, write_gallery
 from boatinfer.pages.kept import KeptPages, replaced
 from boatinfer.pages.links import Links, rooted
-from boatinfer.pages.nights import RunHistory
 from boatinfer.pages.selection import Selection, label_counts
 from boatinfer.pages.thumbnails import Album
 from boatinfer.pages.trends import RUNS, Trends, runs_with_new_images

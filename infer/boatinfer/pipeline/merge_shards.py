@@ -12,10 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec.structs import replace
 
+from boatinfer.analysis.unusual import mark_unusual
 from boatinfer.errors import BoatinferError, ModelError, OutputError, UsageError
 from boatinfer.models import svm as svms
 from boatinfer.models.svm import SVM
@@ -24,10 +26,11 @@ from boatinfer.pipeline.shard_manifest import RunSettings, read_manifest, read_r
 from boatinfer.results import proof, published_tables
 from boatinfer.results.folder import Results
 from boatinfer.results.locks import lock_results
+from boatinfer.results.new_features import with_new_features
 from boatinfer.results.store import compaction
 from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.keyed_arrays import keys
-from boatinfer.results.store.parts import Parts
+from boatinfer.results.store.parts import Parts, RowMasks
 from boatinfer.results.store.rows import OK
 from boatinfer.results.store.shards import Shard
 from boatinfer.results.summary import Summary
@@ -208,7 +211,11 @@ def _put_together(
     )
     summary = published_tables.write_tables(results, tables, summary)
     summary = proof.count_labels(summary, tables, results.previous_images())
+    if settings.features or settings.svm is not None:
+        rows = (_masks(read_rows(results, shard)) for shard, its in shards.items() if its.found)
+        summary = with_new_features(results, summary, rows)
     summary = replace(summary, complete=True)
+    summary = mark_unusual(summary, results.history(summary))
     summary = proof.set_exit_code(summary, settings.max_failures, settings.fail_on_unusual)
     whole = not settings.restrictions
     worn = [file for shard in shards for file in _merge_parts(results, shard, whole)]
@@ -217,6 +224,17 @@ def _put_together(
     results.parts.check()
     report.write(results, summary, tables, settings.report)
     return summary, worn
+
+
+def _masks(rows: pa.Table) -> RowMasks:
+    """Masks of the rows in a table of ``part`` and ``row``."""
+    parts, numbers = rows["part"].to_numpy(), rows["row"].to_numpy()
+    masks = {}
+    for part in np.unique(parts).tolist():
+        its = numbers[parts == part]
+        masks[part] = np.zeros(int(its.max()) + 1, np.bool_)
+        masks[part][its] = True
+    return masks
 
 
 def _svm_of(settings: RunSettings) -> SVM | None:

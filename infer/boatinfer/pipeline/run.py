@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from boatinfer import images
 from boatinfer.analysis import abstention
+from boatinfer.analysis.unusual import mark_unusual
 from boatinfer.cpus import usable_cpus
 from boatinfer.errors import (
     BoatinferError,
@@ -34,6 +35,7 @@ from boatinfer.pipeline.worker import Classification, lost_in_run
 from boatinfer.results import proof, published_tables
 from boatinfer.results.folder import Results
 from boatinfer.results.integrity import set_aside
+from boatinfer.results.new_features import with_new_features
 from boatinfer.results.store.compaction import compact
 from boatinfer.results.store.duplicates import ContentIndex
 from boatinfer.results.store.failures import FailureIndex
@@ -276,6 +278,9 @@ def _publish(context: RunContext, proved: proof.Proof, row_index: RowIndex) -> N
         )
         summary = published_tables.write_tables(results, tables, context.summary)
     summary = proof.count_labels(summary, tables, results.previous_images())
+    if context.wants_features:
+        summary = with_new_features(results, summary, [proved.masks])
+    summary = mark_unusual(summary, results.history(summary))
     context.summary = proof.set_exit_code(summary, options.max_failures, options.fail_on_unusual)
     context.close(context.summary.exit_code)
     results.write_current(tables.predictions, context.summary)

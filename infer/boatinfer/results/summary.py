@@ -42,18 +42,33 @@ class Trained(msgspec.Struct, frozen=True):
         return None if said is None else cls(said.labels, said.metrics.get("accuracy"))
 
 
-class Unusual(msgspec.Struct, frozen=True):
+class Unusual(msgspec.Struct, frozen=True, omit_defaults=True):
     """Something unusual about a run.
 
     Attributes:
-        kind: ``folder_gone``: a folder has no image any more.
+        kind: ``folder_gone``: a folder has no image any more. ``classes``, ``confidence``,
+            ``features``: those of the new images are not as in earlier runs.
         text: a sentence.
         folder: the folder that it is about, if not the whole.
+        value: how far the new images are from those of earlier runs; ordinary runs are at 1 on
+            average (`boatinfer.analysis.yardstick`).
+        limit: from which value on it is unusual.
+        images: number of new images.
+        runs: number of earlier runs that they were compared with.
+        now: what changed most: the shares of classes by name, the ``mean`` confidence, or the
+            ``distance`` of the features from the usual ones.
+        usual: the same as it was in these runs, on average.
     """
 
     kind: str
     text: str
     folder: str | None = None
+    value: float | None = None
+    limit: float | None = None
+    images: int | None = None
+    runs: int | None = None
+    now: dict[str, float] = {}
+    usual: dict[str, float] = {}
 
 
 class Summary(msgspec.Struct, kw_only=True, frozen=True):
