@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from boatinfer.errors import WARNING, OutputError, first_line
-from boatinfer.results.store.rows import Row, table
+from boatinfer.results.store.rows import OK, Row, table
 from boatinfer.results.store.shards import Shard
 from boatinfer.storage.base import Place
 from boatinfer.storage.files import atomic_write, translate_write_errors
@@ -151,7 +151,7 @@ class Parts:
             A table with the columns ``path``, ``bytes``, ``mtime_ns``, ``status``, ``model``,
             ``run``; ``damaged`` (it failed, or was classified although it is damaged); ``warned``
             (it was classified and is sound, and its decoder warned of something);
-            ``has_features`` (its part has features); ``part`` and ``row``, the number of its
+            ``has_features``; ``part`` and ``row``, the number of its
             part and its place therein.
 
         Raises:
@@ -173,11 +173,12 @@ class Parts:
         error = translate_read_errors(part, lambda: table["error"])
         warned = pc.fill_null(pc.starts_with(error, WARNING), False)
         count = table.num_rows
+        classified = pc.equal(table["status"], OK).to_numpy()
         columns = [
             *light.columns,
             pc.and_not(error.is_valid(), warned),
             warned,
-            pa.array(np.full(count, "features" in file.schema_arrow.names)),
+            translate_read_errors(part, lambda: _features_there(file, classified)),
             pa.array(np.full(count, number_of(part), np.int32)),
             pa.array(np.arange(count, dtype=np.int32)),
         ]
@@ -333,6 +334,41 @@ WRITING: dict[str, Any] = {
 
 #: Errors in reading a part that are caused by the machine, not by damage.
 _MACHINE_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOLCK}
+
+
+def _features_there(file: pq.ParquetFile, classified: npt.NDArray[np.bool_]) -> pa.Array:
+    """Which rows of a part have features: bool [N].
+
+    Mostly the footer says it of a whole row group: reading the vectors would take far longer than
+    all other columns.
+
+    Args:
+        file: the part.
+        classified: bool [N]; no other row has features.
+    """
+    there = np.zeros(len(classified), np.bool_)
+    start = 0
+    for number in range(file.num_row_groups if "features" in file.schema_arrow.names else 0):
+        group = file.metadata.row_group(number)
+        rows = slice(start, start + group.num_rows)
+        nulls = _nulls(group)
+        if nulls == np.count_nonzero(~classified[rows]):
+            there[rows] = classified[rows]
+        elif nulls != group.num_rows:
+            vectors = file.read_row_group(number, ["features"])["features"]
+            there[rows] = vectors.is_valid().to_numpy()
+        start = rows.stop
+    return pa.array(there)
+
+
+def _nulls(group: pq.RowGroupMetaData) -> int | None:
+    """The number of rows without features, if the footer says it."""
+    for number in range(group.num_columns):
+        column = group.column(number)
+        if column.path_in_schema.startswith("features."):
+            statistics = column.statistics
+            return statistics.null_count if statistics and statistics.has_null_count else None
+    return None
 
 
 def _open(part: Place) -> pq.ParquetFile:
