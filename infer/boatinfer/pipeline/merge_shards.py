@@ -191,7 +191,7 @@ def _put_together(
     if not summary.found:
         raise UsageError(f"the shards in {results.out} have found no images; check the folder.")
     svm = _svm_of(settings)
-    columns = predictions.required_columns(settings.card, svm)
+    columns = predictions.required_columns(settings.card, svm, settings.features)
     tables = predictions.build_tables(
         itertools.chain.from_iterable(
             _proved(results, shard, its, columns) for shard, its in shards.items() if its.found
@@ -201,6 +201,7 @@ def _put_together(
         top=settings.top,
         svm=svm,
         min_confidence=settings.min_confidence,
+        features=settings.features,
         scratch_folder=results.out,
     )
     summary = published_tables.write_tables(results, tables, summary)

@@ -4,6 +4,7 @@
 
     OUT/parts/*.parquet    see `boatinfer.results.store.parts`
     OUT/predictions.csv    one row per image found in the last run
+    OUT/predictions.parquet  the same with all probabilities and features, for programs
     OUT/failures.csv       the images that failed
     OUT/review.csv         images for manual review, if the run had an abstention threshold
     OUT/run.json           summary of the last run; OUT/runs/*.json of all runs
@@ -44,13 +45,14 @@ DAMAGED_SUFFIX = ".damaged"
 
 #: Names in a results folder, and temporary files that a killed run may leave in it.
 _OWN_NAMES = {
-    *("parts", "runs", "predictions.csv", "failures.csv", "review.csv", "run.json", "report.html"),
-    *(".lock", ".holder", ".current.parquet", SHARDS),
+    *("parts", "runs", "predictions.csv", "predictions.parquet", "failures.csv", "review.csv"),
+    *("run.json", "report.html", ".lock", ".holder", ".current.parquet", SHARDS),
 }
 _SHARD = r"(-\d+-of-\d+)?"
 _LEFTOVER = re.compile(
     r"\.([1-9]\d*-of-\d+\.(json|parquet)"
-    r"|(predictions|failures|review)\.csv|run\.json|report\.html|\.current\.parquet"
+    r"|(predictions|failures|review)\.csv|predictions\.parquet|run\.json|report\.html"
+    r"|\.current\.parquet"
     rf"|\d{{6,}}-[0-9a-f]{{16}}{_SHARD}\.parquet|[0-9TZ.]+(-shard{_SHARD})?\.json)"
     rf"\.\d+{re.escape(TEMPORARY_SUFFIX)}"
 )
@@ -69,6 +71,7 @@ class Results:
         self.shards = out / SHARDS
         self.parts = Parts(out / "parts", shard)
         self.predictions = out / "predictions.csv"
+        self.whole = out / "predictions.parquet"
         self.failures = out / "failures.csv"
         self.review = out / "review.csv"
         self.report = out / "report.html"

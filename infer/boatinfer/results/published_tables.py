@@ -15,6 +15,7 @@ from boatinfer.results.summary import Summary
 from boatinfer.results.tables.csv_files import read_csv, write_csv
 from boatinfer.results.tables.external_sort import Sorter, batches
 from boatinfer.results.tables.predictions import ORDINALS, UNSURE, Tables
+from boatinfer.results.tables.whole import write_whole
 from boatinfer.storage.base import Place
 from boatinfer.storage.files import atomic_write, translate_write_errors
 
@@ -22,7 +23,7 @@ __all__ = ["read_tables", "write_tables"]
 
 
 def write_tables(results: Results, tables: Tables, summary: Summary) -> Summary:
-    """Writes predictions.csv, failures.csv and, if there is an abstention threshold, review.csv.
+    """Writes predictions.csv, predictions.parquet, failures.csv and, with a threshold, review.csv.
 
     The last has the images for manual review, least confident first; without a threshold that of
     an earlier run is removed. All are written before the first is renamed, so that a failed write
@@ -46,6 +47,9 @@ def write_tables(results: Results, tables: Tables, summary: Summary) -> Summary:
     with contextlib.ExitStack() as stack:
         for path, table in written.items():
             digests[path.name] = write_csv(stack.enter_context(atomic_write(path)), table)
+        if tables.whole is not None:
+            file = stack.enter_context(atomic_write(results.whole))
+            digests[results.whole.name] = write_whole(file, tables.whole.tables(), summary)
     if results.review not in written:
         with translate_write_errors(results.review):
             results.review.unlink(missing_ok=True)

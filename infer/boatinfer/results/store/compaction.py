@@ -123,7 +123,7 @@ def _distinct_schemas(schemas: Iterable[pa.Schema]) -> list[pa.Schema]:
 
 
 def _merge(parts: Parts, masks: RowMasks, schema: pa.Schema) -> None:
-    """Writes rows, `modernised` to one schema, as parts of about `FULL_PART` rows or `FULL_BYTES`."""
+    """Writes rows, `modernised` to a schema, as parts of about `FULL_PART` rows or `FULL_BYTES`."""
     tables = map(modernised, parts.read_masked(masks, schema.names))
     for first in tables:
         with parts.writer() as sink, pq.ParquetWriter(sink, schema, **WRITING) as writer:
