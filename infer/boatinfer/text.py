@@ -1,12 +1,28 @@
-"""Text for a terminal: aligned tables, counts, and paths without control characters."""
+"""Text for people: numbers, times and tables, and paths without control characters.
+
+Numbers have thousands separators. A share is a whole percentage in a sentence, and has three digits
+in a table. Times are those of the machine.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
-__all__ = ["counted", "from_text", "joined", "printable", "table", "to_text"]
+__all__ = [
+    "counted",
+    "decimal",
+    "duration",
+    "from_text",
+    "joined",
+    "local_time",
+    "percent",
+    "printable",
+    "table",
+    "to_text",
+]
 
 
 def printable(text: str) -> str:
@@ -19,6 +35,34 @@ def printable(text: str) -> str:
 def counted(number: int, noun: str) -> str:
     """Formats a number of things: ``1 image``, ``1,200 images``, ``2 classes``."""
     return f"{number:,} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
+
+
+def percent(share: float) -> str:
+    """Formats a share of 1 for a sentence: ``52 %``; what is nearly all or nothing says so."""
+    whole = round(100 * share)
+    if whole >= 100 and share < 1:
+        return "over 99 %"
+    return "under 1 %" if whole <= 0 < share else f"{whole} %"
+
+
+def decimal(value: float) -> str:
+    """Formats a share or score for a table, with three digits: ``0.952``."""
+    return f"{value:.3f}"
+
+
+def duration(seconds: float) -> str:
+    """Formats a duration: ``0.4 s``, ``12 s``, ``3 min``, ``2 h 10 min``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def local_time(time: str) -> str:
+    """Formats an ISO 8601 time as one of this machine: ``2026-04-01 04:00``."""
+    return datetime.fromisoformat(time).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def joined(names: Sequence[object], max_names: int = 3) -> str:

@@ -363,21 +363,30 @@ def test_every_option_of_run_is_in_one_panel_of_its_help(boatinfer: Command) -> 
 def test_without_a_terminal_progress_is_a_line_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "_LINE_SECONDS", 0.0)
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
     with progress.display("reading", "images") as update:
-        update(40, None, "")  # the listing goes on
-        update(1041, 2000, "3 failed")
-    with progress.progress_bar("fetching", 2_000_000, "bytes", done=1_000_000) as advance:
-        advance(500_000)
+        for second in range(1, 181):
+            now = float(second)
+            update(20 * second, 4000 if second > 15 else None, "3 failed")
     assert capsys.readouterr().err.splitlines() == [
-        "reading: 40 images",
-        "reading: 1,041 of 2,000 images, 3 failed",
-        "fetching: 1.5 MB of 2.0 MB",
+        "reading: 200 images so far, 20 a second, 3 failed",  # after 10 s, 20 more, 40 more
+        "reading: 600 of 4,000 images, 15 %, about 3 min left, 20 a second, 3 failed",
+        "reading: 1,400 of 4,000 images, 35 %, about 2 min left, 20 a second, 3 failed",
+        "reading: 3,000 of 4,000 images, 75 %, about 50 s left, 20 a second, 3 failed",
     ]
-    monkeypatch.setattr(progress, "_LINE_SECONDS", 30.0)
-    with progress.display("", "images") as update:
-        update(40, 100, "")
-    assert capsys.readouterr().err == ""
+
+
+def test_a_resumed_download_has_the_speed_of_what_it_adds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    with progress.progress_bar("fetching", 20_000_000, "bytes", done=9_000_000) as advance:
+        now = 10.0
+        advance(1_000_000)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == ("fetching: 10.0 MB of 20.0 MB, 50 %, about 2 min left, 100.0 kB a second")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
@@ -393,10 +402,14 @@ def test_on_a_terminal_progress_is_a_bar(pictures: Path, model_file: Path, tmp_p
             said += chunk
     with process:
         assert process.stdout is not None
-        assert b"12/12" not in process.stdout.read()
+        assert b"12 of 12" not in process.stdout.read()
     os.close(ours)
     assert process.returncode == 0
-    assert "12/12" in said.decode()
+    text = said.decode()
+    assert "classifying" in text
+    assert "12 of 12 images, 100 %" in text
+    assert "-:--" not in text  # nor any figure before there is one
+    assert " 0 a second" not in text
 
 
 def test_the_drawing_library_says_nothing_where_it_has_no_home(

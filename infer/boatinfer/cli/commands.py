@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +61,8 @@ def run(command: RunCommand) -> None:
         )  # while this process loads what the worker needs not
     from boatinfer.pipeline.run import run as run_night
 
-    with contextlib.nullcontext() if command.quiet else display("", "images") as update:
-        summary = run_night(command, _figures(update) if update else lambda _: None)
+    with contextlib.nullcontext() if command.quiet else display("classifying", "images") as update:
+        summary = run_night(command, _shown_by(update) if update else lambda _: None)
     if command.json:
         typer.echo(summary.text(), nl=False)
     elif not command.quiet:
@@ -76,15 +75,9 @@ def run(command: RunCommand) -> None:
     _exit(summary, command.results_folder)
 
 
-def _figures(update: Update) -> Callable[[Progress], None]:
-    """Shows a run's progress, with its images per second."""
-    started = time.monotonic()
-
-    def show(now: Progress) -> None:
-        rate = now.done / max(1e-3, time.monotonic() - started)
-        update(now.done, now.total, f"{rate:,.0f} a second, {now.failed:,} failed")
-
-    return show
+def _shown_by(update: Update) -> Callable[[Progress], None]:
+    """Shows a run's progress."""
+    return lambda now: update(now.done, now.total, f"{now.failed:,} failed" if now.failed else "")
 
 
 def _exit(summary: Summary, out: Place) -> None:
