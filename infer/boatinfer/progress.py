@@ -105,7 +105,7 @@ class _Meter:
         self._first: tuple[float, int] | None = None
 
     def text(self, done: int, total: int | None, figures: str) -> str:
-        """Such as ``1,041 of 2,000 images, 52 %, about 3 s left, 340 a second, 3 failed``."""
+        """Such as ``1,041 of 2,000 images, 52 %, 3 s left, 340 a second, 3 failed``."""
         now = time.monotonic()
         self._first = self._first or (now, done)
         seconds, more = now - self._first[0], done - self._first[1]
@@ -114,7 +114,7 @@ class _Meter:
             said.append(percent(min(1, done / total)))
         settled = seconds >= _SETTLED and more > 0
         if settled and total is not None and done < total:
-            said.append(f"about {duration((total - done) * seconds / more)} left")
+            said.append(f"{duration((total - done) * seconds / more)} left")
         if settled:
             said.append(f"{self._count(more / seconds)} a second")
         if figures:

@@ -364,16 +364,16 @@ def test_without_a_terminal_progress_is_a_line_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    monkeypatch.setattr("boatinfer.progress.time.monotonic", lambda: now)
     with progress.display("reading", "images") as update:
         for second in range(1, 181):
             now = float(second)
             update(20 * second, 4000 if second > 15 else None, "3 failed")
     assert capsys.readouterr().err.splitlines() == [
         "reading: 200 images so far, 20 a second, 3 failed",  # after 10 s, 20 more, 40 more
-        "reading: 600 of 4,000 images, 15 %, about 3 min left, 20 a second, 3 failed",
-        "reading: 1,400 of 4,000 images, 35 %, about 2 min left, 20 a second, 3 failed",
-        "reading: 3,000 of 4,000 images, 75 %, about 50 s left, 20 a second, 3 failed",
+        "reading: 600 of 4,000 images, 15 %, 3 min left, 20 a second, 3 failed",
+        "reading: 1,400 of 4,000 images, 35 %, 2 min left, 20 a second, 3 failed",
+        "reading: 3,000 of 4,000 images, 75 %, 50 s left, 20 a second, 3 failed",
     ]
 
 
@@ -381,12 +381,12 @@ def test_a_resumed_download_has_the_speed_of_what_it_adds(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now)
+    monkeypatch.setattr("boatinfer.progress.time.monotonic", lambda: now)
     with progress.progress_bar("fetching", 20_000_000, "bytes", done=9_000_000) as advance:
         now = 10.0
         advance(1_000_000)
     (line,) = capsys.readouterr().err.splitlines()
-    assert line == ("fetching: 10.0 MB of 20.0 MB, 50 %, about 2 min left, 100.0 kB a second")
+    assert line == ("fetching: 10.0 MB of 20.0 MB, 50 %, 2 min left, 100.0 kB a second")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")

@@ -43,8 +43,8 @@ class RunCommand(RunOptions):
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False
 
 
-#: Folders whose images are gone that are named, at most.
-_FOLDERS = 5
+#: Folders whose images are gone that are named, and nights that are listed, at most.
+_FOLDERS, _NIGHTS = 5, 14
 
 #: The panels of ``boatinfer run --help``.
 PANELS = {**RUN_PANELS, "Output": ["json", "quiet"]}
@@ -240,6 +240,7 @@ def features(
 @without_pandas
 def results(
     out: Annotated[Place, typer.Argument(parser=place, metavar="OUT", help="Results folder.")],
+    *,
     verify: Annotated[
         bool,
         typer.Option("--verify", help="Read all data in full, and name damaged files."),
@@ -259,10 +260,14 @@ def results(
     force: Annotated[
         bool, typer.Option("--force", help="Accept --moved DIR even if the images are not in it.")
     ] = False,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="Print all nights as JSON; with --finish, run.json."),
+    ] = False,
 ) -> None:
-    """Show what a results folder holds, verify it, or finish a run in shards."""
+    """Show what a results folder holds and its nights, verify it, or finish a run in shards."""
     from boatinfer.results.find import find_results
-    from boatinfer.results.status import folder_status
+    from boatinfer.results.nights import nights_json
 
     if moved is not None:
         from boatinfer.results.moving import relocate
@@ -273,19 +278,42 @@ def results(
         from boatinfer.pipeline.merge_shards import finish as finish_shards
 
         summary = finish_shards(out)
+        if verify:
+            _refuse_damage(find_results(out))
+        if json:
+            typer.echo(summary.text(), nl=False)
+            _exit(summary, out)
         _print_summary(summary)
         _print_files(out, summary, (out / "report.html").exists())
         if verify:
-            _refuse_damage(find_results(out))
             typer.echo(_verified(complete=True))
         _exit(summary, out)
     folder = find_results(out)
     if verify:
         _refuse_damage(folder)
+    if json:
+        folder.require()
+        typer.echo(nights_json(folder))
+    else:
+        _print_status(folder, verify)
+
+
+def _print_status(folder: Results, verified: bool) -> None:
+    """Prints what a results folder holds, and the latest nights."""
+    from boatinfer.results.nights import nights, nights_table
+    from boatinfer.results.status import folder_status
+
     held = folder_status(folder)
     for name, value in held.items():
         typer.echo(f"{name:<11} {printable(value)}")
-    if verify:
+    latest = nights(folder, _NIGHTS)
+    if latest:
+        typer.echo(
+            "\nnights, the latest first" + (" (all: --json)" if len(latest) == _NIGHTS else "")
+        )
+        for line in nights_table(latest):
+            typer.echo(line)
+    if verified:
         typer.echo(_verified(complete="found" in held))
 
 

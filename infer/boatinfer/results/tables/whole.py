@@ -17,10 +17,10 @@ from boatinfer.results.tables.external_sort import decoded
 __all__ = ["MAX_BYTES", "whole_rows", "write_whole"]
 
 #: More bytes of rows than this are sorted on disk.
-MAX_BYTES = 64 * 2**20
+MAX_BYTES = 32 * 2**20
 
 #: A row group has this many rows, or about this many bytes.
-_GROUP_ROWS, _GROUP_BYTES = 65_536, 32 * 2**20
+_GROUP_ROWS, _GROUP_BYTES = 65_536, 16 * 2**20
 
 #: Columns whose values are nearly all different.
 _DISTINCT = {"path", "error"}
