@@ -483,3 +483,43 @@ def test_boats_is_the_built_in_model(
     (tmp_path / "boats").rmdir()
     (tmp_path / "boats").write_text("a file of this name comes first")
     assert boatinfer("classify", image, "-m", "boats").code == 4
+
+
+def test_help_is_a_command_too(boatinfer: Command) -> None:
+    for command in ([], ["run"], ["model"], ["model", "show"]):
+        shown = boatinfer("help", *command)
+        assert shown.code == 0
+        assert shown.out == boatinfer(*command, "--help").out
+    for command in (["nothing"], ["run", "nothing"]):
+        refused = boatinfer("help", *command)
+        assert refused.code == 2
+        assert f"there is no command {' '.join(command)}" in refused.err
+
+
+def test_a_share_is_understood_or_explained(
+    boatinfer: Command, pictures: Path, model_file: Path, tmp_path: Path
+) -> None:
+    given = ("run", pictures, "-o", tmp_path / "out", "-m", model_file, "--no-isolate", "--json")
+    for text in ("0.75", "0,75", "75%"):
+        done = boatinfer(*given, "--min-confidence", text)
+        assert (done.code, json.loads(done.out)["min_confidence"]) == (0, 0.75)
+    refused = boatinfer(*given, "--min-confidence", "80")
+    assert refused.code == 2
+    assert "--min-confidence 80: give a share from 0 to 1 (did you mean 0.8?)" in refused.err
+    refused = boatinfer("evaluate", tmp_path / "out", "--target-accuracy", "95")
+    assert refused.code == 2
+    assert "(did you mean 0.95?)" in refused.err
+    assert "much is no share" in boatinfer(*given, "--min-confidence", "much").err
+
+
+def test_a_shell_completes_commands_and_options(tmp_path: Path) -> None:
+    def completed(line: str) -> list[str]:
+        words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
+        environment = os.environ | words | {"_BOATINFER_COMPLETE": "complete_bash"}
+        script = tmp_path / "boatinfer"
+        script.write_text("from boatinfer.__main__ import main; main()")
+        return subprocess.check_output([sys.executable, script], env=environment).decode().split()
+
+    assert completed("boatinfer res") == ["results"]
+    assert completed("boatinfer run --min") == ["--min-confidence"]
+    assert "show" in completed("boatinfer model ")

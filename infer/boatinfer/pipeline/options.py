@@ -42,7 +42,7 @@ PANELS = {
         *("lenient", "fresh"),
     ],
     "Model": ["model", "svm", "device"],
-    "Results": ["out", "top", "features", "report", "max_failures", "fail_on_unusual"],
+    "Results": ["out", "top", "features", "parquet", "report", "max_failures", "fail_on_unusual"],
     "Unsure images": ["min_confidence", "target_accuracy", "evaluation"],
     "Speed and memory": ["batch_size", "threads", "memory", "image_timeout", "isolate"],
     "Several machines": ["shard", "engine", "ray_address", "workers", "endpoint"],
@@ -234,6 +234,13 @@ class RunOptions:
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only the first N images, sorted by path.")
     ] = None
+    parquet: Annotated[
+        bool,
+        typer.Option(
+            "--parquet/--no-parquet",
+            help="Write predictions.parquet: all probabilities, and the features with --features.",
+        ),
+    ] = True
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True
     shard: Annotated[
         str | None,

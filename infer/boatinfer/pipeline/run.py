@@ -264,7 +264,8 @@ def _publish(context: RunContext, proved: proof.Proof, row_index: RowIndex) -> N
     """Writes tables, manifest, page and summary, in this order, and merges parts."""
     results, options, card = context.results, context.options, context.model.card
     with context.stages.working("tables"):
-        columns = predictions.required_columns(card, context.svm, options.features)
+        features = options.features and options.parquet
+        columns = predictions.required_columns(card, context.svm, features)
         tables = predictions.build_tables(
             results.parts.read_masked(proved.masks, columns),
             card,
@@ -272,7 +273,8 @@ def _publish(context: RunContext, proved: proof.Proof, row_index: RowIndex) -> N
             top=options.top,
             svm=context.svm,
             min_confidence=context.summary.min_confidence,
-            features=options.features,
+            parquet=options.parquet,
+            features=features,
             scratch_folder=results.out,
         )
         summary = published_tables.write_tables(results, tables, context.summary)

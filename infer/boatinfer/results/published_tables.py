@@ -25,9 +25,9 @@ __all__ = ["read_tables", "write_tables"]
 def write_tables(results: Results, tables: Tables, summary: Summary) -> Summary:
     """Writes predictions.csv, predictions.parquet, failures.csv and, with a threshold, review.csv.
 
-    The last has the images for manual review, least confident first; without a threshold that of
-    an earlier run is removed. All are written before the first is renamed, so that a failed write
-    leaves the tables of the run before.
+    The last has the images for manual review, least confident first. A table that this run does not
+    write is removed if an earlier one has written it. All are written before the first is renamed,
+    so that a failed write leaves the tables of the run before.
 
     Returns:
         The summary with the digests of the tables.
@@ -50,9 +50,10 @@ def write_tables(results: Results, tables: Tables, summary: Summary) -> Summary:
         if tables.whole is not None:
             file = stack.enter_context(atomic_write(results.whole))
             digests[results.whole.name] = write_whole(file, tables.whole.tables(), summary)
-    if results.review not in written:
-        with translate_write_errors(results.review):
-            results.review.unlink(missing_ok=True)
+    for optional in (results.review, results.whole):
+        if optional.name not in digests:
+            with translate_write_errors(optional):
+                optional.unlink(missing_ok=True)
     return msgspec.structs.replace(summary, tables=digests)
 
 

@@ -103,6 +103,7 @@ def build_tables(
     top: int,
     svm: SVM | None,
     min_confidence: float | None,
+    parquet: bool,
     features: bool,
     scratch_folder: Place,
 ) -> Tables:
@@ -116,19 +117,21 @@ def build_tables(
         svm: an SVM that classifies the features; None if there is none, or if it is in the model.
         min_confidence: the abstention threshold: less confident images are labelled `UNSURE`, with
             the predicted class in the column ``guess``; None for no threshold.
-        features: whether the features are in predictions.parquet.
+        parquet: whether to build `Tables.whole`.
+        features: whether the features are in it.
         scratch_folder: a folder on the disk for temporary files.
 
     Raises:
         OutputError: the disk is full.
     """
     predictions, failures = Sorter(["path"], scratch_folder), Sorter(["path"], scratch_folder)
-    whole = Sorter(["path"], scratch_folder, MAX_BYTES)
+    whole = Sorter(["path"], scratch_folder, MAX_BYTES) if parquet else None
     for part in parts:
         rows = _predictions(part, new_runs, card, top=top, svm=svm, min_confidence=min_confidence)
         predictions.add(_rounded(rows))
         failures.add(_failures(part, new_runs))
-        whole.add(whole_rows(part, rows, features))
+        if whole is not None:
+            whole.add(whole_rows(part, rows, features))
     return Tables(predictions.table(), failures.table(), whole)
 
 
