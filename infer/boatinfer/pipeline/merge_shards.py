@@ -206,7 +206,7 @@ def _put_together(
         features=features,
         scratch_folder=results.out,
     )
-    summary = published_tables.write_tables(results, tables, summary)
+    summary = published_tables.write_tables(results, tables, summary, settings.xlsx)
     summary = proof.count_labels(summary, tables, results.previous_images())
     summary = replace(summary, complete=True)
     summary = proof.set_exit_code(summary, settings.max_failures, settings.fail_on_unusual)

@@ -42,7 +42,16 @@ PANELS = {
         *("lenient", "fresh"),
     ],
     "Model": ["model", "svm", "device"],
-    "Results": ["out", "top", "features", "parquet", "report", "max_failures", "fail_on_unusual"],
+    "Results": [
+        "out",
+        "top",
+        "features",
+        "parquet",
+        "xlsx",
+        "report",
+        "max_failures",
+        "fail_on_unusual",
+    ],
     "Unsure images": ["min_confidence", "target_accuracy", "evaluation"],
     "Speed and memory": ["batch_size", "threads", "memory", "image_timeout", "isolate"],
     "Several machines": ["shard", "engine", "ray_address", "workers", "endpoint"],
@@ -241,6 +250,12 @@ class RunOptions:
             help="Write predictions.parquet: all probabilities, and the features with --features.",
         ),
     ] = True
+    xlsx: Annotated[
+        bool,
+        typer.Option(
+            "--xlsx", help="Also write predictions.xlsx, a spreadsheet with links to the images."
+        ),
+    ] = False
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True
     shard: Annotated[
         str | None,

@@ -45,7 +45,7 @@ from boatinfer.results.store.parts import PartError
 from boatinfer.results.store.rows import Row
 from boatinfer.results.store.shards import Shard
 from boatinfer.results.summary import Summary, Trained
-from boatinfer.results.tables import predictions
+from boatinfer.results.tables import predictions, spreadsheet
 from boatinfer.signals import stop_on_signals
 from boatinfer.storage.base import Place
 from boatinfer.storage.connections import s3_endpoint
@@ -81,6 +81,8 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
         raise UsageError("run takes RunOptions; write run(RunOptions('photos')).")
     _require_utf8()
     proof.allowance(options.max_failures)  # refuses what is none
+    if options.xlsx:
+        spreadsheet.require_writer()
     shard = Shard.parse(options.shard) if options.shard else None
     folder, results = resolve(options.folder), Results(options.results_folder, shard)
     summary = _begin(options, folder, shard)
@@ -277,7 +279,7 @@ def _publish(context: RunContext, proved: proof.Proof, row_index: RowIndex) -> N
             features=features,
             scratch_folder=results.out,
         )
-        summary = published_tables.write_tables(results, tables, context.summary)
+        summary = published_tables.write_tables(results, tables, context.summary, options.xlsx)
     summary = proof.count_labels(summary, tables, results.previous_images())
     context.summary = proof.set_exit_code(summary, options.max_failures, options.fail_on_unusual)
     context.close(context.summary.exit_code)

@@ -51,6 +51,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     min_confidence: float | None = None
     target_accuracy: float | None = None
     parquet: bool = True
+    xlsx: bool = False
 
     @classmethod
     def of(
@@ -73,6 +74,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
             min_confidence=min_confidence,
             target_accuracy=options.target_accuracy,
             parquet=options.parquet,
+            xlsx=options.xlsx,
         )
 
     def unlike(self, other: RunSettings) -> list[str]:

@@ -5,6 +5,7 @@
     OUT/parts/*.parquet    see `boatinfer.results.store.parts`
     OUT/predictions.csv    one row per image found in the last run
     OUT/predictions.parquet  the same with all probabilities and features, for programs
+    OUT/predictions.xlsx   the tables as a spreadsheet, if it was asked for
     OUT/failures.csv       the images that failed
     OUT/review.csv         images for manual review, if the run had an abstention threshold
     OUT/run.json           summary of the last run; OUT/runs/*.json of all runs
@@ -46,12 +47,20 @@ DAMAGED_SUFFIX = ".damaged"
 #: Names in a results folder, and temporary files that a killed run may leave in it.
 _OWN_NAMES = {
     *("parts", "runs", "predictions.csv", "predictions.parquet", "failures.csv", "review.csv"),
-    *("run.json", "report.html", ".lock", ".holder", ".current.parquet", SHARDS),
+    *(
+        "predictions.xlsx",
+        "run.json",
+        "report.html",
+        ".lock",
+        ".holder",
+        ".current.parquet",
+        SHARDS,
+    ),
 }
 _SHARD = r"(-\d+-of-\d+)?"
 _LEFTOVER = re.compile(
     r"\.([1-9]\d*-of-\d+\.(json|parquet)"
-    r"|(predictions|failures|review)\.csv|predictions\.parquet|run\.json|report\.html"
+    r"|(predictions|failures|review)\.csv|predictions\.(parquet|xlsx)|run\.json|report\.html"
     r"|\.current\.parquet"
     rf"|\d{{6,}}-[0-9a-f]{{16}}{_SHARD}\.parquet|[0-9TZ.]+(-shard{_SHARD})?\.json)"
     rf"\.\d+{re.escape(TEMPORARY_SUFFIX)}"
@@ -72,6 +81,7 @@ class Results:
         self.parts = Parts(out / "parts", shard)
         self.predictions = out / "predictions.csv"
         self.whole = out / "predictions.parquet"
+        self.spreadsheet = out / "predictions.xlsx"
         self.failures = out / "failures.csv"
         self.review = out / "review.csv"
         self.report = out / "report.html"
