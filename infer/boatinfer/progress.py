@@ -114,7 +114,7 @@ class _Meter:
             said.append(percent(min(1, done / total)))
         settled = seconds >= _SETTLED and more > 0
         if settled and total is not None and done < total:
-            said.append(f"{duration((total - done) * seconds / more)} left")
+            said.append(f"{duration((total - done) * seconds / more, tenths=False)} left")
         if settled:
             said.append(f"{self._count(more / seconds)} a second")
         if figures:

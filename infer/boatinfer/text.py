@@ -50,9 +50,14 @@ def decimal(value: float) -> str:
     return f"{value:.3f}"
 
 
-def duration(seconds: float) -> str:
-    """Formats a duration: ``0.4 s``, ``12 s``, ``3 min``, ``2 h 10 min``."""
-    if seconds < 9.95:
+def duration(seconds: float, tenths: bool = True) -> str:
+    """Formats a duration: ``0.4 s``, ``12 s``, ``3 min``, ``2 h 10 min``.
+
+    Args:
+        seconds: how long.
+        tenths: whether to show tenths of less than 10 s, which an estimate does not have.
+    """
+    if tenths and seconds < 9.95:
         return f"{seconds:.1f} s"
     if seconds < 99.5:
         return f"{seconds:.0f} s"

@@ -286,7 +286,7 @@ def test_model_show_prints_the_card(boatinfer: Command, tmp_path: Path) -> None:
         "for tests",
         "on 3 golden images",
         "f00d",
-        "0.5000",
+        "0.500",
     ]:
         assert said in done.out
     printed = boatinfer("model", "show", file, "--json").out

@@ -23,7 +23,7 @@ from boatinfer.progress import Update, display
 from boatinfer.storage.base import Place
 from boatinfer.storage.locations import local_path, place
 from boatinfer.svm.options import FitOptions
-from boatinfer.text import counted, printable, to_text
+from boatinfer.text import counted, decimal, duration, printable, to_text
 
 if TYPE_CHECKING:
     from boatinfer.results.folder import Results
@@ -96,7 +96,7 @@ def _print_summary(summary: Summary) -> None:
     typer.echo(
         f"{counted(summary.found, 'image')} found = {summary.classified:,} classified "
         f"+ {summary.reused:,} reused + {summary.failed:,} failed "
-        f"in {summary.seconds:.1f} s with {summary.model_name} on {summary.device}{rate}"
+        f"in {duration(summary.seconds or 0)} with {summary.model_name} on {summary.device}{rate}"
     )
     _print_new(summary)
     if summary.restrictions:
@@ -194,7 +194,7 @@ def classify(
             continue
         typer.echo(name)
         for index in best:
-            typer.echo(f"  {row.probabilities[index]:7.2%}  {printable(info.card.classes[index])}")
+            typer.echo(f"  {row.probabilities[index]:6.1%}  {printable(info.card.classes[index])}")
     if broken:
         raise typer.Exit(TOO_MANY_FAILURES)
 
@@ -352,11 +352,12 @@ def svm_fit(options: FitOptions) -> None:
     from boatinfer.svm.fit import fit
 
     svm, report = fit(options, lambda sentence: typer.echo(sentence, err=True))
-    if report.accuracy is not None and report.accuracy_interval is not None:
-        ends = report.accuracy_interval
+    ends = report.accuracy_interval
+    if report.accuracy is not None and report.macro_f1 is not None and ends is not None:
         typer.echo(
-            f"{report.folds}-fold cross-validation: accuracy {report.accuracy:.4f} (95 % interval "
-            f"{ends[0]:.4f} to {ends[1]:.4f}), macro-F1 {report.macro_f1:.4f}"
+            f"{report.folds}-fold cross-validation: accuracy {decimal(report.accuracy)} (95 % "
+            f"interval {decimal(ends[0])} to {decimal(ends[1])}), "
+            f"macro-F1 {decimal(report.macro_f1)}"
         )
     gamma = f", gamma {report.gamma:.3g}" if report.gamma else ""
     typer.echo(

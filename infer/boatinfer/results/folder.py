@@ -3,9 +3,7 @@
 ::
 
     OUT/parts/*.parquet    see `boatinfer.results.store.parts`
-    OUT/predictions.csv    one row per image found in the last run
-    OUT/predictions.parquet  the same with all probabilities and features, for programs
-    OUT/predictions.xlsx   the tables as a spreadsheet, if it was asked for
+    OUT/predictions.*      one row per image found in the last run, as CSV, Parquet and XLSX
     OUT/failures.csv       the images that failed
     OUT/review.csv         images for manual review, if the run had an abstention threshold
     OUT/run.json           summary of the last run; OUT/runs/*.json of all runs

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 import xxhash
 
 from boatinfer.errors import WARNING, OutputError, first_line
+from boatinfer.results.store.footers import features_there
 from boatinfer.results.store.rows import OK, Row, table
 from boatinfer.results.store.shards import Shard
 from boatinfer.storage.base import Place
@@ -178,7 +179,7 @@ class Parts:
             *light.columns,
             pc.and_not(error.is_valid(), warned),
             warned,
-            translate_read_errors(part, lambda: _features_there(file, classified)),
+            translate_read_errors(part, lambda: features_there(file, classified)),
             pa.array(np.full(count, number_of(part), np.int32)),
             pa.array(np.arange(count, dtype=np.int32)),
         ]
@@ -334,41 +335,6 @@ WRITING: dict[str, Any] = {
 
 #: Errors in reading a part that are caused by the machine, not by damage.
 _MACHINE_ERRORS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOLCK}
-
-
-def _features_there(file: pq.ParquetFile, classified: npt.NDArray[np.bool_]) -> pa.Array:
-    """Which rows of a part have features: bool [N].
-
-    Mostly the footer says it of a whole row group: reading the vectors would take far longer than
-    all other columns.
-
-    Args:
-        file: the part.
-        classified: bool [N]; no other row has features.
-    """
-    there = np.zeros(len(classified), np.bool_)
-    start = 0
-    for number in range(file.num_row_groups if "features" in file.schema_arrow.names else 0):
-        group = file.metadata.row_group(number)
-        rows = slice(start, start + group.num_rows)
-        nulls = _nulls(group)
-        if nulls == np.count_nonzero(~classified[rows]):
-            there[rows] = classified[rows]
-        elif nulls != group.num_rows:
-            vectors = file.read_row_group(number, ["features"])["features"]
-            there[rows] = vectors.is_valid().to_numpy()
-        start = rows.stop
-    return pa.array(there)
-
-
-def _nulls(group: pq.RowGroupMetaData) -> int | None:
-    """The number of rows without features, if the footer says it."""
-    for number in range(group.num_columns):
-        column = group.column(number)
-        if column.path_in_schema.startswith("features."):
-            statistics = column.statistics
-            return statistics.null_count if statistics and statistics.has_null_count else None
-    return None
 
 
 def _open(part: Place) -> pq.ParquetFile:
