@@ -6,6 +6,7 @@ in a table. Times are those of the machine.
 
 from __future__ import annotations
 
+import numbers
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -66,8 +67,8 @@ def duration(seconds: float, tenths: bool = True) -> str:
 
 
 def local_time(time: str) -> str:
-    """Formats an ISO 8601 time as one of this machine: ``2026-04-01 04:00``."""
-    return datetime.fromisoformat(time).astimezone().strftime("%Y-%m-%d %H:%M")
+    """Formats an ISO 8601 time as one of this machine: ``2026-04-01 04:00``; nothing for none."""
+    return time and datetime.fromisoformat(time).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def joined(names: Sequence[object], max_names: int = 3) -> str:
@@ -82,13 +83,18 @@ def table(rows: Iterable[Sequence[object]], names: int = 1) -> list[str]:
     """Formats a table, each line indented by two spaces.
 
     Args:
-        rows: the cells; all rows have the same number.
+        rows: the cells; all rows have the same number. Whole numbers get thousands separators.
         names: how many of the first columns are names, which are aligned left; the others,
             numbers, are aligned right.
     """
-    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    cells = [[printable(_cell(cell)) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return ["  " + "  ".join(_line(row, widths, names)).rstrip() for row in cells]
+
+
+def _cell(value: object) -> str:
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return f"{value:,}" if whole else str(value)
 
 
 def _line(row: Sequence[str], widths: Sequence[int], names: int) -> Iterable[str]:

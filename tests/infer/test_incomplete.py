@@ -31,6 +31,7 @@ from boatinfer.results.store.rows import Row
 from boatinfer.results.summary import Summary
 from boatinfer.results.tables import csv_files, whole
 from boatinfer.storage.locations import place
+from boatinfer.text import local_time
 from s3 import Server
 from support import Command, counts
 
@@ -134,7 +135,7 @@ def test_results_tells_of_an_interrupted_run(
     summary = night()
     interrupted(fresh=True)
     done = boatinfer("results", out, "--verify")
-    assert f"complete    {summary.run}, exit code 0" in done.out
+    assert f"complete    {summary.run} ({local_time(summary.started)}), exit code 0" in done.out
     assert "found       12 = " in done.out
     assert "the last complete run has all its rows" in done.out
     part = next(Results(out).parts.folder.iterdir())

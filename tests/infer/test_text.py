@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from boatinfer.text import counted, duration, joined, percent
+from boatinfer.text import counted, duration, joined, percent, table
 from support import Command
 
 
@@ -57,3 +58,8 @@ def test_a_duration(seconds: float, text: str) -> None:
 )
 def test_a_percentage_claims_neither_all_nor_nothing_wrongly(share: float, text: str) -> None:
     assert percent(share) == text
+
+
+def test_whole_numbers_of_a_table_have_thousands_separators() -> None:
+    rows = [("a", 1234567, 0.5), ("b", np.int64(1000), True)]
+    assert table(rows) == ["  a  1,234,567   0.5", "  b      1,000  True"]

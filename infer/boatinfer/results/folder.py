@@ -32,7 +32,7 @@ from boatinfer.results.summary import Summary, read_summary
 from boatinfer.storage.base import Place
 from boatinfer.storage.files import TEMPORARY_SUFFIX, atomic_write, translate_write_errors
 from boatinfer.storage.locations import is_folder, is_remote
-from boatinfer.text import to_text
+from boatinfer.text import local_time, to_text
 
 _log = logging.getLogger(__name__)
 
@@ -369,7 +369,12 @@ class Results:
             _log.warning(
                 "the last run into %s, started %s, is not complete (%s); this is of the last "
                 "complete one, started %s.",
-                *(self.out, last.started, why.rstrip("."), complete.started),
+                *(
+                    self.out,
+                    local_time(last.started),
+                    why.rstrip("."),
+                    local_time(complete.started),
+                ),
             )
         return complete
 
