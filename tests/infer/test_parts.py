@@ -147,12 +147,12 @@ def test_a_shard_reads_no_part_that_another_of_its_split_wrote(tmp_path: Path) -
         assert not any(stem.endswith(other) for stem in found)
 
 
-def _older(rows: list[Row], features: bool) -> pa.Table:
+def _older(rows: list[Row], *asked: str) -> pa.Table:
     """The rows as parts had them before: vectors of a fixed size, and only those asked for."""
     made = table(rows, CLASSES, "m", "r")
-    names = ["probabilities", "features"] if features else ["probabilities"]
+    names = ["probabilities", *asked]
     columns = {name: made[name] for name in made.column_names if name not in VECTORS}
-    sizes = {"probabilities": len(CLASSES), "features": 2}
+    sizes = {"probabilities": len(CLASSES), "features": 2, "svm": 1}
     fixed = {name: made[name].cast(pa.list_(pa.float32(), sizes[name])) for name in names}
     return pa.table(columns | fixed)
 
@@ -183,8 +183,8 @@ def test_each_row_says_whether_it_has_features(
     parts.append([row("p", 0.5, True), failed], CLASSES, "m", "r")
     parts.append([row("q", 0.5), row("g", 0.5)], CLASSES, "m", "r")
     both = table([row("s", 0.5, True), row("t", 0.5)], CLASSES, "m", "r")
-    older = _older([row("u", 0.5, True)], features=True)
-    for some in (both, older, _older([row("v", 0.5)], features=False)):
+    older = _older([row("u", 0.5, True)], "features")
+    for some in (both, older, _older([row("v", 0.5)])):
         with parts.writer() as sink:
             pq.write_table(some, sink, write_statistics=of_the_file, **WRITING)
     index = parts.index()
@@ -198,9 +198,10 @@ def test_merging_brings_older_parts_up_to_date(
 ) -> None:
     monkeypatch.setattr("boatinfer.results.store.compaction.MANY_PARTS", 4)
     parts = Parts(tmp_path)
-    for name, features in (("p", True), ("q", False)):
+    scored = Row("q", 1, 2, probabilities=np.full(3, 0.25, np.float32), svm=np.ones(1, np.float32))
+    for older in (_older([row("p", 0.25, True)], "features"), _older([scored], "svm")):
         with parts.writer() as sink:
-            pq.write_table(_older([row(name, 0.25, features)], features), sink, **WRITING)
+            pq.write_table(older, sink, **WRITING)
     parts.append([row("s", 0.5)], CLASSES, "m", "r")
     parts.append([row("t", 0.75, True)], CLASSES, "m", "r")
     before = everything(parts)

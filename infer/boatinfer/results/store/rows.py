@@ -63,19 +63,20 @@ def has_vectors(rows: pa.Table, name: str) -> bool:
 
 
 def modernised(rows: pa.Table) -> pa.Table:
-    """Gives rows of an older part the columns and types of `table`; other columns stay.
+    """Gives rows of an older part the vectors of `table`; other columns stay, before them.
 
     Older parts have vectors of a fixed size, and only those that were asked for.
     """
     import pyarrow as pa
 
-    vector = pa.list_(pa.float32())
-    for name in VECTORS:
-        if name not in rows.column_names:
-            rows = rows.append_column(name, pa.nulls(rows.num_rows, vector))
-        elif rows.schema.field(name).type != vector:
-            place = rows.column_names.index(name)
-            rows = rows.set_column(place, name, rows[name].cast(vector))
+    type_ = pa.list_(pa.float32())
+    vectors = {
+        name: rows[name].cast(type_) if name in rows.column_names else pa.nulls(len(rows), type_)
+        for name in VECTORS
+    }
+    rows = rows.drop_columns([name for name in VECTORS if name in rows.column_names])
+    for name, column in vectors.items():
+        rows = rows.append_column(name, column)
     return rows
 
 
