@@ -111,6 +111,6 @@ def test_without_the_writer_no_run_begins(
     night: Night, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "xlsxwriter", None)
-    with pytest.raises(UsageError, match=r"--xlsx needs XlsxWriter; .*\[xlsx\]"):
+    with pytest.raises(UsageError, match=r"--xlsx needs xlsxwriter, .*\[xlsx\]"):
         night(xlsx=True)
     assert not (tmp_path / "out").exists()

@@ -65,7 +65,9 @@ def require_writer() -> None:
     try:
         import xlsxwriter  # noqa: F401
     except ImportError as error:
-        raise UsageError(f"--xlsx needs XlsxWriter; {install_hint('xlsx')}.") from error
+        raise UsageError(
+            f"--xlsx needs xlsxwriter, which is not installed; {install_hint('xlsx')}."
+        ) from error
 
 
 def write_spreadsheet(path: Path, sheets: dict[str, pa.Table], summary: Summary) -> str:
