@@ -29,7 +29,7 @@ from boatinfer.pipeline.options import RunOptions
 from boatinfer.pipeline.run import run
 from boatinfer.svm.fit import Setting, fit, pipeline
 from boatinfer.svm.options import FitOptions
-from support import Command, rows
+from support import Command, outcomes, rows
 
 
 @pytest.fixture
@@ -109,9 +109,9 @@ def test_a_night_is_the_same_with_the_svm_inside_and_beside(
     colours.write_pictures(tmp_path / "new", each=7)
     run(RunOptions(tmp_path / "new", tmp_path / "beside", model, svm=svm))
     run(RunOptions(tmp_path / "new", tmp_path / "inside", both))
-    beside, inside = rows(tmp_path / "beside"), rows(tmp_path / "inside")
+    beside, inside = outcomes(tmp_path / "beside"), outcomes(tmp_path / "inside")
     for row, other in zip(inside, beside, strict=True):
-        assert float(row.pop("svm_score")) == pytest.approx(float(other.pop("svm_score")), abs=3e-6)
+        assert float(row.pop("svm_score")) == pytest.approx(float(other.pop("svm_score")), abs=2e-4)
     assert inside == beside
     card = open_model(both).card
     assert card.svm is not None

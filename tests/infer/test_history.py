@@ -21,7 +21,7 @@ import colours
 from boatinfer.pipeline import plan
 from boatinfer.pipeline.options import RunOptions
 from boatinfer.pipeline.run import run
-from boatinfer.results.store.keyed_arrays import KEY, KeyedArrays, KeyIndex, keys
+from boatinfer.results.store.keyed_arrays import KEY, KeyedArrays, KeyIndex, text_keys
 from boatinfer.results.store.parts import Parts
 from boatinfer.storage import mapped_files
 from boatinfer.storage.listing import ListedFile
@@ -173,11 +173,13 @@ def test_what_is_new_or_changed_is_due(
     random.shuffle(files)
     tmp_path = Path(tempfile.gettempdir())
     records = KeyedArrays(np.dtype([*KEY.descr, ("bytes", "i8"), ("mtime_ns", "i8")]), tmp_path)
-    table = plan.table(rows)
-    times = {name: table[name].to_numpy() for name in ("bytes", "mtime_ns")}
-    records.add(keys(table["path"]), **times)
+    times = {
+        name: np.array([getattr(row, name) for row in rows], np.int64)
+        for name in ("bytes", "mtime_ns")
+    }
+    records.add(text_keys(row.path for row in rows), **times)
     agenda = plan.DueFiles(KeyIndex(records.slices(3), [*times], tmp_path), tmp_path)
-    chunks = (plan.table(files[i : i + chunk]) for i in range(0, len(files), chunk))
+    chunks = (files[i : i + chunk] for i in range(0, len(files), chunk))
     batches = list(plan.batches(agenda.due(chunks), size))
     due = {path for path in found if found[path] != known.get(path)}
     assert all(0 < len(batch) <= size for batch in batches)

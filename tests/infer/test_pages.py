@@ -138,11 +138,11 @@ def test_of_many_classes_the_most_confused_are_shown() -> None:
     counts = np.diag(np.full(60, 5))
     counts[3, 55] = 2
     names = [f"class {number}" for number in range(60)]
-    matrix = Matrix.from_counts(names, counts.tolist())
+    matrix = Matrix.from_counts(names, counts.tolist(), {("class 3", "class 55"): "pair-1"})
     assert (len(matrix.names), matrix.left_out) == (40, 20)
     row, column = (matrix.names.index(f"class {number}") for number in (3, 55))
-    count, share = matrix.rows[row][column]
-    assert (count, share) == (2, 2 / 7)
+    assert matrix.rows[row][column] == (2, 2 / 7, False, "pair-1")
+    assert matrix.rows[row][row] == (5, 5 / 7, True, None)
 
 
 def test_a_time_is_said_as_people_say_it() -> None:

@@ -42,11 +42,11 @@ def test_chunks_hold_every_file_in_order(count: int, size: int, slow: bool) -> N
 def test_waves_and_batches_hold_every_file_in_order(chunks: list[int], most: int) -> None:
     every = listing(sum(chunks))
     files = iter(every)
-    due = [plan.table(list(itertools.islice(files, size))) for size in chunks]
+    due = [list(itertools.islice(files, size)) for size in chunks]
     waves = list(plan.waves(due, most))
-    assert [ListedFile(**row) for wave in waves for row in wave.to_pylist()] == every
-    assert all(most <= wave.num_rows < most + 5 for wave in waves[:-1])
-    assert all(wave.num_rows for wave in waves)
+    assert list(itertools.chain(*waves)) == every
+    assert all(most <= len(wave) < most + 5 for wave in waves[:-1])
+    assert all(waves)
     batches = list(plan.batches(due, most))
     assert list(itertools.chain(*batches)) == every
     assert all(0 < len(batch) <= most for batch in batches)
@@ -58,9 +58,7 @@ def due(parts: Parts, found: list[ListedFile], **wants: bool) -> set[str]:
     row_index.read()
     wanted = {"wants_features": False, "lenient": False, "fresh": False} | wants
     agenda = plan.DueFiles(plan.reusable(row_index, **wanted)[0], parts.folder)
-    paths = [
-        path for files in agenda.due([plan.table(found)]) for path in files["path"].to_pylist()
-    ]
+    paths = [file.path for files in agenda.due([found]) for file in files]
     assert (agenda.total, agenda.found.count) == (len(set(paths)), len(found))
     return set(paths)
 

@@ -63,7 +63,7 @@ def test_it_is_told_once_that_the_last_run_is_not_complete(
     results.write_summary(Summary(run="2", folder="/in", started="2026-01-02T00:00:00"))
     for said in (1, 0):
         assert results.last_finished().run == "1"
-        assert capsys.readouterr().err.count("2026-01-02T00:00:00, is not complete (it was") == said
+        assert capsys.readouterr().err.count("2026-01-02 00:00, is not complete (it was") == said
 
 
 def test_results_that_are_none_follow_nowhere_and_get_no_lock(tmp_path: Path) -> None:

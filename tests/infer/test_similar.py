@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -128,6 +129,27 @@ def test_duplicates_are_copies_and_the_closest_of_the_rest(
     named = {name for row in closest for name in (row["path"], row["other"])}
     assert len(named & set(found.copies[0])) == 1
     assert min(row["distance"] for row in closest) > 0
+
+
+def test_closest_pairs_leave_out_classes_and_files_near_in_time(
+    night: Night, pictures: Path, tmp_path: Path
+) -> None:
+    for number, path in enumerate(sorted(pictures.rglob("*.jpg"))):
+        os.utime(path, (10 * number, 10 * number))
+    night(features=True)
+    everything = duplicates(tmp_path / "out", 1000).closest.to_pylist()
+    some = duplicates(tmp_path / "out", 1000, without=["red"], min_gap=30).closest.to_pylist()
+    times = {str(p.relative_to(pictures)): p.stat().st_mtime for p in pictures.rglob("*.jpg")}
+    wanted = [
+        row
+        for row in everything
+        if not any(row[name].startswith("red/") for name in ("path", "other"))
+        and abs(times[row["path"]] - times[row["other"]]) >= 30
+    ]
+    assert 0 < len(some) < len(everything)
+    assert some == wanted
+    with pytest.raises(UsageError, match="--without purple: the classes are red, green, blue"):
+        duplicates(tmp_path / "out", without=["purple"])
 
 
 def test_from_the_command_line(boatinfer: Command, out: Path, pictures: Path) -> None:

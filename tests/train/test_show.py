@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -46,6 +47,13 @@ def test_the_picture_holds_each_image_pixel_by_pixel_under_its_class(
         image = drawn[top + title : top + title + height, left : left + width]
         np.testing.assert_array_equal(image[1::3, 1::3], pixels)
         assert drawn[top : top + title, left : left + width].min() < 50
+
+
+def test_every_class_is_in_the_picture(data: Path, picture: Path) -> None:
+    for number in range(30):
+        shutil.copy(data / "train/red/00.jpg", data / f"train/red/more-{number:02}.jpg")
+    grid = show(ShowOptions(data, picture, rows=2, columns=3))
+    assert Counter(grid.labels) == {"red": 2, "green": 2, "blue": 2}
 
 
 def test_pixels_are_those_of_the_one_reader(data: Path, picture: Path) -> None:

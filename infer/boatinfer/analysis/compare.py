@@ -19,7 +19,7 @@ from boatinfer.results.find import find_results
 from boatinfer.results.folder import Results
 from boatinfer.results.summary import Summary
 from boatinfer.storage.base import Place
-from boatinfer.text import decimal, printable, table
+from boatinfer.text import counted, decimal, printable, table
 
 __all__ = ["Comparison", "compare", "speed"]
 
@@ -57,15 +57,23 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """A sentence on whether the difference in accuracy is significant."""
+        """A sentence on which run is more accurate, and whether that may be chance."""
         if self.evaluations is None:
             return (
                 "The true classes are unknown: no folder is a class of a model; give --labels FILE."
             )
+        a, b = (evaluation.accuracy for evaluation in self.evaluations)
+        images = counted(len(self.evaluations[0].truth), "image")
+        if a == b:
+            return f"A and B are equally accurate: {a:.4f} of {images}."
         p = mcnemar(self.evaluations[0].correct, self.evaluations[1].correct)
-        meaning = "a significant difference" if p < 0.05 else "not significant"
+        chance = "unlikely to be chance" if p < 0.05 else "this may be chance"
         p_text = f"= {p:.4g}" if p >= 0.0001 else "< 0.0001"
-        return f"McNemar's exact test: p {p_text} ({meaning})."
+        return (
+            f"{'A' if a > b else 'B'} is more accurate, by {100 * abs(a - b):.1f} percentage "
+            f"points ({max(a, b):.4f} and {min(a, b):.4f} of {images}): {chance} (McNemar's exact "
+            f"test: p {p_text})."
+        )
 
     def document(self) -> dict[str, Any]:
         """All metrics, for JSON."""
@@ -103,6 +111,7 @@ class Comparison:
         """All metrics, for a terminal."""
         count, interval = len(self.agreement.truth), self.agreement.intervals.accuracy
         blocks = [
+            [self.verdict],
             table([self._side(0), self._side(1)], names=5),
             [
                 f"images in both: {count:,}; only in A: {self.unmatched[0]:,}; only in B: "
@@ -114,23 +123,22 @@ class Comparison:
         if pairs := self.agreement.pairs("{} in A, {} in B"):
             blocks += [["Most frequent differences", *pairs]]
             blocks += [self.agreement.matrix("the class predicted in A", "in B")]
-        return "\n\n".join("\n".join(block) for block in [*blocks, self._truth()])
+        if self.evaluations is not None:
+            blocks.append(self._truth(self.evaluations))
+        return "\n\n".join("\n".join(block) for block in blocks)
 
     def _side(self, i: int) -> tuple[str, ...]:
         run, speed = self.runs[i], self.speeds[i]
         rate = f"{speed:,.0f} images a second on {run.device}" if speed else ""
         return "AB"[i], str(self.outs[i]), run.model_name, run.model[:12], rate
 
-    def _truth(self) -> list[str]:
-        if self.evaluations is None:
-            return [self.verdict]
+    def _truth(self, evaluations: tuple[Evaluation, Evaluation]) -> list[str]:
         count = self.contingency
         return [
             "Against the ground truth, with 95 % intervals",
-            *side_by_side(zip("AB", self.evaluations, strict=True)),
+            *side_by_side(zip("AB", evaluations, strict=True)),
             f"correct: both {count['both']:,}; only A {count['a_alone']:,}; only B "
             f"{count['b_alone']:,}; neither {count['neither']:,}",
-            self.verdict,
         ]
 
 

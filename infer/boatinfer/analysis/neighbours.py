@@ -87,7 +87,10 @@ def nearest(
 
 
 def closest_pairs(
-    blocks: Callable[[int], Iterable[Floats]], k: int, metric: Metric
+    blocks: Callable[[int], Iterable[Floats]],
+    k: int,
+    metric: Metric,
+    may_pair: Callable[[Indices, Indices], npt.NDArray[np.bool_]] | None = None,
 ) -> tuple[Indices, Distances]:
     """Finds the k pairs of vectors that are closest to each other.
 
@@ -99,6 +102,8 @@ def closest_pairs(
             index on.
         k: number of pairs.
         metric: the distance.
+        may_pair: takes int64 [N] and [M], indices of vectors, and returns which pairs count, bool
+            [N, M]; None means all.
 
     Returns:
         int64 [K, 2], the indices of each pair, the smaller first, and their distances, float64 [K].
@@ -116,7 +121,15 @@ def closest_pairs(
                     continue  # these pairs are compared in the opposite order
                 bound = best_distances[-1] if len(best_distances) == k else np.inf
                 start = np.array([first + rows.start, second + columns.start])
-                candidates = _pairs_within(resident[rows], block[columns], start, k, bound)
+                row_numbers, column_numbers = (
+                    begin + np.arange(tile.stop - tile.start)
+                    for begin, tile in zip(start, (rows, columns), strict=True)
+                )
+                counts = row_numbers[:, None] < column_numbers
+                if may_pair is not None:
+                    counts &= may_pair(row_numbers, column_numbers)
+                candidates = _pairs_within(resident[rows], block[columns], counts, k, bound)
+                candidates = candidates[0] + start, candidates[1]
                 pairs = np.concatenate([pairs, candidates[0]])
                 best_distances = np.concatenate([best_distances, candidates[1]])
                 order = _smallest(best_distances, k)
@@ -146,15 +159,12 @@ def _tiles(rows: int, columns: int) -> Iterator[tuple[slice, slice]]:
 
 
 def _pairs_within(
-    first_tile: Floats, second_tile: Floats, start: Indices, k: int, bound: float
+    first_tile: Floats, second_tile: Floats, counts: npt.NDArray[np.bool_], k: int, bound: float
 ) -> tuple[Indices, Distances]:
-    """Pairs of one vector of each tile, in order, that may be among the k closest."""
+    """Pairs of one vector of each tile that count and may be among the k closest."""
     lengths = [np.einsum("ij,ij->i", tile, tile) for tile in (first_tile, second_tile)]
     squared = lengths[0][:, None] + lengths[1] - 2 * (first_tile @ second_tile.T)
-    is_ordered = start[0] + np.arange(len(first_tile))[:, None] < start[1] + np.arange(
-        len(second_tile)
-    )
-    squared[~is_ordered] = np.inf
+    squared[~counts] = np.inf
     tolerance = _TOLERANCE * float(lengths[0].max() + lengths[1].max())
     if not np.isfinite(bound) and squared.size > k:
         bound = float(np.partition(squared, k - 1, axis=None)[k - 1]) + tolerance
@@ -165,7 +175,7 @@ def _pairs_within(
         first, second = candidates[row : row + rows].T
         differences = first_tile[first].astype(np.float64) - second_tile[second]
         exact[row : row + rows] = np.einsum("ij,ij->i", differences, differences)
-    return candidates + start, exact
+    return candidates, exact
 
 
 def _smallest(values: Distances, k: int) -> Indices:

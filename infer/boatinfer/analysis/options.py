@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -94,6 +94,23 @@ class SimilarOptions:
         bool,
         typer.Option("--duplicates", help="List identical files and the closest pairs of images."),
     ] = False
+    without: Annotated[
+        list[str],
+        typer.Option(
+            "--without",
+            metavar="CLASS",
+            help="With --duplicates: leave out images of this predicted class; repeatable.",
+        ),
+    ] = field(default_factory=list)
+    min_gap: Annotated[
+        float,
+        typer.Option(
+            "--min-gap",
+            min=0,
+            metavar="SECONDS",
+            help="With --duplicates: leave out pairs of files changed less than this apart.",
+        ),
+    ] = 0.0
     k: Annotated[int, typer.Option("-k", min=1, help="Number of neighbours, or of pairs.")] = 20
     metric: Annotated[Metric, typer.Option(help="Distance between feature vectors.")] = (
         Metric.EUCLIDEAN

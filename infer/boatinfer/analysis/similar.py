@@ -143,7 +143,11 @@ def similar(options: SimilarOptions) -> Nearest | Pairs | Duplicates:
     if options.duplicates:
         if len(paths) != 1:
             raise UsageError("--duplicates takes one results folder: similar OUT --duplicates.")
-        return duplicates(paths[0], options.k, metric)
+        return duplicates(
+            paths[0], options.k, metric, without=options.without, min_gap=options.min_gap
+        )
+    if options.without or options.min_gap:
+        raise UsageError("--without and --min-gap are for --duplicates; leave them out.")
     if options.pairs:
         if len(paths) < 3:
             raise UsageError(
@@ -199,15 +203,36 @@ def pairs(
     return Pairs(names, metric, folder.name, files, distances)
 
 
-def duplicates(out: Place, k: int = 20, metric: Metric = Metric.EUCLIDEAN) -> Duplicates:
+def duplicates(
+    out: Place,
+    k: int = 20,
+    metric: Metric = Metric.EUCLIDEAN,
+    *,
+    without: Sequence[str] = (),
+    min_gap: float = 0.0,
+) -> Duplicates:
     """Finds the files of the same content, and the k closest pairs of images of other content.
 
     Every image is compared with every other, so the time grows with the square of their number.
+
+    Args:
+        out: a results folder of a run with features.
+        k: number of pairs.
+        metric: the distance.
+        without: predicted classes whose images are left out of the pairs.
+        min_gap: pairs of images whose files were changed less than this apart are left out, in
+            seconds.
     """
     folder = _Folder(out)
     images, copies = folder.distinct()
+    if without:
+        images = folder.without_classes(images, without)
+    times = images["mtime_ns"].to_numpy()
     indices, found_distances = neighbours.closest_pairs(
-        lambda start: folder.blocks(images.slice(start)), k, metric
+        lambda start: folder.blocks(images.slice(start)),
+        k,
+        metric,
+        lambda first, second: np.abs(times[first][:, None] - times[second]) >= min_gap * 1e9,
     )
     first, second = (images["path"].take(pa.array(column)) for column in indices.T)
     closest = pa.table({"path": first, "other": second, "distance": found_distances})
@@ -245,6 +270,21 @@ class _Folder:
         return pa.table(
             {"path": rows["path"], "label": labels_column, "distance": rows["distance"]}
         )
+
+    def without_classes(self, images: pa.Table, classes: Sequence[str]) -> pa.Table:
+        """The images that are not of these predicted classes.
+
+        Raises:
+            UsageError: the model has no such class.
+        """
+        unknown = [name for name in classes if name not in self._run.classes]
+        if unknown:
+            names = printable(", ".join(self._run.classes))
+            raise UsageError(f"--without {unknown[0]}: the classes are {names}.")
+        parts = self._results.parts.read(images, ["label"])
+        labels = pa.concat_tables(parts)["label"].combine_chunks()
+        left_out = pc.is_in(labels, value_set=pa.array(classes, pa.string()))
+        return images.filter(pc.invert(left_out))
 
     def distinct(self) -> tuple[pa.Table, list[list[str]]]:
         """The images without copies, and the paths of each group of copies."""

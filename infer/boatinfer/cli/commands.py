@@ -336,14 +336,20 @@ def _verified(complete: bool) -> str:
 @without_pandas
 def report(
     out: Annotated[Place, typer.Argument(parser=place, metavar="OUT", help="Results folder.")],
+    run: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN", help="Write the page of this run in reports/; a name in runs/."
+        ),
+    ] = None,
     memory: Memory = None,
 ) -> None:
-    """Write the page of the last run again, from its results folder."""
+    """Write the page of the last run again, or of an earlier one, from its results folder."""
     from boatinfer.images import temporary_limits
     from boatinfer.pages.report import make_report
 
     with temporary_limits(memory, None):
-        typer.echo(f"report: {make_report(out)}")
+        typer.echo(f"report: {make_report(out, run)}")
 
 
 @without_pandas

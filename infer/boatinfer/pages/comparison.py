@@ -24,13 +24,15 @@ def write(file: Path, comparison: Comparison) -> None:
         OutputError: it could not be written.
     """
     document = comparison.document()
+    pairs = list(_pairs(comparison, document))
+    anchors = {(pair["a"], pair["b"]): f"pair-{number}" for number, pair in enumerate(pairs, 1)}
     page.write(
         file,
         "comparison.html",
         **document,
         verdict=comparison.verdict,
-        matrix=Matrix.from_counts(list(document["classes"]), document["confusion"]),
-        pairs=list(_pairs(comparison, document)),
+        matrix=Matrix.from_counts(list(document["classes"]), document["confusion"], anchors),
+        pairs=pairs,
     )
 
 

@@ -43,14 +43,25 @@ def write(file: Path, result: EvaluationResult) -> None:
 
 def _part(name: str, evaluation: Evaluation, album: Album) -> dict[str, Any]:
     document = evaluation.document()
+    pairs = list(_pairs(evaluation, document["confused"], album))
+    anchors = {
+        (pair["truth"], pair["predicted"]): f"{name}-pair-{number}"
+        for number, pair in enumerate(pairs, 1)
+    }
     return {
         "name": name,
         **document,
+        "classes": _worst_first(document["classes"]),
         "most": max(max(c["images"], c["predicted"]) for c in document["classes"].values()),
-        "matrix": Matrix.from_counts(list(evaluation.classes), document["confusion"]),
-        "pairs": list(_pairs(evaluation, document["confused"], album)),
+        "matrix": Matrix.from_counts(list(evaluation.classes), document["confusion"], anchors),
+        "pairs": pairs,
         **(_confidence_values(evaluation, document) if evaluation.confidence else {}),
     }
+
+
+def _worst_first(classes: Mapping[str, Any]) -> dict[str, Any]:
+    """The classes by F1, those without any at the end."""
+    return dict(sorted(classes.items(), key=lambda entry: (entry[1]["f1"] is None, entry[1]["f1"])))
 
 
 def _pairs(
@@ -63,7 +74,7 @@ def _pairs(
     )
     for pair in confused:
         rows = [
-            {"path": path, "confidence": confidences.get(path)}
+            {"path": path, "confidence": confidences.get(path), "label": pair["predicted"]}
             for path in pair["paths"][:_PICTURES]
         ]
         yield {**pair, "pictures": album.pictures(rows)}

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -43,14 +44,8 @@ PANELS = {
     ],
     "Model": ["model", "svm", "device"],
     "Results": [
-        "out",
-        "top",
-        "features",
-        "parquet",
-        "xlsx",
-        "report",
-        "max_failures",
-        "fail_on_unusual",
+        *("out", "top", "features", "parquet", "xlsx"),
+        *("report", "title", "link_prefix", "gallery", "max_failures", "fail_on_unusual"),
     ],
     "Unsure images": ["min_confidence", "target_accuracy", "evaluation"],
     "Speed and memory": ["batch_size", "threads", "memory", "image_timeout", "isolate"],
@@ -257,6 +252,24 @@ class RunOptions:
         ),
     ] = False
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True
+    title: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Title of report.html; by default names the folder."),
+    ] = None
+    link_prefix: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Address of DIR for the links of report.html to images, where the page is served "
+            "or mailed; by default links are relative.",
+        ),
+    ] = None
+    gallery: Annotated[
+        bool,
+        typer.Option(
+            "--gallery", help="Write a page of pictures of each class, beside the report."
+        ),
+    ] = False
     shard: Annotated[
         str | None,
         typer.Option(
@@ -319,6 +332,7 @@ class RunOptions:
         if self.shard is not None:
             Shard.parse(self.shard)
         _check_engine(self)
+        _check_link_prefix(self.link_prefix)
         object.__setattr__(self, "engine", Engine(self.engine))
         check_share("--min-confidence", self.min_confidence)
         check_target(self.target_accuracy)
@@ -343,6 +357,15 @@ def _check_patterns(options: RunOptions) -> None:
         value = getattr(options, name)
         if isinstance(value, str):
             raise UsageError(f"{name} must be a list of patterns: {name}=[{value!r}].")
+
+
+def _check_link_prefix(prefix: str | None) -> None:
+    """Refuses addresses that are no web pages, files or paths, such as scripts."""
+    scheme = "" if prefix is None else urlsplit(prefix).scheme
+    if prefix is not None and (not prefix.strip() or scheme not in {"", "http", "https", "file"}):
+        raise UsageError(
+            f"--link-prefix {prefix}: give the address of DIR, such as https://server/images."
+        )
 
 
 def _check_engine(options: RunOptions) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import time
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-import pyarrow as pa
 
 from boatinfer.errors import Failure
 from boatinfer.results.proof import Files
@@ -19,21 +19,20 @@ from boatinfer.results.store.keyed_arrays import (
     KeyIndex,
     duplicate_mask,
     join_keys,
-    keys,
     take_rows,
+    text_keys,
 )
 from boatinfer.results.store.parts import RowMasks
 from boatinfer.storage.base import Place
 from boatinfer.storage.listing import ListedFile
 
-__all__ = ["DueFiles", "chunks", "current", "dangerous", "first", "reusable", "table", "waves"]
+__all__ = ["DueFiles", "batches", "chunks", "current", "dangerous", "first", "reusable", "waves"]
 
 #: A chunk of a listing ends at this many files, or after this many seconds: so the first
 #: image is classified long before a slow disk has listed the last.
 CHUNK_FILES = 4096
 CHUNK_SECONDS = 0.2
 
-_LISTING = pa.schema([("path", pa.string()), ("bytes", pa.int64()), ("mtime_ns", pa.int64())])
 _NOTED = np.dtype([*KEY.descr, ("due", np.bool_)])
 
 
@@ -48,13 +47,6 @@ def chunks(found: Iterable[ListedFile]) -> Iterator[list[ListedFile]]:
             chunk, started = [], time.monotonic()
     if chunk:
         yield chunk
-
-
-def table(chunk: list[ListedFile]) -> pa.Table:
-    """Makes a table of found files: ``path``, ``bytes``, ``mtime_ns``."""
-    kinds = enumerate(_LISTING.types)
-    columns = [pa.array([file[i] for file in chunk], kind) for i, kind in kinds]
-    return pa.table(columns, schema=_LISTING)
 
 
 def reusable(
@@ -121,32 +113,33 @@ class DueFiles:
         self.found = KeyedArrays(_NOTED, beside)
         self.total: int | None = None
 
-    def due(self, found: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    def due(self, found: Iterable[list[ListedFile]]) -> Iterator[list[ListedFile]]:
         """Notes files, chunk by chunk, and gives those that are not known as they are now.
 
         Args:
-            found: tables of `table`.
+            found: the chunks.
 
         Yields:
-            The same narrowed to what is due, sorted by path.
+            Of each chunk the files that are due, if any, sorted by path.
         """
         total = 0
         for chunk in found:
-            key = keys(chunk["path"])
+            key = text_keys(file.path for file in chunk)
             due = self._due(key, chunk)
             self.found.add(key, due=due)
-            files = chunk.filter(pa.array(due)).sort_by("path")
-            total += files.num_rows
-            if files.num_rows:
+            files = sorted(itertools.compress(chunk, due))
+            total += len(files)
+            if files:
                 yield files
         self.total = total
 
-    def _due(self, key: Array, chunk: pa.Table) -> Array:
+    def _due(self, key: Array, chunk: list[ListedFile]) -> Array:
         """Which files of a chunk are not known as they are now: bool [N]."""
         there, known = self._known.find(key)
         due = ~there
-        for column in ("bytes", "mtime_ns"):
-            due[there] |= known[column] != chunk[column].to_numpy()[there]
+        for index, column in enumerate(ListedFile._fields[1:], 1):
+            now = np.fromiter((file[index] for file in chunk), np.int64, len(chunk))
+            due[there] |= known[column] != now[there]
         return due
 
 
@@ -165,23 +158,23 @@ def current(found: KeyedArrays, row_index: RowIndex) -> Iterator[Files]:
         yield Files(len(firsts), take_rows(rows, their), due[these])
 
 
-def batches(due: Iterable[pa.Table], size: int) -> Iterator[list[ListedFile]]:
+def batches(due: Iterable[list[ListedFile]], size: int) -> Iterator[list[ListedFile]]:
     """Cuts `DueFiles.due` into lists of at most ``size`` files, none empty."""
     for files in due:
-        for start in range(0, files.num_rows, size):
-            yield [ListedFile(**row) for row in files.slice(start, size).to_pylist()]
+        for start in range(0, len(files), size):
+            yield files[start : start + size]
 
 
-def waves(due: Iterable[pa.Table], most: int) -> Iterator[pa.Table]:
-    """Gathers `DueFiles.due` to tables of ``most`` files or a few more, none empty."""
-    wave: list[pa.Table] = []
+def waves(due: Iterable[list[ListedFile]], most: int) -> Iterator[list[ListedFile]]:
+    """Gathers `DueFiles.due` to lists of ``most`` files or a few more, none empty."""
+    wave: list[ListedFile] = []
     for files in due:
-        wave.append(files)
-        if sum(one.num_rows for one in wave) >= most:
-            yield pa.concat_tables(wave).combine_chunks()
+        wave += files
+        if len(wave) >= most:
+            yield wave
             wave = []
     if wave:
-        yield pa.concat_tables(wave).combine_chunks()
+        yield wave
 
 
 def first(found: Iterable[ListedFile], count: int) -> Iterator[ListedFile]:

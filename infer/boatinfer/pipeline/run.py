@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-import pyarrow as pa
-
 from boatinfer import images
 from boatinfer.analysis import abstention
 from boatinfer.cpus import usable_cpus
@@ -105,7 +103,7 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
     return context.summary
 
 
-def _start(context: RunContext, stack: contextlib.ExitStack) -> Iterator[pa.Table]:
+def _start(context: RunContext, stack: contextlib.ExitStack) -> Iterator[list[ListedFile]]:
     """Opens the model and sees the first images: what can go wrong before a folder is made.
 
     Args:
@@ -113,7 +111,7 @@ def _start(context: RunContext, stack: contextlib.ExitStack) -> Iterator[pa.Tabl
         stack: keeps the listing, which has a thread of its own.
 
     Returns:
-        The images found, chunk by chunk, while the listing goes on: tables of `plan.table`.
+        The images found, chunk by chunk, while the listing goes on.
     """
     shard = context.results.shard
     if _isolated(context.options):
@@ -123,7 +121,7 @@ def _start(context: RunContext, stack: contextlib.ExitStack) -> Iterator[pa.Tabl
         context.options, context.folder, context.results.out, shard, context.stop
     )
     listing = context.stages.taking("list", plan.chunks(context.selection.files()))
-    found = stack.enter_context(parallel_unordered(plan.table, listing, 1))
+    found = stack.enter_context(parallel_unordered(_as_it_is, listing, 1))
     with context.stages.working("start"):
         _open_model(context, stack)
         context.svm = svms.load_for_model(context.model, context.options.svm)
@@ -196,7 +194,9 @@ def _open_model(context: RunContext, stack: contextlib.ExitStack) -> None:
     context.model = open_model(context.options.model, device, 1, context.options.batch_size)
 
 
-def _work(context: RunContext, found: Iterator[pa.Table], stack: contextlib.ExitStack) -> None:
+def _work(
+    context: RunContext, found: Iterator[list[ListedFile]], stack: contextlib.ExitStack
+) -> None:
     """Classifies, proves and summarises; starts over without a part that is damaged.
 
     Args:
@@ -226,7 +226,7 @@ def _work(context: RunContext, found: Iterator[pa.Table], stack: contextlib.Exit
             return
 
 
-def _work_once(context: RunContext, found: Iterator[pa.Table]) -> None:
+def _work_once(context: RunContext, found: Iterator[list[ListedFile]]) -> None:
     results = context.results
     results.supersede()
     row_index = RowIndex(results.parts, context.summary.model, context.summary.run)
@@ -311,7 +311,9 @@ def _require_complete(context: RunContext) -> None:
         )
 
 
-def _classify(context: RunContext, found: Iterator[pa.Table], row_index: RowIndex) -> KeyedArrays:
+def _classify(
+    context: RunContext, found: Iterator[list[ListedFile]], row_index: RowIndex
+) -> KeyedArrays:
     """Classifies images and records them in parts; after a signal, those it has begun.
 
     Args:
@@ -329,13 +331,15 @@ def _classify(context: RunContext, found: Iterator[pa.Table], row_index: RowInde
     context.failures = FailureIndex.of(row_index)
     started = time.monotonic()
     # What is due is found in a thread that is ahead of the work, so that its end can be told.
-    with parallel_unordered(
-        lambda files: files, due_files.due(found), 1, ahead=LISTED_AHEAD
-    ) as due:
+    with parallel_unordered(_as_it_is, due_files.due(found), 1, ahead=LISTED_AHEAD) as due:
         done = _engine(options)(context, due, due_files, contents)
     if done:
         context.note(images_per_second=round(done / (time.monotonic() - started), 1))
     return due_files.found
+
+
+def _as_it_is(chunk: list[ListedFile]) -> list[ListedFile]:
+    return chunk
 
 
 def _engine(options: RunOptions) -> Callable[..., int]:
@@ -355,4 +359,7 @@ def _begin(options: RunOptions, folder: Place, shard: Shard | None) -> Summary:
         folder=to_text(str(folder)),
         started=now.isoformat(timespec="milliseconds"),
         restrictions=options.restrictions,
+        title=options.title,
+        link_prefix=options.link_prefix,
+        gallery=options.gallery,
     )

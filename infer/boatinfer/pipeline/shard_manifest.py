@@ -52,6 +52,9 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     target_accuracy: float | None = None
     parquet: bool = True
     xlsx: bool = False
+    title: str | None = None
+    link_prefix: str | None = None
+    gallery: bool = False
 
     @classmethod
     def of(
@@ -75,6 +78,9 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
             target_accuracy=options.target_accuracy,
             parquet=options.parquet,
             xlsx=options.xlsx,
+            title=options.title,
+            link_prefix=options.link_prefix,
+            gallery=options.gallery,
         )
 
     def unlike(self, other: RunSettings) -> list[str]:

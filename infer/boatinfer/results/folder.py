@@ -7,7 +7,7 @@
     OUT/failures.csv       the images that failed
     OUT/review.csv         images for manual review, if the run had an abstention threshold
     OUT/run.json           summary of the last run; OUT/runs/*.json of all runs
-    OUT/report.html
+    OUT/report.html        page of the last run; OUT/reports/*.html of all runs with new images
     OUT/shards/            files of shards, read by `boatinfer.pipeline.merge_shards`
 """
 
@@ -44,23 +44,16 @@ DAMAGED_SUFFIX = ".damaged"
 
 #: Names in a results folder, and temporary files that a killed run may leave in it.
 _OWN_NAMES = {
-    *("parts", "runs", "predictions.csv", "predictions.parquet", "failures.csv", "review.csv"),
-    *(
-        "predictions.xlsx",
-        "run.json",
-        "report.html",
-        ".lock",
-        ".holder",
-        ".current.parquet",
-        SHARDS,
-    ),
+    *("parts", "runs", "reports", "predictions.csv", "predictions.parquet", "predictions.xlsx"),
+    *("failures.csv", "review.csv", "run.json", "report.html"),
+    *(".lock", ".holder", ".current.parquet", SHARDS),
 }
 _SHARD = r"(-\d+-of-\d+)?"
 _LEFTOVER = re.compile(
     r"\.([1-9]\d*-of-\d+\.(json|parquet)"
     r"|(predictions|failures|review)\.csv|predictions\.(parquet|xlsx)|run\.json|report\.html"
     r"|\.current\.parquet"
-    rf"|\d{{6,}}-[0-9a-f]{{16}}{_SHARD}\.parquet|[0-9TZ.]+(-shard{_SHARD})?\.json)"
+    rf"|\d{{6,}}-[0-9a-f]{{16}}{_SHARD}\.parquet|[0-9TZ.]+(-shard{_SHARD})?\.(json|html))"
     rf"\.\d+{re.escape(TEMPORARY_SUFFIX)}"
 )
 
@@ -83,6 +76,7 @@ class Results:
         self.failures = out / "failures.csv"
         self.review = out / "review.csv"
         self.report = out / "report.html"
+        self.reports = out / "reports"
         self.run_json = self.shards / f"{shard.name}.json" if shard else out / "run.json"
         self._told = self._superseded = False
         self._damaged: list[Place] = []
@@ -155,7 +149,11 @@ class Results:
         if is_remote(self.out):  # no temporary files
             return
         with translate_write_errors(self.out):
-            for folder in (self.out, self.parts.folder, self.out / "runs", self.shards):
+            for folder in (
+                *(self.out, self.parts.folder, self.out / "runs"),
+                self.shards,
+                self.reports,
+            ):
                 for leftover in folder.glob(".*"):
                     if _LEFTOVER.fullmatch(leftover.name) and leftover.is_file():
                         leftover.unlink()

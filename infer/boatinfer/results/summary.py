@@ -77,7 +77,8 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     the options that kept the run from looking at the whole folder, ``remarks`` sentences on what
     else a person should know, and ``tables`` the xxh3-128 of each table by its name. ``error``
     says why ``exit_code`` is not 0. ``shards`` are the runs that did the work, if it was done in
-    shards. ``digest`` is in the file alone: the xxh3-128 of the file with an empty digest, hex.
+    shards. ``title``, ``link_prefix`` and ``gallery`` are options for the page.
+    ``digest`` is in the file alone: the xxh3-128 of the file with an empty digest, hex.
     """
 
     run: str
@@ -118,6 +119,9 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     exit_code: int | None = None
     error: str | None = None
     shards: list[str] = []
+    title: str | None = None
+    link_prefix: str | None = None
+    gallery: bool = False
     digest: str = ""
 
     def text(self) -> str:

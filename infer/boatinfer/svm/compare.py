@@ -243,32 +243,39 @@ def draw(comparison: Comparison, path: Path) -> None:
         OutputError: the chart could not be written.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import NullFormatter
 
     rows = comparison.rows[::-1]
-    names, positions = [row.name for row in rows], np.arange(len(rows))
-    figure = Figure(figsize=(11, 1.6 + 0.7 * len(rows)), layout="constrained")
-    scores, times = figure.subplots(1, 2, sharey=True)
+    positions = np.arange(len(rows))
+    figure = Figure(figsize=(12, 1.8 + 0.7 * len(rows)), layout="constrained")
+    scores, fit, predict = figure.subplots(1, 3, sharey=True, width_ratios=[2, 1, 1])
     accuracy = np.array([row.accuracy for row in rows])
     error_bars = np.abs(np.array([row.interval for row in rows]).T - accuracy)
-    scores.barh(
-        positions + 0.2, accuracy, 0.38, xerr=error_bars, capsize=3, label="accuracy, 95 % interval"
+    bars = scores.barh(positions + 0.2, accuracy, 0.38, xerr=error_bars, capsize=3)
+    scores.bar_label(bars, [f"{value:.3f}" for value in accuracy], label_type="center")
+    macro_f1 = [row.macro_f1 for row in rows]
+    bars = scores.barh(positions - 0.2, macro_f1, 0.38)
+    scores.bar_label(bars, [f"{value:.3f}" for value in macro_f1], label_type="center")
+    scores.set(yticks=positions, yticklabels=[row.name for row in rows], xlim=(0, 1))
+    scores.set_xlabel("share of the images")
+    scores.legend(
+        ["accuracy, with 95 % interval", "macro-F1"],
+        **{"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 2, "frameon": False},
     )
-    scores.barh(positions - 0.2, [row.macro_f1 for row in rows], 0.38, label="macro-F1")
-    scores.set(yticks=positions, yticklabels=names, xlim=(0, 1))
-    nan = float("nan")
-    predict = [1000 * (row.predict_seconds or nan) for row in rows]
-    times.barh(positions + 0.2, [row.fit_seconds or nan for row in rows], 0.38, label="fit, s")
-    times.barh(positions - 0.2, predict, 0.38, label="predict, ms an image")
-    defined = [
-        value for value in [*predict, *(row.fit_seconds or nan for row in rows)] if value > 0
-    ]
-    smallest = np.floor(np.log10(min(defined, default=1)) - 0.1)
-    times.set(xscale="log", xlim=(10**smallest, None))
-    times.xaxis.set_minor_formatter(NullFormatter())
-    for axes in (scores, times):
+    _draw_times(fit, [row.fit_seconds for row in rows], "time to fit, s")
+    milliseconds = [row.predict_seconds and 1000 * row.predict_seconds for row in rows]
+    _draw_times(predict, milliseconds, "time to predict, ms an image")
+    for axes in (scores, fit, predict):
         axes.grid(axis="x", alpha=0.3)
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
     figure.supxlabel(comparison.description, fontsize="small")
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:], dpi=120)
+
+
+def _draw_times(axes: Any, values: Sequence[float | None], label: str) -> None:
+    """Draws one bar a row, with its value; none where there is no value."""
+    widths = [value or 0.0 for value in values]
+    bars = axes.barh(np.arange(len(values)), widths, 0.5, color="tab:gray")
+    axes.bar_label(bars, ["" if value is None else f"{value:.3g}" for value in values], padding=3)
+    axes.set_xlim(0, 1.4 * max(widths, default=0) or 1)
+    axes.locator_params(axis="x", nbins=4)
+    axes.set_xlabel(label)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from boatinfer import images
@@ -57,7 +58,7 @@ class ImageGrid:
 
 
 def show(options: ShowOptions) -> ImageGrid:
-    """Draws random images of a split with their classes as titles, as a PNG file.
+    """Draws random images of every class of a split, with their classes as titles, as a PNG file.
 
     An unreadable image is logged, and replaced by another one.
 
@@ -125,7 +126,7 @@ def _list_split(options: ShowOptions) -> LabelledFiles:
 def _read_random_images(files: LabelledFiles, spec: ImageSpec, count: int, seed: int) -> ImageGrid:
     pixels: list[images.Pixels] = []
     rows: list[int] = []
-    remaining = np.random.default_rng(seed).permutation(len(files.paths)).tolist()
+    remaining = _shuffled_by_class(np.asarray(files.labels), seed)
     with images.IsolatedReader(images.PixelReader(spec)) as reader:
         while remaining and len(rows) < count:
             chunk, remaining = remaining[: count - len(rows)], remaining[count - len(rows) :]
@@ -141,6 +142,22 @@ def _read_random_images(files: LabelledFiles, spec: ImageSpec, count: int, seed:
     return ImageGrid(
         np.stack(pixels), [files.classes[labels[row]] for row in rows], [names[row] for row in rows]
     )
+
+
+def _shuffled_by_class(labels: npt.NDArray[np.int64], seed: int) -> list[int]:
+    """Indices of all images in random order: first one of each class, then the second, and so on.
+
+    Args:
+        labels: class of each image, int64 [N].
+        seed: of the order.
+    """
+    order = np.random.default_rng(seed).permutation(len(labels))
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    ordered = labels[by_class]
+    rank = np.empty(len(labels), np.int64)
+    rank[by_class] = np.arange(len(labels)) - np.searchsorted(ordered, ordered)
+    shuffled: list[int] = order[np.argsort(rank[order], kind="stable")].tolist()
+    return shuffled
 
 
 def _draw(grid: ImageGrid, columns: int, output: Path) -> None:

@@ -7,8 +7,6 @@ import itertools
 import time
 from collections.abc import Iterator
 
-import pyarrow as pa
-
 from boatinfer.images.admission import Limits
 from boatinfer.isolation.worker import Batch
 from boatinfer.models.model import Model
@@ -31,7 +29,10 @@ PART_SECONDS = 30.0
 
 
 def work(
-    context: RunContext, due: Iterator[pa.Table], due_files: plan.DueFiles, contents: ContentIndex
+    context: RunContext,
+    due: Iterator[list[ListedFile]],
+    due_files: plan.DueFiles,
+    contents: ContentIndex,
 ) -> int:
     """Does what is due in this process; gives how many images that were."""
     written = time.monotonic()
@@ -57,7 +58,10 @@ def work(
 
 @contextlib.contextmanager
 def _spread(
-    context: RunContext, due: Iterator[pa.Table], due_files: plan.DueFiles, contents: ContentIndex
+    context: RunContext,
+    due: Iterator[list[ListedFile]],
+    due_files: plan.DueFiles,
+    contents: ContentIndex,
 ) -> Iterator[Iterator[list[Row]]]:
     """Gives the rows of what is due, in lists, as they are done elsewhere."""
     size, threads = context.model.batch_size, context.summary.threads or 1

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from boatinfer.results.store.keyed_arrays import KEY, KeyedArrays, KeyIndex, key, keys
+from boatinfer.results.store.keyed_arrays import KEY, KeyedArrays, KeyIndex, keys, text_keys
 from boatinfer.results.store.parts import Parts, RowMasks
 from boatinfer.results.store.rows import VECTORS, Row, has_vectors, matrix
 
@@ -48,7 +48,7 @@ class ContentIndex:
             lookup = self._lookup
         if not len(lookup):
             return None
-        present, fields = lookup.find(key(content))
+        present, fields = lookup.find(text_keys([content]))
         return int(fields["place"][0]) if present[0] else None
 
     @functools.cached_property

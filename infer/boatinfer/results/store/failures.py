@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.keyed_arrays import (
@@ -18,6 +17,7 @@ from boatinfer.results.store.keyed_arrays import (
     KeyIndex,
     duplicate_mask,
     keys,
+    text_keys,
 )
 from boatinfer.results.store.parts import Parts, RowMasks
 from boatinfer.results.store.rows import OK, Row
@@ -72,7 +72,7 @@ class FailureIndex:
             lookup = self._lookup
         if not len(lookup):
             return
-        present, fields = lookup.find(keys(pa.array([row.path for row in failed], pa.string())))
+        present, fields = lookup.find(text_keys(row.path for row in failed))
         for number, index in enumerate(np.flatnonzero(present)):
             row = failed[index]
             size, mtime_ns = fields["bytes"][number], fields["mtime_ns"][number]

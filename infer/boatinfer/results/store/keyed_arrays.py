@@ -24,9 +24,9 @@ __all__ = [
     "KeyedArrays",
     "duplicate_mask",
     "join_keys",
-    "key",
     "keys",
     "take_rows",
+    "text_keys",
 ]
 
 Array = npt.NDArray[Any]
@@ -44,9 +44,9 @@ def keys(texts: pa.Array | pa.ChunkedArray) -> Array:
     return _digests(texts.cast(pa.binary()).to_numpy(zero_copy_only=False))
 
 
-def key(text: str) -> Array:
-    """The key [1] of one text."""
-    return _digests([text.encode()])
+def text_keys(texts: Iterable[str]) -> Array:
+    """The keys [N] of N texts that are not in a table."""
+    return _digests(map(str.encode, texts))
 
 
 def duplicate_mask(records: Array) -> npt.NDArray[np.bool_]:

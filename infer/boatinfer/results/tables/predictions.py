@@ -62,8 +62,28 @@ class Tables(NamedTuple):
             if rows.num_rows:
                 yield rows
 
+    def as_of(self, runs: Sequence[str]) -> Tables:
+        """The tables with the images that were new in earlier runs as the new ones.
+
+        Of these, the images that are gone or have changed since are missing.
+
+        Args:
+            runs: the runs, `Results.new_runs`, the latest first.
+        """
+        times = pa.array([run_time(run) for run in runs], pa.string())
+        since = self.failures["since"].cast(pa.string())
+        failures = _with_new(self.failures, pc.is_in(since, times))
+        failures = failures.filter(pc.less_equal(since, run_time(runs[0])))
+        ran = self.predictions["run"].cast(pa.string())
+        new = pc.is_in(ran, pa.array(runs, pa.string()))
+        return self._replace(predictions=_with_new(self.predictions, new), failures=failures)
+
     def _batches(self) -> Iterator[pa.Table]:
         return batches(self.predictions)
+
+
+def _with_new(table: pa.Table, new: pa.ChunkedArray) -> pa.Table:
+    return table.set_column(table.column_names.index("new"), "new", new)
 
 
 def _labelled(predictions: pa.Table, new: bool) -> pa.ChunkedArray:

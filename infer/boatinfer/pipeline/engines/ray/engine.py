@@ -35,6 +35,7 @@ from boatinfer.pipeline.progress import Progress
 from boatinfer.results.store.duplicates import ContentIndex
 from boatinfer.signals import Stop
 from boatinfer.storage.files import atomic_write
+from boatinfer.storage.listing import ListedFile
 from boatinfer.versions import versions
 
 __all__ = ["work"]
@@ -50,9 +51,14 @@ _BLOCKS_EACH = 4
 #: in vain, before Ray has noticed.
 _REPEATS = {"max_restarts": -1, "max_task_retries": 100}
 
+_BLOCK = pa.schema([("path", pa.string()), ("bytes", pa.int64()), ("mtime_ns", pa.int64())])
+
 
 def work(
-    context: RunContext, due: Iterator[pa.Table], due_files: plan.DueFiles, contents: ContentIndex
+    context: RunContext,
+    due: Iterator[list[ListedFile]],
+    due_files: plan.DueFiles,
+    contents: ContentIndex,
 ) -> int:
     """Lets a Ray cluster do what is due; gives how many images that were."""
     done = failed = 0
@@ -73,11 +79,11 @@ def work(
 
 
 def _task(
-    context: RunContext, due: pa.Table, due_files: plan.DueFiles, contents: ContentIndex
+    context: RunContext, due: list[ListedFile], due_files: plan.DueFiles, contents: ContentIndex
 ) -> Task:
     """What the workers of a Ray cluster need to know."""
     options, device = context.options, device_of(context.options.device)
-    ends = tuple(due["path"].take([0, due.num_rows - 1]).to_pylist())
+    ends = (due[0].path, due[-1].path)
     mark = context.results.out / f".ray-{context.summary.run}"
     return Task(
         requirements=NodeRequirements(
@@ -114,7 +120,7 @@ def _part_rows(context: RunContext) -> int:
 
 def _distribute(
     task: Task,
-    due: pa.Table,
+    due: list[ListedFile],
     workers: int | None,
     stop: Stop,
     progress: Callable[[int, int], None],
@@ -123,7 +129,7 @@ def _distribute(
 
     Args:
         task: what and how.
-        due: the files, a table of `plan.table`; at least one.
+        due: the files; at least one.
         workers: how many; None means as many as the cluster has room for.
         stop: ends the work when it is set.
         progress: called with the number of images done, and of those failed, of each block.
@@ -226,15 +232,16 @@ def _room(task: Task) -> int:
     return sum(_holds(task, machine) for machine in _machines(task))
 
 
-def _blocks(task: Task, due: pa.Table, workers: int) -> dict[int, pa.Table]:
+def _blocks(task: Task, due: list[ListedFile], workers: int) -> dict[int, pa.Table]:
     """Cuts what is due into blocks; each by the number of the part that it becomes."""
-    fair = math.ceil(due.num_rows / (workers * _BLOCKS_EACH))
+    fair = math.ceil(len(due) / (workers * _BLOCKS_EACH))
     rows = min(task.block_rows, max(task.size, fair))
     numbers = itertools.count(task.parts.next_number(), task.parts.step)
     blocks = {}
-    for number, start in zip(numbers, range(0, due.num_rows, rows), strict=False):
-        block = due.slice(start, rows)
-        blocks[number] = block.append_column("number", pa.repeat(number, block.num_rows))
+    for number, start in zip(numbers, range(0, len(due), rows), strict=False):
+        files = due[start : start + rows]
+        block = pa.Table.from_pylist([file._asdict() for file in files], _BLOCK)
+        blocks[number] = block.append_column("number", pa.repeat(number, len(files)))
     return blocks
 
 
