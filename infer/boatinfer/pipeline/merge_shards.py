@@ -197,7 +197,8 @@ def _put_together(
     if not summary.found:
         raise UsageError(f"the shards in {results.out} have found no images; check the folder.")
     svm = _svm_of(settings)
-    columns = predictions.required_columns(settings.card, svm)
+    features = settings.features and settings.parquet
+    columns = predictions.required_columns(settings.card, svm, features)
     tables = predictions.build_tables(
         itertools.chain.from_iterable(
             _proved(results, shard, its, columns) for shard, its in shards.items() if its.found
@@ -207,9 +208,11 @@ def _put_together(
         top=settings.top,
         svm=svm,
         min_confidence=settings.min_confidence,
+        parquet=settings.parquet,
+        features=features,
         scratch_folder=results.out,
     )
-    summary = published_tables.write_tables(results, tables, summary)
+    summary = published_tables.write_tables(results, tables, summary, settings.xlsx)
     summary = proof.count_labels(summary, tables, results.previous_images())
     if settings.features or settings.svm is not None:
         rows = (_masks(read_rows(results, shard)) for shard, its in shards.items() if its.found)

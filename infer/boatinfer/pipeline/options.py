@@ -18,7 +18,15 @@ from boatinfer.errors import UsageError
 from boatinfer.isolation.supervisor import IMAGE_TIMEOUT
 from boatinfer.memory import parse_size
 from boatinfer.models.built_in import model_place
-from boatinfer.options import Device, Memory, ModelFile, OnDevice, check_target
+from boatinfer.options import (
+    Device,
+    Memory,
+    ModelFile,
+    OnDevice,
+    check_share,
+    check_target,
+    parse_share,
+)
 from boatinfer.results.location import default_out
 from boatinfer.results.store.shards import Shard
 from boatinfer.storage.base import Place
@@ -36,8 +44,8 @@ PANELS = {
     ],
     "Model": ["model", "svm", "device"],
     "Results": [
-        *("out", "top", "features", "report", "title", "link_prefix", "gallery"),
-        *("max_failures", "fail_on_unusual"),
+        *("out", "top", "features", "parquet", "xlsx"),
+        *("report", "title", "link_prefix", "gallery", "max_failures", "fail_on_unusual"),
     ],
     "Unsure images": ["min_confidence", "target_accuracy", "evaluation"],
     "Speed and memory": ["batch_size", "threads", "memory", "image_timeout", "isolate"],
@@ -57,6 +65,7 @@ _KINDS: dict[str, Callable[[Any], object]] = {
     "model": model_place,
     **dict.fromkeys(("svm", "evaluation"), Path),
     "memory": parse_size,
+    **dict.fromkeys(("min_confidence", "target_accuracy"), parse_share),
 }
 
 _BOUNDS = [
@@ -106,17 +115,17 @@ class RunOptions:
     min_confidence: Annotated[
         float | None,
         typer.Option(
-            min=0,
-            max=1,
-            help="Confidence threshold: images below it are labelled 'unsure' and listed in "
-            "review.csv.",
+            parser=parse_share,
+            metavar="SHARE",
+            help="Confidence threshold, from 0 to 1: images below it are labelled 'unsure' and "
+            "listed in review.csv.",
         ),
     ] = None
     target_accuracy: Annotated[
         float | None,
         typer.Option(
-            min=0,
-            max=1,
+            parser=parse_share,
+            metavar="SHARE",
             help="Set the confidence threshold such that images above it had this accuracy in "
             "--evaluation.",
         ),
@@ -229,6 +238,19 @@ class RunOptions:
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only the first N images, sorted by path.")
     ] = None
+    parquet: Annotated[
+        bool,
+        typer.Option(
+            "--parquet/--no-parquet",
+            help="Write predictions.parquet: all probabilities, and the features with --features.",
+        ),
+    ] = True
+    xlsx: Annotated[
+        bool,
+        typer.Option(
+            "--xlsx", help="Also write predictions.xlsx, a spreadsheet with links to the images."
+        ),
+    ] = False
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True
     title: Annotated[
         str | None,
@@ -312,8 +334,7 @@ class RunOptions:
         _check_engine(self)
         _check_link_prefix(self.link_prefix)
         object.__setattr__(self, "engine", Engine(self.engine))
-        if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
-            raise UsageError(f"--min-confidence {self.min_confidence}: give a share from 0 to 1.")
+        check_share("--min-confidence", self.min_confidence)
         check_target(self.target_accuracy)
         if self.min_confidence is not None and self.target_accuracy is not None:
             raise UsageError(

@@ -45,7 +45,7 @@ from boatinfer.results.store.parts import PartError
 from boatinfer.results.store.rows import Row
 from boatinfer.results.store.shards import Shard
 from boatinfer.results.summary import Summary, Trained
-from boatinfer.results.tables import predictions
+from boatinfer.results.tables import predictions, spreadsheet
 from boatinfer.signals import stop_on_signals
 from boatinfer.storage.base import Place
 from boatinfer.storage.connections import s3_endpoint
@@ -81,6 +81,8 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
         raise UsageError("run takes RunOptions; write run(RunOptions('photos')).")
     _require_utf8()
     proof.allowance(options.max_failures)  # refuses what is none
+    if options.xlsx:
+        spreadsheet.require_writer()
     shard = Shard.parse(options.shard) if options.shard else None
     folder, results = resolve(options.folder), Results(options.results_folder, shard)
     summary = _begin(options, folder, shard)
@@ -266,7 +268,8 @@ def _publish(context: RunContext, proved: proof.Proof, row_index: RowIndex) -> N
     """Writes tables, manifest, page and summary, in this order, and merges parts."""
     results, options, card = context.results, context.options, context.model.card
     with context.stages.working("tables"):
-        columns = predictions.required_columns(card, context.svm)
+        features = options.features and options.parquet
+        columns = predictions.required_columns(card, context.svm, features)
         tables = predictions.build_tables(
             results.parts.read_masked(proved.masks, columns),
             card,
@@ -274,9 +277,11 @@ def _publish(context: RunContext, proved: proof.Proof, row_index: RowIndex) -> N
             top=options.top,
             svm=context.svm,
             min_confidence=context.summary.min_confidence,
+            parquet=options.parquet,
+            features=features,
             scratch_folder=results.out,
         )
-        summary = published_tables.write_tables(results, tables, context.summary)
+        summary = published_tables.write_tables(results, tables, context.summary, options.xlsx)
     summary = proof.count_labels(summary, tables, results.previous_images())
     if context.wants_features:
         summary = with_new_features(results, summary, [proved.masks])

@@ -50,6 +50,8 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     restrictions: list[str]
     min_confidence: float | None = None
     target_accuracy: float | None = None
+    parquet: bool = True
+    xlsx: bool = False
     title: str | None = None
     link_prefix: str | None = None
     gallery: bool = False
@@ -74,6 +76,8 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
             restrictions=options.restrictions,
             min_confidence=min_confidence,
             target_accuracy=options.target_accuracy,
+            parquet=options.parquet,
+            xlsx=options.xlsx,
             title=options.title,
             link_prefix=options.link_prefix,
             gallery=options.gallery,
