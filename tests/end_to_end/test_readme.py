@@ -218,7 +218,7 @@ def test_the_exported_model_is_as_accurate_as_training_said(followed: Followed) 
     assert said is not None
     found = rows(followed.folder / "valid-out")
     accuracy = np.mean([row["guess"] == row["path"].split("/")[0] for row in found])
-    assert float(said[1]) == pytest.approx(accuracy, abs=5e-5)
+    assert float(said[1]) == pytest.approx(accuracy, abs=5.1e-4)
     assert len(found) == len(list((followed.folder / "boats/valid").rglob("*.jpg")))
 
 

@@ -112,7 +112,7 @@ def test_classify_prints_what_decode_predictions_gives(
     wanted = [row for rows in decoded for row in rows]
     assert [name for _, name, _ in printed] == [name for _, name, _ in wanted]
     for (percent, name, synset), (id_, _, score) in zip(printed, wanted, strict=True):
-        assert float(percent) == pytest.approx(100 * score, abs=0.02)
+        assert float(percent) == pytest.approx(100 * score, abs=0.051)
         assert synset == (id_ if name == "crane" else "")
 
 

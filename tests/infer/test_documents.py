@@ -202,13 +202,13 @@ def test_files_with_names_like_those_of_parts_are_left_alone(night: Night, tmp_p
 def test_the_note_of_what_is_current_may_hold_anything(night: Night, tmp_path: Path) -> None:
     night()
     results = Results(tmp_path / "out")
-    table = pq.read_table(results._current)
+    table = pq.read_table(results.manifest)
     for summary, part in [(b"{", b"1"), (b"\xff", b"1"), (WHOLE, b"x"), (b"[" * 10**5, b"1")]:
         said = {b"boatinfer.summary": summary, b"boatinfer.part": part}
-        pq.write_table(table.replace_schema_metadata(said), results._current)
+        pq.write_table(table.replace_schema_metadata(said), results.manifest)
         with pytest.raises(OutputError, match="cannot be read"):
             results.last_complete()
-    pq.write_table(table.drop_columns(["path"]), results._current)
+    pq.write_table(table.drop_columns(["path"]), results.manifest)
     with pytest.raises(BoatinferError, match="cannot be read"):
         results.current()
     assert night().reused == 12

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -129,13 +131,17 @@ def test_images_that_are_gone_are_counted_and_an_empty_folder_is_unusual(
     (pictures / "red/000.jpg").unlink()
     code, printed, summary = run("--fail-on-unusual")
     assert (code, summary["unusual"]) == (0, [])
-    assert summary["gone"] == {"images": 1, "folders": {"red": 1}, "empty": []}
+    assert summary["gone"] == {"images": 1, "folders": {"red": 1}, "empty": [], "since": {}}
     assert "gone: 1 image of the last run (1 from red)\n" in printed
     shutil.rmtree(pictures / "cam")
     (pictures / "cam").mkdir()
     code, printed, summary = run()
     assert (code, summary["error"]) == (0, None)
-    assert summary["gone"] == {"images": 3, "folders": {"cam/a": 2, "cam": 1}, "empty": ["cam"]}
+    started = summary["started"]
+    assert summary["gone"] == {
+        **{"images": 3, "folders": {"cam/a": 2, "cam": 1}, "empty": ["cam"]},
+        "since": {"cam": started},
+    }
     sentence = "The folder cam has no image any more."
     assert summary["unusual"] == [{"kind": "folder_gone", "text": sentence, "folder": "cam"}]
     assert f"unusual: {sentence}\n" in printed
@@ -143,7 +149,18 @@ def test_images_that_are_gone_are_counted_and_an_empty_folder_is_unusual(
     assert '<div class="banner look">' in page  # above the night, which had nothing new
     assert "3 images of the last run are gone" in page
     assert sentence in page
+    _, printed, still = run()
+    assert still["gone"] == {"images": 0, "folders": {}, "empty": [], "since": {"cam": started}}
+    assert "unusual: The folder cam has had no image since " in printed
+    (pictures / "cam/4.jpg").write_bytes(colours.picture("red", 60))
     assert run()[2]["unusual"] == []
+
+
+def test_an_empty_folder_is_remembered_for_two_weeks() -> None:
+    now = pa.table({"path": ["a/1.jpg"]})
+    known = {"b": "2026-01-01T02:00:00+00:00"}
+    assert find_gone([now], now, "2026-01-14T02:00:00+00:00", known).since == known
+    assert find_gone([now], now, "2026-01-16T02:00:00+00:00", known).since == {}
 
 
 def test_something_unusual_is_an_exit_code_if_wanted(
@@ -163,7 +180,7 @@ def test_a_run_over_a_part_of_the_folder_misses_nothing(night: Night, pictures: 
 
 def test_images_in_a_folder_that_cannot_be_listed_are_not_gone() -> None:
     before = pa.table({"path": ["a/1.jpg", "b/1.jpg", "b/c/2.jpg", "d/"]})
-    gone = find_gone(before, pa.table({"path": ["a/1.jpg", "b/"]}))
+    gone = find_gone([before], pa.table({"path": ["a/1.jpg", "b/"]}), "2026-01-01", {})
     assert gone.images == 0
 
 
@@ -175,7 +192,7 @@ def test_gone_is_the_difference(before: set[str], now: set[str]) -> None:
     def table(paths: set[str]) -> pa.Table:
         return pa.table({"path": pa.array(sorted(f"{path}.jpg" for path in paths), pa.string())})
 
-    gone = find_gone(table(before), table(now))
+    gone = find_gone([table(before)], table(now), "2026-01-01", {})
     lost = before - now
     assert gone.images == len(lost) == sum(gone.folders.values())
     for folder, count in gone.folders.items():
@@ -185,3 +202,49 @@ def test_gone_is_the_difference(before: set[str], now: set[str]) -> None:
         assert not any(path.startswith(f"{folder}/") for path in now)
         parent = folder.rpartition("/")[0]
         assert not parent or any(path.startswith(f"{parent}/") for path in now)
+
+
+def test_a_run_killed_after_its_manifest_leaves_word_of_what_was_gone(
+    night: Night, pictures: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night()
+    shutil.rmtree(pictures / "red")
+    with monkeypatch.context() as patch:
+        patch.setattr("boatinfer.pages.report.write", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            night()
+    for run in (out / "runs").iterdir():  # as if it had been killed, without word of its end
+        summary = json.loads(run.read_text())
+        if not summary["complete"]:
+            run.unlink()
+    summary = night()
+    assert summary.gone is not None
+    assert (summary.gone.images, list(summary.gone.folders)) == (4, ["red"])
+    assert [its.kind for its in summary.unusual] == ["folder_gone"]
+    after = night()
+    assert after.gone is not None
+    assert after.gone.images == 0
+
+
+def test_after_a_run_over_a_part_nothing_is_said_to_be_gone(night: Night, pictures: Path) -> None:
+    night()
+    night(exclude=["red/*"])
+    shutil.rmtree(pictures / "red")
+    assert night().gone is None
+
+
+def test_a_folder_that_cannot_be_listed_is_no_new_image(
+    night: Night, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening = os.open
+
+    def refuse(path: Any, *flags: int) -> int:
+        if str(path).endswith("green"):  # the superuser may open every folder
+            raise PermissionError(13, "Permission denied")
+        return opening(path, *flags)
+
+    monkeypatch.setattr("boatinfer.storage.listing.os.open", refuse)
+    add_broken(pictures, 0, 1)
+    summary = night(max_failures="20%")
+    assert new(summary) == (9, 8, 1)
+    assert summary.error == "1 folder could not be listed."

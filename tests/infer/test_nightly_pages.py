@@ -85,7 +85,10 @@ def test_the_first_screen_is_in_plain_words(night: Night, pictures: Path, out: P
     html = (out / "report.html").read_text()
     screen, details = html.split("<details", 1)
     assert _text(screen).startswith("Harbour &lt;b&gt;3&lt;/b&gt; &larr; ")
-    assert "Tuesday night: 5 new images, 1 problem, 4 to check. " + text in _text(screen)
+    assert (
+        "Tuesday night: 5 new images, 1 problem, 4 to check. Something is unusual. " + text
+        in _text(screen)
+    )
     assert "bits" not in screen
     assert "Compared with other nights and the training" in details
     assert "<title>Harbour &lt;b&gt;3" in html

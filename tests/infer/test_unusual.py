@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,7 @@ from boatinfer.analysis.unusual import find_unusual
 from boatinfer.analysis.yardstick import critical_value, survival
 from boatinfer.pipeline.merge_shards import finish
 from boatinfer.results.folder_mixes import MAX_FOLDERS, MIN_IMAGES, new_folders
+from boatinfer.results.mix import FolderMix, Mix
 from boatinfer.results.moments import AXES, Moments, projected
 from boatinfer.results.store.parts import Parts
 from boatinfer.results.summary import Summary, Unusual
@@ -214,14 +216,31 @@ def test_sub_folders_are_counted(names: list[str], repeated: int, batch: int) ->
         if folder and slash:
             expected.setdefault(folder, Counter())["xy"[len(path) % 2]] += 1
     expected = {name: its for name, its in expected.items() if its.total() >= MIN_IMAGES}
-    if [its.total() for its in expected.values()] == [len(paths)]:
-        expected = {}
     found = new_folders(tables)
     assert {name: its.classes for name, its in found.items()} == expected
     for name, its in found.items():
         inside = [len(path) / 20 for path in paths if path.startswith(f"{name}/")]
         assert its.mean_confidence == pytest.approx(np.mean(inside), abs=1e-6)
         assert sum(its.confidences) == len(inside)
+
+
+def test_a_sub_folder_that_falls_silent_is_told() -> None:
+    def night(**images: int) -> Summary:
+        def of(count: int) -> dict[str, Any]:
+            return {"classes": {"x": count}, "confidences": [count], "mean_confidence": 0.5}
+
+        folders = {name: FolderMix(**of(count)) for name, count in images.items()}
+        total = sum(images.values())
+        new = Mix(found=total, classified=total, folders=folders, **of(total))
+        return Summary(run="", folder="", started="", complete=True, model="m", new=new)
+
+    earlier = [night(east=60, west=50, south=30)] * 5
+    (silent,) = find_unusual(night(east=90), earlier)
+    assert (silent.kind, silent.folder) == ("folder_silent", "west")
+    assert "fewer than 20 new images" in silent.text
+    assert find_unusual(night(east=60, west=20), earlier) == []
+    assert find_unusual(night(east=90), earlier[:4]) == []
+    assert find_unusual(night(east=19), earlier) == []
 
 
 def test_of_many_sub_folders_the_largest_are_kept() -> None:
@@ -279,7 +298,7 @@ def test_a_run_tells_which_sub_folder_is_unusual(
     assert all(its.get("folder") != "east" for its in found["unusual"])
     sentence = "In the folder west: more red than usual: 100 %, usually 33 %"
     assert f"unusual: {sentence}" in done.out
-    page = (out / "report.html").read_text()
+    page = (out / "report.html").read_text().replace("\N{NO-BREAK SPACE}", " ")
     assert "Complete, but look" in page
     assert sentence in page
     assert set(found["new"]["folders"]) == {"east", "west"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -34,6 +35,10 @@ _WHOLE_SHARE = 0.5
 KINDS = ("classes", "confidence", "features")
 #: Ordinary earlier runs to compare with, at most; unusual ones of twice as many are remembered.
 _RUNS, _REMEMBERED = 14, 28
+#: A folder is silent if it had this many times `MIN_IMAGES` in each of the last `MIN_RUNS` runs.
+_MANY = 2
+#: Runs that are looked at in search of these.
+_LOOKED_AT = 500
 #: Classes that a sentence names, in each direction, at most.
 _NAMED = 3
 #: A smaller change is not worth a word: of a share, of the mean confidence, and a divergence.
@@ -93,17 +98,33 @@ def find_unusual(summary: Summary, history: Iterable[Summary]) -> list[Unusual]:
     """
     if summary.new is None or summary.new.classified < MIN_IMAGES:
         return []
-    comparisons = list(_comparisons(summary.new, comparable(summary, history, _REMEMBERED)))
+    earlier = comparable(summary, history, _REMEMBERED)
+    comparisons = list(_comparisons(summary.new, earlier))
     whole = sum(comparison.folder is None for comparison in comparisons)
     in_folders = len(comparisons) - whole
     share = _WHOLE_SHARE if in_folders else 1.0
-    found = []
+    found = [] if summary.restrictions else list(_silent_folders(summary.new, earlier))
     for comparison in comparisons:
         # Bonferroni: the probabilities of all comparisons together come to FALSE_ALARMS.
         part = share / whole if comparison.folder is None else (1 - share) / in_folders
         unusual = _compare(comparison, FALSE_ALARMS * part)
         found += [] if unusual is None else [unusual]
     return found
+
+
+def _silent_folders(new: Mix, runs: Sequence[Summary]) -> Iterator[Unusual]:
+    """Sub-folders without new images that had many in each of the last runs."""
+    latest = [run.new.folders for run in runs[:MIN_RUNS] if run.new is not None]
+    if len(latest) < MIN_RUNS:
+        return
+    for folder in latest[0].keys() - new.folders.keys():
+        images = [sum(its[folder].confidences) for its in latest if folder in its]
+        if len(images) == MIN_RUNS and min(images) >= _MANY * MIN_IMAGES:
+            text = (
+                f"The folder {printable(folder)} has fewer than {MIN_IMAGES} new images; in each "
+                f"of the last {MIN_RUNS} runs it had {min(images):,} or more."
+            )
+            yield Unusual("folder_silent", text, folder, usual={"images": float(np.mean(images))})
 
 
 def comparable(summary: Summary, history: Iterable[Summary], count: int) -> list[Summary]:
@@ -115,8 +136,13 @@ def comparable(summary: Summary, history: Iterable[Summary], count: int) -> list
         count: how many, at most.
     """
     runs: list[Summary] = []
-    for run in history:
-        if run.complete and run.model == summary.model and run.new and run.new.classified:
+    for run in itertools.islice(history, _LOOKED_AT):
+        if (
+            run.complete
+            and (run.model, run.restrictions) == (summary.model, summary.restrictions)
+            and run.new
+            and run.new.classified
+        ):
             runs.append(run)
             if len(runs) == count:
                 break
@@ -140,7 +166,9 @@ def _reasons(run: Summary) -> set[tuple[str, str | None]]:
 
 def _comparisons(new: Mix, runs: Sequence[Summary]) -> Iterator[_Comparison]:
     """All comparisons that there are enough runs and images for."""
-    folders: list[tuple[str | None, Images]] = [(None, new), *new.folders.items()]
+    folders: list[tuple[str | None, Images]] = [(None, new)]
+    if all(sum(its.confidences) < new.classified for its in new.folders.values()):
+        folders += new.folders.items()  # otherwise one of them is the whole
     reasons = [_reasons(run) for run in runs]
     for folder, now in folders:
         earlier = [_images(run, folder) for run in runs]
@@ -294,8 +322,7 @@ def _feature_change(runs: Sequence[Images]) -> _Change:
     now, *earlier = frechet_distances(means, covariances).tolist()
     usual = float(np.median(earlier))
     return _Change(
-        "the images look different from those of earlier runs: the Fréchet distance of their "
-        f"features is {now:.2f}, usually {usual:.2f}.",
+        "the images look different from those of earlier runs (weather, light, lens or scene).",
         {"distance": now},
         {"distance": usual},
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from boatinfer.cli.pandas import without_pandas
-from boatinfer.errors import TOO_MANY_FAILURES, OutputError
+from boatinfer.errors import TOO_MANY_FAILURES, UNUSUAL, OutputError
 from boatinfer.isolation.process import start_in_advance
 from boatinfer.options import Device, Force, Memory, ModelFile, OnDevice
 from boatinfer.pipeline.options import PANELS as RUN_PANELS
@@ -84,7 +84,8 @@ def _exit(summary: Summary, out: Place) -> None:
     """Ends with the exit code of a run; says why if it is not 0."""
     if summary.error:
         why = summary.error.rstrip(".")
-        typer.echo(f"boatinfer: {why}; see {out / 'failures.csv'}.", err=True)
+        file = "report.html" if summary.exit_code == UNUSUAL else "failures.csv"
+        typer.echo(f"boatinfer: {why}; see {out / file}.", err=True)
     raise typer.Exit(summary.exit_code or 0)
 
 
@@ -135,6 +136,9 @@ def _print_new(summary: Summary) -> None:
             f"new: {counted(new.found, 'image')} = {new.classified:,} classified + "
             f"{new.failed:,} failed{again}"
         )
+        if new.classified > summary.classified:
+            more = counted(new.classified - summary.classified, "image")
+            typer.echo(f"these include {more} that a run before classified, which did not end")
     if gone is not None and gone.images:
         folders = (f"{count:,} from {printable(name)}" for name, count in gone.folders.items())
         typer.echo(

@@ -21,12 +21,13 @@ def first_sentence(summary: Summary) -> str:
     parts = [counted(new.found, "new image"), counted(problems(summary), "problem")]
     if summary.min_confidence is not None:
         parts.append(f"{unsure(summary):,} to check")
-    return f"{time_of_day(summary.started)}: {', '.join(parts)}."
+    alarm = " Something is unusual." if summary.unusual else ""
+    return f"{time_of_day(summary.started)}: {', '.join(parts)}.{alarm}"
 
 
 def problems(summary: Summary) -> int:
     """Number of new images that failed, and of folders that could not be listed."""
-    return max((summary.new or Mix()).failed, summary.unlisted)
+    return (summary.new or Mix()).failed + summary.unlisted
 
 
 def unsure(summary: Summary) -> int:

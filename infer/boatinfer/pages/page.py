@@ -41,6 +41,8 @@ ROOT = "\0"
 
 #: An option of the command line.
 _OPTION = re.compile(r"(--[a-z][a-z-]*)")
+#: A number and a percent sign, and the same without a line break between them.
+_PERCENT, _UNBROKEN = re.compile(r"(?<=\d) %"), "\N{NO-BREAK SPACE}%"
 
 
 def write(file: Place, template: str, **values: Any) -> None:
@@ -179,10 +181,14 @@ def duration(seconds: float) -> str:
 
 
 def _sentence(text: str) -> str:
-    """Escapes text, and prevents line breaks in options such as ``--max-failures``."""
+    """Escapes text, and prevents line breaks in options such as ``--max-failures`` and in 5 %."""
     from markupsafe import Markup, escape
 
-    return Markup(_OPTION.sub(r'<span class="option">\1</span>', str(escape(printable(text)))))
+    return Markup(
+        _OPTION.sub(
+            r'<span class="option">\1</span>', str(escape(_PERCENT.sub(_UNBROKEN, printable(text))))
+        )
+    )
 
 
 def _format_time(time: str | None, format_: str = "%A %d %B %Y, %H:%M %Z") -> str:

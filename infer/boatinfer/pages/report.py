@@ -113,6 +113,11 @@ def _write_kept_page(results: Results, run: str) -> Place:
             f"the run {run} was not complete or had no new images, and has no page; give another."
         )
     tables = read_tables(results).as_of(results.new_runs(summary))
+    if summary.new.classified and not tables.count(new=True):
+        raise UsageError(
+            f"the images of the run {run} have been classified again or are gone, so its page "
+            "cannot be made again; the one that was kept stays."
+        )
     KeptPages(results).keep(run, _rendered(results, summary, tables))
     return results.reports / f"{run}.html"
 
@@ -136,7 +141,7 @@ def _run_of(file: Place) -> str | None:
 
 def _announce(results: Results, template: str, summary: Summary) -> bool:
     """Puts a banner on a later run into the page; says whether there was a page for it."""
-    banner = page.rendered(template, summary=summary, problems=problems(summary))
+    banner = page.rendered(template, summary=summary, problems=problems(summary), earlier=True)
     html = replaced(results.report, "later run", banner)
     if html is None:
         return False

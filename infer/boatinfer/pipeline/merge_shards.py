@@ -160,6 +160,7 @@ def _summed(summaries: list[Summary], remarks: list[str], settings: RunSettings)
         reused=sum(summary.reused for summary in summaries),
         failed=sum(summary.failed for summary in summaries),
         failures=dict(sorted(failures.items())),
+        warnings=sum(summary.warnings for summary in summaries),
         other_files=first.other_files,  # every shard lists the whole folder
         system_folders=first.system_folders,
         images_per_second=round(sum(rates), 1) if rates else None,
@@ -213,7 +214,7 @@ def _put_together(
         scratch_folder=results.out,
     )
     summary = published_tables.write_tables(results, tables, summary, settings.xlsx)
-    summary = proof.count_labels(summary, tables, results.previous_images())
+    summary = proof.count_labels(summary, tables, results)
     if settings.features or settings.svm is not None:
         rows = (_masks(read_rows(results, shard)) for shard, its in shards.items() if its.found)
         summary = with_new_features(results, summary, rows)

@@ -361,8 +361,13 @@ def _check_patterns(options: RunOptions) -> None:
 
 def _check_link_prefix(prefix: str | None) -> None:
     """Refuses addresses that are no web pages, files or paths, such as scripts."""
-    scheme = "" if prefix is None else urlsplit(prefix).scheme
-    if prefix is not None and (not prefix.strip() or scheme not in {"", "http", "https", "file"}):
+    if prefix is None:
+        return
+    try:
+        scheme = urlsplit(prefix).scheme
+    except ValueError:
+        scheme = "none"
+    if not prefix.strip() or scheme not in {"", "http", "https", "file"}:
         raise UsageError(
             f"--link-prefix {prefix}: give the address of DIR, such as https://server/images."
         )

@@ -282,7 +282,7 @@ def _publish(context: RunContext, proved: proof.Proof, row_index: RowIndex) -> N
             scratch_folder=results.out,
         )
         summary = published_tables.write_tables(results, tables, context.summary, options.xlsx)
-    summary = proof.count_labels(summary, tables, results.previous_images())
+    summary = proof.count_labels(summary, tables, results)
     if context.wants_features:
         summary = with_new_features(results, summary, [proved.masks])
     summary = mark_unusual(summary, results.history(summary))

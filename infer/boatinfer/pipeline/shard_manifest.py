@@ -45,9 +45,9 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     sniff: bool | None
     system_folders: bool
     max_failures: str
-    fail_on_unusual: bool
     report: bool
     restrictions: list[str]
+    fail_on_unusual: bool = False
     min_confidence: float | None = None
     target_accuracy: float | None = None
     parquet: bool = True

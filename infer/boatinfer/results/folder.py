@@ -221,8 +221,8 @@ class Results:
         Raises:
             OutputError: a summary, or the manifest, is damaged.
         """
-        if self._current.exists():
-            return read_manifest(self._current).summary
+        if self.manifest.exists():
+            return read_manifest(self.manifest).summary
         last = self.last_run()
         return last if last is not None and last.complete else None
 
@@ -299,14 +299,14 @@ class Results:
             OutputError: the disk is full, read-only, or gone.
         """
         self.parts.check()
-        write_manifest(self._current, rows, summary, number_of(self.parts.files()[-1]))
+        write_manifest(self.manifest, rows, summary, number_of(self.parts.files()[-1]))
 
-    def previous_images(self) -> pa.Table | None:
-        """``path`` of the images of the last complete run; None if there is none, or unknown."""
-        try:
-            return read_manifest(self._current).images if self._current.exists() else None
-        except OutputError:  # the run that asks replaces it
-            return None
+    def is_recorded(self, run: str) -> bool:
+        """Whether a run came to its very end, with its summary."""
+        with contextlib.suppress(OutputError):
+            summary = read_summary(self._summary_of(run))
+            return summary is not None and summary.complete
+        return False
 
     def rewrite_current(self, summary: Summary) -> None:
         """Replaces the summary in the manifest; the images stay.
@@ -315,7 +315,7 @@ class Results:
             OutputError: the manifest is damaged, or the disk is full.
         """
         self.parts.check()
-        replace_summary(self._current, summary)
+        replace_summary(self.manifest, summary)
 
     def current(self) -> pa.Table:
         """`Parts.index` restricted to the classified images of the last complete run.
@@ -327,14 +327,14 @@ class Results:
             OutputError: a part or the manifest is damaged.
         """
         self.last_finished()
-        manifest = read_manifest(self._current)
+        manifest = read_manifest(self.manifest)
         index = self.parts.index(upto=manifest.part)
         index = index.filter(pc.equal(index["model"], manifest.summary.model))
         index = index.filter(
             pc.is_in(index["path"], value_set=manifest.images["path"].combine_chunks())
         )
         if not index.num_rows == manifest.images.num_rows == manifest.summary.found:
-            if read_manifest(self._current).part != manifest.part:
+            if read_manifest(self.manifest).part != manifest.part:
                 return self.current()  # a run has just ended, and has merged parts
             raise OutputError(
                 f"parts are missing from {self.parts.folder}; run again: their images will be "
@@ -381,7 +381,8 @@ class Results:
         yield from sorted((self.out / "runs").glob("*.json"), reverse=True)
 
     @property
-    def _current(self) -> Place:
+    def manifest(self) -> Place:
+        """The file that says which images are current."""
         return self.out / ".current.parquet"
 
     def _summary_of(self, run: str) -> Place:

@@ -51,12 +51,10 @@ def new_folders(tables: Iterable[pa.Table]) -> dict[str, FolderMix]:
             a batch may go on in the next.
 
     Returns:
-        Their counts by name; none if all images lie in one of them, which is the whole then.
+        Their counts by name.
     """
     found: dict[str, _Sums] = {}
-    images = 0
     for rows in tables:
-        images += rows.num_rows
         names = sub_folders(rows["path"]).combine_chunks().dictionary_encode()
         codes = pc.fill_null(names.indices, -1).to_numpy()
         each, starts, sizes = np.unique(codes, return_index=True, return_counts=True)
@@ -66,10 +64,7 @@ def new_folders(tables: Iterable[pa.Table]) -> dict[str, FolderMix]:
                 name = names.dictionary[code].as_py()
                 found.setdefault(name, _Sums()).add(rows.slice(start, size))
         found = _largest(found, names[-1].as_py())
-    largest = _largest(found)
-    if any(sums.images == images for sums in largest.values()):
-        return {}
-    return {name: sums.mix() for name, sums in sorted(largest.items())}
+    return {name: sums.mix() for name, sums in sorted(_largest(found).items())}
 
 
 def sub_folders(paths: pa.ChunkedArray) -> pa.ChunkedArray:

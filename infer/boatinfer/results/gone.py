@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from msgspec.structs import replace
 
 from boatinfer.results.store.keyed_arrays import Array, keys
 from boatinfer.results.tables.external_sort import batches
@@ -17,6 +19,8 @@ __all__ = ["Gone", "find_gone"]
 
 #: Folders that are named, at most.
 _LISTED = 20
+#: Days for which an empty folder is remembered.
+_REMEMBERED = 14
 
 
 class Gone(msgspec.Struct, kw_only=True, frozen=True):
@@ -26,25 +30,39 @@ class Gone(msgspec.Struct, kw_only=True, frozen=True):
         images: how many.
         folders: how many of each folder, of those that lost most.
         empty: the topmost folders in which there is no image any more.
+        since: when each of these was first found empty, and those that earlier runs found empty
+            and that still are, for `_REMEMBERED` days; in ISO 8601.
     """
 
     images: int = 0
     folders: dict[str, int] = {}
     empty: list[str] = []
+    since: dict[str, str] = {}
+
+    def with_those_of(self, earlier: Gone) -> Gone:
+        """Adds the images that were gone in an earlier run."""
+        folders = Counter(self.folders) + Counter(earlier.folders)
+        return replace(
+            self, images=self.images + earlier.images, folders=dict(folders.most_common(_LISTED))
+        )
 
 
-def find_gone(before: pa.Table, now: pa.Table) -> Gone:
+def find_gone(
+    before: Iterable[pa.Table], now: pa.Table, started: str, known: Mapping[str, str]
+) -> Gone:
     """Compares the images of two runs.
 
     Args:
-        before: ``path`` of the images of the last complete run, with ``/``.
+        before: ``path`` of the images of the last complete run, with ``/``, in batches.
         now: ``path`` of those of this run.
+        started: when this run started, in ISO 8601.
+        known: `Gone.since` of the last complete run.
     """
     digests = np.sort(np.concatenate([_digests(batch) for batch in batches(now)]))
     # The row of a folder that could not be listed ends in a slash; its images may be there.
     unlisted = [path for batch in batches(now) for path in _folder_rows(batch)]
     lost: Counter[str] = Counter()
-    for batch in batches(before):
+    for batch in before:
         gone = ~_contains(digests, _digests(batch))
         rows = batch.filter(pa.array(gone))
         rows = rows.filter(pc.invert(pc.ends_with(rows["path"], "/")))
@@ -52,13 +70,21 @@ def find_gone(before: pa.Table, now: pa.Table) -> Gone:
             rows = rows.filter(pc.invert(pc.starts_with(rows["path"], folder)))
         lost.update(_folders(rows))
     left: set[str] = set()
-    if lost:
+    if lost or known:
         left.update(*(_ancestors(_folders(batch)) for batch in batches(now)))
     empty = _ancestors(lost) - left
+    topmost = sorted(folder for folder in empty if _parent(folder) not in empty)[:_LISTED]
+    oldest = datetime.fromisoformat(started) - timedelta(days=_REMEMBERED)
+    still = {
+        folder: since
+        for folder, since in known.items()
+        if folder not in left and datetime.fromisoformat(since) >= oldest
+    }
     return Gone(
         images=lost.total(),
         folders=dict(lost.most_common(_LISTED)),
-        empty=sorted(folder for folder in empty if _parent(folder) not in empty)[:_LISTED],
+        empty=topmost,
+        since=dict.fromkeys(topmost, started) | still,
     )
 
 

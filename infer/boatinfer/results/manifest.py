@@ -6,6 +6,7 @@ that is killed at any point does no harm.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -20,7 +21,14 @@ from boatinfer.storage.base import Place
 from boatinfer.storage.files import atomic_write
 from boatinfer.storage.locations import open_for_arrow
 
-__all__ = ["Manifest", "read_manifest", "replace_summary", "write_manifest"]
+__all__ = [
+    "Manifest",
+    "read_manifest",
+    "read_paths",
+    "read_summary_of",
+    "replace_summary",
+    "write_manifest",
+]
 
 _SCHEMA = pa.schema([("path", pa.string()), ("classified", pa.bool_())])
 _SUMMARY, _PART = b"boatinfer.summary", b"boatinfer.part"
@@ -75,6 +83,29 @@ def replace_summary(file: Place, summary: Summary) -> None:
         pq.write_table(table, temporary, compression="zstd")
 
 
+def read_paths(file: Place) -> Iterator[pa.Table]:
+    """Reads ``path`` of the images of a manifest, in batches.
+
+    Raises:
+        OSError, pa.ArrowException: it is damaged or missing.
+    """
+    with pq.ParquetFile(open_for_arrow(file)) as reader:
+        for batch in reader.iter_batches(columns=["path"]):
+            yield pa.table(batch)
+
+
+def read_summary_of(file: Place) -> Summary:
+    """Reads the summary of a manifest alone.
+
+    Raises:
+        OutputError: it is damaged or missing.
+    """
+    try:
+        return parsed(pq.read_schema(open_for_arrow(file)).metadata[_SUMMARY])
+    except (OSError, TypeError, KeyError, ValueError, pa.ArrowException) as error:
+        raise _unreadable(file, error) from error
+
+
 def read_manifest(file: Place) -> Manifest:
     """Reads the manifest.
 
@@ -87,6 +118,8 @@ def read_manifest(file: Place) -> Manifest:
         table = table.cast(_SCHEMA)
         return Manifest(parsed(metadata[_SUMMARY]), int(metadata[_PART]), table)
     except (OSError, TypeError, KeyError, ValueError, pa.ArrowException) as error:
-        raise OutputError(
-            f"{file} cannot be read ({first_line(error)}); run again to rewrite it."
-        ) from error
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: Place, error: Exception) -> OutputError:
+    return OutputError(f"{file} cannot be read ({first_line(error)}); run again to rewrite it.")

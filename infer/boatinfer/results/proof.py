@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec.structs import replace
 
-from boatinfer.errors import TOO_MANY_FAILURES, UNLISTED_FOLDER, UNUSUAL, UsageError
+from boatinfer.errors import (
+    TOO_MANY_FAILURES,
+    UNLISTED_FOLDER,
+    UNUSUAL,
+    OutputError,
+    UsageError,
+)
+from boatinfer.results.folder import Results
 from boatinfer.results.folder_mixes import new_folders
-from boatinfer.results.gone import find_gone
+from boatinfer.results.gone import Gone, find_gone
+from boatinfer.results.manifest import read_paths, read_summary_of
 from boatinfer.results.mix import Mix
 from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.keyed_arrays import Array
@@ -115,33 +124,31 @@ def prove(batches: Iterable[Files], row_index: RowIndex, last_part: int) -> Proo
     )
 
 
-def count_labels(summary: Summary, tables: Tables, previous: pa.Table | None) -> Summary:
+def count_labels(summary: Summary, tables: Tables, results: Results) -> Summary:
     """Adds counts of labels, new images and gone ones to the summary.
 
     Args:
         summary: the run's summary.
         tables: its tables.
-        previous: ``path`` of the images of the last complete run; None if there is none.
+        results: where the last complete run is.
     """
     predictions = tables.predictions
     labels = dict(sorted(counts(predictions["label"]).items()))
     svm_labels = summary.svm_labels
     if "svm_label" in predictions.column_names:
         svm_labels = dict(sorted(counts(predictions["svm_label"]).items()))
-    gone = None
-    if previous is not None and not summary.restrictions:
-        gone = find_gone(previous, tables.predictions)
+    gone = _gone(results, summary, tables)
     new = Mix.from_batches(
         (
             (counts(rows["label"]), counts(network_labels(rows)), rows["confidence"].to_numpy())
             for rows in tables.classified(new=True)
         ),
-        failed=int(pc.sum(tables.failures["new"]).as_py() or 0),
+        failed=_new_failures(tables.failures),
     )
     return replace(
         summary,
         gone=gone,
-        unusual=[*map(_empty_folder, gone.empty)] if gone else [],
+        unusual=list(_empty_folders(gone)) if gone else [],
         labels=labels,
         svm_labels=svm_labels,
         unsure=0 if summary.min_confidence is None else labels.get(UNSURE, 0),
@@ -150,9 +157,36 @@ def count_labels(summary: Summary, tables: Tables, previous: pa.Table | None) ->
     )
 
 
-def _empty_folder(folder: str) -> Unusual:
-    text = f"The folder {printable(folder)} has no image any more."
-    return Unusual("folder_gone", text, folder)
+def _new_failures(failures: pa.Table) -> int:
+    """Number of new images that failed; a row of a folder is no image."""
+    new = pc.and_not(failures["new"], pc.ends_with(failures["path"], "/"))
+    return int(pc.sum(new).as_py() or 0)
+
+
+def _gone(results: Results, summary: Summary, tables: Tables) -> Gone | None:
+    """The images of the last complete run that are gone; None if that cannot be told."""
+    if summary.restrictions or not results.manifest.exists():
+        return None
+    try:
+        last = read_summary_of(results.manifest)
+        if last.restrictions:
+            return None
+        known = last.gone or Gone()
+        paths = read_paths(results.manifest)
+        gone = find_gone(paths, tables.predictions, summary.started, known.since)
+    except (OutputError, OSError, pa.ArrowException):  # this run replaces the manifest
+        return None
+    # A run that was killed right after the manifest has not told what was gone then.
+    return gone if results.is_recorded(last.run) else gone.with_those_of(known)
+
+
+def _empty_folders(gone: Gone) -> Iterator[Unusual]:
+    for folder, since in gone.since.items():
+        text = f"The folder {printable(folder)} has no image any more."
+        if folder not in gone.empty:
+            day = datetime.fromisoformat(since).astimezone()
+            text = f"The folder {printable(folder)} has had no image since {day:%d %B}."
+        yield Unusual("folder_gone", text, folder)
 
 
 def set_exit_code(summary: Summary, max_failures: str, fail_on_unusual: bool) -> Summary:

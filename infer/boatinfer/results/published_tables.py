@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import pyarrow as pa
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from boatinfer.errors import OutputError
 from boatinfer.results.folder import Results
-from boatinfer.results.summary import Summary
+from boatinfer.results.summary import Summary, run_time
 from boatinfer.results.tables.csv_files import read_csv, write_csv
 from boatinfer.results.tables.external_sort import Sorter, batches
 from boatinfer.results.tables.predictions import ORDINALS, UNSURE, Tables
@@ -69,15 +69,28 @@ def write_tables(results: Results, tables: Tables, summary: Summary, xlsx: bool 
 def read_tables(results: Results) -> Tables:
     """Reads predictions.csv and failures.csv of the last complete run.
 
+    Those of older versions do not say what is new; then all is as of the last run.
+
     Raises:
         UsageError: there is no complete run in the folder.
         OutputError: a table or a part is damaged.
     """
-    results.last_finished()
-    predictions = read_csv(results.predictions, ["path", "label", "confidence", "status", "new"])
+    run = results.last_finished().run
+    predictions = read_csv(results.predictions, ["path", "label", "confidence", "status"])
     _require_pairs(results.predictions, predictions.column_names)
-    failures = read_csv(results.failures, ["path", "reason", "message", "since", "new"])
-    return Tables(predictions, failures)
+    failures = read_csv(results.failures, ["path", "reason", "message"])
+    return Tables(
+        _filled(predictions, {"run": run, "new": True}),
+        _filled(failures, {"since": run_time(run), "new": True}),
+    )
+
+
+def _filled(table: pa.Table, columns: Mapping[str, str | bool]) -> pa.Table:
+    """The table, with columns of one value in place of missing ones."""
+    for name, value in columns.items():
+        if name not in table.column_names:
+            table = table.append_column(name, pa.repeat(value, table.num_rows))
+    return table
 
 
 def _require_pairs(file: Place, names: Sequence[str]) -> None:

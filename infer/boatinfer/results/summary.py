@@ -46,7 +46,8 @@ class Unusual(msgspec.Struct, frozen=True, omit_defaults=True):
     """Something unusual about a run.
 
     Attributes:
-        kind: ``folder_gone``: a folder has no image any more. ``classes``, ``confidence``,
+        kind: ``folder_gone``: a folder has no image any more. ``folder_silent``: hardly any new
+            image, where the last runs had many. ``classes``, ``confidence``,
             ``features``: those of the new images are not as in earlier runs.
         text: a sentence.
         folder: the folder that it is about, if not the whole.

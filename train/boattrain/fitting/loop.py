@@ -300,12 +300,20 @@ class _StageLoop:
         model = self._prepared.model
         model.optimizer.build(model.trainable_variables)
         _assign(self._fitter.network.variables, self._state.network)
-        _assign(model.optimizer.variables, self._state.optimizer)
+        _assign(model.optimizer.variables, _without_rate(model.optimizer, self._state.optimizer))
         self._average.restore(self._state.average)
 
 
 def _values(variables: Sequence[Any]) -> list[Array]:
     return [np.asarray(variable) for variable in variables]
+
+
+def _without_rate(optimizer: Any, values: list[Array]) -> list[Array]:
+    """The values of an optimizer's variables, without the learning rate.
+
+    Checkpoints of versions in which no schedule of Keras set the rate have it after the iteration.
+    """
+    return values[:1] + values[2:] if len(values) == len(optimizer.variables) + 1 else values
 
 
 def _assign(variables: Sequence[Any], values: Sequence[Array]) -> None:

@@ -17,7 +17,7 @@ from boatinfer.results.summary import Summary, run_time
 from boatinfer.results.tables.csv_files import csv_digest
 from boatinfer.results.tables.external_sort import batches, decoded
 from boatinfer.storage.locations import is_remote, place
-from boatinfer.text import from_text
+from boatinfer.text import from_text, printable
 
 if TYPE_CHECKING:
     from xlsxwriter import Workbook
@@ -165,12 +165,13 @@ def _write_path(sheet: Worksheet, links: _Links, row: int, column: int, path: st
     The link is a formula: of other links a sheet can hold no more than 65,530, and XlsxWriter
     writes them with backslashes.
     """
-    link, text = links.address(path), path.replace('"', '""')
+    shown = printable(path)  # XML has no control characters
+    link, text = links.address(path), shown.replace('"', '""')
     if max(len(link), len(text)) > _MAX_ARGUMENT:
-        sheet.write_string(row, column, path[:_MAX_TEXT])
+        sheet.write_string(row, column, shown[:_MAX_TEXT])
     else:
         formula = f'=HYPERLINK("{link}","{text}")'
-        sheet.write_formula(row, column, formula, links.look, path)
+        sheet.write_formula(row, column, formula, links.look, shown)
 
 
 def _write_time(sheet: Worksheet, formats: _Formats, row: int, column: int, text: str) -> None:
