@@ -31,7 +31,7 @@ __all__ = ["PANELS", "Engine", "RunOptions"]
 PANELS = {
     "What to classify": [
         *("recursive", "include", "exclude", "from_file", "sniff", "system_folders", "limit"),
-        *("lenient", "fresh"),
+        *("lenient", "fresh", "allow_empty"),
     ],
     "Model": ["model", "svm", "device"],
     "Results": ["out", "top", "features", "report", "max_failures", "fail_on_unusual"],
@@ -225,6 +225,10 @@ class RunOptions:
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only the first N images, sorted by path.")
     ] = None
+    allow_empty: Annotated[
+        bool,
+        typer.Option("--allow-empty", help="A folder without images is no error."),
+    ] = False
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True
     shard: Annotated[
         str | None,

@@ -50,6 +50,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     restrictions: list[str]
     min_confidence: float | None = None
     target_accuracy: float | None = None
+    allow_empty: bool = False
 
     @classmethod
     def of(
@@ -71,6 +72,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
             restrictions=options.restrictions,
             min_confidence=min_confidence,
             target_accuracy=options.target_accuracy,
+            allow_empty=options.allow_empty,
         )
 
     def unlike(self, other: RunSettings) -> list[str]:

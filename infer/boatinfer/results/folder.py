@@ -104,7 +104,7 @@ class Results:
             UsageError: it holds the results of another folder, or other files.
             OutputError: it cannot be written.
         """
-        self._require_own_folder(folder)
+        self.require_own_folder(folder)
         with translate_write_errors(self.out):
             self.parts.folder.mkdir(parents=True, exist_ok=True)
             (self.out / "runs").mkdir(exist_ok=True)
@@ -149,8 +149,13 @@ class Results:
                     if _LEFTOVER.fullmatch(leftover.name) and leftover.is_file():
                         leftover.unlink()
 
-    def _require_own_folder(self, folder: str) -> None:
-        """Checks that the folder is new, empty, or holds results of the same scanned folder."""
+    def require_own_folder(self, folder: str) -> None:
+        """Checks that the folder is new, empty, or holds results of the same scanned folder.
+
+        Raises:
+            UsageError: it holds those of another folder, or other files.
+            OutputError: all its summaries are damaged, or it cannot be read.
+        """
         try:
             str(self.out).encode()
         except UnicodeEncodeError:
@@ -290,7 +295,8 @@ class Results:
             OutputError: the disk is full, read-only, or gone.
         """
         self.parts.check()
-        write_manifest(self._current, rows, summary, number_of(self.parts.files()[-1]))
+        last = max(map(number_of, self.parts.files()), default=0)  # none if nothing was ever found
+        write_manifest(self._current, rows, summary, last)
 
     def previous_images(self) -> pa.Table | None:
         """``path`` of the images of the last complete run; None if there is none, or unknown."""

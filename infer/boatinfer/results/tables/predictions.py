@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from boatinfer.models.card import Card
 from boatinfer.models.svm import SVM, best_class
-from boatinfer.results.store.rows import OK, matrix
+from boatinfer.results.store.rows import OK, matrix, table
 from boatinfer.results.summary import run_time
 from boatinfer.results.tables.external_sort import Sorter, batches
 from boatinfer.storage.base import Place
@@ -111,12 +111,22 @@ def build_tables(
         OutputError: the disk is full.
     """
     predictions, failures = Sorter(["path"], scratch_folder), Sorter(["path"], scratch_folder)
-    for part in parts:
+    for part in _one_at_least(parts, card):
         predictions.add(
             _predictions(part, new_runs, card, top=top, svm=svm, min_confidence=min_confidence)
         )
         failures.add(_failures(part, new_runs))
     return Tables(predictions.table(), failures.table())
+
+
+def _one_at_least(parts: Iterable[pa.Table], card: Card) -> Iterator[pa.Table]:
+    """The parts; one without rows, which has the columns, where there are none."""
+    there = False
+    for part in parts:
+        there = True
+        yield part
+    if not there:
+        yield table([], card.classes, "", "")
 
 
 def _predictions(
