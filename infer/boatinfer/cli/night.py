@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from boatinfer.cli.pandas import without_pandas
+from boatinfer.night.install import NAME, Scheduler
 from boatinfer.options import Force
 from boatinfer.storage.locations import local_path
 from boatinfer.text import counted, printable, table
@@ -226,3 +228,59 @@ def _folder_in_words(folder: FolderStatus) -> Iterator[str]:
 def _moment(time: str) -> str:
     """A time as people read it, in the time zone of this machine."""
     return f"{datetime.fromisoformat(time).astimezone():%a %Y-%m-%d %H:%M}"
+
+
+System = Annotated[
+    bool | None,
+    typer.Option(
+        "--system/--user",
+        help="For the machine, run as the owner of FILE, or for this user; by default for the "
+        "machine if root installs it.",
+    ),
+]
+By = Annotated[
+    Scheduler | None,
+    typer.Option("--scheduler", help="What starts it; by default what this system has."),
+]
+Name = Annotated[str, typer.Option("--name", metavar="TEXT", help="Name of the job.")]
+
+
+def _target(scheduler: Scheduler | None, name: str, system: bool | None) -> dict[str, Any]:
+    by = scheduler or Scheduler.of_this_machine()
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    default = root and by in {Scheduler.SYSTEMD, Scheduler.LAUNCHD}
+    return {"scheduler": by, "name": name, "system": default if system is None else system}
+
+
+@app.command()
+def install(
+    config: Config = _FILE,
+    scheduler: By = None,
+    system: System = None,
+    name: Name = NAME,
+    print_: Annotated[
+        bool, typer.Option("--print", help="Show what would be written, and write nothing.")
+    ] = False,
+) -> None:
+    """Have the system start every night: a systemd timer, a cron line, or what else it has."""
+    from boatinfer.night.install import files
+    from boatinfer.night.install import install as install_night
+
+    night, target = _read(config), _target(scheduler, name, system)
+    if print_:
+        for file, text in files(night, **target).items():
+            typer.echo(f"# {file}\n{text}")
+        return
+    for sentence in install_night(night, **target):
+        typer.echo(printable(sentence))
+
+
+@app.command()
+def uninstall(
+    config: Config = _FILE, scheduler: By = None, system: System = None, name: Name = NAME
+) -> None:
+    """Remove what 'install' has written; results stay."""
+    from boatinfer.night.install import uninstall as uninstall_night
+
+    for sentence in uninstall_night(_read(config), **_target(scheduler, name, system)):
+        typer.echo(printable(sentence))

@@ -260,7 +260,8 @@ class _Reader:
             key = keys.get(name) or next((k for k in keys.values() if k.field == name), None)
             if key is None:
                 what = f"table [{name}]" if isinstance(value, dict | list) else f"key {name}"
-                hint = _nearest(name, [*keys, *tables])
+                known = tables if isinstance(value, dict | list) and tables else [*keys, *tables]
+                hint = _nearest(name, known)
                 raise self._error(f"there is no {what} here; {hint}", table, number, name)
             if key.field in values:
                 raise self._error(f"{key.name} is given twice; keep one", table, number, name)

@@ -36,9 +36,9 @@ class Lines:
         Args:
             table: name of the table; empty for the keys above all tables.
             number: which of the tables of this name, from 0 on.
-            key: the key in it; empty for the table itself.
+            key: the key in it, or a table among the keys above; empty for the table itself.
         """
-        keys = [(table, number, key), (table, number, ""), ("", 0, table)]
+        keys = [(table, number, key), (table, number, ""), ("", 0, table), (key, 0, "")]
         return next((self._lines[one] for one in keys if one in self._lines), 1)
 
     def has(self, table: str, number: int, key: str) -> bool:

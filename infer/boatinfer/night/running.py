@@ -200,6 +200,8 @@ def _process(command: list[str], night: Night, stop: Stop) -> tuple[int, bytes, 
             process.kill()
             raise
         reader.join(_LAST_WORDS_SECONDS)  # a process of its own may hold the pipe
+        if said and (code <= 0 or not said[-1].startswith(_OURS)):
+            _pass_on(said[-1])  # else it is the sentence of the result
         printed.seek(0)
         return code, printed.read(), list(said)
 
@@ -216,8 +218,12 @@ def _wait(process: subprocess.Popen[str], stop: Stop) -> int:
 
 
 def _gather(lines: IO[str], said: list[str]) -> None:
-    """Keeps what a process says; passes on what is no error of ours, which the result names."""
+    """Keeps what a process says, and passes it on but for the last line."""
     for line in lines:
+        if said:
+            _pass_on(said[-1])
         said.append(line.rstrip("\n"))
-        if not line.startswith(_OURS):
-            print(line, end="", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _pass_on(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
