@@ -26,7 +26,6 @@ from boatinfer.pipeline.options import RunOptions
 from nightly import parsed, write
 from support import Command
 
-
 ONE = '[[folder]]\nname = "a"\ndir = "in"\n'
 
 #: A value of each key that is not its default.
@@ -61,7 +60,9 @@ def value(name: str) -> Any:
     """A value of a key; of those that are not listed the type says it."""
     if name in VALUES:
         return VALUES[name]
-    return {"boolean": True, "integer": 3, "string": "text"}[str(folder_keys()[name].schema["type"])]
+    return {"boolean": True, "integer": 3, "string": "text"}[
+        str(folder_keys()[name].schema["type"])
+    ]
 
 
 def toml(table: dict[str, Any]) -> str:
@@ -246,7 +247,9 @@ def test_init_shows_every_key_as_it_may_be_written() -> None:
     for line in text.splitlines():
         name, equals, given = line.removeprefix("# ").partition(" = ")
         if equals and name in folder_keys() and given != '"..."':
-            jsonschema.validate(tomllib.loads(f"x = {given}")["x"], dict(folder_keys()[name].schema))
+            jsonschema.validate(
+                tomllib.loads(f"x = {given}")["x"], dict(folder_keys()[name].schema)
+            )
         shown.add(name)
     assert set(folder_keys()) <= shown
 

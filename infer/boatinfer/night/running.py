@@ -199,7 +199,9 @@ def _process(command: list[str], night: Night, stop: Stop) -> tuple[int, bytes, 
         except BaseException:  # a second Ctrl-C
             process.kill()
             raise
-        reader.join(_LAST_WORDS_SECONDS)  # a process of its own may hold the pipe
+        reader.join(_LAST_WORDS_SECONDS)  # a process that it has started may hold the pipe
+        if not reader.is_alive():
+            process.stderr.close()
         if said and (code <= 0 or not said[-1].startswith(_OURS)):
             _pass_on(said[-1])  # else it is the sentence of the result
         printed.seek(0)
