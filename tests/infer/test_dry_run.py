@@ -149,4 +149,5 @@ def test_dry_run_on_the_command_line(
     assert said.code == 0
     assert f"{found} images found = {found} new + 0 changed + 0 to be retried" in said.out
     assert json.loads(boatinfer(*run, "--json").out)["new"] == found
+    assert boatinfer(*run, "--quiet") == (0, "", "")
     assert not (tmp_path / "out").exists()

@@ -49,10 +49,6 @@ VALUES: dict[str, Any] = {
     "target-accuracy": 0.9,
     "include": ["*.jpg", "with space/*"],
     "exclude": ["-odd"],
-    "sniff": False,
-    "isolate": False,
-    "report": False,
-    "recursive": False,
 }
 
 
@@ -60,9 +56,8 @@ def value(name: str) -> Any:
     """A value of a key; of those that are not listed the type says it."""
     if name in VALUES:
         return VALUES[name]
-    return {"boolean": True, "integer": 3, "string": "text"}[
-        str(folder_keys()[name].schema["type"])
-    ]
+    key = folder_keys()[name]
+    return {"boolean": not key.default, "integer": 3, "string": "text"}[str(key.schema["type"])]
 
 
 def toml(table: dict[str, Any]) -> str:

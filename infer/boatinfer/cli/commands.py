@@ -61,7 +61,7 @@ def run(command: RunCommand) -> None:
     if command.dry_run:
         from boatinfer.cli.forecasts import show_forecast
 
-        show_forecast(command, json=command.json)
+        show_forecast(command, command.json, command.quiet)
         return
     if command.isolate and command.engine is Engine.LOCAL:
         from boatinfer.pipeline.worker import Classification

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["forecast_in_words", "show_forecast"]
 
 
-def show_forecast(options: RunOptions, json: bool) -> None:
-    """Prints what a run would do."""
+def show_forecast(options: RunOptions, json: bool, quiet: bool) -> None:
+    """Prints what a run would do; if quiet only what would keep it from starting."""
     import msgspec
 
     from boatinfer.pipeline.dry_run import forecast
@@ -25,6 +25,8 @@ def show_forecast(options: RunOptions, json: bool) -> None:
     said = forecast(options)
     if json:
         typer.echo(msgspec.json.format(msgspec.json.encode(said), indent=2).decode())
+        return
+    if quiet:
         return
     for line in forecast_in_words(said):
         typer.echo(line)
