@@ -76,7 +76,7 @@ def night(count: int, work: Path, shard: str | None) -> None:
         return (ListedFile(path_of(number), 0, number) for number in range(count))
 
     selection: Any = importlib.import_module("boatinfer.pipeline.selection")
-    selection.scan = scan
+    selection.list_images = scan
     summary = run(RunOptions(work / "in", work / "out", shard=shard))
     assert summary.complete
     assert summary.reused == summary.found

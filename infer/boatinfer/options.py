@@ -17,7 +17,17 @@ from boatinfer.models.device import Device
 from boatinfer.storage.base import Place
 from boatinfer.storage.locations import local_path
 
-__all__ = ["Device", "Force", "Labels", "Memory", "ModelFile", "OnDevice", "check_target"]
+__all__ = [
+    "Device",
+    "Force",
+    "Labels",
+    "Memory",
+    "ModelFile",
+    "OnDevice",
+    "check_share",
+    "check_target",
+    "parse_share",
+]
 
 #: For every command that writes one file.
 Force = Annotated[bool, typer.Option("--force", help="Overwrite the file if it exists.")]
@@ -59,7 +69,32 @@ Labels = Annotated[
 ]
 
 
+def parse_share(text: str | float) -> float:
+    """Parses a share of 1: ``0.8``, ``0,8`` and ``80%`` are the same.
+
+    Raises:
+        UsageError: it is no number.
+    """
+    number = str(text).strip().replace(",", ".")
+    try:
+        return float(number[:-1]) / 100 if number.endswith("%") else float(number)
+    except ValueError:
+        raise UsageError(f"{text} is no share; give a number such as 0.8.") from None
+
+
+def check_share(option: str, share: float | None) -> None:
+    """Refuses a share that is not from 0 to 1."""
+    if share is not None and not 0 <= share <= 1:
+        raise UsageError(f"{option} {share:g}: give a share from 0 to 1{_meant(share)}.")
+
+
 def check_target(accuracy: float | None) -> None:
     """Refuses a --target-accuracy that is not between 0 and 1."""
     if accuracy is not None and not 0 < accuracy < 1:
-        raise UsageError(f"--target-accuracy {accuracy}: give a share between 0 and 1, as 0.99.")
+        meant = _meant(accuracy) or ", as 0.99"
+        raise UsageError(f"--target-accuracy {accuracy:g}: give a share between 0 and 1{meant}.")
+
+
+def _meant(share: float) -> str:
+    """What was meant by a percentage."""
+    return f" (did you mean {share / 100:g}?)" if 2 <= share <= 100 else ""

@@ -1,4 +1,4 @@
-"""Shows progress on standard error: a bar on a terminal, otherwise a line every 30 seconds."""
+"""Shows progress on standard error: a bar on a terminal, otherwise a line now and then."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from boatinfer.text import duration, percent
 
 __all__ = ["Advance", "Update", "display", "map_files_in_threads", "progress_bar"]
 
@@ -20,7 +22,10 @@ Result = TypeVar("Result")
 
 #: Files that are handed to the threads together.
 _CHUNK = 4096
-_LINE_SECONDS = 30.0
+#: Seconds to the first line, and between two lines at most; each time takes twice the last.
+_FIRST_LINE, _LONGEST = 10.0, 600.0
+#: Seconds of work after which its speed is said.
+_SETTLED = 3.0
 
 
 @contextlib.contextmanager
@@ -28,7 +33,7 @@ def display(description: str, unit: str) -> Iterator[Update]:
     """Shows progress; yields the function that updates it.
 
     Args:
-        description: what is being done, such as ``"reading"``; may be empty.
+        description: what is being done, such as ``"reading"``.
         unit: what is counted: ``bytes``, or the plural of anything.
     """
     if sys.stderr is None:
@@ -53,6 +58,7 @@ def progress_bar(
         done: how much was done before.
     """
     with display(description, unit) as update:
+        update(done, total, "")  # whose speed is not ours
 
         def advance(amount: int) -> None:
             nonlocal done
@@ -88,54 +94,81 @@ def map_files_in_threads(
     return results
 
 
+class _Meter:
+    """Puts progress into words, with the speed since the first count.
+
+    What was done before, as of a download that is resumed, does not count for the speed.
+    """
+
+    def __init__(self, unit: str) -> None:
+        self._unit = unit
+        self._first: tuple[float, int] | None = None
+
+    def text(self, done: int, total: int | None, figures: str) -> str:
+        """Such as ``1,041 of 2,000 images, 52 %, 3 s left, 340 a second, 3 failed``."""
+        now = time.monotonic()
+        self._first = self._first or (now, done)
+        seconds, more = now - self._first[0], done - self._first[1]
+        said = [self._counts(done, total)]
+        if total:
+            said.append(percent(min(1, done / total)))
+        settled = seconds >= _SETTLED and more > 0
+        if settled and total is not None and done < total:
+            said.append(f"{duration((total - done) * seconds / more, tenths=False)} left")
+        if settled:
+            said.append(f"{self._count(more / seconds)} a second")
+        if figures:
+            said.append(figures)
+        return ", ".join(said)
+
+    def _counts(self, done: int, total: int | None) -> str:
+        unit = "" if self._unit == "bytes" else f" {self._unit}"
+        if total is None:
+            return f"{self._count(done)}{unit} so far"
+        return f"{self._count(done)} of {self._count(total)}{unit}"
+
+    def _count(self, number: float) -> str:
+        from rich.filesize import decimal
+
+        if self._unit == "bytes":
+            return decimal(round(number))
+        return f"{number:,.1f}" if 0 < number < 10 and number % 1 else f"{number:,.0f}"
+
+
 @contextlib.contextmanager
 def _bar(description: str, unit: str) -> Iterator[Update]:
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+    from rich.progress import BarColumn, Progress, TextColumn
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        *([DownloadColumn(), TransferSpeedColumn()] if unit == "bytes" else [MofNCompleteColumn()]),
-        TextColumn("{task.fields[figures]}"),
-        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(10),
+        TextColumn("{task.fields[text]}", markup=False),
     )
+    meter = _Meter(unit)
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(description, total=None, figures="")
+        task = bar.add_task(description, total=None, text="")
 
         def update(done: int, total: int | None, figures: str) -> None:
+            text = meter.text(done, total, figures)
             with contextlib.suppress(OSError):  # the terminal was closed; the work goes on
-                bar.update(task, total=total, completed=done, figures=figures)
+                bar.update(task, total=total, completed=done, text=text)
 
         yield update
 
 
 def _print_lines(description: str, unit: str) -> Update:
-    printed_at = time.monotonic()
-
-    def count(number: int) -> str:
-        from rich.filesize import decimal
-
-        return decimal(number) if unit == "bytes" else f"{number:,}"
+    meter, interval = _Meter(unit), _FIRST_LINE
+    due = time.monotonic() + interval
 
     def update(done: int, total: int | None, figures: str) -> None:
-        nonlocal printed_at
-        if time.monotonic() - printed_at < _LINE_SECONDS:
+        nonlocal due, interval
+        text = meter.text(done, total, figures)
+        if time.monotonic() < due:
             return
-        printed_at = time.monotonic()
-        line = f"{description}: " if description else ""
-        line += count(done) + ("" if total is None else f" of {count(total)}")
-        line += "" if unit == "bytes" else f" {unit}"
-        line += f", {figures}" if figures else ""
+        interval = min(2 * interval, _LONGEST)
+        due = time.monotonic() + interval
         with contextlib.suppress(OSError):  # stderr has been closed; the work goes on
-            print(line, file=sys.stderr)  # noqa: T201
+            print(f"{description}: {text}", file=sys.stderr)  # noqa: T201
 
     return update

@@ -23,7 +23,7 @@ CLASSES = ["Gondola", "Water", "Gondola"]
 #: What the extras bring.
 ABSENT = [
     *("botocore", "joblib", "keras", "matplotlib", "obstore", "onnx", "ray", "scipy", "sklearn"),
-    *("tensorflow", "tf2onnx"),
+    *("tensorflow", "tf2onnx", "xlsxwriter"),
 ]
 
 #: Commands, by the extra that each needs; OUT is a results folder, PHOTOS a folder of images, DATA
@@ -65,6 +65,7 @@ CASES = {
         "model show gs://bucket/model.onnx",
         "model check s3://bucket/model.onnx",
     ],
+    "xlsx": ["run PHOTOS -o new --xlsx", "run PHOTOS -o new --xlsx --shard 1/2"],
     "ray": ["run PHOTOS -o new --engine ray", "run PHOTOS -o new --engine ray --workers 2"],
     "train,export": [
         *(f"train {what} DATA -o new.keras" for what in ("cnn", "boats", "resnet")),

@@ -101,7 +101,7 @@ def test_the_figures_do_not_depend_on_the_threshold_of_the_run(
     assert plain.run_threshold is None
     assert found.run_threshold is not None
     assert (found.run_threshold.images, found.run_threshold.evaluated) == (12, 13)
-    assert "1 of 13 images; 12 of the other 12 are correct (1.0000, 95 % interval" in found.text()
+    assert "1 of 13 images; 12 of the other 12 are correct (100 %, 95 % interval" in found.text()
 
 
 def curve(right: np.ndarray, confidence: np.ndarray) -> metrics.RiskCoverage:

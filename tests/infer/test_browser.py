@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -29,9 +31,10 @@ HOSTILE = [
     "javascript:alert(4).jpg",
     "\u202egpj.esrever.jpg",
 ]
-KINDS = ["report", "evaluation", "comparison", "nearest", "pairs", "duplicates"]
+OTHER_KINDS = ["evaluation", "comparison", "nearest", "pairs", "duplicates"]
+KINDS = ["report", *OTHER_KINDS, "busy", "gallery"]
 PHONE = {"width": 390, "height": 844}
-DESK = {"width": 1200, "height": 900}
+DESK = {"width": 1280, "height": 900}
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +71,16 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     run(replace(options, out=folder / "other-out", model=other))
 
     out, odd = folder / "out", [pictures / "red" / name for name in HOSTILE]
-    found = {kind: folder / f"{kind}.html" for kind in KINDS[1:]}
+    found = {kind: folder / f"{kind}.html" for kind in OTHER_KINDS}
     evaluation.write(found["evaluation"], evaluate(EvaluateOptions(out)))
     comparison.write(found["comparison"], compare(CompareOptions(out, folder / "other-out")))
     likeness.write(found["nearest"], nearest(odd[0], out, k=40))
     likeness.write(found["pairs"], pairs(out, odd))
     likeness.write(found["duplicates"], duplicates(out, k=5))
-    return {"report": out / "report.html", **found}
+    run(replace(options, min_confidence=1, title="A harbour", out=folder / "busy", gallery=True))
+    (gallery,) = (folder / "busy/reports").glob("*.1.html")
+    busy = {"busy": folder / "busy/report.html", "gallery": gallery}
+    return {"report": out / "report.html", **found, **busy}
 
 
 class Visit:
@@ -103,17 +109,28 @@ def file(request: pytest.FixtureRequest, pages: dict[str, Path]) -> Path:
 
 
 def test_it_loads_quietly_and_is_accessible(browser: Browser, file: Path) -> None:
-    visit = Visit(browser, file, color_scheme="light")
-    found = Axe().run(visit.page)
-    assert found.violations_count == 0, found.generate_report()
-    visit.page.emulate_media(color_scheme="dark")
-    dark = Axe().run(visit.page, options={"runOnly": ["color-contrast"]})
-    assert dark.violations_count == 0, dark.generate_report()
-    assert visit.trouble == []
+    for viewport in (DESK, PHONE):
+        visit = Visit(browser, file, color_scheme="light", viewport=viewport)
+        found = Axe().run(visit.page)
+        assert found.violations_count == 0, found.generate_report()
+        _unfold(visit.page)
+        unfolded = Axe().run(visit.page)
+        assert unfolded.violations_count == 0, unfolded.generate_report()
+        visit.page.emulate_media(color_scheme="dark")
+        dark = Axe().run(visit.page, options={"runOnly": ["color-contrast"]})
+        assert dark.violations_count == 0, dark.generate_report()
+        assert visit.trouble == []
+
+
+def _unfold(page: Page) -> None:
+    page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
 
 
 def test_a_phone_shows_all_of_its_width_and_every_picture(browser: Browser, file: Path) -> None:
     page = Visit(browser, file, viewport=PHONE).page
+    if file.name == "report.html":
+        assert page.evaluate("document.documentElement.scrollHeight") < 12_000
+    _unfold(page)
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
     columns = page.eval_on_selector_all("td.path", "all => all.map(one => one.offsetWidth)")
     assert min(columns, default=150) >= 150  # a name is no tower of syllables
@@ -124,6 +141,7 @@ def test_a_phone_shows_all_of_its_width_and_every_picture(browser: Browser, file
 
 def test_hostile_names_are_shown_and_do_nothing(browser: Browser, file: Path) -> None:
     visit = Visit(browser, file)
+    _unfold(visit.page)
     text = visit.page.inner_text("main")
     for name in HOSTILE[:3]:
         assert name in text
@@ -131,7 +149,7 @@ def test_hostile_names_are_shown_and_do_nothing(browser: Browser, file: Path) ->
     assert "\u202e" not in visit.page.content()
     targets = visit.page.eval_on_selector_all("a", "all => all.map(one => one.protocol)")
     assert set(targets) == {"file:"}
-    visit.page.locator("a", has_text="onmouseover").first.hover()
+    visit.page.get_by_text("onmouseover").first.hover()
     assert visit.page.query_selector_all("main script, main img:not([src^=data])") == []
     assert visit.trouble == []
 
@@ -152,6 +170,46 @@ def test_no_other_script_may_run(browser: Browser, pages: dict[str, Path]) -> No
     assert any("Content Security Policy" in said for said in visit.trouble)
 
 
+def test_the_keyboard_soon_comes_to_the_end(browser: Browser, pages: dict[str, Path]) -> None:
+    """Of the content, also where there is much to see; the first stop leads past the links."""
+    page = Visit(browser, pages["busy"]).page
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    stops = 0
+    while stops < 60 and page.evaluate("document.activeElement !== document.body"):
+        page.keyboard.press("Tab")
+        stops += 1
+    assert 10 < stops < 60
+    assert page.evaluate("document.activeElement === document.body")
+
+
+def test_a_class_opens_its_pictures(browser: Browser, pages: dict[str, Path]) -> None:
+    page = Visit(browser, pages["report"]).page
+    heading = page.get_by_role("heading", name="blue: 14 new images")
+    assert not heading.is_visible()
+    page.locator(".classes").get_by_role("link", name="blue").click()
+    assert heading.is_visible()
+    assert heading.bounding_box()["y"] < DESK["height"]  # type: ignore[index]
+
+
+def test_pictures_are_in_three_columns_and_lead_to_the_images(
+    browser: Browser, pages: dict[str, Path]
+) -> None:
+    page = Visit(browser, pages["report"]).page
+    tiles = [tile.bounding_box() for tile in page.locator(".album").first.locator("img").all()]
+    assert len({round(box["x"]) for box in tiles if box}) == 3
+    assert all(box and box["width"] >= 335 for box in tiles)
+    links = page.locator(".album a")
+    for link in links.all():
+        assert Path(unquote(urlsplit(link.evaluate("link => link.href")).path)).exists()
+    assert re.fullmatch(r"(red|green|blue), confidence \d\.\d\d", _alternatives(page)[0])
+
+
+def _alternatives(page: Page) -> list[str]:
+    found: list[str] = page.eval_on_selector_all(".album img", "all => all.map(one => one.alt)")
+    return found
+
+
 def _column(page: Page, number: int) -> list[str]:
     rows = ".sortable tbody tr:not([hidden])"
     return page.locator(f"{rows} td:nth-child({number})").all_inner_texts()
@@ -159,6 +217,7 @@ def _column(page: Page, number: int) -> list[str]:
 
 def test_the_table_filters_and_sorts(browser: Browser, pages: dict[str, Path]) -> None:
     page = Visit(browser, pages["report"]).page
+    _unfold(page)
     everything = _column(page, 1)
     assert len(everything) == 20
     confidence = page.get_by_role("button", name="Confidence")
@@ -180,6 +239,7 @@ def test_the_table_is_filtered_by_class(
     colours.write_pictures(tmp_path / "in", each=2)
     run(RunOptions(tmp_path / "in", tmp_path / "out", pages["report"].parents[1] / "colours.onnx"))
     page = Visit(browser, tmp_path / "out" / "report.html").page
+    _unfold(page)
     select = page.get_by_label("Class", exact=True)
     select.select_option("green")
     assert _column(page, 2) == ["green", "green"]
@@ -190,13 +250,17 @@ def test_the_table_is_filtered_by_class(
 
 def test_without_javascript_all_is_readable(browser: Browser, pages: dict[str, Path]) -> None:
     page = Visit(browser, pages["report"], java_script_enabled=False).page
+    page.get_by_text("Table of images").click()
     assert page.locator(".sortable tbody tr").count() == len(_column(page, 1)) == 20
     assert page.locator(".controls").is_hidden()
     assert page.get_by_text("Complete: nothing was skipped").is_visible()
 
 
 def test_on_paper_there_are_no_controls(browser: Browser, pages: dict[str, Path]) -> None:
-    page = Visit(browser, pages["report"], color_scheme="dark").page
+    page = Visit(browser, pages["busy"], color_scheme="dark").page
+    _unfold(page)
     page.emulate_media(media="print")
-    assert page.locator(".controls").is_hidden()
+    for hidden in (".controls", "nav", ".sortable", ".skip"):
+        assert page.locator(hidden).first.is_hidden()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert 1 <= len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) <= 4

@@ -286,7 +286,7 @@ def test_model_show_prints_the_card(boatinfer: Command, tmp_path: Path) -> None:
         "for tests",
         "on 3 golden images",
         "f00d",
-        "0.5000",
+        "0.500",
     ]:
         assert said in done.out
     printed = boatinfer("model", "show", file, "--json").out
@@ -363,21 +363,30 @@ def test_every_option_of_run_is_in_one_panel_of_its_help(boatinfer: Command) -> 
 def test_without_a_terminal_progress_is_a_line_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "_LINE_SECONDS", 0.0)
+    now = 0.0
+    monkeypatch.setattr("boatinfer.progress.time.monotonic", lambda: now)
     with progress.display("reading", "images") as update:
-        update(40, None, "")  # the listing goes on
-        update(1041, 2000, "3 failed")
-    with progress.progress_bar("fetching", 2_000_000, "bytes", done=1_000_000) as advance:
-        advance(500_000)
+        for second in range(1, 181):
+            now = float(second)
+            update(20 * second, 4000 if second > 15 else None, "3 failed")
     assert capsys.readouterr().err.splitlines() == [
-        "reading: 40 images",
-        "reading: 1,041 of 2,000 images, 3 failed",
-        "fetching: 1.5 MB of 2.0 MB",
+        "reading: 200 images so far, 20 a second, 3 failed",  # after 10 s, 20 more, 40 more
+        "reading: 600 of 4,000 images, 15 %, 3 min left, 20 a second, 3 failed",
+        "reading: 1,400 of 4,000 images, 35 %, 2 min left, 20 a second, 3 failed",
+        "reading: 3,000 of 4,000 images, 75 %, 50 s left, 20 a second, 3 failed",
     ]
-    monkeypatch.setattr(progress, "_LINE_SECONDS", 30.0)
-    with progress.display("", "images") as update:
-        update(40, 100, "")
-    assert capsys.readouterr().err == ""
+
+
+def test_a_resumed_download_has_the_speed_of_what_it_adds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("boatinfer.progress.time.monotonic", lambda: now)
+    with progress.progress_bar("fetching", 20_000_000, "bytes", done=9_000_000) as advance:
+        now = 10.0
+        advance(1_000_000)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == ("fetching: 10.0 MB of 20.0 MB, 50 %, 2 min left, 100.0 kB a second")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
@@ -393,10 +402,14 @@ def test_on_a_terminal_progress_is_a_bar(pictures: Path, model_file: Path, tmp_p
             said += chunk
     with process:
         assert process.stdout is not None
-        assert b"12/12" not in process.stdout.read()
+        assert b"12 of 12" not in process.stdout.read()
     os.close(ours)
     assert process.returncode == 0
-    assert "12/12" in said.decode()
+    text = said.decode()
+    assert "classifying" in text
+    assert "12 of 12 images, 100 %" in text
+    assert "-:--" not in text  # nor any figure before there is one
+    assert " 0 a second" not in text
 
 
 def test_the_drawing_library_says_nothing_where_it_has_no_home(
@@ -470,3 +483,43 @@ def test_boats_is_the_built_in_model(
     (tmp_path / "boats").rmdir()
     (tmp_path / "boats").write_text("a file of this name comes first")
     assert boatinfer("classify", image, "-m", "boats").code == 4
+
+
+def test_help_is_a_command_too(boatinfer: Command) -> None:
+    for command in ([], ["run"], ["model"], ["model", "show"]):
+        shown = boatinfer("help", *command)
+        assert shown.code == 0
+        assert shown.out == boatinfer(*command, "--help").out
+    for command in (["nothing"], ["run", "nothing"]):
+        refused = boatinfer("help", *command)
+        assert refused.code == 2
+        assert f"there is no command {' '.join(command)}" in refused.err
+
+
+def test_a_share_is_understood_or_explained(
+    boatinfer: Command, pictures: Path, model_file: Path, tmp_path: Path
+) -> None:
+    given = ("run", pictures, "-o", tmp_path / "out", "-m", model_file, "--no-isolate", "--json")
+    for text in ("0.75", "0,75", "75%"):
+        done = boatinfer(*given, "--min-confidence", text)
+        assert (done.code, json.loads(done.out)["min_confidence"]) == (0, 0.75)
+    refused = boatinfer(*given, "--min-confidence", "80")
+    assert refused.code == 2
+    assert "--min-confidence 80: give a share from 0 to 1 (did you mean 0.8?)" in refused.err
+    refused = boatinfer("evaluate", tmp_path / "out", "--target-accuracy", "95")
+    assert refused.code == 2
+    assert "(did you mean 0.95?)" in refused.err
+    assert "much is no share" in boatinfer(*given, "--min-confidence", "much").err
+
+
+def test_a_shell_completes_commands_and_options(tmp_path: Path) -> None:
+    def completed(line: str) -> list[str]:
+        words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
+        environment = os.environ | words | {"_BOATINFER_COMPLETE": "complete_bash"}
+        script = tmp_path / "boatinfer"
+        script.write_text("from boatinfer.__main__ import main; main()")
+        return subprocess.check_output([sys.executable, script], env=environment).decode().split()
+
+    assert completed("boatinfer res") == ["results"]
+    assert completed("boatinfer run --min") == ["--min-confidence"]
+    assert "show" in completed("boatinfer model ")

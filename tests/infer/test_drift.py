@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 
-from boatinfer.analysis.drift import drift, jensen_shannon
+from boatinfer.analysis.drift import jensen_shannon
 from boatinfer.results.mix import BINS, Mix
 
 counts = st.lists(st.integers(0, 1000), min_size=3, max_size=3).filter(any)
@@ -23,36 +23,6 @@ def test_the_divergence_is_that_of_scipy(one: list[int], other: list[int]) -> No
 def test_equal_shares_do_not_diverge_and_disjoint_ones_do_fully() -> None:
     assert float(jensen_shannon([1, 3, 0], [10, 30, 0])) == pytest.approx(0, abs=1e-12)
     assert float(jensen_shannon([5, 0], [0, 7])) == pytest.approx(1)
-
-
-def _nights(shares: list[float], sizes: list[int], seed: int = 1) -> list[np.ndarray]:
-    draw = np.random.default_rng(seed)
-    return [draw.multinomial(size, shares) for size in sizes]
-
-
-@pytest.mark.parametrize("size", [5, 60, 5000])
-@pytest.mark.parametrize("before", [1, 2, 8])
-def test_a_night_like_the_others_is_not_unusual(size: int, before: int) -> None:
-    for seed in range(20):
-        *earlier, now = _nights([0.6, 0.3, 0.1], [size] * before + [size], seed)
-        assert not drift(now, earlier).unusual
-
-
-@pytest.mark.parametrize("before", [1, 8])
-def test_a_shifted_night_is_unusual(before: int) -> None:
-    earlier = _nights([0.6, 0.3, 0.1], [200] * before)
-    (now,) = _nights([0.2, 0.3, 0.5], [200], seed=2)
-    found = drift(now, earlier)
-    assert found.unusual
-    assert found.divergence > found.chance
-
-
-def test_nights_that_always_differ_are_the_measure() -> None:
-    """Alternating nights: neither kind is unusual, though chance would never do that."""
-    earlier = [np.array([900, 100]), np.array([100, 900])] * 4
-    found = drift(np.array([850, 150]), earlier)
-    assert found.divergence > found.chance
-    assert not found.unusual
 
 
 def test_a_mix_counts_confidences_in_spans() -> None:

@@ -68,7 +68,7 @@ def test_the_text_tells_what_it_is_of(out: Path, boatinfer: Command) -> None:
     assert done.code == 0
     first = done.out.splitlines()
     assert first[0].endswith("images of known class: 12")
-    assert first[3].startswith("  accuracy           0.8333  0.")
+    assert first[3].startswith("  accuracy           0.833  0.")
     assert first[4].startswith("  macro-F1")
     assert done.out.count("macro-F1") == 1
     for heading in ["By class, F1 with its 95 % interval", "Confusion matrix"]:
@@ -101,7 +101,7 @@ def test_unknown_and_absent_classes_are_named_and_not_counted(
     assert (blue["images"], blue["recall"], blue["recall_interval"]) == (0, None, None)
     said = found.text()
     assert "1 without a label; 4 of classes that the network does not know (violet 4)" in said
-    assert "as wrong, the accuracy is 0.6667" in said
+    assert "as wrong, the accuracy is 67 %" in said
     assert "There is no image of blue." in said
 
 
@@ -120,7 +120,7 @@ def test_the_svm_stands_beside_the_network(
     assert found.svm.accuracy == pytest.approx(11 / 12)
     assert list(found.svm.confused()) == [("=blue", "blue", ["=blue/=1.jpg"])]
     assert found.svm.document()["images"] == 12
-    assert re.search(r"  SVM +12 +0\.9167", boatinfer("evaluate", tmp_path / "out").out)
+    assert re.search(r"  SVM +12 +0\.917", boatinfer("evaluate", tmp_path / "out").out)
 
 
 def test_an_svm_of_classes_that_the_network_does_not_know_stands_alone(

@@ -86,7 +86,7 @@ def test_the_document_has_15_bins_of_confidence_and_101_coverages() -> None:
 
 def test_the_text_says_what_is_left_to_people() -> None:
     said = sure(1000).text()
-    left = re.findall(r"^ +(\d+\.\d)% +(\d\.\d{4}) +\d\.\d{4}$", said, re.MULTILINE)
+    left = re.findall(r"^ +(\d+\.\d)% +(\d\.\d{4}) +\d\.\d{3}$", said, re.MULTILINE)
     assert [share for share, _ in left] == ["0.0", "1.0", "5.0", "10.0", "20.0", "30.0", "50.0"]
     assert [below for _, below in left][:3] == ["0.0010", "0.0110", "0.0510"]
     assert "top-2" in said
@@ -178,4 +178,4 @@ def test_the_text_names_each_class_once_and_fits_a_terminal() -> None:
     for average in ("macro", "weighted"):
         (line,) = [line for line in table if f"{average} average" in line]
         figures = [report[f"{average} avg"][name] for name in ("precision", "recall", "f1-score")]
-        assert line.split()[2:] == [f"{figure:.2f}" for figure in figures]
+        assert line.split()[2:] == [f"{figure:.3f}" for figure in figures]

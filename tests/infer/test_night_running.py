@@ -291,10 +291,13 @@ def test_the_page_leads_to_the_pages_of_the_folders(
     boatinfer("night", "run", "-c", three)
     page = (tmp_path / "index.html").read_text()
     links = [piece.split('"')[0] for piece in page.split('<a href="')[1:]]
+    first = tmp_path / "boatinfer-out" / "first"
+    run = json.loads((first / "run.json").read_text())["run"]
     assert {(tmp_path / unquote(link)).resolve() for link in links} == {
-        tmp_path / "boatinfer-out" / "first" / "report.html",
-        odd / "report.html",
+        first / "reports" / f"{run}.html",  # the page of that night, which is kept
+        odd / "report.html",  # nothing came in, so that there is none
     }
+    assert all((tmp_path / unquote(link)).is_file() for link in links)
     assert "exit code 4" in page
     assert "The last night ended with 4: see second." in page
 

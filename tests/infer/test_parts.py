@@ -3,7 +3,10 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,8 +16,8 @@ from boatinfer.results.integrity import damaged_parts
 from boatinfer.results.store.compaction import compact
 from boatinfer.results.store.duplicates import ContentIndex
 from boatinfer.results.store.index import RowIndex
-from boatinfer.results.store.parts import Parts, number_of
-from boatinfer.results.store.rows import Row, matrix
+from boatinfer.results.store.parts import WRITING, Parts, number_of
+from boatinfer.results.store.rows import VECTORS, Row, matrix, table
 from boatinfer.results.store.shards import Shard
 from letters import CLASSES, everything, row
 
@@ -142,3 +145,70 @@ def test_a_shard_reads_no_part_that_another_of_its_split_wrote(tmp_path: Path) -
         found = [file.stem for file in Parts(tmp_path, shards[name]).files()]
         assert len(found) == 3
         assert not any(stem.endswith(other) for stem in found)
+
+
+def _older(rows: list[Row], *asked: str) -> pa.Table:
+    """The rows as parts had them before: vectors of a fixed size, and only those asked for."""
+    made = table(rows, CLASSES, "m", "r")
+    names = ["probabilities", *asked]
+    columns = {name: made[name] for name in made.column_names if name not in VECTORS}
+    sizes = {"probabilities": len(CLASSES), "features": 2, "svm": 1}
+    fixed = {name: made[name].cast(pa.list_(pa.float32(), sizes[name])) for name in names}
+    return pa.table(columns | fixed)
+
+
+def test_any_reader_takes_all_parts_at_once(tmp_path: Path) -> None:
+    polars, duckdb = pytest.importorskip("polars"), pytest.importorskip("duckdb")
+    parts = Parts(tmp_path)
+    parts.append([row("p", 0.25)], CLASSES, "m", "r1")
+    parts.append([row("q", 0.5, True), Row("r", 1, 2, status="corrupt")], CLASSES, "m", "r2")
+    wide = Row("p", 1, 2, probabilities=np.full(5, 0.2, np.float32), svm=np.ones(4, np.float32))
+    parts.append([wide], list("abcde"), "other", "r3")
+    glob = str(tmp_path / "*.parquet")
+    wanted = [("p", 3, None), ("p", 5, None), ("q", 3, 2), ("r", None, None)]
+    found = polars.read_parquet(glob).select(
+        "path", polars.col("probabilities").list.len(), polars.col("features").list.len()
+    )
+    assert sorted(found.rows(), key=str) == wanted
+    query = f"SELECT path, len(probabilities), len(features) FROM read_parquet('{glob}')"
+    assert sorted(duckdb.sql(query).fetchall(), key=str) == wanted
+    assert ds.dataset(tmp_path, exclude_invalid_files=True).to_table().num_rows == 4
+
+
+@pytest.mark.parametrize("of_the_file", [True, False])
+def test_each_row_says_whether_it_has_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of_the_file: bool
+) -> None:
+    parts, failed = Parts(tmp_path), Row("f", 1, 2, status="corrupt")
+    parts.append([row("p", 0.5, True), failed], CLASSES, "m", "r")
+    parts.append([row("q", 0.5), row("g", 0.5)], CLASSES, "m", "r")
+    both = table([row("s", 0.5, True), row("t", 0.5)], CLASSES, "m", "r")
+    older = _older([row("u", 0.5, True)], "features")
+    for some in (both, older, _older([row("v", 0.5)])):
+        with parts.writer() as sink:
+            pq.write_table(some, sink, write_statistics=of_the_file, **WRITING)
+    index = parts.index()
+    has = dict(zip(index["path"].to_pylist(), index["has_features"].to_pylist(), strict=True))
+    assert {path for path, there in has.items() if there} == {"p", "s", "u"}
+    assert len(has) == 8
+
+
+def test_merging_brings_older_parts_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("boatinfer.results.store.compaction.MANY_PARTS", 4)
+    parts = Parts(tmp_path)
+    scored = Row("q", 1, 2, probabilities=np.full(3, 0.25, np.float32), svm=np.ones(1, np.float32))
+    for older in (_older([row("p", 0.25, True)], "features"), _older([scored], "svm")):
+        with parts.writer() as sink:
+            pq.write_table(older, sink, **WRITING)
+    parts.append([row("s", 0.5)], CLASSES, "m", "r")
+    parts.append([row("t", 0.75, True)], CLASSES, "m", "r")
+    before = everything(parts)
+    assert before["p"] == (0.25, [0.25, 0.5])
+    row_index = RowIndex(parts)
+    row_index.read()
+    compact(row_index)
+    (merged,) = parts.files()
+    assert pq.read_schema(merged).equals(table([row("s", 0.5)], CLASSES, "m", "r").schema)
+    assert everything(parts) == before

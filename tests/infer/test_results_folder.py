@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from boatinfer.cli.streams import show_warnings
 from boatinfer.errors import BusyError, UsageError
 from boatinfer.results.folder import Results
 from boatinfer.results.integrity import set_aside
@@ -54,6 +55,7 @@ def test_what_shards_leave_is_known_by_its_whole_name(tmp_path: Path) -> None:
 def test_it_is_told_once_that_the_last_run_is_not_complete(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    show_warnings()
     results = Results(tmp_path)
     (tmp_path / "runs").mkdir()
     whole = Summary(run="1", folder="/in", started="2026-01-01T00:00:00", complete=True)
@@ -63,7 +65,7 @@ def test_it_is_told_once_that_the_last_run_is_not_complete(
     results.write_summary(Summary(run="2", folder="/in", started="2026-01-02T00:00:00"))
     for said in (1, 0):
         assert results.last_finished().run == "1"
-        assert capsys.readouterr().err.count("2026-01-02T00:00:00, is not complete (it was") == said
+        assert capsys.readouterr().err.count("2026-01-02 00:00, is not complete (it was") == said
 
 
 def test_results_that_are_none_follow_nowhere_and_get_no_lock(tmp_path: Path) -> None:

@@ -67,6 +67,7 @@ def test_run_json_is_the_summary_and_is_kept_per_run(
         *("run", "folder", "started", "finished", "seconds", "found", "classified", "reused"),
         *("failed", "failures", "labels", "images_per_second", "model", "device", "versions"),
         *("svm_labels", "unsure", "min_confidence", "target_accuracy"),
+        *("title", "link_prefix", "gallery"),
         *("complete", "exit_code", "error", "model_name", "classes"),
         *("new", "gone", "unusual", "stages", "threads", "training", "shards"),
         *("warnings", "unlisted", "restrictions", "remarks", "tables"),
@@ -84,10 +85,11 @@ def test_parts_hold_what_the_contract_says(
     table = pq.read_table(part)
     assert table.column_names == [
         *("path", "bytes", "mtime_ns", "content", "model", "run", "status", "since", "error"),
-        *("label", "confidence", "probabilities", "features"),
+        *("label", "confidence", "probabilities", "features", "svm"),
     ]
-    assert str(table.schema.field("probabilities").type) == "fixed_size_list<element: float>[3]"
-    assert str(table.schema.field("features").type) == "fixed_size_list<element: float>[3]"
+    for vectors in ("probabilities", "features", "svm"):
+        assert str(table.schema.field(vectors).type) == "list<element: float>"
+    assert table["svm"].null_count == table.num_rows
     found = {row["path"]: row for row in table.to_pylist()}
     status = (pictures / "red" / "000.jpg").stat()
     row = found["red/000.jpg"]

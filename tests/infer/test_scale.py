@@ -197,7 +197,8 @@ def test_nothing_lies_about_while_a_night_works(
 
     monkeypatch.setattr(proof, "count_labels", look)
     night(report=False)
-    ours = {"run.json", "predictions.csv", "failures.csv", ".lock", ".holder"}
+    ours = {"run.json", "predictions.csv", "predictions.parquet", "failures.csv"}
+    ours |= {".lock", ".holder"}
     left = names_[0] - ours - {path.name for path in (tmp_path / "out" / "parts").iterdir()}
     assert [Path(name).suffix for name in left] == [".json"]  # in runs/
 

@@ -73,7 +73,7 @@ def test_a_search_takes_the_best_and_tells_how_far_it_is(
     assert report["accuracy"] == best
     svc = joblib.load(tmp_path / "s.joblib")["pipeline"][-1]
     assert (svc.C, svc.gamma) == (report["penalty"], report["gamma"])
-    assert f"accuracy {best:.4f} (95 % interval" in done.out
+    assert f"accuracy {best:.3f} (95 % interval" in done.out
 
 
 @pytest.mark.parametrize("classes", ["ab", "abc"])

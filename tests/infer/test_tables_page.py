@@ -57,22 +57,30 @@ def _printed(library: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> lis
 
 
 def test_pandas(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tables, features, runs = _printed("pandas", folder, monkeypatch)
+    tables, probabilities, features, runs = _printed("pandas", folder, monkeypatch)
     assert re.search(rf"^NA +{EACH + 1} ", tables, re.M)
     assert re.search(rf"^blue +{EACH} ", tables, re.M)
     assert re.search(r"^not_an_image +1$", tables, re.M)
+    assert re.search(r"^ +NA +green +blue$", probabilities, re.M)
+    assert re.search(r"^=1\+1.jpg +0\.\d+ +0\.\d+ +0\.\d+$", probabilities, re.M)
+    assert len(re.findall(r"jpg ", probabilities)) == 3 * EACH + 1
     assert features == f"({3 * EACH + 1}, 3) 3\n"
     assert len(re.findall(r"^\d ", runs, re.M)) == 3
 
 
 def test_polars(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    counts, rows = _printed("polars", folder, monkeypatch)
+    counts, margins, recorded = _printed("polars", folder, monkeypatch)
     assert "NA" in counts
-    assert f"shape: ({3 * EACH + 1}," in rows
+    assert f"shape: ({3 * EACH + 1}, 6)" in margins
+    assert "shape: (3, 4)" in recorded
+    column = [line.split("┆")[-1].strip(" │") for line in recorded.splitlines() if "┆" in line]
+    assert column[-3:] == ["0", "0", str(3 * EACH + 1)]
 
 
 def test_duckdb(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    counts, views = _printed("DuckDB", folder, monkeypatch)
+    counts, highest, earlier = _printed("DuckDB", folder, monkeypatch)
     assert re.search(rf"NA +│ +{EACH + 1} ", counts)
-    assert "gone.jpg" not in views
-    assert "=1+1.jpg" in views
+    assert "=1+1.jpg" in highest
+    assert "gone.jpg" not in highest
+    assert re.search(r"=1\+1\.jpg +│ +0\.99\d+ +│ Moto\w+ +│", earlier)
+    assert "gone.jpg" not in earlier

@@ -10,6 +10,7 @@ import typer
 
 from boatinfer.cli.fields import from_fields
 from boatinfer.errors import RunInterruptedError
+from boatinfer.text import decimal
 from boattrain.config import ConfigOption
 from boattrain.messages import messages_on_stderr
 from boattrain.options import BoatsOptions, CnnOptions, ResnetOptions
@@ -85,7 +86,7 @@ def _print_result(result: TrainingResult) -> None:
     typer.echo(evaluation.summary(" (valid)"))
     typer.echo(
         f"\nEpoch {fit.best.epoch} of {len(fit.history)} was kept: validation accuracy "
-        f"{evaluation.accuracy:.4f}, macro-F1 {evaluation.macro_f1:.4f}"
+        f"{decimal(evaluation.accuracy)}, macro-F1 {decimal(evaluation.macro_f1)}"
     )
     for path in result.files:
         typer.echo(f"Wrote {path}")

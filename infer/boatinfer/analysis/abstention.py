@@ -19,6 +19,7 @@ from boatinfer.analysis.metrics import RiskCoverage
 from boatinfer.errors import UsageError
 from boatinfer.results.tables.predictions import UNSURE
 from boatinfer.storage.documents import DocumentError, read_document
+from boatinfer.text import percent
 
 __all__ = [
     "Threshold",
@@ -168,8 +169,8 @@ def describe_outcome(threshold: Threshold) -> str:
     accuracy_text = ""
     if threshold.images:
         interval = metrics.wilson(np.array([threshold.correct]), np.array([threshold.images]))[:, 0]
-        accuracy = threshold.correct / threshold.images
-        accuracy_text = f" ({accuracy:.4f}, 95 % interval {interval[0]:.4f} to {interval[1]:.4f})"
+        accuracy, (low, high) = threshold.correct / threshold.images, interval
+        accuracy_text = f" ({percent(accuracy)}, 95 % interval {percent(low)} to {percent(high)})"
     return (
         f"Unsure in this run, with a confidence below {threshold.min_confidence:.4f}: "
         f"{_abstained_text(threshold)}{accuracy_text}."

@@ -19,7 +19,7 @@ from boatinfer.results.find import find_results
 from boatinfer.results.folder import Results
 from boatinfer.results.summary import Summary
 from boatinfer.storage.base import Place
-from boatinfer.text import counted, printable, table
+from boatinfer.text import counted, decimal, printable, table
 
 __all__ = ["Comparison", "compare", "speed"]
 
@@ -116,8 +116,8 @@ class Comparison:
             [
                 f"images in both: {count:,}; only in A: {self.unmatched[0]:,}; only in B: "
                 f"{self.unmatched[1]:,}; changed in between and left out: {self.changed:,}",
-                f"agreement: {self.agreement.accuracy:.4f} "
-                f"(95 % interval {interval[0]:.4f} to {interval[1]:.4f})",
+                f"agreement: {decimal(self.agreement.accuracy)} "
+                f"(95 % interval {decimal(interval[0])} to {decimal(interval[1])})",
             ],
         ]
         if pairs := self.agreement.pairs("{} in A, {} in B"):

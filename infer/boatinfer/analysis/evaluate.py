@@ -23,7 +23,7 @@ from boatinfer.results.store.rows import matrix
 from boatinfer.results.summary import Summary
 from boatinfer.results.tables.csv_files import csv_plain
 from boatinfer.storage.locations import open_for_arrow
-from boatinfer.text import joined, printable
+from boatinfer.text import joined, percent, printable
 
 __all__ = ["EvaluationResult", "evaluate"]
 
@@ -97,7 +97,9 @@ class EvaluationResult:
         sentences = [f"Left out: {'; '.join(left_out)}."] if left_out else []
         if self.unknown and self.network:
             share = self.network.correct.sum() / (len(self.network.truth) + count)
-            sentences.append(f"Counting unknown classes as wrong, the accuracy is {share:.4f}.")
+            sentences.append(
+                f"Counting unknown classes as wrong, the accuracy is {percent(share)}."
+            )
         if self.network and self.network.absent:
             sentences.append(f"There is no image of {_listed(self.network.absent)}.")
         return sentences

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from boatinfer.analysis import metrics
 from boatinfer.analysis.abstention import Threshold
 from boatinfer.analysis.metrics import ClassScores, Intervals, Labels
-from boatinfer.text import printable, table
+from boatinfer.text import decimal, printable, table
 
 __all__ = ["Confidence", "Evaluation", "side_by_side"]
 
@@ -235,15 +235,15 @@ class Evaluation:
 
     def _figures(self, suffix: str) -> list[str]:
         rows = [
-            ("accuracy", f"{self.accuracy:.4f}", _interval(self.intervals.accuracy)),
-            ("macro-F1", f"{self.macro_f1:.4f}", _interval(self.intervals.macro_f1)),
+            ("accuracy", decimal(self.accuracy), _interval(self.intervals.accuracy)),
+            ("macro-F1", decimal(self.macro_f1), _interval(self.intervals.macro_f1)),
         ]
         if self.confidence:
-            rows += [(f"top-{k}", f"{v:.4f}", "") for k, v in self._top(self.confidence).items()][
+            rows += [(f"top-{k}", decimal(v), "") for k, v in self._top(self.confidence).items()][
                 1:
             ]
             error = metrics.calibration(self.correct, self.confidence.confidence).error
-            rows.append(("calibration error", f"{error:.4f}", ""))
+            rows.append(("calibration error", decimal(error), ""))
         return [f"Figures{suffix}, with 95 % intervals", *table(rows)]
 
     def _class_table(self, suffix: str) -> list[str]:
@@ -252,14 +252,14 @@ class Evaluation:
         ]
         true_counts, predicted_counts = self.confusion.sum(axis=1), self.confusion.sum(axis=0)
         for index, name in enumerate(self.classes):
-            figures = ["-" if np.isnan(f[index]) else f"{f[index]:.2f}" for f in self.scores]
+            figures = ["-" if np.isnan(f[index]) else decimal(f[index]) for f in self.scores]
             interval = _interval(self.intervals.f1[:, index], 2, "-")
             counts = true_counts[index], predicted_counts[index]
             rows.append((index + 1, _shortened(name), *counts, *figures, interval))
         occurring = (true_counts + predicted_counts) > 0
         for name, weights in (("macro average", occurring), ("weighted average", true_counts)):
             means = [np.average(np.nan_to_num(f), weights=weights) for f in self.scores]
-            rows.append(("", name, "", "", *(f"{mean:.2f}" for mean in means), ""))
+            rows.append(("", name, "", "", *(decimal(mean) for mean in means), ""))
         return [f"By class{suffix}, F1 with its 95 % interval", *table(rows, names=2)]
 
     def matrix(self, rows: str = "the true class", columns: str = "the predicted one") -> list[str]:
@@ -300,7 +300,7 @@ class Evaluation:
         rows = [("manual review", "confidence below", "accuracy of the rest")]
         for entry in self.coverage_points:
             abstained = f"{1 - entry['coverage']:.1%}"
-            rows.append((abstained, f"{entry['threshold']:.4f}", f"{entry['accuracy']:.4f}"))
+            rows.append((abstained, f"{entry['threshold']:.4f}", decimal(entry["accuracy"])))
         yield [
             "Risk and coverage: with the least confident left for manual review",
             *table(rows, names=0),
@@ -316,7 +316,7 @@ def side_by_side(evaluations: Iterable[tuple[str, Evaluation]]) -> list[str]:
             (evaluation.accuracy, intervals.accuracy),
             (evaluation.macro_f1, intervals.macro_f1),
         )
-        cells = [cell for value, ends in figures for cell in (f"{value:.4f}", _interval(ends))]
+        cells = [cell for value, ends in figures for cell in (decimal(value), _interval(ends))]
         rows.append((name, f"{len(evaluation.truth):,}", *cells))
     return table(rows)
 
@@ -325,7 +325,7 @@ def _nan_to_none(values: npt.NDArray[np.float64]) -> list[float | None]:
     return [None if np.isnan(value) else float(value) for value in values]
 
 
-def _interval(ends: npt.NDArray[np.float64], digits: int = 4, to: str = " to ") -> str:
+def _interval(ends: npt.NDArray[np.float64], digits: int = 3, to: str = " to ") -> str:
     if np.isnan(ends).any():
         return ""
     return to.join(f"{end:.{digits}f}" for end in ends)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from boatinfer.errors import UsageError
-from boatinfer.options import Labels, check_target
+from boatinfer.options import Labels, check_target, parse_share
 from boatinfer.storage.base import Place
 from boatinfer.storage.locations import place
 
@@ -40,8 +40,8 @@ class EvaluateOptions:
     target_accuracy: Annotated[
         float | None,
         typer.Option(
-            min=0,
-            max=1,
+            parser=parse_share,
+            metavar="SHARE",
             help="Find the confidence threshold above which predictions have this accuracy.",
         ),
     ] = None

@@ -137,7 +137,7 @@ def _missing_extra(name: str, error: ModuleNotFoundError, extra: str) -> UsageEr
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Classify folders of images every night, and prove that nothing was skipped.",
@@ -160,6 +160,25 @@ def _options(
     ] = False,
 ) -> None:
     pass
+
+
+@app.command("help")
+def _help(
+    ctx: typer.Context,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="COMMAND", help="Command, such as run or model show."),
+    ] = None,
+) -> None:
+    """Show the help of a command."""
+    shown: Any = ctx.find_root()
+    for name in names or []:
+        find = getattr(shown.command, "get_command", lambda *_: None)
+        command = find(shown, name)
+        if command is None:
+            raise UsageError(f"there is no command {' '.join(names or [])}; see 'boatinfer help'.")
+        shown = type(shown)(command, info_name=name, parent=shown)
+    typer.echo(shown.get_help(), color=ctx.color)
 
 
 app.command("run")(from_fields(commands.RunCommand, commands.run, commands.PANELS))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from boatinfer.progress import Update, display
 from boatinfer.storage.base import Place
 from boatinfer.storage.locations import local_path, place
 from boatinfer.svm.options import FitOptions
-from boatinfer.text import counted, printable, to_text
+from boatinfer.text import counted, decimal, duration, printable, to_text
 
 if TYPE_CHECKING:
     from boatinfer.results.folder import Results
@@ -48,8 +47,8 @@ class RunCommand(RunOptions):
     ] = False
 
 
-#: Folders whose images are gone that are named, at most.
-_FOLDERS = 5
+#: Folders whose images are gone that are named, and nights that are listed, at most.
+_FOLDERS, _NIGHTS = 5, 14
 
 #: The panels of ``boatinfer run --help``.
 PANELS = {**RUN_PANELS, "Output": ["json", "quiet", "dry_run"]}
@@ -71,8 +70,8 @@ def run(command: RunCommand) -> None:
         )  # while this process loads what the worker needs not
     from boatinfer.pipeline.run import run as run_night
 
-    with contextlib.nullcontext() if command.quiet else display("", "images") as update:
-        summary = run_night(command, _figures(update) if update else lambda _: None)
+    with contextlib.nullcontext() if command.quiet else display("classifying", "images") as update:
+        summary = run_night(command, _shown_by(update) if update else lambda _: None)
     if command.json:
         typer.echo(summary.text(), nl=False)
     elif not command.quiet:
@@ -85,15 +84,9 @@ def run(command: RunCommand) -> None:
     _exit(summary, command.results_folder)
 
 
-def _figures(update: Update) -> Callable[[Progress], None]:
-    """Shows a run's progress, with its images per second."""
-    started = time.monotonic()
-
-    def show(now: Progress) -> None:
-        rate = now.done / max(1e-3, time.monotonic() - started)
-        update(now.done, now.total, f"{rate:,.0f} a second, {now.failed:,} failed")
-
-    return show
+def _shown_by(update: Update) -> Callable[[Progress], None]:
+    """Shows a run's progress."""
+    return lambda now: update(now.done, now.total, f"{now.failed:,} failed" if now.failed else "")
 
 
 def _exit(summary: Summary, out: Place) -> None:
@@ -112,7 +105,7 @@ def _print_summary(summary: Summary) -> None:
     typer.echo(
         f"{counted(summary.found, 'image')} found = {summary.classified:,} classified "
         f"+ {summary.reused:,} reused + {summary.failed:,} failed "
-        f"in {summary.seconds:.1f} s with {summary.model_name} on {summary.device}{rate}"
+        f"in {duration(summary.seconds or 0)} with {summary.model_name} on {summary.device}{rate}"
     )
     _print_new(summary)
     if summary.restrictions:
@@ -210,7 +203,7 @@ def classify(
             continue
         typer.echo(name)
         for index in best:
-            typer.echo(f"  {row.probabilities[index]:7.2%}  {printable(info.card.classes[index])}")
+            typer.echo(f"  {row.probabilities[index]:6.1%}  {printable(info.card.classes[index])}")
     if broken:
         raise typer.Exit(TOO_MANY_FAILURES)
 
@@ -256,6 +249,7 @@ def features(
 @without_pandas
 def results(
     out: Annotated[Place, typer.Argument(parser=place, metavar="OUT", help="Results folder.")],
+    *,
     verify: Annotated[
         bool,
         typer.Option("--verify", help="Read all data in full, and name damaged files."),
@@ -275,10 +269,14 @@ def results(
     force: Annotated[
         bool, typer.Option("--force", help="Accept --moved DIR even if the images are not in it.")
     ] = False,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help="Print all nights as JSON; with --finish, run.json."),
+    ] = False,
 ) -> None:
-    """Show what a results folder holds, verify it, or finish a run in shards."""
+    """Show what a results folder holds and its nights, verify it, or finish a run in shards."""
     from boatinfer.results.find import find_results
-    from boatinfer.results.status import folder_status
+    from boatinfer.results.nights import nights_json
 
     if moved is not None:
         from boatinfer.results.moving import relocate
@@ -289,19 +287,42 @@ def results(
         from boatinfer.pipeline.merge_shards import finish as finish_shards
 
         summary = finish_shards(out)
+        if verify:
+            _refuse_damage(find_results(out))
+        if json:
+            typer.echo(summary.text(), nl=False)
+            _exit(summary, out)
         _print_summary(summary)
         _print_files(out, summary, (out / "report.html").exists())
         if verify:
-            _refuse_damage(find_results(out))
             typer.echo(_verified(complete=True))
         _exit(summary, out)
     folder = find_results(out)
     if verify:
         _refuse_damage(folder)
+    if json:
+        folder.require()
+        typer.echo(nights_json(folder))
+    else:
+        _print_status(folder, verify)
+
+
+def _print_status(folder: Results, verified: bool) -> None:
+    """Prints what a results folder holds, and the latest nights."""
+    from boatinfer.results.nights import nights, nights_table
+    from boatinfer.results.status import folder_status
+
     held = folder_status(folder)
     for name, value in held.items():
         typer.echo(f"{name:<11} {printable(value)}")
-    if verify:
+    latest = nights(folder, _NIGHTS)
+    if latest:
+        typer.echo(
+            "\nnights, the latest first" + (" (all: --json)" if len(latest) == _NIGHTS else "")
+        )
+        for line in nights_table(latest):
+            typer.echo(line)
+    if verified:
         typer.echo(_verified(complete="found" in held))
 
 
@@ -324,14 +345,20 @@ def _verified(complete: bool) -> str:
 @without_pandas
 def report(
     out: Annotated[Place, typer.Argument(parser=place, metavar="OUT", help="Results folder.")],
+    run: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN", help="Write the page of this run in reports/; a name in runs/."
+        ),
+    ] = None,
     memory: Memory = None,
 ) -> None:
-    """Write the page of the last run again, from its results folder."""
+    """Write the page of the last run again, or of an earlier one, from its results folder."""
     from boatinfer.images import temporary_limits
     from boatinfer.pages.report import make_report
 
     with temporary_limits(memory, None):
-        typer.echo(f"report: {make_report(out)}")
+        typer.echo(f"report: {make_report(out, run)}")
 
 
 @without_pandas
@@ -340,11 +367,12 @@ def svm_fit(options: FitOptions) -> None:
     from boatinfer.svm.fit import fit
 
     svm, report = fit(options, lambda sentence: typer.echo(sentence, err=True))
-    if report.accuracy is not None and report.accuracy_interval is not None:
-        ends = report.accuracy_interval
+    ends = report.accuracy_interval
+    if report.accuracy is not None and report.macro_f1 is not None and ends is not None:
         typer.echo(
-            f"{report.folds}-fold cross-validation: accuracy {report.accuracy:.4f} (95 % interval "
-            f"{ends[0]:.4f} to {ends[1]:.4f}), macro-F1 {report.macro_f1:.4f}"
+            f"{report.folds}-fold cross-validation: accuracy {decimal(report.accuracy)} (95 % "
+            f"interval {decimal(ends[0])} to {decimal(ends[1])}), "
+            f"macro-F1 {decimal(report.macro_f1)}"
         )
     gamma = f", gamma {report.gamma:.3g}" if report.gamma else ""
     typer.echo(

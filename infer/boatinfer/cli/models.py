@@ -10,7 +10,7 @@ import typer
 from boatinfer.options import Device, OnDevice
 from boatinfer.storage.base import Place
 from boatinfer.storage.locations import place
-from boatinfer.text import counted, printable
+from boatinfer.text import counted, decimal, printable
 
 if TYPE_CHECKING:
     from boatinfer.models.card import Card, Conversion, InputSpec, Training
@@ -126,7 +126,7 @@ def _conversion(conversion: Conversion) -> Iterator[tuple[str, str]]:
 
 def _training(training: Training) -> Iterator[tuple[str, str]]:
     counts = ", ".join(f"{count:,} {split}" for split, count in training.counts.items())
-    metrics = ", ".join(f"{name} {value:.4f}" for name, value in training.metrics.items())
+    metrics = ", ".join(f"{name} {decimal(value)}" for name, value in training.metrics.items())
     versions = ", ".join(f"{name} {value}" for name, value in training.versions.items())
     yield "trained on", f"{counts} images (fingerprint {training.data})"
     yield "valid", metrics

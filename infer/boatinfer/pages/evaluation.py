@@ -74,7 +74,7 @@ def _pairs(
     )
     for pair in confused:
         rows = [
-            {"path": path, "confidence": confidences.get(path)}
+            {"path": path, "confidence": confidences.get(path), "label": pair["predicted"]}
             for path in pair["paths"][:_PICTURES]
         ]
         yield {**pair, "pictures": album.pictures(rows)}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_from_bytes
 
 from boatinfer.errors import UsageError
+from boatinfer.results.summary import run_time
 from boatinfer.storage.base import Place
 from boatinfer.storage.files import atomic_write, require_folder
 from boatinfer.storage.locations import place
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 __all__ = [
+    "ROOT",
     "address",
     "cost",
     "duration",
@@ -33,6 +35,9 @@ __all__ = [
     "save",
     "write",
 ]
+
+#: Stands in rendered pages where the way to the results folder goes; no escaped text has it.
+ROOT = "\0"
 
 #: An option of the command line.
 _OPTION = re.compile(r"(--[a-z][a-z-]*)")
@@ -96,21 +101,21 @@ def _folder_address(folder: str) -> str:
 
 
 def fit_rows(
-    budget: int, rows: Iterable[Mapping[str, Any]], folder: str
+    budget: int, rows: Iterable[Mapping[str, Any]], link: Callable[[str], str]
 ) -> Iterator[dict[str, Any]]:
     """Adds an ``address`` to rows, for as many rows as fit into the page.
 
     Args:
         budget: bytes that the rows may take in the page.
         rows: rows with a ``path`` each.
-        folder: the folder that the paths are relative to.
+        link: gives the address of a path.
     """
     for row in rows:
-        link = address(row["path"], folder)
-        budget -= cost(row["path"], link) + len(str(row.get("message")))
+        target = link(row["path"])
+        budget -= cost(row["path"], target) + len(str(row.get("message")))
         if budget < 0:
             return
-        yield {**row, "address": link}
+        yield {**row, "address": target}
 
 
 def cost(path: str, link: str) -> int:
@@ -136,6 +141,7 @@ def _environment() -> Environment:
         "style": Markup(style),
         "script": Markup(script),
         "script_digest": digest,
+        "root": ROOT,
     }
     filters: dict[str, Callable[..., str]] = {
         "number": lambda value: f"{value:,.0f}",
@@ -144,6 +150,7 @@ def _environment() -> Environment:
         "shown": printable,
         "sentence": _sentence,
         "moment": _format_time,
+        "run_moment": lambda run: _format_time(run_time(run), "%A %d\u00a0%B, %H:%M"),
         "duration": duration,
     }
     environment.filters |= filters

@@ -1,60 +1,41 @@
-"""The page of a run, ``report.html``: the most important facts first."""
+"""The pages of a run, ``report.html`` and ``reports/RUN.html``: the most important facts first."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+import itertools
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from boatinfer.pages import page
-from boatinfer.pages.nights import RunHistory
+from boatinfer.analysis.history import RunHistory
+from boatinfer.errors import UsageError
+from boatinfer.pages import contents, page
+from boatinfer.pages.first_screen import first_sentence, problems, unsure
+from boatinfer.pages.gallery import gallery_pages, write_gallery
+from boatinfer.pages.kept import KeptPages, replaced
+from boatinfer.pages.links import Links, rooted
+from boatinfer.pages.selection import Selection, label_counts
 from boatinfer.pages.thumbnails import Album
+from boatinfer.pages.trends import RUNS, Trends, runs_with_new_images
 from boatinfer.results.find import find_results
 from boatinfer.results.folder import Results
 from boatinfer.results.left_out import left_out_in_words
 from boatinfer.results.published_tables import read_tables
-from boatinfer.results.summary import Summary
-from boatinfer.results.tables.predictions import UNSURE, Tables, counts, network_labels
+from boatinfer.results.summary import Summary, read_summary
+from boatinfer.results.tables.predictions import Tables
 from boatinfer.storage.base import Place
 from boatinfer.storage.files import translate_write_errors
 
 __all__ = ["make_report", "write"]
 
-#: Classes in the table of classes, at most.
-_CLASSES = 200
-#: Thumbnails in each part of the review: the least confident, those where network and SVM
-#: disagree, and the most confident of each of the most frequent classes.
-_LEAST_CONFIDENT, _DISAGREEING, _MOST_CONFIDENT, _MOST_CONFIDENT_CLASSES = 18, 12, 2, 24
-#: Failures that are listed for each reason, at most.
-_FAILED = 50
-#: Rows of the table of images, at most; a larger run is sampled.
-_ROWS = 400
-#: Bytes that the lists of failures and of images may take.
-_FAILED_BYTES, _KNOWN_BYTES, _ROWS_BYTES = 200_000, 50_000, 500_000
-
-#: Comments around the banner on a later, incomplete run.
-_LATER_RUN = ("<!-- later run -->", "<!-- end of later run -->")
-
-#: The stages of a run in their order, with their display names.
-_STAGES = {
-    "start": "Opening and testing the model",
-    "list": "Listing the folder",
-    "read": "Reading files",
-    "decode": "Decoding images",
-    "infer": "Running the network",
-    "record": "Recording results",
-    "tables": "Proving and writing tables",
-}
-#: The stages that are done image by image.
-_PER_IMAGE = {"read", "decode", "infer", "record"}
+#: Bytes that the table of images may take.
+_ROWS_BYTES = 400_000
+#: Earlier runs that are looked at for those with new images, at most.
+_EARLIER_RUNS = 500
 
 
 def write(results: Results, summary: Summary, tables: Tables | None, enabled: bool = True) -> None:
-    """Writes ``report.html``, or removes an outdated one.
+    """Writes ``report.html``, or removes an outdated one, and the run's own page in ``reports``.
+
+    A complete run without new images leaves the page of the last one that had some, with a banner.
 
     Args:
         results: the results folder.
@@ -69,234 +50,152 @@ def write(results: Results, summary: Summary, tables: Tables | None, enabled: bo
     if not enabled:
         with translate_write_errors(results.report):
             results.report.unlink(missing_ok=True)
-        return
-    if tables is None:
-        _announce_incomplete(results, summary)
+    elif tables is None:
+        if not _announce(results, "later.html", summary):
+            page.write(results.report, "unfinished.html", summary=summary)
     else:
-        values = _report_values(results, summary, tables)
-        page.write(results.report, "report.html", summary=summary, report=values)
+        _write_complete(results, summary, tables, anew=False)
 
 
-def make_report(out: Place) -> Place:
+def make_report(out: Place, run: str | None = None) -> Place:
     """Rewrites ``report.html`` of the last complete run, with a banner on a later one.
 
     Args:
         out: the results folder.
+        run: rewrites the page of this run instead, in ``reports``.
 
     Returns:
         The path of the page.
 
     Raises:
-        UsageError: it is not a results folder.
+        UsageError: it is not a results folder, or it has no such run.
         BusyError: a run has locked it.
         OutputError: the results are damaged, or the page could not be written.
     """
     results = find_results(out)
     last = results.last_run() or results.last_finished()  # raises if there is none
     with results.lock(last.folder):
+        if run is not None:
+            return _write_kept_page(results, run)
         complete = results.last_complete()
         if complete is not None:
-            write(results, complete, read_tables(results))
+            _write_complete(results, complete, read_tables(results), anew=True)
         if not last.complete:
             write(results, last, None)
     return results.report
 
 
-def _announce_incomplete(results: Results, summary: Summary) -> None:
-    try:
-        page_text = results.report.read_bytes().decode()
-    except (OSError, UnicodeDecodeError):
-        page_text = ""
-    head, begin, rest = page_text.partition(_LATER_RUN[0])
-    _, end, tail = rest.partition(_LATER_RUN[1])
-    if end:
-        banner = page.rendered("later.html", summary=summary)
-        page.save(results.report, "".join([head, begin, banner, end, tail]))
-    else:
-        page.write(results.report, "unfinished.html", summary=summary)
-
-
-def _report_values(results: Results, summary: Summary, tables: Tables) -> dict[str, Any]:
-    history = RunHistory.select(summary, results.history(summary))
-    classes = list(_classes(history))
-    count = tables.count(new=True)
-    has_new = count > 0  # otherwise the page shows all images
-    selection = _Selection(count or tables.count(new=False))
-    for rows in tables.classified(new=has_new):
-        selection.add(rows)
-    return {
-        "has_new": has_new,
-        "left_out": left_out_in_words(summary),
-        "history": history,
-        "classes": classes,
-        "most": max((row[name] or 0 for row in classes for name in ("share", "usual")), default=0),
-        "unnamed": max(0, len(history.labels) - _CLASSES),
-        "confidences": _confidences(history),
-        "review": _review(selection, Album(summary.folder)),
-        "failures": list(_failures(tables.failures, summary)),
-        "known_failures": _known_failures(tables.failures, summary),
-        "stages": list(_stages(summary)),
-        "images": list(page.fit_rows(_ROWS_BYTES, selection.sample, summary.folder)),
-        "total": selection.total,
-    }
-
-
-def _classes(history: RunHistory) -> Iterator[dict[str, Any]]:
-    """Rows of classes: images, and shares in this run, before, usually, and in training.
-
-    The numbers of images are those of predictions.csv; shares are of the classes that the network
-    predicts, so that they can be compared whatever the abstention threshold.
-    """
-    previous = history.previous
-    shares = {
-        "share": history.shares(history.new),
-        "previous": history.shares(previous.new if previous else None),
-        "usual": history.usual,
-        "training": history.training,
-    }
-    unsure = None if history.summary.min_confidence is None else UNSURE
-    for index, label in enumerate(history.labels[:_CLASSES]):
-        yield {
-            "label": label,
-            "images": history.summary.labels.get(label, 0),
-            "new": history.new.labels.get(label, 0),
-            **{
-                name: None if column is None or label == unsure else float(column[index])
-                for name, column in shares.items()
-            },
-        }
-
-
-def _confidences(history: RunHistory) -> dict[str, Any] | None:
-    """Shares of the bins of confidence, for a histogram; None without new images."""
-    if not history.new.classified:
-        return None
-    shares = np.array(history.new.confidences) / history.new.classified
-    usual = history.usual_confidences
-    largest = max(float(shares.max()), 0.0 if usual is None else float(usual.max()))
-    return {
-        "shares": shares.tolist(),
-        "usual": None if usual is None else usual.tolist(),
-        "most": largest,
-    }
-
-
-class _Selection:
-    """Selects the images that the page shows, from batches of rows sorted by path.
+def _write_complete(results: Results, summary: Summary, tables: Tables, anew: bool) -> None:
+    """Writes the page of a complete run.
 
     Args:
-        total: number of images.
-
-    Attributes:
-        sample: all images, or an evenly spread sample.
-        disagreements: number of images whose SVM label is not the network's.
+        results: the results folder.
+        summary: the run's summary.
+        tables: its tables.
+        anew: whether to write a page again that is there and only needs a banner.
     """
+    shown = _run_to_show(results, summary)
+    if shown is None:
+        _write_page(results, summary, tables)
+        return
+    if anew or _run_of(results.report) != shown.run:
+        _write_page(results, shown, tables.as_of(results.new_runs(shown)))
+    _announce(results, "nothing_new.html", summary)
 
-    def __init__(self, total: int) -> None:
-        self.total, self.disagreements, self._passed = total, 0, 0
-        self.sample: list[dict[str, Any]] = []
-        self._sample_positions = np.unique(
-            np.linspace(0, total - 1, min(_ROWS, total)).round().astype(np.int64)
+
+def _write_kept_page(results: Results, run: str) -> Place:
+    names = {file.stem: file for file in (results.out / "runs").glob("*.json")}
+    summary = read_summary(names[run]) if run in names else None
+    if summary is None:
+        raise UsageError(f"there is no run {run} in {results.out / 'runs'}; check the name.")
+    if not summary.complete or not (summary.new and summary.new.found):
+        raise UsageError(
+            f"the run {run} was not complete or had no new images, and has no page; give another."
         )
-        self._least_confident: list[pa.Table] = []
-        self._disagreeing: list[pa.Table] = []
-        self._most_confident: list[pa.Table] = []
-        self._counts: Counter[str] = Counter()
-
-    def add(self, rows: pa.Table) -> None:
-        """Adds a batch of rows."""
-        upcoming = self._sample_positions - self._passed
-        positions = upcoming[(upcoming >= 0) & (upcoming < rows.num_rows)]
-        self.sample += rows.take(pa.array(positions)).to_pylist()
-        self._passed += rows.num_rows
-        self._counts.update(counts(network_labels(rows)))
-        self._least_confident = [
-            _top_rows(self._least_confident, rows, _LEAST_CONFIDENT, "ascending")
-        ]
-        self._most_confident = [
-            _most_confident_rows(pa.concat_tables([*self._most_confident, rows]))
-        ]
-        if "svm_label" in rows.column_names:
-            predicted = network_labels(rows).cast(pa.string())
-            rows = rows.filter(pc.not_equal(predicted, rows["svm_label"].cast(pa.string())))
-            self.disagreements += rows.num_rows
-            self._disagreeing = [_top_rows(self._disagreeing, rows, _DISAGREEING, "descending")]
-
-    @property
-    def least_confident(self) -> list[dict[str, Any]]:
-        """The least confident images."""
-        return [row for rows in self._least_confident for row in rows.to_pylist()]
-
-    @property
-    def disagreeing(self) -> list[dict[str, Any]]:
-        """The most confident of the images where network and SVM disagree."""
-        return [row for rows in self._disagreeing for row in rows.to_pylist()]
-
-    @property
-    def most_confident(self) -> Iterator[dict[str, Any]]:
-        """The most confident images of the most frequent classes."""
-        most_frequent = sorted(self._counts.items(), key=lambda item: -item[1])[
-            :_MOST_CONFIDENT_CLASSES
-        ]
-        for label, _ in most_frequent:
-            for rows in self._most_confident:
-                yield from rows.filter(pc.equal(network_labels(rows), label)).to_pylist()
+    tables = read_tables(results).as_of(results.new_runs(summary))
+    KeptPages(results).keep(run, _rendered(results, summary, tables))
+    return results.reports / f"{run}.html"
 
 
-def _top_rows(tables: list[pa.Table], rows: pa.Table, count: int, order: str) -> pa.Table:
-    """The first rows in the order of confidence, then of path."""
-    all_rows = pa.concat_tables([*tables, rows])
-    keys = [("confidence", order), ("path", "ascending")]
-    return all_rows.take(pc.select_k_unstable(all_rows, min(count, all_rows.num_rows), keys))
-
-
-def _most_confident_rows(rows: pa.Table) -> pa.Table:
-    """The most confident rows of each class; of equally confident ones the first."""
-    label = network_labels(rows).cast(pa.string()).combine_chunks().dictionary_encode()
-    label = label.indices.to_numpy()
-    order = np.lexsort((-rows["confidence"].to_numpy(), label))
-    ordered = label[order]
-    rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
-    return rows.take(pa.array(order[rank < _MOST_CONFIDENT]))
-
-
-def _review(selection: _Selection, album: Album) -> dict[str, Any]:
-    """The images for review."""
-    return {
-        "least_confident": album.pictures(selection.least_confident),
-        "disagreeing": album.pictures(selection.disagreeing),
-        "disagreements": selection.disagreements,
-        "most_confident": album.pictures(selection.most_confident),
-    }
-
-
-def _failures(failures: pa.Table, summary: Summary) -> Iterator[dict[str, Any]]:
-    """For each reason: the number of new failures, and as many of them as fit into the page."""
-    new = failures.filter(failures["new"])
-    reasons = counts(new["reason"])
-    for reason, count in sorted(reasons.items(), key=lambda item: -item[1]):
-        rows = new.filter(pc.equal(new["reason"], reason)).slice(0, _FAILED).to_pylist()
-        named = page.fit_rows(_FAILED_BYTES // len(reasons), rows, summary.folder)
-        yield {"reason": reason, "count": count, "rows": list(named)}
-
-
-def _known_failures(failures: pa.Table, summary: Summary) -> dict[str, Any] | None:
-    """The number of images that failed before, since when, and the last ones; None without any."""
-    known = failures.filter(pc.invert(failures["new"]))
-    if not known.num_rows:
+def _run_to_show(results: Results, summary: Summary) -> Summary | None:
+    """The last run with new images, if this one has none; None if this one's page is to be made."""
+    if summary.new is None or summary.new.found:
         return None
-    latest = known.sort_by([("since", "descending"), ("path", "ascending")]).slice(0, _FAILED)
-    named = page.fit_rows(_KNOWN_BYTES, latest.to_pylist(), summary.folder)
-    since = pc.min(known["since"]).as_py()
-    return {"count": known.num_rows, "since": since, "rows": list(named)}
+    earlier = runs_with_new_images(results.history(summary), summary.model)
+    return next((run for run in earlier if run.folder == summary.folder), None)
 
 
-def _stages(summary: Summary) -> Iterator[dict[str, Any]]:
-    largest = max(summary.stages.values(), default=0.0)
-    done = summary.classified + summary.failed
-    for stage, name in _STAGES.items():
-        if stage in summary.stages:
-            seconds = summary.stages[stage]
-            rate = done / seconds if stage in _PER_IMAGE and seconds else None
-            share = seconds / largest if largest else 0.0
-            yield {"name": name, "seconds": seconds, "rate": rate, "share": share}
+def _run_of(file: Place) -> str | None:
+    """The run that a page is of; None if there is no page, or it does not say so."""
+    try:
+        _, found, rest = file.read_bytes().partition(b'<meta name="run" content="')
+    except OSError:
+        return None
+    return rest.partition(b'"')[0].decode(errors="replace") if found else None
+
+
+def _announce(results: Results, template: str, summary: Summary) -> bool:
+    """Puts a banner on a later run into the page; says whether there was a page for it."""
+    banner = page.rendered(template, summary=summary, problems=problems(summary))
+    html = replaced(results.report, "later run", banner)
+    if html is None:
+        return False
+    page.save(results.report, html)
+    return True
+
+
+def _write_page(results: Results, summary: Summary, tables: Tables) -> None:
+    html = _rendered(results, summary, tables)
+    if summary.new is not None and summary.new.found:
+        KeptPages(results).keep(summary.run, html)
+    page.save(results.report, rooted(html, ""))
+
+
+def _rendered(results: Results, summary: Summary, tables: Tables) -> str:
+    """Renders the page of a run, and writes its gallery."""
+    kept = KeptPages(results)
+    link = Links(summary.folder, results.out, summary.link_prefix)
+    available = label_counts(tables.classified(new=True))
+    values = _values(results, summary, tables, available, link)
+    if available:
+        write_gallery(kept, summary, tables, available, link)
+    known = {run.run for run in values["runs"] if run.run in kept or run is summary}
+    return page.rendered(
+        "report.html", summary=summary, report=values, kept=known, **kept.beside(summary.run)
+    )
+
+
+def _values(
+    results: Results, summary: Summary, tables: Tables, available: dict[str, int], link: Links
+) -> dict[str, Any]:
+    history = itertools.islice(results.history(summary), _EARLIER_RUNS)
+    earlier = runs_with_new_images(history, summary.model)
+    runs = [summary, *itertools.islice(earlier, RUNS - 1)]
+    compared = RunHistory.select(summary, runs[1:])
+    trends = Trends(runs if summary.new and summary.new.found else runs[1:])
+    has_new = bool(available)  # otherwise the page shows all images
+    available = available or label_counts(tables.classified(new=False))
+    selection = Selection(available, summary.min_confidence is not None)
+    for rows in tables.classified(new=has_new):
+        selection.add(rows)
+    album = Album(summary.folder, link)
+    return {
+        "sentence": first_sentence(summary),
+        "problems": problems(summary),
+        "unsure": unsure(summary),
+        "has_new": has_new,
+        "left_out": left_out_in_words(summary),
+        "history": compared,
+        "runs": runs,
+        "trends": trends,
+        "classes": contents.class_rows(compared, trends),
+        "confidences": contents.confidence_histogram(compared),
+        "review": contents.review(selection, album),
+        "pictures": contents.class_pictures(selection, album),
+        "gallery": gallery_pages(summary, available) if has_new else {},
+        "failures": list(contents.new_failures(tables.failures, link)),
+        "known_failures": contents.known_failures(tables.failures, link),
+        "stages": list(contents.stages(summary)),
+        "images": list(page.fit_rows(_ROWS_BYTES, selection.sample, link)),
+        "total": selection.total,
+    }

@@ -12,10 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from msgspec.structs import replace
 
+from boatinfer.analysis.unusual import mark_unusual
 from boatinfer.errors import BoatinferError, ModelError, OutputError, UsageError
 from boatinfer.models import svm as svms
 from boatinfer.models.svm import SVM
@@ -24,10 +26,11 @@ from boatinfer.pipeline.shard_manifest import RunSettings, read_manifest, read_r
 from boatinfer.results import proof, published_tables
 from boatinfer.results.folder import Results
 from boatinfer.results.locks import lock_results
+from boatinfer.results.new_features import with_new_features
 from boatinfer.results.store import compaction
 from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.keyed_arrays import keys
-from boatinfer.results.store.parts import Parts
+from boatinfer.results.store.parts import Parts, RowMasks
 from boatinfer.results.store.rows import OK
 from boatinfer.results.store.shards import Shard
 from boatinfer.results.summary import Summary
@@ -163,6 +166,9 @@ def _summed(summaries: list[Summary], remarks: list[str], settings: RunSettings)
         restrictions=first.restrictions,
         remarks=[*dict.fromkeys(text for s in summaries for text in s.remarks), *remarks],
         min_confidence=settings.min_confidence,
+        title=settings.title,
+        link_prefix=settings.link_prefix,
+        gallery=settings.gallery,
         target_accuracy=settings.target_accuracy,
         model=first.model,
         model_name=first.model_name,
@@ -191,7 +197,8 @@ def _put_together(
     if not summary.found and not settings.allow_empty:
         raise UsageError(f"the shards in {results.out} have found no images; check the folder.")
     svm = _svm_of(settings)
-    columns = predictions.required_columns(settings.card, svm)
+    features = settings.features and settings.parquet
+    columns = predictions.required_columns(settings.card, svm, features)
     tables = predictions.build_tables(
         itertools.chain.from_iterable(
             _proved(results, shard, its, columns) for shard, its in shards.items() if its.found
@@ -201,11 +208,17 @@ def _put_together(
         top=settings.top,
         svm=svm,
         min_confidence=settings.min_confidence,
+        parquet=settings.parquet,
+        features=features,
         scratch_folder=results.out,
     )
-    summary = published_tables.write_tables(results, tables, summary)
+    summary = published_tables.write_tables(results, tables, summary, settings.xlsx)
     summary = proof.count_labels(summary, tables, results.previous_images())
+    if settings.features or settings.svm is not None:
+        rows = (_masks(read_rows(results, shard)) for shard, its in shards.items() if its.found)
+        summary = with_new_features(results, summary, rows)
     summary = replace(summary, complete=True)
+    summary = mark_unusual(summary, results.history(summary))
     summary = proof.set_exit_code(summary, settings.max_failures, settings.fail_on_unusual)
     whole = not settings.restrictions
     worn = [file for shard in shards for file in _merge_parts(results, shard, whole)]
@@ -214,6 +227,17 @@ def _put_together(
     results.parts.check()
     report.write(results, summary, tables, settings.report)
     return summary, worn
+
+
+def _masks(rows: pa.Table) -> RowMasks:
+    """Masks of the rows in a table of ``part`` and ``row``."""
+    parts, numbers = rows["part"].to_numpy(), rows["row"].to_numpy()
+    masks = {}
+    for part in np.unique(parts).tolist():
+        its = numbers[parts == part]
+        masks[part] = np.zeros(int(its.max()) + 1, np.bool_)
+        masks[part][its] = True
+    return masks
 
 
 def _svm_of(settings: RunSettings) -> SVM | None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
@@ -17,7 +18,15 @@ from boatinfer.errors import UsageError
 from boatinfer.isolation.supervisor import IMAGE_TIMEOUT
 from boatinfer.memory import parse_size
 from boatinfer.models.built_in import model_place
-from boatinfer.options import Device, Memory, ModelFile, OnDevice, check_target
+from boatinfer.options import (
+    Device,
+    Memory,
+    ModelFile,
+    OnDevice,
+    check_share,
+    check_target,
+    parse_share,
+)
 from boatinfer.results.location import default_out
 from boatinfer.results.store.shards import Shard
 from boatinfer.storage.base import Place
@@ -34,7 +43,10 @@ PANELS = {
         *("lenient", "fresh", "allow_empty"),
     ],
     "Model": ["model", "svm", "device"],
-    "Results": ["out", "top", "features", "report", "max_failures", "fail_on_unusual"],
+    "Results": [
+        *("out", "top", "features", "parquet", "xlsx"),
+        *("report", "title", "link_prefix", "gallery", "max_failures", "fail_on_unusual"),
+    ],
     "Unsure images": ["min_confidence", "target_accuracy", "evaluation"],
     "Speed and memory": ["batch_size", "threads", "memory", "image_timeout", "isolate"],
     "Several machines": ["shard", "engine", "ray_address", "workers", "endpoint"],
@@ -53,6 +65,7 @@ _KINDS: dict[str, Callable[[Any], object]] = {
     "model": model_place,
     **dict.fromkeys(("svm", "evaluation"), Path),
     "memory": parse_size,
+    **dict.fromkeys(("min_confidence", "target_accuracy"), parse_share),
 }
 
 _BOUNDS = [
@@ -102,17 +115,17 @@ class RunOptions:
     min_confidence: Annotated[
         float | None,
         typer.Option(
-            min=0,
-            max=1,
-            help="Confidence threshold: images below it are labelled 'unsure' and listed in "
-            "review.csv.",
+            parser=parse_share,
+            metavar="SHARE",
+            help="Confidence threshold, from 0 to 1: images below it are labelled 'unsure' and "
+            "listed in review.csv.",
         ),
     ] = None
     target_accuracy: Annotated[
         float | None,
         typer.Option(
-            min=0,
-            max=1,
+            parser=parse_share,
+            metavar="SHARE",
             help="Set the confidence threshold such that images above it had this accuracy in "
             "--evaluation.",
         ),
@@ -229,7 +242,38 @@ class RunOptions:
         bool,
         typer.Option("--allow-empty", help="A folder without images is no error."),
     ] = False
+    parquet: Annotated[
+        bool,
+        typer.Option(
+            "--parquet/--no-parquet",
+            help="Write predictions.parquet: all probabilities, and the features with --features.",
+        ),
+    ] = True
+    xlsx: Annotated[
+        bool,
+        typer.Option(
+            "--xlsx", help="Also write predictions.xlsx, a spreadsheet with links to the images."
+        ),
+    ] = False
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write report.html.")] = True
+    title: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Title of report.html; by default names the folder."),
+    ] = None
+    link_prefix: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Address of DIR for the links of report.html to images, where the page is served "
+            "or mailed; by default links are relative.",
+        ),
+    ] = None
+    gallery: Annotated[
+        bool,
+        typer.Option(
+            "--gallery", help="Write a page of pictures of each class, beside the report."
+        ),
+    ] = False
     shard: Annotated[
         str | None,
         typer.Option(
@@ -292,9 +336,9 @@ class RunOptions:
         if self.shard is not None:
             Shard.parse(self.shard)
         _check_engine(self)
+        _check_link_prefix(self.link_prefix)
         object.__setattr__(self, "engine", Engine(self.engine))
-        if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
-            raise UsageError(f"--min-confidence {self.min_confidence}: give a share from 0 to 1.")
+        check_share("--min-confidence", self.min_confidence)
         check_target(self.target_accuracy)
         if self.min_confidence is not None and self.target_accuracy is not None:
             raise UsageError(
@@ -317,6 +361,15 @@ def _check_patterns(options: RunOptions) -> None:
         value = getattr(options, name)
         if isinstance(value, str):
             raise UsageError(f"{name} must be a list of patterns: {name}=[{value!r}].")
+
+
+def _check_link_prefix(prefix: str | None) -> None:
+    """Refuses addresses that are no web pages, files or paths, such as scripts."""
+    scheme = "" if prefix is None else urlsplit(prefix).scheme
+    if prefix is not None and (not prefix.strip() or scheme not in {"", "http", "https", "file"}):
+        raise UsageError(
+            f"--link-prefix {prefix}: give the address of DIR, such as https://server/images."
+        )
 
 
 def _check_engine(options: RunOptions) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from boatinfer import images
 from boatinfer.analysis import abstention
+from boatinfer.analysis.unusual import mark_unusual
 from boatinfer.cpus import usable_cpus
 from boatinfer.errors import (
     BoatinferError,
@@ -34,6 +35,7 @@ from boatinfer.pipeline.worker import Classification, lost_in_run
 from boatinfer.results import proof, published_tables
 from boatinfer.results.folder import Results
 from boatinfer.results.integrity import set_aside
+from boatinfer.results.new_features import with_new_features
 from boatinfer.results.store.compaction import compact
 from boatinfer.results.store.duplicates import ContentIndex
 from boatinfer.results.store.failures import FailureIndex
@@ -43,7 +45,7 @@ from boatinfer.results.store.parts import PartError
 from boatinfer.results.store.rows import Row
 from boatinfer.results.store.shards import Shard
 from boatinfer.results.summary import Summary, Trained
-from boatinfer.results.tables import predictions
+from boatinfer.results.tables import predictions, spreadsheet
 from boatinfer.signals import stop_on_signals
 from boatinfer.storage.base import Place
 from boatinfer.storage.connections import s3_endpoint
@@ -79,6 +81,8 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
         raise UsageError("run takes RunOptions; write run(RunOptions('photos')).")
     _require_utf8()
     proof.allowance(options.max_failures)  # refuses what is none
+    if options.xlsx:
+        spreadsheet.require_writer()
     shard = Shard.parse(options.shard) if options.shard else None
     folder, results = resolve(options.folder), Results(options.results_folder, shard)
     summary = _begin(options, folder, shard)
@@ -264,7 +268,8 @@ def _publish(context: RunContext, proved: proof.Proof, row_index: RowIndex) -> N
     """Writes tables, manifest, page and summary, in this order, and merges parts."""
     results, options, card = context.results, context.options, context.model.card
     with context.stages.working("tables"):
-        columns = predictions.required_columns(card, context.svm)
+        features = options.features and options.parquet
+        columns = predictions.required_columns(card, context.svm, features)
         tables = predictions.build_tables(
             results.parts.read_masked(proved.masks, columns),
             card,
@@ -272,10 +277,15 @@ def _publish(context: RunContext, proved: proof.Proof, row_index: RowIndex) -> N
             top=options.top,
             svm=context.svm,
             min_confidence=context.summary.min_confidence,
+            parquet=options.parquet,
+            features=features,
             scratch_folder=results.out,
         )
-        summary = published_tables.write_tables(results, tables, context.summary)
+        summary = published_tables.write_tables(results, tables, context.summary, options.xlsx)
     summary = proof.count_labels(summary, tables, results.previous_images())
+    if context.wants_features:
+        summary = with_new_features(results, summary, [proved.masks])
+    summary = mark_unusual(summary, results.history(summary))
     context.summary = proof.set_exit_code(summary, options.max_failures, options.fail_on_unusual)
     context.close(context.summary.exit_code)
     results.write_current(tables.predictions, context.summary)
@@ -354,4 +364,7 @@ def _begin(options: RunOptions, folder: Place, shard: Shard | None) -> Summary:
         folder=to_text(str(folder)),
         started=now.isoformat(timespec="milliseconds"),
         restrictions=options.restrictions,
+        title=options.title,
+        link_prefix=options.link_prefix,
+        gallery=options.gallery,
     )

@@ -51,6 +51,11 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     min_confidence: float | None = None
     target_accuracy: float | None = None
     allow_empty: bool = False
+    parquet: bool = True
+    xlsx: bool = False
+    title: str | None = None
+    link_prefix: str | None = None
+    gallery: bool = False
 
     @classmethod
     def of(
@@ -73,6 +78,11 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
             min_confidence=min_confidence,
             target_accuracy=options.target_accuracy,
             allow_empty=options.allow_empty,
+            parquet=options.parquet,
+            xlsx=options.xlsx,
+            title=options.title,
+            link_prefix=options.link_prefix,
+            gallery=options.gallery,
         )
 
     def unlike(self, other: RunSettings) -> list[str]:

@@ -14,7 +14,7 @@ from boatinfer.errors import UsageError
 from boatinfer.models.inference import Floats
 from boatinfer.results.find import find_results
 from boatinfer.results.folder import Results
-from boatinfer.results.store.rows import matrix
+from boatinfer.results.store.rows import has_vectors, matrix
 from boatinfer.results.tables.csv_files import csv_safe
 from boatinfer.storage.base import Place
 from boatinfer.storage.files import atomic_write, require_writable
@@ -56,7 +56,7 @@ def export(out: Place, output: Path, force: bool = False) -> int:
 
 def _table(results: Results) -> pa.Table:
     parts = list(results.parts.read(results.current(), ["path", "label", "features"]))
-    if not parts or any("features" not in part.column_names for part in parts):
+    if not parts or not all(has_vectors(part, "features") for part in parts):
         raise UsageError(f"{results.out} holds images without features; run again with --features.")
     return pa.concat_tables(parts).sort_by("path")
 

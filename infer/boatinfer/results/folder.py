@@ -3,11 +3,11 @@
 ::
 
     OUT/parts/*.parquet    see `boatinfer.results.store.parts`
-    OUT/predictions.csv    one row per image found in the last run
+    OUT/predictions.*      one row per image found in the last run, as CSV, Parquet and XLSX
     OUT/failures.csv       the images that failed
     OUT/review.csv         images for manual review, if the run had an abstention threshold
     OUT/run.json           summary of the last run; OUT/runs/*.json of all runs
-    OUT/report.html
+    OUT/report.html        page of the last run; OUT/reports/*.html of all runs with new images
     OUT/shards/            files of shards, read by `boatinfer.pipeline.merge_shards`
 """
 
@@ -32,7 +32,7 @@ from boatinfer.results.summary import Summary, read_summary
 from boatinfer.storage.base import Place
 from boatinfer.storage.files import TEMPORARY_SUFFIX, atomic_write, translate_write_errors
 from boatinfer.storage.locations import is_folder, is_remote
-from boatinfer.text import to_text
+from boatinfer.text import local_time, to_text
 
 _log = logging.getLogger(__name__)
 
@@ -44,14 +44,16 @@ DAMAGED_SUFFIX = ".damaged"
 
 #: Names in a results folder, and temporary files that a killed run may leave in it.
 _OWN_NAMES = {
-    *("parts", "runs", "predictions.csv", "failures.csv", "review.csv", "run.json", "report.html"),
+    *("parts", "runs", "reports", "predictions.csv", "predictions.parquet", "predictions.xlsx"),
+    *("failures.csv", "review.csv", "run.json", "report.html"),
     *(".lock", ".holder", ".current.parquet", SHARDS),
 }
 _SHARD = r"(-\d+-of-\d+)?"
 _LEFTOVER = re.compile(
     r"\.([1-9]\d*-of-\d+\.(json|parquet)"
-    r"|(predictions|failures|review)\.csv|run\.json|report\.html|\.current\.parquet"
-    rf"|\d{{6,}}-[0-9a-f]{{16}}{_SHARD}\.parquet|[0-9TZ.]+(-shard{_SHARD})?\.json)"
+    r"|(predictions|failures|review)\.csv|predictions\.(parquet|xlsx)|run\.json|report\.html"
+    r"|\.current\.parquet"
+    rf"|\d{{6,}}-[0-9a-f]{{16}}{_SHARD}\.parquet|[0-9TZ.]+(-shard{_SHARD})?\.(json|html))"
     rf"\.\d+{re.escape(TEMPORARY_SUFFIX)}"
 )
 
@@ -69,9 +71,12 @@ class Results:
         self.shards = out / SHARDS
         self.parts = Parts(out / "parts", shard)
         self.predictions = out / "predictions.csv"
+        self.whole = out / "predictions.parquet"
+        self.spreadsheet = out / "predictions.xlsx"
         self.failures = out / "failures.csv"
         self.review = out / "review.csv"
         self.report = out / "report.html"
+        self.reports = out / "reports"
         self.run_json = self.shards / f"{shard.name}.json" if shard else out / "run.json"
         self._told = self._superseded = False
         self._damaged: list[Place] = []
@@ -144,7 +149,11 @@ class Results:
         if is_remote(self.out):  # no temporary files
             return
         with translate_write_errors(self.out):
-            for folder in (self.out, self.parts.folder, self.out / "runs", self.shards):
+            for folder in (
+                *(self.out, self.parts.folder, self.out / "runs"),
+                self.shards,
+                self.reports,
+            ):
                 for leftover in folder.glob(".*"):
                     if _LEFTOVER.fullmatch(leftover.name) and leftover.is_file():
                         leftover.unlink()
@@ -364,7 +373,12 @@ class Results:
             _log.warning(
                 "the last run into %s, started %s, is not complete (%s); this is of the last "
                 "complete one, started %s.",
-                *(self.out, last.started, why.rstrip("."), complete.started),
+                *(
+                    self.out,
+                    local_time(last.started),
+                    why.rstrip("."),
+                    local_time(complete.started),
+                ),
             )
         return complete
 

@@ -1,4 +1,4 @@
-"""What is new in a run: counts of images, classes and confidences."""
+"""What is new in a run: counts of images, classes and confidences, and moments of features."""
 
 from __future__ import annotations
 
@@ -9,10 +9,33 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BINS", "Mix"]
+from boatinfer.results.moments import Moments
+
+__all__ = ["BINS", "FolderMix", "Mix", "histogram"]
 
 #: Number of bins of equal width, from 0 to 1, in the histogram of confidences.
 BINS = 20
+
+
+def histogram(confidences: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+    """Counts of confidences [N] in `BINS` bins from 0 to 1."""
+    return np.histogram(confidences, bins=BINS, range=(0, 1))[0].astype(np.int64)
+
+
+class FolderMix(msgspec.Struct, kw_only=True):
+    """The new images of one sub-folder that were classified.
+
+    Attributes:
+        classes: as of `Mix`.
+        confidences: likewise.
+        mean_confidence: likewise.
+        features: likewise, without covariances between axes.
+    """
+
+    classes: dict[str, int] = {}
+    confidences: list[int] = []
+    mean_confidence: float = 0.0
+    features: Moments | None = None
 
 
 class Mix(msgspec.Struct, kw_only=True):
@@ -28,6 +51,9 @@ class Mix(msgspec.Struct, kw_only=True):
         confidences: histogram of the confidence, `BINS` bins from 0 to 1.
         mean_confidence: null if no new image was classified.
         images: as ``classified``, which older files lack.
+        features: moments of the features; null without them.
+        folders: of the first-level sub-folders with most new images,
+            `boatinfer.results.folder_mixes`.
     """
 
     found: int = 0
@@ -38,6 +64,8 @@ class Mix(msgspec.Struct, kw_only=True):
     confidences: list[int] = []
     mean_confidence: float | None = None
     images: int = 0
+    features: Moments | None = None
+    folders: dict[str, FolderMix] = {}
 
     def __post_init__(self) -> None:
         """Fills in what older files lack."""
@@ -65,7 +93,7 @@ class Mix(msgspec.Struct, kw_only=True):
         for batch_labels, batch_classes, confidences in batches:
             labels.update(batch_labels)
             classes.update(batch_classes)
-            counts += np.histogram(confidences, bins=BINS, range=(0, 1))[0]
+            counts += histogram(confidences)
             total += float(confidences.sum(dtype=np.float64))
         classified = int(counts.sum())
         return cls(
@@ -77,4 +105,15 @@ class Mix(msgspec.Struct, kw_only=True):
             confidences=counts.tolist(),
             mean_confidence=round(total / classified, 6) if classified else None,
             images=classified,
+        )
+
+    def with_features(self, whole: Moments | None, folders: Mapping[str, Moments]) -> Mix:
+        """A copy with moments of the features of the whole and of its sub-folders."""
+        return msgspec.structs.replace(
+            self,
+            features=whole,
+            folders={
+                name: msgspec.structs.replace(its, features=folders.get(name))
+                for name, its in self.folders.items()
+            },
         )

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from msgspec.structs import replace
 
 from boatinfer.errors import TOO_MANY_FAILURES, UNLISTED_FOLDER, UNUSUAL, UsageError
+from boatinfer.results.folder_mixes import new_folders
 from boatinfer.results.gone import find_gone
 from boatinfer.results.mix import Mix
 from boatinfer.results.store.index import RowIndex
@@ -130,6 +131,13 @@ def count_labels(summary: Summary, tables: Tables, previous: pa.Table | None) ->
     gone = None
     if previous is not None and not summary.restrictions:
         gone = find_gone(previous, tables.predictions)
+    new = Mix.from_batches(
+        (
+            (counts(rows["label"]), counts(network_labels(rows)), rows["confidence"].to_numpy())
+            for rows in tables.classified(new=True)
+        ),
+        failed=int(pc.sum(tables.failures["new"]).as_py() or 0),
+    )
     return replace(
         summary,
         gone=gone,
@@ -138,17 +146,7 @@ def count_labels(summary: Summary, tables: Tables, previous: pa.Table | None) ->
         svm_labels=svm_labels,
         unsure=0 if summary.min_confidence is None else labels.get(UNSURE, 0),
         unlisted=int(pc.sum(pc.ends_with(tables.failures["path"], "/")).as_py() or 0),
-        new=Mix.from_batches(
-            (
-                (
-                    counts(rows["label"]),
-                    counts(network_labels(rows)),
-                    rows["confidence"].to_numpy(),
-                )
-                for rows in tables.classified(new=True)
-            ),
-            failed=int(pc.sum(tables.failures["new"]).as_py() or 0),
-        ),
+        new=replace(new, folders=new_folders(tables.classified(new=True))),
     )
 
 

@@ -15,18 +15,20 @@ from boatinfer.results.summary import Summary
 from boatinfer.results.tables.csv_files import read_csv, write_csv
 from boatinfer.results.tables.external_sort import Sorter, batches
 from boatinfer.results.tables.predictions import ORDINALS, UNSURE, Tables
+from boatinfer.results.tables.spreadsheet import write_spreadsheet
+from boatinfer.results.tables.whole import write_whole
 from boatinfer.storage.base import Place
 from boatinfer.storage.files import atomic_write, translate_write_errors
 
 __all__ = ["read_tables", "write_tables"]
 
 
-def write_tables(results: Results, tables: Tables, summary: Summary) -> Summary:
-    """Writes predictions.csv, failures.csv and, if there is an abstention threshold, review.csv.
+def write_tables(results: Results, tables: Tables, summary: Summary, xlsx: bool = False) -> Summary:
+    """Writes predictions.csv, predictions.parquet, failures.csv and, with a threshold, review.csv.
 
-    The last has the images for manual review, least confident first; without a threshold that of
-    an earlier run is removed. All are written before the first is renamed, so that a failed write
-    leaves the tables of the run before.
+    The last has the images for manual review, least confident first. A table that this run does not
+    write is removed if an earlier one has written it. All are written before the first is renamed,
+    so that a failed write leaves the tables of the run before.
 
     Returns:
         The summary with the digests of the tables.
@@ -46,9 +48,21 @@ def write_tables(results: Results, tables: Tables, summary: Summary) -> Summary:
     with contextlib.ExitStack() as stack:
         for path, table in written.items():
             digests[path.name] = write_csv(stack.enter_context(atomic_write(path)), table)
-    if results.review not in written:
-        with translate_write_errors(results.review):
-            results.review.unlink(missing_ok=True)
+        if tables.whole is not None:
+            file = stack.enter_context(atomic_write(results.whole))
+            digests[results.whole.name] = write_whole(file, tables.whole.tables(), summary)
+        if xlsx:
+            sheets = {
+                path.stem: written[path]
+                for path in (results.review, results.predictions, results.failures)
+                if path in written
+            }
+            file = stack.enter_context(atomic_write(results.spreadsheet))
+            digests[results.spreadsheet.name] = write_spreadsheet(file, sheets, summary)
+    for optional in (results.review, results.whole, results.spreadsheet):
+        if optional.name not in digests:
+            with translate_write_errors(optional):
+                optional.unlink(missing_ok=True)
     return msgspec.structs.replace(summary, tables=digests)
 
 

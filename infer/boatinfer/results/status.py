@@ -14,7 +14,7 @@ from boatinfer.results.store.parts import translate_read_errors
 from boatinfer.results.store.rows import OK
 from boatinfer.results.store.shards import Shard
 from boatinfer.results.summary import Summary
-from boatinfer.text import counted, joined
+from boatinfer.text import counted, joined, local_time
 
 __all__ = ["folder_status"]
 
@@ -36,7 +36,7 @@ def folder_status(results: Results) -> dict[str, str]:
     facts["last run"] = _last_run_state(last, index, holder)
     if last and complete:
         if complete.run != last.run:
-            facts["complete"] = f"{complete.run}, exit code {complete.exit_code}"
+            facts["complete"] = f"{_named(complete)}, exit code {complete.exit_code}"
         facts["found"] = (
             f"{complete.found:,} = {complete.classified:,} classified + {complete.reused:,} reused "
             f"+ {complete.failed:,} failed"
@@ -63,11 +63,16 @@ def _last_run_state(last: Summary | None, index: pa.Table, holder: str | None) -
         return f"in progress, by {holder}" if holder else "none yet"
     done = counted(_count_images(index.filter(pc.equal(index["run"], last.run))), "image")
     if last.finished is None and holder:
-        return f"{last.run}, in progress, by {holder}; {done} recorded so far"
+        return f"{_named(last)}, in progress, by {holder}; {done} recorded so far"
     if last.finished is None:
-        return f"{last.run}, killed; {done} recorded, and the next run continues"
+        return f"{_named(last)}, killed; {done} recorded, and the next run continues"
     error = f": {last.error}" if last.error else ""
-    return f"{last.run}, exit code {last.exit_code}{error}"
+    return f"{_named(last)}, exit code {last.exit_code}{error}"
+
+
+def _named(summary: Summary) -> str:
+    """The id of a run, and when it began."""
+    return f"{summary.run} ({local_time(summary.started)})"
 
 
 def _shards(results: Results) -> str:

@@ -42,18 +42,33 @@ class Trained(msgspec.Struct, frozen=True):
         return None if said is None else cls(said.labels, said.metrics.get("accuracy"))
 
 
-class Unusual(msgspec.Struct, frozen=True):
+class Unusual(msgspec.Struct, frozen=True, omit_defaults=True):
     """Something unusual about a run.
 
     Attributes:
-        kind: ``folder_gone``: a folder has no image any more.
+        kind: ``folder_gone``: a folder has no image any more. ``classes``, ``confidence``,
+            ``features``: those of the new images are not as in earlier runs.
         text: a sentence.
         folder: the folder that it is about, if not the whole.
+        value: how far the new images are from those of earlier runs; ordinary runs are at 1 on
+            average (`boatinfer.analysis.yardstick`).
+        limit: from which value on it is unusual.
+        images: number of new images.
+        runs: number of earlier runs that they were compared with.
+        now: what changed most: the shares of classes by name, the ``mean`` confidence, or the
+            ``distance`` of the features from the usual ones.
+        usual: the same as it was in these runs, on average.
     """
 
     kind: str
     text: str
     folder: str | None = None
+    value: float | None = None
+    limit: float | None = None
+    images: int | None = None
+    runs: int | None = None
+    now: dict[str, float] = {}
+    usual: dict[str, float] = {}
 
 
 class Summary(msgspec.Struct, kw_only=True, frozen=True):
@@ -77,7 +92,8 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     the options that kept the run from looking at the whole folder, ``remarks`` sentences on what
     else a person should know, and ``tables`` the xxh3-128 of each table by its name. ``error``
     says why ``exit_code`` is not 0. ``shards`` are the runs that did the work, if it was done in
-    shards. ``digest`` is in the file alone: the xxh3-128 of the file with an empty digest, hex.
+    shards. ``title``, ``link_prefix`` and ``gallery`` are options for the page.
+    ``digest`` is in the file alone: the xxh3-128 of the file with an empty digest, hex.
     """
 
     run: str
@@ -118,6 +134,9 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     exit_code: int | None = None
     error: str | None = None
     shards: list[str] = []
+    title: str | None = None
+    link_prefix: str | None = None
+    gallery: bool = False
     digest: str = ""
 
     def text(self) -> str:

@@ -18,7 +18,7 @@ from boatinfer.storage.files import atomic_write, require_writable
 from boatinfer.svm.fit import Setting, chosen, cross_validated, grid, pipeline
 from boatinfer.svm.labelled import Labelled, labelled_features
 from boatinfer.svm.options import SVMCompareOptions
-from boatinfer.text import table
+from boatinfer.text import decimal, table
 
 __all__ = ["Classifier", "Comparison", "compare", "draw"]
 
@@ -100,11 +100,11 @@ class Comparison:
             ("", "accuracy", "95 % interval", "macro-F1", "fit, s", "predict, ms an image")
         ]
         for row in self.rows:
-            interval = "{:.4f} to {:.4f}".format(*row.interval)
+            interval = " to ".join(map(decimal, row.interval))
             fit = "-" if row.fit_seconds is None else f"{row.fit_seconds:.2f}"
             predict = "-" if row.predict_seconds is None else f"{1000 * row.predict_seconds:.3f}"
             lines.append(
-                (row.name, f"{row.accuracy:.4f}", interval, f"{row.macro_f1:.4f}", fit, predict)
+                (row.name, decimal(row.accuracy), interval, decimal(row.macro_f1), fit, predict)
             )
         return "\n".join(
             [self.description, *table(lines), *([self.warning] if self.warning else [])]

@@ -22,6 +22,7 @@ from boatinfer.results.find import find_results
 from boatinfer.storage.files import atomic_write, require_writable
 from boatinfer.svm.labelled import Labelled, labelled_features
 from boatinfer.svm.options import FitOptions
+from boatinfer.text import decimal, duration
 
 __all__ = [
     "Report",
@@ -208,8 +209,8 @@ def cross_validated(
         if len(settings) > 1:
             accuracy, macro = _scores(labelled.truth, scored)
             on_progress(
-                f"{setting}: accuracy {accuracy:.4f}, macro-F1 {macro:.4f} in {folds}-fold "
-                f"cross-validation ({number} of {len(settings)})"
+                f"{setting}: accuracy {decimal(accuracy)}, macro-F1 {decimal(macro)} "
+                f"in {folds}-fold cross-validation ({number} of {len(settings)})"
             )
         yield scored
 
@@ -298,17 +299,16 @@ def report_estimated_time(
     jobs = min(fits, usable_cpus()) if images <= EXACT else 1
     memory = 4 * labelled.features.size * (1 + (4 if uses_libsvm else 2) * jobs)
     hint = "; --kernel linear is faster" if setting.kernel == "rbf" and seconds > 600 else ""
-    total_text = f", {fits} fits {_duration(seconds * fits / jobs)} in all" if fits > 1 else ""
-    on_progress(
-        f"fitting {images:,} images of {dimension:,} features takes about {_duration(seconds)}"
-        f"{total_text}, and {memory / 1e9:.1f} GB of memory{hint}"
+    total_text = (
+        f", {fits} fits {duration(max(1, seconds * fits / jobs), tenths=False)} in all"
+        if fits > 1
+        else ""
     )
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 100:
-        return f"{max(1, round(seconds))} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:,.0f} h"
+    on_progress(
+        f"fitting {images:,} images of {dimension:,} features takes about "
+        f"{duration(max(1, seconds), tenths=False)}{total_text}, and "
+        f"{memory / 1e9:.1f} GB of memory{hint}"
+    )
 
 
 def _report(

@@ -12,7 +12,7 @@ from boatinfer.analysis.truth import true_labels
 from boatinfer.errors import UsageError
 from boatinfer.models.inference import Floats
 from boatinfer.results.folder import Results
-from boatinfer.results.store.rows import matrix
+from boatinfer.results.store.rows import has_vectors, matrix
 from boatinfer.results.summary import Summary
 
 __all__ = ["Labelled", "labelled_features"]
@@ -64,7 +64,7 @@ def labelled_features(results: Results, labels: Path | None, min_classes: int = 
     features = None
     predicted: list[npt.NDArray[np.object_]] = []
     for part in results.parts.read(images, ["label", "features"]):
-        if "features" not in part.column_names:
+        if not has_vectors(part, "features"):
             raise UsageError(f"{out} holds images without features; run again with --features.")
         block = matrix(part["features"])
         if features is None:  # allocated once: half the memory of concatenating the parts

@@ -1,4 +1,15 @@
 "use strict";
+// A link into a folded part opens it, also where the browser does not do so by itself.
+const unfold = () => {
+  const target = location.hash && document.getElementById(location.hash.slice(1));
+  for (let part = target; part; part = part.parentElement) {
+    if (part.tagName === "DETAILS") part.open = true;
+  }
+  target && target.scrollIntoView();
+};
+addEventListener("hashchange", unfold);
+unfold();
+
 // Tables of class "sortable": a column is sorted by its button, rows are chosen by their class.
 for (const box of document.querySelectorAll(".sortable")) {
   const body = box.querySelector("tbody");

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.parts import WRITING, Parts, RowMasks, number_of, translate_read_errors
+from boatinfer.results.store.rows import modernised
 from boatinfer.storage.base import Place
 from boatinfer.storage.files import translate_write_errors
 from boatinfer.storage.locations import open_for_arrow
@@ -78,7 +79,7 @@ def merge(row_index: RowIndex, used: RowMasks | None) -> list[Place]:
         used_rows[number] = last & mask
         unused_rows[number] = last & ~mask & (used is None or not was_unused)
     due = {
-        file: footer.schema.to_arrow_schema()
+        file: modernised(footer.schema.to_arrow_schema().empty_table()).schema
         for file, footer in footers.items()
         if (footer.num_rows < FULL_PART and file.stat().st_size < FULL_BYTES / 2)
         or used_rows[number_of(file)].sum() < footer.num_rows / 2
@@ -122,8 +123,8 @@ def _distinct_schemas(schemas: Iterable[pa.Schema]) -> list[pa.Schema]:
 
 
 def _merge(parts: Parts, masks: RowMasks, schema: pa.Schema) -> None:
-    """Writes rows of one schema as parts of about `FULL_PART` rows or `FULL_BYTES`."""
-    tables = parts.read_masked(masks, schema.names)
+    """Writes rows, `modernised` to a schema, as parts of about `FULL_PART` rows or `FULL_BYTES`."""
+    tables = map(modernised, parts.read_masked(masks, schema.names))
     for first in tables:
         with parts.writer() as sink, pq.ParquetWriter(sink, schema, **WRITING) as writer:
             rows = size = 0

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from boatinfer.results.store.keyed_arrays import KEY, KeyedArrays, KeyIndex, keys, text_keys
 from boatinfer.results.store.parts import Parts, RowMasks
-from boatinfer.results.store.rows import VECTORS, Row, matrix
+from boatinfer.results.store.rows import VECTORS, Row, has_vectors, matrix
 
 __all__ = ["ContentIndex"]
 
@@ -80,7 +80,7 @@ class ContentIndex:
         columns = [name for name in VECTORS if features or name != "features"]
         remaining = iter(duplicates)
         for table in self._parts.read(earlier, ["error", "run", *columns]):
-            present = [name for name in columns if name in table.column_names]
+            present = [name for name in columns if has_vectors(table, name)]
             vectors = {name: matrix(table[name]) for name in present}
             errors, runs = table["error"].to_pylist(), table["run"].to_pylist()
             for i in range(table.num_rows):

@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 import xxhash
 
 from boatinfer.errors import WARNING, OutputError, first_line
-from boatinfer.results.store.rows import Row, table
+from boatinfer.results.store.footers import features_there
+from boatinfer.results.store.rows import OK, Row, table
 from boatinfer.results.store.shards import Shard
 from boatinfer.storage.base import Place
 from boatinfer.storage.files import atomic_write, translate_write_errors
@@ -151,7 +152,7 @@ class Parts:
             A table with the columns ``path``, ``bytes``, ``mtime_ns``, ``status``, ``model``,
             ``run``; ``damaged`` (it failed, or was classified although it is damaged); ``warned``
             (it was classified and is sound, and its decoder warned of something);
-            ``has_features`` (its part has features); ``part`` and ``row``, the number of its
+            ``has_features``; ``part`` and ``row``, the number of its
             part and its place therein.
 
         Raises:
@@ -173,11 +174,12 @@ class Parts:
         error = translate_read_errors(part, lambda: table["error"])
         warned = pc.fill_null(pc.starts_with(error, WARNING), False)
         count = table.num_rows
+        classified = pc.equal(table["status"], OK).to_numpy()
         columns = [
             *light.columns,
             pc.and_not(error.is_valid(), warned),
             warned,
-            pa.array(np.full(count, "features" in file.schema_arrow.names)),
+            translate_read_errors(part, lambda: features_there(file, classified)),
             pa.array(np.full(count, number_of(part), np.int32)),
             pa.array(np.arange(count, dtype=np.int32)),
         ]

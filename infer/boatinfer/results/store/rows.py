@@ -7,19 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from boatinfer.models.inference import Floats
 
-__all__ = ["OK", "VECTORS", "Row", "matrix", "table"]
+__all__ = ["OK", "VECTORS", "Row", "has_vectors", "matrix", "modernised", "table"]
 
 #: Status of a row whose image was classified; any other status is a failure reason.
 OK = "ok"
 
-#: Columns of vectors; only the first is in every part.
+#: Columns of vectors. Every part has all; the last two are null where they were not asked for.
 VECTORS = ("probabilities", "features", "svm")
 
 
@@ -58,6 +57,29 @@ class Row:
     since: str | None = None
 
 
+def has_vectors(rows: pa.Table, name: str) -> bool:
+    """Whether each of the rows has a vector; those of older parts may lack the column."""
+    return name in rows.column_names and not rows[name].null_count
+
+
+def modernised(rows: pa.Table) -> pa.Table:
+    """Gives rows of an older part the vectors of `table`; other columns stay, before them.
+
+    Older parts have vectors of a fixed size, and only those that were asked for.
+    """
+    import pyarrow as pa
+
+    type_ = pa.list_(pa.float32())
+    vectors = {
+        name: rows[name].cast(type_) if name in rows.column_names else pa.nulls(len(rows), type_)
+        for name in VECTORS
+    }
+    rows = rows.drop_columns([name for name in VECTORS if name in rows.column_names])
+    for name, column in vectors.items():
+        rows = rows.append_column(name, column)
+    return rows
+
+
 def matrix(column: pa.ChunkedArray) -> Floats:
     """Converts a column of vectors, without nulls, to float32 [N, D]."""
     vectors = column.combine_chunks()
@@ -93,13 +115,8 @@ def table(rows: Sequence[Row], classes: Sequence[str], model: str, run: str) -> 
         "error": pa.array([row.error for row in rows], pa.string()),
         "label": pa.array(classes, pa.string()).take(best),
         "confidence": pa.array(probabilities.max(axis=1), mask=failed),
-        "probabilities": _vectors(probabilities, failed),
+        **{name: _vectors([getattr(row, name) for row in rows]) for name in VECTORS},
     }
-    for name in VECTORS[1:]:
-        vectors = [getattr(row, name) for row in rows]
-        dimension = next((len(vector) for vector in vectors if vector is not None), 0)
-        if dimension:
-            columns[name] = _vectors(_stacked(vectors, dimension), failed)
     return pa.table(columns)
 
 
@@ -110,8 +127,13 @@ def _stacked(vectors: Sequence[Floats | None], dimension: int) -> Floats:
     return np.stack(stacked) if stacked else np.zeros((0, dimension), np.float32)
 
 
-def _vectors(matrix: Floats, missing: npt.NDArray[np.bool_]) -> pa.Array:
+def _vectors(vectors: Sequence[Floats | None]) -> pa.Array:
+    """Makes a column of lists; of no fixed size, so that parts of all models have one type."""
     import pyarrow as pa
 
-    flat = pa.array(matrix.ravel())
-    return pa.FixedSizeListArray.from_arrays(flat, matrix.shape[1], mask=pa.array(missing))
+    sizes = [0 if vector is None else len(vector) for vector in vectors]
+    ends = np.cumsum([0, *sizes], dtype=np.int32)
+    there = [vector for vector in vectors if vector is not None]
+    flat = np.concatenate(there) if there else np.zeros(0, np.float32)
+    missing = pa.array([vector is None for vector in vectors], pa.bool_())
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(flat, pa.float32()), mask=missing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -11,10 +12,10 @@ import pyarrow as pa
 from boatinfer.storage import mapped_files
 from boatinfer.storage.base import Place
 
-__all__ = ["Sorter", "batches", "merged"]
+__all__ = ["Sorter", "batches", "decoded", "merged"]
 
-#: Rows of each run that are merged at a time, and rows of a batch.
-_STEP, _ROWS = 16_384, 65_536
+#: Rows of each run that are merged at a time, at most and at least, and rows of a batch.
+_STEP, _LEAST_STEP, _ROWS = 16_384, 64, 65_536
 
 
 class Sorter:
@@ -23,11 +24,16 @@ class Sorter:
     Args:
         keys: the columns to sort by, ascending; they hold no nulls.
         scratch_folder: a folder on the disk for temporary files, if there are many rows.
+        max_bytes: bytes of rows to hold in memory, beside the bound on their number.
     """
 
-    def __init__(self, keys: Sequence[str], scratch_folder: Place) -> None:
+    def __init__(
+        self, keys: Sequence[str], scratch_folder: Place, max_bytes: float = math.inf
+    ) -> None:
         self._keys, self._scratch_folder = keys, scratch_folder
+        self._max_bytes = max_bytes
         self._waiting: list[pa.Table] = []
+        self._rows = self._bytes = 0
         self._runs: list[pa.Table] = []
 
     def add(self, table: pa.Table) -> None:
@@ -37,9 +43,11 @@ class Sorter:
             OutputError: the disk is full.
         """
         self._waiting.append(table)
-        if sum(waiting.num_rows for waiting in self._waiting) >= mapped_files.MAX_ROWS_IN_MEMORY:
-            self._runs.append(_on_disk([_plain(self._gathered())], self._scratch_folder))
-            self._waiting = [table.slice(0, 0)]
+        self._rows += table.num_rows
+        self._bytes += table.nbytes
+        if self._rows >= mapped_files.MAX_ROWS_IN_MEMORY or self._bytes >= self._max_bytes:
+            self._runs.append(_on_disk([decoded(self._gathered())], self._scratch_folder))
+            self._waiting, self._rows, self._bytes = [table.slice(0, 0)], 0, 0
             pa.default_memory_pool().release_unused()  # else the next run takes more memory
 
     def table(self) -> pa.Table:
@@ -51,7 +59,19 @@ class Sorter:
         last = self._gathered()
         if not self._runs:
             return last
-        return _on_disk(merged([*self._runs, _plain(last)], self._keys), self._scratch_folder)
+        return _on_disk(merged([*self._runs, decoded(last)], self._keys), self._scratch_folder)
+
+    def tables(self) -> Iterator[pa.Table]:
+        """As `table`, in batches, which are not kept: they are there once."""
+        last, runs = self._gathered(), self._runs
+        self._waiting, self._runs = [last.slice(0, 0)], []
+        if not runs:
+            yield from batches(last)
+            return
+        runs.append(decoded(last))
+        row_bytes = 1 + max(table.nbytes // max(1, table.num_rows) for table in runs)
+        step = min(_STEP, max(_LEAST_STEP, self._max_bytes / row_bytes / len(runs)))
+        yield from merged(runs, self._keys, int(step))
 
     def _gathered(self) -> pa.Table:
         """The rows in memory, sorted."""
@@ -116,7 +136,7 @@ def _first_row_after(
     return bisect.bisect_right(range(end), bound, lo=start, key=lambda row: _key(table, keys, row))
 
 
-def _plain(table: pa.Table) -> pa.Table:
+def decoded(table: pa.Table) -> pa.Table:
     """Decodes dictionary columns, since a file of several batches cannot mix dictionaries."""
     fields = [
         pa.field(f.name, pa.string()) if pa.types.is_dictionary(f.type) else f for f in table.schema

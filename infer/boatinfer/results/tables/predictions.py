@@ -1,4 +1,4 @@
-"""Builds the tables predictions.csv, review.csv and failures.csv from the parts."""
+"""Builds the tables of a results folder from the parts."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from boatinfer.models.svm import SVM, best_class
 from boatinfer.results.store.rows import OK, matrix, table
 from boatinfer.results.summary import run_time
 from boatinfer.results.tables.external_sort import Sorter, batches
+from boatinfer.results.tables.whole import MAX_BYTES, whole_rows
 from boatinfer.storage.base import Place
 
 __all__ = ["Tables", "build_tables", "counts", "network_labels", "required_columns"]
@@ -31,18 +32,20 @@ _DECIMALS = 4
 
 
 class Tables(NamedTuple):
-    """The contents of two tables, sorted by path.
+    """The contents of the tables, sorted by path.
 
-    In both, ``new`` says whether the image is new, changed, or classified by another model than
+    In all, ``new`` says whether the image is new, changed, or classified by another model than
     before; an unchanged image that has failed before is not.
 
     Attributes:
         predictions: predictions.csv.
         failures: failures.csv.
+        whole: predictions.parquet, `whole_rows`; None if it is not to be written.
     """
 
     predictions: pa.Table
     failures: pa.Table
+    whole: Sorter | None = None
 
     def count(self, new: bool) -> int:
         """Number of rows of `classified`."""
@@ -59,8 +62,28 @@ class Tables(NamedTuple):
             if rows.num_rows:
                 yield rows
 
+    def as_of(self, runs: Sequence[str]) -> Tables:
+        """The tables with the images that were new in earlier runs as the new ones.
+
+        Of these, the images that are gone or have changed since are missing.
+
+        Args:
+            runs: the runs, `Results.new_runs`, the latest first.
+        """
+        times = pa.array([run_time(run) for run in runs], pa.string())
+        since = self.failures["since"].cast(pa.string())
+        failures = _with_new(self.failures, pc.is_in(since, times))
+        failures = failures.filter(pc.less_equal(since, run_time(runs[0])))
+        ran = self.predictions["run"].cast(pa.string())
+        new = pc.is_in(ran, pa.array(runs, pa.string()))
+        return self._replace(predictions=_with_new(self.predictions, new), failures=failures)
+
     def _batches(self) -> Iterator[pa.Table]:
         return batches(self.predictions)
+
+
+def _with_new(table: pa.Table, new: pa.ChunkedArray) -> pa.Table:
+    return table.set_column(table.column_names.index("new"), "new", new)
 
 
 def _labelled(predictions: pa.Table, new: bool) -> pa.ChunkedArray:
@@ -79,10 +102,17 @@ def counts(column: pa.ChunkedArray) -> dict[str, int]:
     return {entry["values"]: entry["counts"] for entry in entries if entry["values"] is not None}
 
 
-def required_columns(card: Card, svm: SVM | None) -> list[str]:
-    """The columns of the parts that `build_tables` reads."""
+def required_columns(card: Card, svm: SVM | None, features: bool) -> list[str]:
+    """The columns of the parts that `build_tables` reads.
+
+    Args:
+        card: the model's card.
+        svm: as of `build_tables`.
+        features: likewise.
+    """
     columns = ["path", "status", "error", "run", "since", "probabilities"]
-    return columns + (["features"] if svm else ["svm"] if card.svm else [])
+    columns += ["svm"] if card.svm and not svm else []
+    return columns + (["features"] if svm or features else [])
 
 
 def build_tables(
@@ -93,9 +123,11 @@ def build_tables(
     top: int,
     svm: SVM | None,
     min_confidence: float | None,
+    parquet: bool,
+    features: bool,
     scratch_folder: Place,
 ) -> Tables:
-    """Builds both tables, sorted by path.
+    """Builds the tables, sorted by path.
 
     Args:
         parts: the `required_columns` columns of the rows of all images found, in batches.
@@ -105,18 +137,22 @@ def build_tables(
         svm: an SVM that classifies the features; None if there is none, or if it is in the model.
         min_confidence: the abstention threshold: less confident images are labelled `UNSURE`, with
             the predicted class in the column ``guess``; None for no threshold.
+        parquet: whether to build `Tables.whole`.
+        features: whether the features are in it.
         scratch_folder: a folder on the disk for temporary files.
 
     Raises:
         OutputError: the disk is full.
     """
     predictions, failures = Sorter(["path"], scratch_folder), Sorter(["path"], scratch_folder)
+    whole = Sorter(["path"], scratch_folder, MAX_BYTES) if parquet else None
     for part in _one_at_least(parts, card):
-        predictions.add(
-            _predictions(part, new_runs, card, top=top, svm=svm, min_confidence=min_confidence)
-        )
+        rows = _predictions(part, new_runs, card, top=top, svm=svm, min_confidence=min_confidence)
+        predictions.add(_rounded(rows))
         failures.add(_failures(part, new_runs))
-    return Tables(predictions.table(), failures.table())
+        if whole is not None:
+            whole.add(whole_rows(part, rows, features))
+    return Tables(predictions.table(), failures.table(), whole)
 
 
 def _one_at_least(parts: Iterable[pa.Table], card: Card) -> Iterator[pa.Table]:
@@ -150,7 +186,7 @@ def _predictions(
     highest = probabilities.max(axis=1, initial=0)
     for rank in range(min(top, len(card.classes))):
         best = probabilities.argmax(axis=1)  # faster than sorting
-        confidences = _rounded(probabilities[indices, best])
+        confidences = pa.array(probabilities[indices, best])
         columns[f"{ORDINALS[rank]}label"] = _names(best, card.classes).take(row_indices)
         columns[f"{ORDINALS[rank]}confidence"] = confidences.take(row_indices)
         probabilities[indices, best] = -np.inf
@@ -163,7 +199,7 @@ def _predictions(
     if svm is not None or card.svm is not None:
         labels, scores = _svm_predictions(classified_rows, card, svm)
         columns["svm_label"] = pa.array(labels.tolist(), pa.string()).take(row_indices)
-        columns["svm_score"] = _rounded(scores).take(row_indices)
+        columns["svm_score"] = pa.array(scores).take(row_indices)
     columns["run"] = part["run"].dictionary_encode()
     columns["new"] = _new(part, new_runs)
     return pa.table(columns)
@@ -195,8 +231,15 @@ def _names(indices: npt.NDArray[np.int64], classes: list[str]) -> pa.Array:
     return pa.DictionaryArray.from_arrays(indices.astype(np.int32), pa.array(classes, pa.string()))
 
 
-def _rounded(values: npt.NDArray[Any]) -> pa.Array:
-    return pa.array(np.round(values.astype(np.float64), _DECIMALS))
+def _rounded(predictions: pa.Table) -> pa.Table:
+    """Rounds confidences and scores, as predictions.csv has them."""
+    for place, field in enumerate(predictions.schema):
+        if pa.types.is_floating(field.type):
+            values = predictions[field.name].combine_chunks().cast(pa.float64())
+            rounded = np.round(values.fill_null(0).to_numpy(), _DECIMALS)
+            column = pc.if_else(values.is_valid(), pa.array(rounded), None)
+            predictions = predictions.set_column(place, field.name, column)
+    return predictions
 
 
 def _failures(part: pa.Table, new_runs: Sequence[str]) -> pa.Table:

@@ -10,20 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from boatinfer.analysis.drift import Drift, Shares, drift, jensen_shannon, mean_shares
-from boatinfer.pages.page import percent
+from boatinfer.analysis.drift import Shares, jensen_shannon, mean_shares
+from boatinfer.analysis.unusual import comparable, compared_runs
+from boatinfer.analysis.yardstick import MIN_RUNS
+from boatinfer.results.folder_mixes import MIN_IMAGES
 from boatinfer.results.mix import BINS, Mix
 from boatinfer.results.summary import Summary
-from boatinfer.text import counted, printable
+from boatinfer.text import counted
 
 __all__ = ["RunHistory"]
 
 #: Number of earlier runs to compare with.
 _EARLIER_RUNS = 14
-#: Classes that a sentence lists at most, in each direction.
-_LISTED = 3
-#: A class is listed if its share differs by more than this.
-_CHANGED_SHARE = 0.02
 #: Divergence from the training set above which a sentence warns.
 _FAR_FROM_TRAINING = 0.1
 #: A sentence warns of a mean confidence this far below the accuracy on the validation images.
@@ -50,12 +48,7 @@ class RunHistory:
             summary: the run.
             history: the runs before it, latest first.
         """
-        comparable = (
-            run
-            for run in history
-            if run.complete and run.model == summary.model and run.new and run.new.classified
-        )
-        return cls(summary, list(itertools.islice(comparable, _EARLIER_RUNS)))
+        return cls(summary, comparable(summary, history, _EARLIER_RUNS))
 
     @property
     def new(self) -> Mix:
@@ -84,13 +77,14 @@ class RunHistory:
 
     @cached_property
     def usual(self) -> Shares | None:
-        """Mean share of each of the `labels` over the earlier runs; None without any."""
-        return mean_shares([self._counts(_mix(n)) for n in self.earlier]) if self.earlier else None
+        """Mean share of each of the `labels` over the ordinary earlier runs; None without any."""
+        counts = [self._counts(_mix(run)) for run in self._ordinary("classes")]
+        return mean_shares(counts) if counts else None
 
     @cached_property
     def usual_confidences(self) -> Shares | None:
-        """Mean share of each bin of confidence over the earlier runs; None without any."""
-        counts = [np.array(_mix(run).confidences) for run in self.earlier]
+        """Mean share of each bin of confidence over these runs; None without any."""
+        counts = [np.array(_mix(run).confidences) for run in self._ordinary("confidence")]
         return mean_shares(counts) if counts else None
 
     @cached_property
@@ -102,46 +96,28 @@ class RunHistory:
         return mean_shares([np.array([training.labels.get(name, 0) for name in self.labels])])
 
     @cached_property
-    def class_drift(self) -> Drift | None:
-        """Drift of the predicted classes; None if there is nothing to compare."""
-        return self._drift(self._counts)
-
-    @cached_property
-    def confidence_drift(self) -> Drift | None:
-        """Drift of the confidences; None if there is nothing to compare."""
-        return self._drift(lambda mix: np.array(mix.confidences))
-
-    @cached_property
     def from_training(self) -> float | None:
         """Divergence of the predicted classes from the training set, in bits."""
         if self.training is None or not self.new.classified:
             return None
         return float(jensen_shannon(self._counts(self.new), self.training))
 
-    @property
-    def unusual(self) -> bool:
-        """Whether the classes or the confidences are unusual."""
-        drifts = (self.class_drift, self.confidence_drift)
-        return any(drift is not None and drift.unusual for drift in drifts)
-
     def shares(self, mix: Mix | None) -> Shares | None:
         """Share of each of the `labels`; None without images."""
         return mean_shares([self._counts(mix)]) if mix and mix.classified else None
 
     def sentences(self) -> list[tuple[bool, str]]:
-        """Sentences on the comparison, each with whether it reports something unusual."""
+        """Sentences on the comparison, each with whether it reports something unusual.
+
+        What ``unusual`` of the summary says is not said again.
+        """
         if not self.new.classified:
             return [(False, "This run classified no new images, so there is nothing to compare.")]
-        sentences = [
+        return [
             *self._incomplete_sentences(),
-            *self._class_sentences(),
-            *self._confidence_sentences(),
+            *self._comparison_sentences(),
+            *self._training_sentences(),
         ]
-        if not self.earlier:
-            sentences.append(
-                (False, "There is no earlier run with this model to compare with yet.")
-            )
-        return [*sentences, *self._training_sentences()]
 
     def _incomplete_sentences(self) -> Iterable[tuple[bool, str]]:
         incomplete = self.new.classified - self.summary.classified
@@ -152,49 +128,35 @@ class RunHistory:
                 "run.",
             )
 
-    def _class_sentences(self) -> Iterable[tuple[bool, str]]:
-        if self.class_drift is None or self.usual is None:
-            return
-        figure = f"Jensen-Shannon divergence from the usual: {_bits(self.class_drift)}"
-        if not self.class_drift.unusual:
-            yield False, f"The classes are about as usual ({figure})."
-            return
-        shares = self.shares(self.new)
-        assert shares is not None
-        difference = shares - self.usual
-        order = np.argsort(-difference, kind="stable")
-        largest, smallest = order[:_LISTED], order[::-1][:_LISTED]
-        changes = [
-            f"{word} "
-            + ", ".join(
-                self._change_text(i, shares)
-                for i in indices
-                if sign * difference[i] > _CHANGED_SHARE
+    def _comparison_sentences(self) -> Iterable[tuple[bool, str]]:
+        if not self.earlier:
+            yield False, "There is no earlier run with this model to compare with yet."
+        elif self.new.classified < MIN_IMAGES:
+            yield (
+                False,
+                f"Fewer than {MIN_IMAGES} new images are too few to say whether they are unusual.",
             )
-            for word, sign, indices in [("more", 1, largest), ("fewer", -1, smallest)]
-            if any(sign * difference[i] > _CHANGED_SHARE for i in indices)
-        ]
-        yield (
-            True,
-            f"The classes are unusual: {'; '.join(changes) or 'many small changes'} ({figure}).",
-        )
-
-    def _change_text(self, index: int, shares: Shares) -> str:
-        assert self.usual is not None
-        usual = percent(self.usual[index])
-        return f"{printable(self.labels[index])} ({percent(shares[index])} instead of {usual})"
-
-    def _confidence_sentences(self) -> Iterable[tuple[bool, str]]:
-        mean, drift = self.new.mean_confidence, self.confidence_drift
-        if drift is None or mean is None:
-            return
-        usual = float(np.mean([_mix(run).mean_confidence for run in self.earlier]))
-        figures = f"mean confidence {mean:.2f}, usually {usual:.2f}; divergence {_bits(drift)}"
-        if not drift.unusual:
-            yield False, f"The network is about as confident as usual ({figures})."
+        elif len(compared_runs(self.earlier, "classes")) < MIN_RUNS:
+            yield (
+                False,
+                f"What is unusual shows from {MIN_RUNS} earlier runs on with at least "
+                f"{MIN_IMAGES} new images each.",
+            )
         else:
-            comparison = "less" if mean < usual else "more"
-            yield True, f"The network is {comparison} confident than usual ({figures})."
+            yield from self._usual_sentences()
+
+    def _usual_sentences(self) -> Iterable[tuple[bool, str]]:
+        found = {unusual.kind for unusual in self.summary.unusual if unusual.folder is None}
+        if "classes" not in found and self.usual is not None:
+            bits = float(jensen_shannon(self._counts(self.new), self.usual))
+            figure = f"Jensen-Shannon divergence from the usual: {bits:.3f} bits"
+            yield False, f"The classes are about as usual ({figure})."
+        mean = self.new.mean_confidence
+        if "confidence" not in found and mean is not None:
+            runs = self._ordinary("confidence")
+            usual = float(np.mean([_mix(run).mean_confidence for run in runs]))
+            figures = f"mean confidence {mean:.2f}, usually {usual:.2f}"
+            yield False, f"The network is about as confident as usual ({figures})."
 
     def _training_sentences(self) -> Iterable[tuple[bool, str]]:
         divergence, training = self.from_training, self.summary.training
@@ -209,14 +171,13 @@ class RunHistory:
         if training and training.accuracy is not None and mean is not None:
             lower = mean < training.accuracy - _LOW_CONFIDENCE
             hint = ", so these images are harder than those" if lower else ""
-            accuracy, confidence = percent(training.accuracy), percent(mean)
+            accuracy, confidence = _percent(training.accuracy), _percent(mean)
             sentence = f"The accuracy on the validation images was {accuracy}; the mean confidence"
             yield lower, f"{sentence} of this run is {confidence}{hint}."
 
-    def _drift(self, counts: Any) -> Drift | None:
-        if not self.earlier or not self.new.classified:
-            return None
-        return drift(counts(self.new), [counts(_mix(run)) for run in self.earlier])
+    def _ordinary(self, kind: str) -> Sequence[Summary]:
+        """The earlier runs that say what is usual; all of them where that leaves none."""
+        return compared_runs(self.earlier, kind) or self.earlier
 
     def _counts(self, mix: Mix) -> Any:
         return np.array([mix.classes.get(name, 0) for name in self.labels])
@@ -226,6 +187,5 @@ def _mix(run: Summary) -> Mix:
     return run.new or Mix(confidences=[0] * BINS)
 
 
-def _bits(drift: Drift) -> str:
-    earlier = "" if drift.earlier is None else f", earlier runs up to {drift.earlier:.3f}"
-    return f"{drift.divergence:.3f} bits{earlier}"
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"
