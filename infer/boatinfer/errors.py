@@ -12,7 +12,7 @@
     ImageError                one image failed: becomes a row, never an exit code
 
 A run that is complete ends with 0, `TOO_MANY_FAILURES` (3), `UNLISTED_FOLDER` (8) or `UNUSUAL`
-(9).
+(9). ``boatinfer night status`` has `NIGHT_MISSED` (10).
 
 A message is one sentence that says what is wrong, where, and what to do.
 """
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "NIGHT_MISSED",
     "TOO_MANY_FAILURES",
     "UNLISTED_FOLDER",
     "UNUSUAL",
@@ -48,6 +49,8 @@ TOO_MANY_FAILURES = 3
 UNLISTED_FOLDER = 8
 #: Exit code of a complete run in which something is unusual, with ``--fail-on-unusual``.
 UNUSUAL = 9
+#: Exit code of ``boatinfer night status`` if a night that was due has not started.
+NIGHT_MISSED = 10
 
 #: Prefix of the note of an intact image about which its decoder printed a warning.
 WARNING = "warning: "

@@ -24,6 +24,7 @@ FLOORS = [
     ["boatinfer.analysis"],
     ["boatinfer.pages", "boatinfer.svm"],
     ["boatinfer.pipeline"],
+    ["boatinfer.night"],
     ["boatinfer.cli", "boatinfer.__init__", "boatinfer.__main__"],
     ["boattrain", "boatexport"],
 ]

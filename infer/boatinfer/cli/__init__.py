@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import copy
 import gc
+import importlib
 import logging
 import os
 import sys
@@ -45,6 +46,10 @@ _SETTINGS = {
 }
 
 
+#: Groups of this package that are loaded when they are used, so that the others start sooner.
+_LATER = {"night": "boatinfer.cli.night"}
+
+
 class Commands(TyperGroup):
     """The commands of this package and, loaded on use, those of the extras.
 
@@ -55,11 +60,15 @@ class Commands(TyperGroup):
         """Names all commands, the extras' after our own."""
         inside = _path(ctx)
         names = (name.removeprefix(inside) for name in _extras().names if name.startswith(inside))
-        return [*super().list_commands(ctx), *sorted(name for name in names if "." not in name)]
+        own = [*super().list_commands(ctx), *([] if ctx.parent else _LATER)]
+        return [*own, *sorted(name for name in names if "." not in name)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Finds a command here or, by its entry point, in another package."""
         command = super().get_command(ctx, cmd_name)
+        if command is None and not ctx.parent and cmd_name in _LATER:
+            command = get_command(importlib.import_module(_LATER[cmd_name]).app)
+            command.name = cmd_name
         for entry in () if command else _extras(_path(ctx) + cmd_name):
             command = get_command(entry.load())
             command.name = cmd_name

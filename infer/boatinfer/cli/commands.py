@@ -41,18 +41,27 @@ class RunCommand(RunOptions):
         False
     )
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")] = False
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would be done, and write nothing."),
+    ] = False
 
 
 #: Folders whose images are gone that are named, and nights that are listed, at most.
 _FOLDERS, _NIGHTS = 5, 14
 
 #: The panels of ``boatinfer run --help``.
-PANELS = {**RUN_PANELS, "Output": ["json", "quiet"]}
+PANELS = {**RUN_PANELS, "Output": ["json", "quiet", "dry_run"]}
 
 
 @without_pandas
 def run(command: RunCommand) -> None:
     """Classify a folder of images; images that are recorded already are not classified again."""
+    if command.dry_run:
+        from boatinfer.cli.forecasts import show_forecast
+
+        show_forecast(command, command.json, command.quiet)
+        return
     if command.isolate and command.engine is Engine.LOCAL:
         from boatinfer.pipeline.worker import Classification
 

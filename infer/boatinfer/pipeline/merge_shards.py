@@ -195,7 +195,7 @@ def _put_together(
     Returns:
         The summary, and parts that have been merged and may go.
     """
-    if not summary.found:
+    if not summary.found and not settings.allow_empty:
         raise UsageError(f"the shards in {results.out} have found no images; check the folder.")
     svm = _svm_of(settings)
     features = settings.features and settings.parquet

@@ -40,7 +40,7 @@ __all__ = ["PANELS", "Engine", "RunOptions"]
 PANELS = {
     "What to classify": [
         *("recursive", "include", "exclude", "from_file", "sniff", "system_folders", "limit"),
-        *("lenient", "fresh"),
+        *("lenient", "fresh", "allow_empty"),
     ],
     "Model": ["model", "svm", "device"],
     "Results": [
@@ -238,6 +238,10 @@ class RunOptions:
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only the first N images, sorted by path.")
     ] = None
+    allow_empty: Annotated[
+        bool,
+        typer.Option("--allow-empty", help="A folder without images is no error."),
+    ] = False
     parquet: Annotated[
         bool,
         typer.Option(

@@ -143,7 +143,7 @@ def _start(context: RunContext, stack: contextlib.ExitStack) -> Iterator[list[Li
     first = next(found, None)
     context.stop.check()
     if first is None and not context.selection.listing.files:  # a shard may have none of some
-        raise context.selection.nothing_found()
+        context.selection.refuse_empty()
     model = context.model
     context.note(
         versions=versions(),

@@ -74,7 +74,16 @@ class Selection:
             files = first(files, options.limit)
         return files if self._shard is None else self._sharded(files, self._shard)
 
-    def nothing_found(self) -> UsageError:
+    def refuse_empty(self) -> None:
+        """Refuses that there are no files, unless `RunOptions.allow_empty`.
+
+        Raises:
+            UsageError: there are none.
+        """
+        if not self._options.allow_empty:
+            raise self._nothing_found()
+
+    def _nothing_found(self) -> UsageError:
         """What to say if there are no files."""
         options = self._options
         choosy = options.include or options.exclude

@@ -50,6 +50,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     fail_on_unusual: bool = False
     min_confidence: float | None = None
     target_accuracy: float | None = None
+    allow_empty: bool = False
     parquet: bool = True
     xlsx: bool = False
     title: str | None = None
@@ -76,6 +77,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
             restrictions=options.restrictions,
             min_confidence=min_confidence,
             target_accuracy=options.target_accuracy,
+            allow_empty=options.allow_empty,
             parquet=options.parquet,
             xlsx=options.xlsx,
             title=options.title,

@@ -27,7 +27,7 @@ from boatinfer.results.locks import SHARDS, lock_results, results_holder
 from boatinfer.results.manifest import read_manifest, replace_summary, write_manifest
 from boatinfer.results.store.parts import Parts, number_of
 from boatinfer.results.store.rows import OK
-from boatinfer.results.store.shards import Shard
+from boatinfer.results.store.shards import Shard, is_shard_file
 from boatinfer.results.summary import Summary, read_summary
 from boatinfer.storage.base import Place
 from boatinfer.storage.files import TEMPORARY_SUFFIX, atomic_write, translate_write_errors
@@ -109,7 +109,7 @@ class Results:
             UsageError: it holds the results of another folder, or other files.
             OutputError: it cannot be written.
         """
-        self._require_own_folder(folder)
+        self.require_own_folder(folder)
         with translate_write_errors(self.out):
             self.parts.folder.mkdir(parents=True, exist_ok=True)
             (self.out / "runs").mkdir(exist_ok=True)
@@ -138,7 +138,7 @@ class Results:
 
     def shard_files(self) -> list[Place]:
         """Files of shards that are not merged yet: a summary and a table of each."""
-        return sorted(file for file in self.shards.glob("[1-9]*-of-*.*") if _is_shard_file(file))
+        return sorted(file for file in self.shards.glob("[1-9]*-of-*.*") if is_shard_file(file))
 
     def clean(self) -> None:
         """Removes the temporary files of killed runs, and nothing else; the folder must be locked.
@@ -158,8 +158,13 @@ class Results:
                     if _LEFTOVER.fullmatch(leftover.name) and leftover.is_file():
                         leftover.unlink()
 
-    def _require_own_folder(self, folder: str) -> None:
-        """Checks that the folder is new, empty, or holds results of the same scanned folder."""
+    def require_own_folder(self, folder: str) -> None:
+        """Checks that the folder is new, empty, or holds results of the same scanned folder.
+
+        Raises:
+            UsageError: it holds those of another folder, or other files.
+            OutputError: all its summaries are damaged, or it cannot be read.
+        """
         try:
             str(self.out).encode()
         except UnicodeEncodeError:
@@ -299,7 +304,8 @@ class Results:
             OutputError: the disk is full, read-only, or gone.
         """
         self.parts.check()
-        write_manifest(self.manifest, rows, summary, number_of(self.parts.files()[-1]))
+        last = max(map(number_of, self.parts.files()), default=0)  # none if nothing was ever found
+        write_manifest(self.manifest, rows, summary, last)
 
     def is_recorded(self, run: str) -> bool:
         """Whether a run came to its very end, with its summary."""
@@ -387,12 +393,3 @@ class Results:
 
     def _summary_of(self, run: str) -> Place:
         return self.out / "runs" / f"{run}.json"
-
-
-def _is_shard_file(file: Place) -> bool:
-    """Whether the name is that of a shard's file."""
-    try:
-        canonical = Shard.parse(file.stem).name == file.stem
-    except UsageError:
-        return False
-    return canonical and file.suffix in {".json", ".parquet"}

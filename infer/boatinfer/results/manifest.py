@@ -87,11 +87,14 @@ def read_paths(file: Place) -> Iterator[pa.Table]:
     """Reads ``path`` of the images of a manifest, in batches.
 
     Raises:
-        OSError, pa.ArrowException: it is damaged or missing.
+        OutputError: it is damaged or missing.
     """
-    with pq.ParquetFile(open_for_arrow(file)) as reader:
-        for batch in reader.iter_batches(columns=["path"]):
-            yield pa.table(batch)
+    try:
+        with pq.ParquetFile(open_for_arrow(file)) as reader:
+            for batch in reader.iter_batches(columns=["path"]):
+                yield pa.table({"path": batch["path"].cast(pa.string())})
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+        raise _unreadable(file, error) from error
 
 
 def read_summary_of(file: Place) -> Summary:

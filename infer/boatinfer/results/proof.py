@@ -174,7 +174,7 @@ def _gone(results: Results, summary: Summary, tables: Tables) -> Gone | None:
         known = last.gone or Gone()
         paths = read_paths(results.manifest)
         gone = find_gone(paths, tables.predictions, summary.started, known.since)
-    except (OutputError, OSError, pa.ArrowException):  # this run replaces the manifest
+    except OutputError:  # this run replaces the manifest
         return None
     # A run that was killed right after the manifest has not told what was gone then.
     return gone if results.is_recorded(last.run) else gone.with_those_of(known)

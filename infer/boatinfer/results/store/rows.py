@@ -93,14 +93,14 @@ def table(rows: Sequence[Row], classes: Sequence[str], model: str, run: str) -> 
     """Makes a part's table of rows, as docs/results.md describes it.
 
     Args:
-        rows: at least one.
+        rows: what is recorded of each image.
         classes: the model's class names, in the order of the probabilities.
         model: SHA-256 of the model file, hex.
         run: run of the rows that have no `Row.run`.
     """
     import pyarrow as pa  # not loaded in worker processes, which only use rows
 
-    failed = np.array([row.probabilities is None for row in rows])
+    failed = np.array([row.probabilities is None for row in rows], np.bool_)
     probabilities = _stacked([row.probabilities for row in rows], len(classes))
     best = pa.array(probabilities.argmax(axis=1), mask=failed)
     columns: dict[str, Any] = {
@@ -123,7 +123,8 @@ def table(rows: Sequence[Row], classes: Sequence[str], model: str, run: str) -> 
 def _stacked(vectors: Sequence[Floats | None], dimension: int) -> Floats:
     """Stacks vectors to a matrix, with zeros for missing ones."""
     zeros = np.zeros(dimension, np.float32)
-    return np.stack([zeros if vector is None else vector for vector in vectors])
+    stacked = [zeros if vector is None else vector for vector in vectors]
+    return np.stack(stacked) if stacked else np.zeros((0, dimension), np.float32)
 
 
 def _vectors(vectors: Sequence[Floats | None]) -> pa.Array:
@@ -134,5 +135,5 @@ def _vectors(vectors: Sequence[Floats | None]) -> pa.Array:
     ends = np.cumsum([0, *sizes], dtype=np.int32)
     there = [vector for vector in vectors if vector is not None]
     flat = np.concatenate(there) if there else np.zeros(0, np.float32)
-    missing = pa.array([vector is None for vector in vectors])
+    missing = pa.array([vector is None for vector in vectors], pa.bool_())
     return pa.ListArray.from_arrays(pa.array(ends), pa.array(flat, pa.float32()), mask=missing)

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import xxhash
 
 from boatinfer.errors import UsageError
+from boatinfer.storage.base import Place
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-__all__ = ["Shard"]
+__all__ = ["Shard", "is_shard_file"]
 
 _MAX_SHARDS = 65_536
 
@@ -78,3 +79,12 @@ class Shard:
         concurrently never use the same number.
         """
         return last + 1 + (self.number - last - 1) % self.count
+
+
+def is_shard_file(file: Place) -> bool:
+    """Whether the name is that of a shard's file."""
+    try:
+        canonical = Shard.parse(file.stem).name == file.stem
+    except UsageError:
+        return False
+    return canonical and file.suffix in {".json", ".parquet"}

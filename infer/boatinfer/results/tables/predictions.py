@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from boatinfer.models.card import Card
 from boatinfer.models.svm import SVM, best_class
-from boatinfer.results.store.rows import OK, matrix
+from boatinfer.results.store.rows import OK, matrix, table
 from boatinfer.results.summary import run_time
 from boatinfer.results.tables.external_sort import Sorter, batches
 from boatinfer.results.tables.whole import MAX_BYTES, whole_rows
@@ -146,13 +146,23 @@ def build_tables(
     """
     predictions, failures = Sorter(["path"], scratch_folder), Sorter(["path"], scratch_folder)
     whole = Sorter(["path"], scratch_folder, MAX_BYTES) if parquet else None
-    for part in parts:
+    for part in _one_at_least(parts, card):
         rows = _predictions(part, new_runs, card, top=top, svm=svm, min_confidence=min_confidence)
         predictions.add(_rounded(rows))
         failures.add(_failures(part, new_runs))
         if whole is not None:
             whole.add(whole_rows(part, rows, features))
     return Tables(predictions.table(), failures.table(), whole)
+
+
+def _one_at_least(parts: Iterable[pa.Table], card: Card) -> Iterator[pa.Table]:
+    """The parts; one without rows, which has the columns, where there are none."""
+    there = False
+    for part in parts:
+        there = True
+        yield part
+    if not there:
+        yield table([], card.classes, "", "")
 
 
 def _predictions(

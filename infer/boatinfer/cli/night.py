@@ -1,0 +1,286 @@
+"""``boatinfer night``: all folders of a file, every night."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from boatinfer.cli.pandas import without_pandas
+from boatinfer.night.install import NAME, Scheduler
+from boatinfer.options import Force
+from boatinfer.storage.locations import local_path
+from boatinfer.text import counted, printable, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from boatinfer.night.config import Night
+    from boatinfer.night.record import FolderResult, NightResult
+    from boatinfer.night.status import FolderStatus, Status
+
+__all__ = ["app"]
+
+#: The file of most users.
+_FILE = Path("night.toml")
+
+app = typer.Typer(
+    cls=TyperGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    help="Run the folders of a file every night, and have the system start it.",
+)
+
+Config = Annotated[
+    Path,
+    typer.Option("-c", "--config", parser=local_path, metavar="FILE", help="What a night is."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[NAME]...", help="Only these folders; by default all."),
+]
+
+
+def _read(config: Path) -> Night:
+    from boatinfer.night.config import read_night
+
+    return read_night(config)
+
+
+def _print_json(document: Any) -> None:
+    import msgspec
+
+    typer.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+
+
+@app.command()
+def init(config: Config = _FILE, force: Force = False) -> None:
+    """Write a file with every key and what it means, and a JSON schema for editors."""
+    from boatinfer.night.template import write_template
+
+    schema = write_template(config, force)
+    typer.echo(f"what a night is: {config}")
+    typer.echo(f"for editors:     {schema}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of the file, with which editors complete it."""
+    from boatinfer.night.schema import json_schema
+
+    _print_json(json_schema())
+
+
+@app.command()
+@without_pandas
+def run(
+    names: Names = None, config: Config = _FILE, json: Json = False, quiet: Quiet = False
+) -> None:
+    """Run the folders one after the other; the exit code is that of the worst."""
+    from boatinfer.night.running import run_night
+
+    night = _read(config)
+    silent = json or quiet
+
+    def tell(result: FolderResult) -> None:
+        if not silent:
+            typer.echo(f"{printable(result.name)}: {_figures(result)}")
+
+    result = run_night(night, names or [], tell)
+    if json:
+        _print_json(result)
+    else:
+        _print_summary(night, result, quiet)
+    raise typer.Exit(result.exit_code or 0)
+
+
+def _figures(result: FolderResult) -> str:
+    """What a run came to, in a line."""
+    if result.run is None:
+        return "no results" if result.exit_code is not None else "not started"
+    parts = [f"{result.new:,} new of {counted(result.found, 'image')}"]
+    parts += [f"{result.failed:,} failed"] if result.failed else []
+    parts += [f"{result.gone:,} gone"] if result.gone else []
+    return ", ".join(parts)
+
+
+def _print_summary(night: Night, result: NightResult, quiet: bool) -> None:
+    """Names each folder with its exit code; of a quiet night those that are not well."""
+    for folder in result.folders:
+        for sentence in folder.unusual if not quiet else ():
+            typer.echo(f"unusual in {printable(folder.name)}: {printable(sentence)}")
+    for folder in result.folders:
+        if folder.error:
+            name, error = printable(folder.name), printable(folder.error)
+            typer.echo(f"boatinfer: {name}: {error}", err=True)
+    if quiet:
+        return
+    rows = [
+        [folder.name, _code(folder), _seconds(folder), _figures(folder)]
+        for folder in result.folders
+    ]
+    for line in table([["folder", "exit code", "time", "images"], *rows], names=4):
+        typer.echo(line)
+    typer.echo(f"page: {night.index}")
+
+
+def _code(folder: FolderResult) -> str:
+    return "-" if folder.exit_code is None else str(folder.exit_code)
+
+
+def _seconds(folder: FolderResult) -> str:
+    from boatinfer.pages.page import duration
+
+    return "-" if folder.seconds is None else duration(folder.seconds)
+
+
+@app.command()
+@without_pandas
+def plan(names: Names = None, config: Config = _FILE, json: Json = False) -> None:
+    """Say what a night would do, and write nothing."""
+    from boatinfer.night.planning import plan_night
+    from boatinfer.night.record import worst
+
+    said = list(plan_night(_read(config), names or []))
+    if json:
+        _print_json(said)
+    for folder in said if not json else ():
+        if folder.forecast is not None:
+            from boatinfer.cli.forecasts import forecast_in_words
+
+            for line in forecast_in_words(folder.forecast):
+                typer.echo(f"{printable(folder.name)}: {line}")
+        else:
+            error = printable(folder.error or "")
+            typer.echo(f"boatinfer: {printable(folder.name)}: {error}", err=True)
+    if not json:
+        typer.echo(f"{_total([folder.seconds for folder in said])}; nothing was written")
+    raise typer.Exit(worst([folder.exit_code for folder in said]))
+
+
+def _total(seconds: list[float | None]) -> str:
+    from boatinfer.pages.page import duration
+
+    known = [one for one in seconds if one is not None]
+    if not known:
+        return "no earlier runs to estimate the time from"
+    rest = len(seconds) - len(known)
+    without = f", without {counted(rest, 'folder')} of unknown time" if rest else ""
+    return f"estimated time of all: {duration(sum(known))}{without}"
+
+
+@app.command()
+@without_pandas
+def status(config: Config = _FILE, json: Json = False) -> None:
+    """Show how the last nights went and when the next starts; the exit code is for monitoring."""
+    from boatinfer.night.status import night_status
+
+    said = night_status(_read(config))
+    if json:
+        _print_json(said)
+    else:
+        for line in _status_in_words(said):
+            typer.echo(line)
+    raise typer.Exit(said.exit_code)
+
+
+def _status_in_words(said: Status) -> Iterator[str]:
+    from boatinfer.memory import format_size
+
+    if said.missed:
+        yield f"missed: the night that was due {_moment(said.missed)} did not start"
+    if said.holder:
+        yield f"goes on: {printable(said.holder)}"
+    elif said.killed and said.started:
+        yield f"killed: the night that started {_moment(said.started)} did not come to its end"
+    started = _moment(said.started) if said.started else "none yet"
+    yield f"last night: {started}"
+    yield f"next night: {_moment(said.next) if said.next else 'the file has no [schedule]'}"
+    yield f"disk: {format_size(said.disk_free)} free"
+    for folder in said.folders:
+        yield from _folder_in_words(folder)
+
+
+def _folder_in_words(folder: FolderStatus) -> Iterator[str]:
+    from boatinfer.memory import format_size
+
+    name, last = printable(folder.name), folder.last
+    size = "" if folder.disk_bytes is None else f", results of {format_size(folder.disk_bytes)}"
+    if last is None:
+        yield f"{name}: no night yet{size}"
+    else:
+        when = f" on {_moment(last.started)}" if last.started else ""
+        yield f"{name}: exit code {_code(last)}{when}, {_figures(last)}{size}"
+        if last.error:
+            yield f"  {printable(last.error)}"
+        for sentence in last.unusual:
+            yield f"  unusual: {printable(sentence)}"
+    if folder.problem and not (last and last.error == folder.problem):
+        yield f"  {printable(folder.problem)}"
+
+
+def _moment(time: str) -> str:
+    """A time as people read it, in the time zone of this machine."""
+    return f"{datetime.fromisoformat(time).astimezone():%a %Y-%m-%d %H:%M}"
+
+
+System = Annotated[
+    bool | None,
+    typer.Option(
+        "--system/--user",
+        help="For the machine, run as the owner of FILE, or for this user; by default for the "
+        "machine if root installs it.",
+    ),
+]
+By = Annotated[
+    Scheduler | None,
+    typer.Option("--scheduler", help="What starts it; by default what this system has."),
+]
+Name = Annotated[str, typer.Option("--name", metavar="TEXT", help="Name of the job.")]
+
+
+def _target(scheduler: Scheduler | None, name: str, system: bool | None) -> dict[str, Any]:
+    by = scheduler or Scheduler.of_this_machine()
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    default = root and by in {Scheduler.SYSTEMD, Scheduler.LAUNCHD}
+    return {"scheduler": by, "name": name, "system": default if system is None else system}
+
+
+@app.command()
+def install(
+    config: Config = _FILE,
+    scheduler: By = None,
+    system: System = None,
+    name: Name = NAME,
+    print_: Annotated[
+        bool, typer.Option("--print", help="Show what would be written, and write nothing.")
+    ] = False,
+) -> None:
+    """Have the system start every night: a systemd timer, a cron line, or what else it has."""
+    from boatinfer.night.install import files
+    from boatinfer.night.install import install as install_night
+
+    night, target = _read(config), _target(scheduler, name, system)
+    if print_:
+        for file, text in files(night, **target).items():
+            typer.echo(f"# {file}\n{text}")
+        return
+    for sentence in install_night(night, **target):
+        typer.echo(printable(sentence))
+
+
+@app.command()
+def uninstall(
+    config: Config = _FILE, scheduler: By = None, system: System = None, name: Name = NAME
+) -> None:
+    """Remove what 'install' has written; results stay."""
+    from boatinfer.night.install import uninstall as uninstall_night
+
+    for sentence in uninstall_night(_read(config), **_target(scheduler, name, system)):
+        typer.echo(printable(sentence))

@@ -1,0 +1,54 @@
+"""What keeps a folder from being run: said with file and line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from boatinfer.errors import BoatinferError, ModelError, OutputError, UsageError
+from boatinfer.night.config import Folder
+from boatinfer.storage.base import Place
+
+__all__ = ["find_problem"]
+
+
+def find_problem(folder: Folder) -> BoatinferError | None:
+    """What is missing or may not be written, as far as it can be seen without a run.
+
+    What lies in a bucket is left to the run.
+    """
+    options = folder.options
+    if _missing(options.folder, os.path.isdir):
+        return UsageError(
+            f"{folder.place_of('dir')}: dir {options.folder} does not exist; check its name, and "
+            "that the disk is there."
+        )
+    for key, file in (("model", options.model), ("svm", options.svm)):
+        if _missing(file, os.path.isfile):
+            return ModelError(
+                f"{folder.place_of(key)}: the {key} {file} does not exist; check its name."
+            )
+    for key, file in (("evaluation", options.evaluation), ("from-file", options.from_file)):
+        if _missing(file, os.path.isfile):
+            return UsageError(
+                f"{folder.place_of(key)}: {key} {file} does not exist; check its name."
+            )
+    held = _existing(folder.out)
+    if held is not None and not (os.path.isdir(held) and os.access(held, os.W_OK)):  # noqa: PTH112
+        return OutputError(
+            f"{folder.place_of('out')}: {held} may not be written to, so there can be no results "
+            f"in {folder.out}; choose another out, or give this user the right."
+        )
+    return None
+
+
+def _missing(file: Place | None, there: Callable[[Path], bool]) -> bool:
+    return isinstance(file, Path) and not there(file)
+
+
+def _existing(out: Place) -> Path | None:
+    """The folder that is there: out or, if it is to be made, the nearest one above."""
+    if not isinstance(out, Path):
+        return None
+    return next((path for path in (out, *out.parents) if os.path.lexists(path)), None)
