@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
@@ -29,7 +31,7 @@ from boatinfer.results.mix import Mix
 from boatinfer.results.published_tables import read_tables
 from boatinfer.results.summary import Summary, Unusual
 from boatinfer.storage.locations import place
-from support import Command
+from support import Command, rows
 
 Night = Callable[..., Summary]
 
@@ -42,7 +44,7 @@ def out(tmp_path: Path) -> Path:
 
 def _add(pictures: Path, name: str, count: int = 1, colour: str = "red") -> None:
     for number in range(count):
-        seed = abs(hash((name, number))) % 2**32
+        seed = zlib.crc32(f"{name}-{number}".encode())
         (pictures / f"{name}-{number}.jpg").write_bytes(colours.picture(colour, seed=seed))
 
 
@@ -216,6 +218,34 @@ def test_the_page_of_an_earlier_run_can_be_made_again(
             make_report(out, run)
 
 
+def test_a_page_whose_images_were_classified_again_is_kept_as_it_is(
+    night: Night, out: Path
+) -> None:
+    first = night().run
+    before = (out / "reports" / f"{first}.html").read_text()
+    night(fresh=True)
+    with pytest.raises(UsageError, match="have been classified again or are gone"):
+        make_report(out, first)
+    after = (out / "reports" / f"{first}.html").read_text()
+    assert after.count("data:image") == before.count("data:image") > 0
+    assert "There are no new images" not in after
+
+
+def test_a_report_is_made_of_tables_of_older_versions(
+    night: Night, pictures: Path, out: Path
+) -> None:
+    (pictures / "bad.jpg").write_text("hello")
+    night(max_failures="50%")
+    for name, columns in [("predictions.csv", {"run", "new"}), ("failures.csv", {"since", "new"})]:
+        old = [{key: row[key] for key in row if key not in columns} for row in rows(out, name)]
+        with (out / name).open("w", newline="") as file:
+            writer = csv.DictWriter(file, old[0].keys())
+            writer.writeheader()
+            writer.writerows(old)
+    make_report(out)
+    assert "bad.jpg" in (out / "report.html").read_text()
+
+
 def test_a_killed_run_leaves_nothing_in_the_kept_pages(night: Night, out: Path) -> None:
     run = night().run
     for name in (f"{run}.html", f"{run}.3.html"):
@@ -232,7 +262,7 @@ def test_links_may_lead_to_a_server(night: Night, pictures: Path, out: Path) -> 
     assert "https://boats.example/night 1/a%20b-0.jpg" in links
     assert not any("pictures/" in link for link in links)
     assert {"predictions.csv"} <= links
-    for prefix in ("javascript:alert(1)", " ", "data:text/html,x"):
+    for prefix in ("javascript:alert(1)", " ", "data:text/html,x", "http://[x"):
         with pytest.raises(UsageError, match="give the address of DIR"):
             RunOptions(pictures, out, link_prefix=prefix)
 

@@ -119,12 +119,24 @@ def test_shards_together_are_an_undivided_run(
 ) -> None:
     (pictures / "broken.jpg").write_bytes(colours.picture("red")[:600])
     (pictures / "=quoted,\n.jpg").write_bytes(colours.picture("green", seed=9))
+    sound = colours.picture("blue", seed=5)
+    (pictures / "warned.jpg").write_bytes(sound[:2] + b"\0\0" + sound[2:])  # spare bytes
     options = {"top": 3, "max_failures": "1"}
     whole = night(**options)
+    assert whole.warnings == 1
     summary = in_shards(night, count, out=tmp_path / "sharded", **options)
     for name in TABLES:
         assert outcomes(tmp_path / "sharded", name) == outcomes(tmp_path / "out", name)
-    for name in ("found", "classified", "reused", "failed", "failures", "labels", "model"):
+    for name in (
+        "found",
+        "classified",
+        "reused",
+        "failed",
+        "failures",
+        "warnings",
+        "labels",
+        "model",
+    ):
         assert getattr(summary, name) == getattr(whole, name)
     for name in ("classes", "complete", "exit_code", "versions", "device", "folder", "new"):
         assert getattr(summary, name) == getattr(whole, name)

@@ -41,6 +41,17 @@ def odd(pictures: Path) -> Path:
     return pictures
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no name has a control character there")
+def test_control_characters_in_names_leave_the_sheet_readable(
+    night: Night, pictures: Path, tmp_path: Path
+) -> None:
+    for number, name in enumerate(("bell\a.jpg", "escape\x1b.jpg")):
+        (pictures / name).write_bytes(colours.picture("red", seed=80 + number))
+    night(xlsx=True)
+    paths = {row[0] for row in sheets(tmp_path / "out")["predictions"]}
+    assert {"bell\\x07.jpg", "escape\\x1b.jpg"} <= paths
+
+
 def test_the_sheets_are_the_tables(night: Night, odd: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     summary = night(xlsx=True, min_confidence=0.99884, max_failures="9")

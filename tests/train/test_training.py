@@ -22,6 +22,7 @@ from boatinfer.errors import OutputError
 from boatinfer.images.spec import ImageSpec
 from boatinfer.models.card import Card, Golden, decode_card, decode_golden
 from boattrain import saving
+from boattrain.fitting.checkpoint import Checkpoint, TrainingState
 from boattrain.fitting.history import EpochMetrics, best_epoch
 from boattrain.fitting.loop import FitResult
 from boattrain.fitting.pixels import TrainingData
@@ -293,6 +294,28 @@ def test_ctrl_c_keeps_the_best_epoch_and_resume_goes_on(
     written = output.with_suffix(".history.csv").read_text()
     assert written == trained.output.with_suffix(".history.csv").read_text()
     assert not output.with_suffix(".checkpoint").exists()
+
+
+def test_a_checkpoint_that_has_the_learning_rate_is_continued(
+    trained: Trained, boatinfer: Command, interrupted: Command, tmp_path: Path
+) -> None:
+    """Older versions kept it among the variables of the optimizer, as the second."""
+    output = tmp_path / "older.keras"
+    command = ["train", "cnn", "--config", trained.output.with_suffix(".train.toml"), "-o", output]
+    assert interrupted(*command).code == 130
+    load = Checkpoint.load
+
+    def with_rate(self: Checkpoint) -> TrainingState:
+        state = load(self)
+        state.optimizer.insert(1, np.array(0.001, np.float32))
+        return state
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoint, "load", with_rate)
+        resumed = boatinfer(*command, "--resume")
+    assert resumed.code == 0, resumed.err
+    written = output.with_suffix(".history.csv").read_text()
+    assert written == trained.output.with_suffix(".history.csv").read_text()
 
 
 @pytest.mark.usefixtures("uncompiled")
