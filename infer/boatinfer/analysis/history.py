@@ -20,8 +20,8 @@ from boatinfer.text import counted
 
 __all__ = ["RunHistory"]
 
-#: Number of earlier runs to compare with.
-_EARLIER_RUNS = 14
+#: Number of earlier runs among which those to compare with are chosen.
+_EARLIER_RUNS = 28
 #: Divergence from the training set above which a sentence warns.
 _FAR_FROM_TRAINING = 0.1
 #: A sentence warns of a mean confidence this far below the accuracy on the validation images.
@@ -80,6 +80,11 @@ class RunHistory:
         """Mean share of each of the `labels` over the ordinary earlier runs; None without any."""
         counts = [self._counts(_mix(run)) for run in self._ordinary("classes")]
         return mean_shares(counts) if counts else None
+
+    @property
+    def compared(self) -> int:
+        """Number of earlier runs that `usual` is the mean of."""
+        return len(self._ordinary("classes"))
 
     @cached_property
     def usual_confidences(self) -> Shares | None:
