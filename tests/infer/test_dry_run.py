@@ -151,3 +151,13 @@ def test_dry_run_on_the_command_line(
     assert json.loads(boatinfer(*run, "--json").out)["new"] == found
     assert boatinfer(*run, "--quiet") == (0, "", "")
     assert not (tmp_path / "out").exists()
+
+
+def test_after_a_run_over_a_part_it_is_not_known_what_is_gone(
+    night: Night, options: RunOptions
+) -> None:
+    night()
+    night(exclude=["red/*"])
+    assert forecast(options).gone is None
+    night()
+    assert forecast(options).gone == 0

@@ -22,7 +22,7 @@ from boatinfer.analysis.yardstick import MIN_RUNS, Points, Verdict, judge
 from boatinfer.results.folder_mixes import MIN_IMAGES
 from boatinfer.results.mix import FolderMix, Mix
 from boatinfer.results.summary import Summary, Unusual
-from boatinfer.text import printable
+from boatinfer.text import percent, printable
 
 __all__ = ["FALSE_ALARMS", "KINDS", "comparable", "compared_runs", "find_unusual", "mark_unusual"]
 
@@ -292,7 +292,7 @@ def _class_change(runs: Sequence[Images]) -> _Change | None:
         return None
     texts = [
         f"{'more' if moved[i] > 0 else 'less'} {printable(names[i])} than usual: "
-        f"{_percent(shares[i])}, usually {_percent(usual[i])}"
+        f"{percent(shares[i])}, usually {percent(usual[i])}"
         for i in named
     ]
     return _Change(
@@ -326,10 +326,6 @@ def _feature_change(runs: Sequence[Images]) -> _Change:
         {"distance": now},
         {"distance": usual},
     )
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
 
 
 def _rounded(value: float) -> float:

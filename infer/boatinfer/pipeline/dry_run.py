@@ -8,20 +8,19 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from boatinfer.errors import OutputError
 from boatinfer.models.built_in import BUILT_IN, model_place
 from boatinfer.models.model import read_model
 from boatinfer.models.seal import sealed_digest
 from boatinfer.pipeline.options import RunOptions
-from boatinfer.pipeline.plan import chunks
+from boatinfer.pipeline.plan import changed, chunks, sufficient
 from boatinfer.pipeline.selection import Selection
 from boatinfer.results.folder import Results
-from boatinfer.results.manifest import read_paths
+from boatinfer.results.gone import gone_rows
+from boatinfer.results.manifest import read_paths, read_summary_of
 from boatinfer.results.store.index import RowIndex
-from boatinfer.results.store.keyed_arrays import Array, KeyIndex, keys, text_keys
+from boatinfer.results.store.keyed_arrays import Array, KeyIndex, text_keys
 from boatinfer.results.store.shards import Shard
 from boatinfer.results.summary import Summary
 from boatinfer.signals import Stop
@@ -49,8 +48,8 @@ class Forecast(msgspec.Struct, kw_only=True, frozen=True):
         retried: unchanged images that failed before.
         again: unchanged images that are classified again, for their features or with ``--fresh``.
         reused: images that need no work.
-        gone: images of the last complete run that are gone; None if the run would not look at the
-            whole folder.
+        gone: images of the last complete run that are gone; None if that run did not look at the
+            whole folder, or this one would not.
         seconds: the time that earlier runs would take for it; None if there are none to tell.
         runs: how many earlier runs the time is estimated from.
         holder: the process that holds the results folder now, for which the run would not start.
@@ -116,16 +115,11 @@ def _known(row_index: RowIndex, options: RunOptions) -> KeyIndex:
 
     def slices() -> Iterator[Array]:
         for rows in row_index.last_rows():
-            failed = rows["status"] != 0
-            enough = ~failed & (not options.fresh)
-            if not options.lenient:
-                enough &= ~rows["damaged"]
-            if wants_features:
-                enough &= rows["has_features"]
+            enough = sufficient(rows, wants_features, options.lenient, options.fresh)
             marked = np.empty(len(rows), [*rows.dtype.descr, *dtype])
             for name in rows.dtype.names or ():
                 marked[name] = rows[name]
-            marked["failed"], marked["enough"] = failed, enough
+            marked["failed"], marked["enough"] = rows["status"] != 0, enough
             yield marked
 
     fields = ["bytes", "mtime_ns", "failed", "enough"]
@@ -148,27 +142,21 @@ class _Count:
         self._unlisted += [file.path for file in chunk if file.path.endswith("/")]
         self.found += len(chunk)
         there, known = self._known.find(key)
-        changed = np.zeros(int(there.sum()), np.bool_)
-        for index, column in enumerate(ListedFile._fields[1:], 1):
-            now = np.fromiter((file[index] for file in chunk), np.int64, len(chunk))
-            changed |= known[column] != now[there]
-        retried = ~changed & known["failed"]
-        again = ~changed & ~retried & ~known["enough"]
-        for name, mask in zip(self.due, (~there, changed, retried, again), strict=True):
+        altered = changed(chunk, there, known)
+        retried = ~altered & known["failed"]
+        again = ~altered & ~retried & ~known["enough"]
+        for name, mask in zip(self.due, (~there, altered, retried, again), strict=True):
             self.due[name] += int(mask.sum())
 
-    def gone(self, results: Results) -> int:
-        """How many images of the last complete run were not among the files."""
+    def gone(self, results: Results) -> int | None:
+        """How many images of the last complete run were not among the files, if that is known."""
         if not results.manifest.exists():
             return 0
-        now = np.concatenate([*self._paths, np.zeros(0, np.uint64)])
-        return sum(self._gone(batch["path"], now) for batch in read_paths(results.manifest))
-
-    def _gone(self, paths: pa.ChunkedArray, now: Array) -> int:
-        for folder in self._unlisted:  # its images may be there
-            paths = paths.filter(pc.invert(pc.starts_with(paths, folder)))
-        paths = paths.filter(pc.invert(pc.ends_with(paths, "/")))
-        return int((~np.isin(keys(paths)["low"], now)).sum())
+        if read_summary_of(results.manifest).restrictions:
+            return None
+        now = np.sort(np.concatenate([*self._paths, np.zeros(0, np.uint64)]))
+        lost = gone_rows(read_paths(results.manifest), now, self._unlisted)
+        return sum(int(rows.num_rows) for rows in lost)
 
 
 def _earlier(results: Results) -> list[Summary]:

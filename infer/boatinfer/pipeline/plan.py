@@ -5,9 +5,10 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from boatinfer.errors import Failure
 from boatinfer.results.proof import Files
@@ -26,7 +27,18 @@ from boatinfer.results.store.parts import RowMasks
 from boatinfer.storage.base import Place
 from boatinfer.storage.listing import ListedFile
 
-__all__ = ["DueFiles", "batches", "chunks", "current", "dangerous", "first", "reusable", "waves"]
+__all__ = [
+    "DueFiles",
+    "batches",
+    "changed",
+    "chunks",
+    "current",
+    "dangerous",
+    "first",
+    "reusable",
+    "sufficient",
+    "waves",
+]
 
 #: A chunk of a listing ends at this many files, or after this many seconds: so the first
 #: image is classified long before a slow disk has listed the last.
@@ -67,17 +79,46 @@ def reusable(
 
     def slices() -> Iterator[Array]:
         for rows in row_index.last_rows():
-            enough = rows["same_model"] & (rows["status"] == 0) & (not fresh)
-            if not lenient:
-                enough &= ~rows["damaged"]
-            if wants_features:
-                enough &= rows["has_features"]
+            enough = rows["same_model"] & sufficient(rows, wants_features, lenient, fresh)
             usable = rows if enough.all() else rows[enough]
             marked[usable["place"]] = True
             yield usable
 
     known = KeyIndex(slices(), ["bytes", "mtime_ns"], row_index.parts.folder)
     return known, row_index.row_masks(marked)
+
+
+def sufficient(rows: Array, wants_features: bool, lenient: bool, fresh: bool) -> Array:
+    """Which rows of a `RowIndex` say all that a run wants, if the file is unchanged: bool [N].
+
+    The arguments are as for `reusable`.
+    """
+    enough = (rows["status"] == 0) & (not fresh)
+    if not lenient:
+        enough &= ~rows["damaged"]
+    if wants_features:
+        enough &= rows["has_features"]
+    return np.asarray(enough)
+
+
+def changed(
+    chunk: list[ListedFile], there: npt.NDArray[np.bool_], known: Mapping[str, Array]
+) -> Array:
+    """Which files of a chunk that are known have another size or time now.
+
+    Args:
+        chunk: N files.
+        there: which of them are known, bool [N].
+        known: ``bytes`` and ``mtime_ns`` of these, [K] each.
+
+    Returns:
+        bool [K].
+    """
+    mask = np.zeros(int(there.sum()), np.bool_)
+    for index, column in enumerate(ListedFile._fields[1:], 1):
+        now = np.fromiter((file[index] for file in chunk), np.int64, len(chunk))
+        mask |= known[column] != now[there]
+    return mask
 
 
 def dangerous(row_index: RowIndex) -> frozenset[str]:
@@ -137,9 +178,7 @@ class DueFiles:
         """Which files of a chunk are not known as they are now: bool [N]."""
         there, known = self._known.find(key)
         due = ~there
-        for index, column in enumerate(ListedFile._fields[1:], 1):
-            now = np.fromiter((file[index] for file in chunk), np.int64, len(chunk))
-            due[there] |= known[column] != now[there]
+        due[there] = changed(chunk, there, known)
         return due
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from boatinfer.results.store.keyed_arrays import Array, keys
 from boatinfer.results.tables.external_sort import batches
 
-__all__ = ["Gone", "find_gone"]
+__all__ = ["Gone", "find_gone", "gone_rows"]
 
 #: Folders that are named, at most.
 _LISTED = 20
@@ -59,15 +59,9 @@ def find_gone(
         known: `Gone.since` of the last complete run.
     """
     digests = np.sort(np.concatenate([_digests(batch) for batch in batches(now)]))
-    # The row of a folder that could not be listed ends in a slash; its images may be there.
     unlisted = [path for batch in batches(now) for path in _folder_rows(batch)]
     lost: Counter[str] = Counter()
-    for batch in before:
-        gone = ~_contains(digests, _digests(batch))
-        rows = batch.filter(pa.array(gone))
-        rows = rows.filter(pc.invert(pc.ends_with(rows["path"], "/")))
-        for folder in unlisted:
-            rows = rows.filter(pc.invert(pc.starts_with(rows["path"], folder)))
+    for rows in gone_rows(before, digests, unlisted):
         lost.update(_folders(rows))
     left: set[str] = set()
     if lost or known:
@@ -86,6 +80,25 @@ def find_gone(
         empty=topmost,
         since=dict.fromkeys(topmost, started) | still,
     )
+
+
+def gone_rows(
+    before: Iterable[pa.Table], digests: Array, unlisted: Sequence[str]
+) -> Iterator[pa.Table]:
+    """The images of a run that are not among others.
+
+    Args:
+        before: ``path`` of its images, in batches; one that ends in a slash is a folder that could
+            not be listed.
+        digests: the lower halves of the keys of the others, uint64 [N], sorted.
+        unlisted: folders, with a slash, that could not be listed now; their images may be there.
+    """
+    for batch in before:
+        rows = batch.filter(pa.array(~_contains(digests, _digests(batch))))
+        rows = rows.filter(pc.invert(pc.ends_with(rows["path"], "/")))
+        for folder in unlisted:
+            rows = rows.filter(pc.invert(pc.starts_with(rows["path"], folder)))
+        yield rows
 
 
 def _digests(table: pa.Table) -> Array:
