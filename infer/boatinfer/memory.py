@@ -16,6 +16,7 @@ if sys.platform != "win32":
     import resource
 
 __all__ = [
+    "SMALLEST_LIMIT",
     "format_size",
     "free_memory",
     "limit_process_memory",
@@ -29,7 +30,7 @@ _UNITS = "KMGT"
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(?:(i)?B)?|B)?", re.IGNORECASE)
 
 #: Smallest limit: less would not hold Python and the libraries, so the unit was forgotten.
-_SMALLEST_LIMIT = 64 * 2**20
+SMALLEST_LIMIT = 64 * 2**20
 
 
 #: Address space that is mapped later and mostly stays empty: thread stacks (8 MiB each) and the
@@ -54,8 +55,8 @@ def parse_size(text: str | int) -> int:
     decimal = not binary and str(text).strip().upper().endswith("B")
     power = _UNITS.index(unit.upper()) + 1 if unit else 0
     size = int(float(number) * (1000 if decimal else 1024) ** power)
-    if size < _SMALLEST_LIMIT:
-        raise UsageError(f"--memory {text}: give at least {format_size(_SMALLEST_LIMIT)}.")
+    if size < SMALLEST_LIMIT:
+        raise UsageError(f"--memory {text}: give at least {format_size(SMALLEST_LIMIT)}.")
     return size
 
 

@@ -69,7 +69,7 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> Replace:
             script = scripts.get(options.results_folder.name)
             return run_command(options) if script is None else [sys.executable, "-c", script]
 
-        monkeypatch.setattr("boatinfer.night.running.run_command", command)
+        monkeypatch.setattr("boatinfer.night.process.run_command", command)
 
     return replace
 
@@ -155,6 +155,81 @@ while True:
     assert codes(result) == {"first": 0, "second": 128 + number, "inbox": None}
     assert result.exit_code == 128 + number
     assert not (tmp_path / "boatinfer-out" / "inbox").exists()
+
+
+#: Ends when the other of two folders has been started too.
+MEET = """
+import pathlib, time
+pathlib.Path({own!r}).touch()
+until = time.monotonic() + 30
+while not pathlib.Path({other!r}).exists():
+    time.sleep(0.01)
+    assert time.monotonic() < until
+"""
+
+
+@pytest.mark.parametrize("where", ["argument", "schedule"])
+def test_folders_run_at_the_same_time(
+    three: Path, processes: Replace, tmp_path: Path, where: str
+) -> None:
+    first, second = str(tmp_path / "1"), str(tmp_path / "2")
+    processes(
+        first=MEET.format(own=first, other=second), second=MEET.format(own=second, other=first)
+    )
+    schedule = "[schedule]\nparallel = 2\n" if where == "schedule" else ""
+    told: list[FolderResult] = []
+    night = parsed(tmp_path, THREE + schedule)
+    result = run_night(night, tell=told.append, parallel=2 if where == "argument" else None)
+    assert codes(result) == {"first": 0, "second": 0, "inbox": 0}
+    assert [folder.name for folder in result.folders] == ["first", "second", "inbox"]
+    assert sorted(one.name for one in told) == ["first", "inbox", "second"]
+
+
+def test_folders_that_run_at_the_same_time_share_the_machine(
+    three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, RunOptions] = {}
+
+    def command(options: RunOptions) -> list[str]:
+        seen[options.results_folder.name] = options
+        return [sys.executable, "-c", ""]
+
+    monkeypatch.setattr("boatinfer.night.process.run_command", command)
+    monkeypatch.setattr("boatinfer.night.running.usable_cpus", lambda: 8)
+    monkeypatch.setattr("boatinfer.night.running.free_memory", lambda: 8 << 30)
+    own = THREE + 'threads = 5\nmemory = "1G"\n'
+    run_night(parsed(tmp_path, own), parallel=2)
+    assert {name: one.threads for name, one in seen.items()} == {
+        **{"first": 4, "second": 4, "inbox": 5}
+    }
+    assert (seen["first"].memory, seen["inbox"].memory) == (3 << 30, 1 << 30)
+    run_night(parsed(tmp_path, THREE), ["first"], parallel=2)  # alone, it has all of it
+    assert (seen["first"].threads, seen["first"].memory) == (None, None)
+
+
+def test_a_signal_reaches_all_folders_that_run(
+    three: Path, processes: Replace, tmp_path: Path
+) -> None:
+    wait = """
+import pathlib, signal, sys
+signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+pathlib.Path({!r}).touch()
+while True:
+    signal.pause()
+"""
+    ready = [tmp_path / "1", tmp_path / "2"]
+    processes(first=wait.format(str(ready[0])), second=wait.format(str(ready[1])))
+
+    def send() -> None:
+        while not all(file.exists() for file in ready):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    result = run_night(parsed(tmp_path, THREE), parallel=2)
+    sender.join()
+    assert codes(result) == {"first": 143, "second": 143, "inbox": None}
 
 
 def test_two_nights_of_a_file_do_not_meet(three: Path, boatinfer: Command, tmp_path: Path) -> None:

@@ -80,9 +80,22 @@ def schema() -> None:
 @app.command()
 @without_pandas
 def run(
-    names: Names = None, config: Config = _FILE, json: Json = False, quiet: Quiet = False
+    names: Names = None,
+    config: Config = _FILE,
+    json: Json = False,
+    quiet: Quiet = False,
+    parallel: Annotated[
+        int | None,
+        typer.Option(
+            "--parallel",
+            min=1,
+            max=64,
+            help="Folders that run at a time, and share processors and memory; by default what "
+            "the file says, or 1.",
+        ),
+    ] = None,
 ) -> None:
-    """Run the folders one after the other; the exit code is that of the worst."""
+    """Run the folders, one after the other or several at a time; the worst gives the exit code."""
     from boatinfer.night.running import run_night
 
     night = _read(config)
@@ -92,7 +105,7 @@ def run(
         if not silent:
             typer.echo(f"{printable(result.name)}: {_figures(result)}")
 
-    result = run_night(night, names or [], tell)
+    result = run_night(night, names or [], tell, parallel)
     if json:
         _print_json(result)
     else:

@@ -71,6 +71,7 @@ class Schedule:
 
     at: str = "02:00"
     days: Sequence[str] = DAYS
+    parallel: int = 1
     nice: int = 10
     memory: str | int = "75%"
     cpus: int | None = None

@@ -117,6 +117,12 @@ def schedule_keys() -> dict[str, Key]:
         ),
         Key("days", "Days on which it starts; by default all.", days, list(DAYS)),
         Key(
+            "parallel",
+            "Folders that run at a time, and share processors and memory.",
+            {"type": "integer", "minimum": 1, "maximum": 64},
+            1,
+        ),
+        Key(
             "nice",
             "Priority of the processes, from 0 (usual) to 19 (lowest).",
             {"type": "integer", "minimum": 0, "maximum": 19},

@@ -25,7 +25,7 @@ format = {FORMAT}
 # Defaults of all folders: every option of 'boatinfer run' may stand here, or in a folder.
 """
 _FOLDER = """
-# One table for each folder; they are run one after the other.
+# One table for each folder; they are run in this order.
 [[folder]]
 name = "photos"
 dir = "photos"

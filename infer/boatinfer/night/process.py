@@ -1,0 +1,148 @@
+"""One folder's run, in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from msgspec.structs import replace
+
+from boatinfer.errors import BoatinferError
+from boatinfer.night.command import run_command
+from boatinfer.night.config import Folder
+from boatinfer.night.problems import find_problem
+from boatinfer.night.record import FolderResult
+from boatinfer.results.summary import Summary, parsed
+from boatinfer.storage.documents import DocumentError
+from boatinfer.storage.files import temporary_folder
+
+__all__ = ["FolderProcess"]
+
+#: Seconds to wait for the last words of a process that has ended.
+_LAST_WORDS_SECONDS = 5.0
+#: What the sentence begins with that a command ends with.
+_OURS = "boatinfer: "
+
+
+class FolderProcess:
+    """The process that runs a folder; its standard error is passed on but for the last sentence."""
+
+    def __init__(self, folder: Folder, cwd: Path, prefix: str = "") -> None:
+        """Starts it.
+
+        Args:
+            folder: what to run.
+            cwd: its working folder.
+            prefix: stands before each line that is passed on.
+        """
+        self.folder = folder
+        self._prefix = prefix
+        self._started, self._clock = datetime.now(UTC), time.monotonic()
+        self._signalled = False
+        self._said: list[str] = []
+        self._printed = tempfile.TemporaryFile(dir=temporary_folder())  # noqa: SIM115
+        self._process = subprocess.Popen(
+            run_command(folder.options),
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=self._printed,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+        )
+        assert self._process.stderr is not None
+        self._reader = threading.Thread(
+            target=self._gather, args=(self._process.stderr,), daemon=True
+        )
+        self._reader.start()
+
+    def ended(self, seconds: float) -> bool:
+        """Whether it has ended, after a wait of so many seconds at most."""
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def signal(self, number: int) -> None:
+        """Passes a signal on, once."""
+        if not self._signalled:
+            self._process.send_signal(number)
+            self._signalled = True
+
+    def kill(self) -> None:
+        """Kills it."""
+        self._process.kill()
+
+    def result(self) -> FolderResult:
+        """What came of it, after its end."""
+        code = self._process.wait()
+        self._reader.join(_LAST_WORDS_SECONDS)  # a process that it has started may hold the pipe
+        if not self._reader.is_alive() and self._process.stderr is not None:
+            self._process.stderr.close()
+        if self._said and (code <= 0 or not self._said[-1].startswith(_OURS)):
+            self._pass_on(self._said[-1])  # else it is the sentence of the result
+        result = FolderResult(
+            name=self.folder.name,
+            started=self._started.isoformat(timespec="milliseconds"),
+            seconds=round(time.monotonic() - self._clock, 1),
+            exit_code=code if code >= 0 else BoatinferError.exit_code,
+            error=_sentence(self.folder, code, self._said),
+        )
+        with self._printed:
+            self._printed.seek(0)
+            try:
+                return _with_figures(result, parsed(self._printed.read()))
+            except DocumentError:  # the run has not come to its end
+                return result
+
+    def _gather(self, lines: IO[str]) -> None:
+        """Keeps what the process says, and passes it on but for the last line."""
+        for line in lines:
+            if self._said:
+                self._pass_on(self._said[-1])
+            self._said.append(line.rstrip("\n"))
+
+    def _pass_on(self, line: str) -> None:
+        print(f"{self._prefix}{line}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _with_figures(result: FolderResult, summary: Summary) -> FolderResult:
+    new = summary.new
+    return replace(
+        result,
+        run=summary.run,
+        found=summary.found,
+        new=new.found if new else 0,
+        failed=new.failed if new else summary.failed,
+        gone=summary.gone.images if summary.gone else 0,
+        unusual=[unusual.text for unusual in summary.unusual],
+        error=summary.error or result.error,
+    )
+
+
+def _sentence(folder: Folder, code: int, said: list[str]) -> str | None:
+    """Why a run has not ended with 0; with file and line, if the file is to be changed."""
+    if not code:
+        return None
+    problem = find_problem(folder)
+    if problem is not None and problem.exit_code == code:
+        return str(problem)
+    if code < 0:
+        with contextlib.suppress(ValueError):
+            name = signal.Signals(-code).name
+            hint = ", perhaps for want of memory" if name == "SIGKILL" else ""
+            return (
+                f"the process was killed by {name}{hint}; what was done is kept, and the next "
+                "night goes on from there."
+            )
+    words = [line.removeprefix(_OURS) for line in said if line.strip()]
+    return words[-1] if words else f"it ended with {code}, and said nothing."
