@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from boatinfer._version import __version__
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from boatinfer.pipeline.options import RunOptions
     from boatinfer.pipeline.run import run
     from boatinfer.results.summary import Summary
+
+# Since 1.29 onnxruntime sends data on its use to its makers unless this is set before it is loaded;
+# this package is imported before it.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "BoatinferError",

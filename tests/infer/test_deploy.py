@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from boatinfer import __version__
 from boatinfer.cli import commands
 from boatinfer.cli.fields import from_fields
 from boatinfer.pipeline.merge_shards import finish
 from boatinfer.pipeline.options import RunOptions
 from boatinfer.pipeline.run import run
-from support import outcomes
+from support import Command, outcomes, rows
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 
@@ -78,3 +82,59 @@ def test_the_ray_job_is_a_command_line_of_ours() -> None:
     assert done.exit_code == 0, done.output
     (options,) = seen
     assert (options.engine, options.ray_address) == ("ray", "auto")
+
+
+def test_all_files_name_one_image() -> None:
+    named = {
+        image
+        for file in DEPLOY.iterdir()
+        for image in re.findall(r"registry\.example\.com/\S+:[\d.]+", file.read_text())
+    }
+    assert named == {f"registry.example.com/boatinfer{kind}:{__version__}" for kind in ("", "-ray")}
+
+
+@pytest.mark.parametrize("kind", ["compose", "kubernetes"])
+def test_the_night_of_a_container(
+    kind: str, boatinfer: Command, pictures: Path, tmp_path: Path
+) -> None:
+    """Runs what the container would run, with the paths that it would have."""
+    if kind == "compose":
+        service = document("compose.yaml")["services"]["night"]
+        arguments = service["command"]
+        mounts = re.findall(r":(/\w+)", " ".join(service["volumes"]))
+        assert service["read_only"]
+        assert service["tmpfs"] == ["/tmp"]
+    else:
+        spec = document("kubernetes-cronjob.yaml")["spec"]["jobTemplate"]["spec"]["template"][
+            "spec"
+        ]
+        (container,) = spec["containers"]
+        arguments = container["args"]
+        mounts = [mount["mountPath"] for mount in container["volumeMounts"]][1:]
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert arguments[-2:] == ["-c", "/config/night.toml"]
+    assert {"/photos", "/results"} <= {*mounts}
+    config = (DEPLOY / "night.toml").read_text()
+    inside = re.findall(r'"(/[^"]+)"', config)
+    assert all(path.startswith(("/photos", "/results")) for path in inside)
+    config = config.replace('"/photos"', f'"{pictures}"').replace("/results", f"{tmp_path}/results")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "night.toml").write_text(config)
+    assert boatinfer(*arguments[:-1], tmp_path / "night.toml").code == 0
+    found = sum(1 for file in pictures.rglob("*.*"))
+    assert len(rows(tmp_path / "results" / "photos")) == found
+    assert (tmp_path / "results" / "index.html").exists()
+
+
+def test_the_image_is_of_this_project() -> None:
+    """What it copies is there, what it installs is an extra, what it starts is the command."""
+    lines = (DEPLOY / "Containerfile").read_text().splitlines()
+    root = DEPLOY.parent
+    copied = [line.split()[1:-1] for line in lines if re.match(r"COPY [^-]", line)]
+    assert all((root / name).exists() for names in copied for name in names)
+    (extras,) = (line.split("=")[1].split(",") for line in lines if line.startswith("ARG EXTRAS"))
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert set(extras) <= set(project["optional-dependencies"])
+    assert {"USER 10001:10001", "VOLUME /results", 'ENTRYPOINT ["tini", "--", "boatinfer"]'} <= {
+        *lines
+    }

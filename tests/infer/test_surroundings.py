@@ -116,3 +116,15 @@ def test_chatter_is_hidden_where_there_is_no_place_for_it(
     assert os.read(seen[0], 100) == b"shown"
     for end in seen:
         os.close(end)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="HOME is where Linux programs keep files")
+def test_onnxruntime_does_not_report_to_its_makers(tmp_path: Path, pictures: Path) -> None:
+    """Where it does, it keeps the device's id and what it is about to send in the home folder."""
+    home = tmp_path / "home"
+    home.mkdir()
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "ORT_", "CI", "TF_"))}
+    image = str(min(pictures.glob("red/*.jpg")))
+    line = [sys.executable, "-m", "boatinfer", "classify", image]
+    subprocess.run(line, check=True, capture_output=True, env=kept | {"HOME": str(home)})
+    assert list(home.rglob("*")) == []
