@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from boatinfer.errors import UsageError
-from boatinfer.options import Force
+from boatinfer.options import Force, GroupBy, Table
 from boattrain.augment import (
     AUGMENTATION,
     Augmentation,
@@ -186,6 +186,8 @@ class _TrainFields:
             help="Share of each class held out for validation if DATA has <class>/ only.",
         ),
     ] = "10%"
+    table: Table = None
+    group_by: GroupBy = None
     seed: Annotated[
         int,
         typer.Option(

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from boatinfer.options import Force, Memory
+from boatinfer.options import Force, GroupBy, Memory, Table
 from boattrain.augment import Augmentation
 
 __all__ = ["CheckOptions", "DownloadOptions", "ShowOptions", "SplitOptions"]
@@ -36,6 +36,8 @@ class CheckOptions:
 
     data: DataArgument
     valid: ValidOption = "10%"
+    table: Table = None
+    group_by: GroupBy = None
     memory: Memory = None
 
 
@@ -67,6 +69,8 @@ class _GridFields:
         ),
     ] = 0
     valid: ValidOption = "10%"
+    table: Table = None
+    group_by: GroupBy = None
     augment: Annotated[
         bool,
         typer.Option(
@@ -102,6 +106,8 @@ class SplitOptions:
         str | None,
         typer.Option(metavar="SHARE", show_default="none", help="Share of each class for test/."),
     ] = None
+    table: Table = None
+    group_by: GroupBy = None
     seed: Annotated[
         int, typer.Option(min=0, metavar="INTEGER", help="Random seed of the split.")
     ] = 0

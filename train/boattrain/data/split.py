@@ -10,13 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from boatinfer.dataset.class_folders import (
-    find_classes,
-    list_files,
-    require_every_class,
-    split_folders,
-)
-from boatinfer.dataset.splits import TEST, TRAIN, VALID, parse_share, stratify
+from boatinfer.dataset.class_folders import LabelledFiles, split_folders
+from boatinfer.dataset.labelled_images import assign_splits, read_collection
+from boatinfer.dataset.splits import TEST, TRAIN, VALID, parse_share
 from boatinfer.errors import UsageError
 from boatinfer.progress import map_files_in_threads
 from boatinfer.storage.files import atomic_folder, require_new_folder
@@ -62,25 +58,26 @@ def split(options: SplitOptions) -> SplitResult:
     """
     shares = _parse_shares(options)
     source, output = options.source, options.output
-    if split_folders(source):
+    if options.table is None and split_folders(source):
         raise UsageError(
             f"{source} is split already: it holds {', '.join(split_folders(source))}; give a "
             "folder with class folders."
         )
-    classes = find_classes(source)
     require_new_folder(output)
-    _check_output(source, output)
-    files = list_files(source, source, classes)
-    require_every_class(source, classes, files.labels)
-    splits = stratify(source, files.names, files.labels, shares, options.seed)
+    collection = read_collection(source, options.table)
+    files, classes = collection.files, collection.files.classes
+    for name in classes:
+        if "/" in name or "\0" in name or name in {".", ".."}:
+            raise UsageError(f"the class {name!r} cannot be the name of a folder; rename it.")
+    if options.table is None:
+        _check_output(source, output)
+    group_by = collection.default_group(options.group_by)
+    splits = assign_splits(collection, shares, group_by, options.seed)
     with atomic_folder(output) as folder:
         for part in (TRAIN, *shares):
             for name in classes:
                 (folder / part / from_text(name)).mkdir(parents=True)
-        targets = [
-            folder / part / path.relative_to(source)
-            for part, path in zip(splits, files.paths, strict=True)
-        ]
+        targets = _targets(folder, files, splits, is_table=options.table is not None)
         _transfer(files.paths, targets, link=options.link)
     counts = Counter(zip(splits, files.labels, strict=True))
     return SplitResult(
@@ -99,6 +96,27 @@ def _parse_shares(options: SplitOptions) -> dict[str, float]:
             "make them smaller."
         )
     return shares
+
+
+def _targets(
+    folder: Path, files: LabelledFiles, splits: Sequence[str], *, is_table: bool
+) -> list[Path]:
+    """Where each image goes: below the folder of its class, as in the source.
+
+    The images of a table lie anywhere; their names get a number where two would be the same.
+    """
+    if not is_table:
+        names = [path.relative_to(files.data) for path in files.paths]
+        return [folder / split / name for split, name in zip(splits, names, strict=True)]
+    targets: dict[Path, None] = {}
+    for split, label, path in zip(splits, files.class_names, files.paths, strict=True):
+        target = free = folder / split / from_text(label) / path.name
+        number = 1
+        while free in targets:
+            number += 1
+            free = target.with_name(f"{target.stem}-{number}{target.suffix}")
+        targets[free] = None
+    return list(targets)
 
 
 def _check_output(source: Path, output: Path) -> None:
