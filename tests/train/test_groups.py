@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -22,17 +21,7 @@ from boatinfer.dataset.splits import TEST, TRAIN, VALID
 from boatinfer.errors import UsageError
 from boattrain.data.check import check
 from boattrain.data.options import CheckOptions
-from support import Command, flat
-
-
-def drawing(seed: int, quality: int = 90, shade: int = 0) -> bytes:
-    """A picture like no other of another seed; quality and shade change all its bytes."""
-    rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(40, 215, (6, 8, 3), dtype=np.uint8))
-    pixels = np.asarray(coarse.resize((80, 60), Image.Resampling.BICUBIC)).astype(int) + shade
-    file = io.BytesIO()
-    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=quality)
-    return file.getvalue()
+from support import Command, drawing, flat
 
 
 @pytest.fixture

@@ -188,6 +188,21 @@ class _TrainFields:
     ] = "10%"
     table: Table = None
     group_by: GroupBy = None
+    from_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL.keras",
+            help="Go on from the weights of a model of the same network and size; its card is "
+            "beside it. New classes begin with random weights.",
+        ),
+    ] = None
+    drop_classes: Annotated[
+        bool,
+        typer.Option(
+            "--drop-classes", help="With --from: the data may lack classes of that model."
+        ),
+    ] = False
     seed: Annotated[
         int,
         typer.Option(

@@ -39,6 +39,7 @@ from boattrain.fitting.checkpoint import Checkpoint, TrainingState
 from boattrain.fitting.loop import FitResult, Fitter, predict
 from boattrain.fitting.losses import cross_entropy
 from boattrain.fitting.pixels import Split, TrainingData, fingerprint, load_images
+from boattrain.fitting.start import require_start, start_from
 from boattrain.networks.base import CNN, Network
 from boattrain.networks.boats import BOATS
 from boattrain.options import BoatsOptions, CnnOptions, ResnetOptions, TrainOptions
@@ -50,6 +51,7 @@ _log = logging.getLogger(__name__)
 
 #: Options that may be changed when a training is resumed.
 _CHANGEABLE_OPTIONS = {"cache", "config", "data", "epochs", "force", "output", "patience"} | {
+    "from_model",
     "resume",
     "table",
     "tensorboard",
@@ -122,6 +124,8 @@ def train(options: TrainOptions, network: Network, command: str) -> TrainingResu
         table=options.table,
         group_by=options.group_by,
     )
+    if options.from_model is not None:
+        require_start(train_files.classes, options.from_model, drop=options.drop_classes)
     _import_libraries(options)
     with stop_on_signals() as stop:
         data = load_data(train_files, valid_files, options, spec, stop)
@@ -174,6 +178,8 @@ def fit(
     keras = load_keras()
     keras.utils.set_random_seed(options.seed)
     model = network.build(data.spec, len(data.classes))
+    if options.from_model is not None:
+        start_from(model, data.classes, options.from_model, drop=options.drop_classes)
     stages = network.stages(model, data, options)
     fitter = Fitter(model, data.valid.labels, options.best, checkpoint, stop)
     return model, fitter.run(stages, state)

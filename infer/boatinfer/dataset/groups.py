@@ -17,7 +17,7 @@ import xxhash
 from boatinfer.dataset.splits import TRAIN, split_name
 from boatinfer.errors import UsageError
 
-__all__ = ["CONTENT", "day_of", "group_names", "link_groups", "split_by_groups"]
+__all__ = ["CONTENT", "day_of", "group_names", "link_groups", "path_folders", "split_by_groups"]
 
 #: The group of an image's near duplicates alone.
 CONTENT = "content"
@@ -60,7 +60,9 @@ def group_names(
     elif by == "day":
         names = [day_of(path) for path in paths]
     elif by == "folder":
-        names = [_folder(path, label) or None for path, label in zip(paths, labels, strict=True)]
+        names = [
+            path_folders(path, label) or None for path, label in zip(paths, labels, strict=True)
+        ]
     elif by == CONTENT:
         return list(paths)
     else:
@@ -76,7 +78,8 @@ def group_names(
     return [name for name in names if name is not None]
 
 
-def _folder(path: str, label: str) -> str:
+def path_folders(path: str, label: str) -> str:
+    """The folders of a path, without those of its split and class."""
     folders = path.split("/")[:-1]
     if folders and split_name(folders[0]):
         folders = folders[1:]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,15 +11,12 @@ from boatinfer.dataset.class_folders import LabelledFiles, split_folders
 from boatinfer.dataset.labelled_images import assign_splits, read_collection
 from boatinfer.dataset.splits import TEST, TRAIN, VALID, parse_share
 from boatinfer.errors import UsageError
-from boatinfer.progress import map_files_in_threads
 from boatinfer.storage.files import atomic_folder, require_new_folder
 from boatinfer.text import from_text
 from boattrain.data.options import SplitOptions
+from boattrain.data.transfer import free_targets, require_folder_names, require_outside, transfer
 
 __all__ = ["SplitResult", "split"]
-
-#: Errors of hard links: other file system, not permitted, too many links, not supported.
-_LINK_ERRORS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
 
 
 class SplitResult(NamedTuple):
@@ -66,11 +60,9 @@ def split(options: SplitOptions) -> SplitResult:
     require_new_folder(output)
     collection = read_collection(source, options.table)
     files, classes = collection.files, collection.files.classes
-    for name in classes:
-        if "/" in name or "\0" in name or name in {".", ".."}:
-            raise UsageError(f"the class {name!r} cannot be the name of a folder; rename it.")
+    require_folder_names(classes)
     if options.table is None:
-        _check_output(source, output)
+        require_outside(source, output)
     group_by = collection.default_group(options.group_by)
     splits = assign_splits(collection, shares, group_by, options.seed)
     with atomic_folder(output) as folder:
@@ -78,7 +70,7 @@ def split(options: SplitOptions) -> SplitResult:
             for name in classes:
                 (folder / part / from_text(name)).mkdir(parents=True)
         targets = _targets(folder, files, splits, is_table=options.table is not None)
-        _transfer(files.paths, targets, link=options.link)
+        transfer(files.paths, targets, link=options.link)
     counts = Counter(zip(splits, files.labels, strict=True))
     return SplitResult(
         classes,
@@ -103,54 +95,10 @@ def _targets(
 ) -> list[Path]:
     """Where each image goes: below the folder of its class, as in the source.
 
-    The images of a table lie anywhere; their names get a number where two would be the same.
+    The images of a table lie anywhere, and go straight into the folders of their classes.
     """
     if not is_table:
         names = [path.relative_to(files.data) for path in files.paths]
         return [folder / split / name for split, name in zip(splits, names, strict=True)]
-    targets: dict[Path, None] = {}
-    for split, label, path in zip(splits, files.class_names, files.paths, strict=True):
-        target = free = folder / split / from_text(label) / path.name
-        number = 1
-        while free in targets:
-            number += 1
-            free = target.with_name(f"{target.stem}-{number}{target.suffix}")
-        targets[free] = None
-    return list(targets)
-
-
-def _check_output(source: Path, output: Path) -> None:
-    if Path(os.path.realpath(output)).is_relative_to(os.path.realpath(source)):
-        raise UsageError(f"{output} is inside {source}; give a path outside of it.")
-
-
-def _transfer(sources: Sequence[Path], targets: Sequence[Path], *, link: bool) -> None:
-    for folder in {target.parent for target in targets}:
-        folder.mkdir(parents=True, exist_ok=True)
-    transfer = _link if link else _copy
-    pairs = list(zip(sources, targets, strict=True))
-    map_files_in_threads("linking" if link else "copying", lambda pair: transfer(*pair), pairs)
-
-
-def _copy(source: Path, target: Path) -> None:
-    try:
-        shutil.copy2(source, target)
-    except shutil.SpecialFileError as error:
-        raise UsageError(f"{source} is not a regular file; move it away.") from error
-    except OSError as error:
-        if error.filename != str(source):
-            raise
-        raise UsageError(
-            f"{source} cannot be read: {error.strerror}; repair it or move it away."
-        ) from error
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(os.path.realpath(source), target)
-    except OSError as error:
-        if error.errno in _LINK_ERRORS:
-            raise UsageError(
-                f"{source} cannot be hard-linked: {error.strerror}; use --copy."
-            ) from error
-        raise
+    rows = zip(splits, files.class_names, files.paths, strict=True)
+    return free_targets([folder / s / from_text(label) / path.name for s, label, path in rows])
