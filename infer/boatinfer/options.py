@@ -20,10 +20,12 @@ from boatinfer.storage.locations import local_path
 __all__ = [
     "Device",
     "Force",
+    "GroupBy",
     "Labels",
     "Memory",
     "ModelFile",
     "OnDevice",
+    "Table",
     "check_share",
     "check_target",
     "parse_share",
@@ -65,6 +67,28 @@ Labels = Annotated[
         metavar="FILE",
         help="Ground truth: CSV file with the columns path and label; by default an image's class "
         "is the name of its folder.",
+    ),
+]
+
+#: For every command that takes labelled images.
+Table = Annotated[
+    Path | None,
+    typer.Option(
+        "--table",
+        parser=local_path,
+        metavar="FILE",
+        help="Take the images and classes from this CSV file instead of from folders: columns path "
+        "(relative to DATA, or absolute) and label, and optionally split and group.",
+    ),
+]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(
+        "--group-by",
+        metavar="day|folder|content|COLUMN|REGEX",
+        help="Keep images that belong together in one split: of one day (the date in the path), "
+        "of one sub-folder, of one value of a column of --table, or of one match of a regular "
+        "expression in the path. Near duplicates stay together too; content keeps only these.",
     ),
 ]
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from boatinfer.dataset.class_folders import find_images
+from boatinfer.dataset.labelled_images import find_images
 from boatinfer.errors import Failure
 from boatinfer.file_types import IMAGE_EXTENSIONS
 from server import Site, serving

@@ -10,7 +10,9 @@ import pytest
 from sklearn.metrics import confusion_matrix, f1_score, precision_score, recall_score
 
 import colours
+from boatinfer.analysis.by_group import ByGroup
 from boatinfer.analysis.evaluate import _listed, _svm_labels, evaluate
+from boatinfer.analysis.evaluation import Evaluation
 from boatinfer.analysis.options import EvaluateOptions
 from boatinfer.errors import OutputError, UsageError
 from boatinfer.models.model import open_model
@@ -206,3 +208,44 @@ def test_paths_of_two_lines_are_read_wherever_a_block_of_the_table_ends(tmp_path
 def test_a_sentence_names_five_classes_at_most() -> None:
     assert _listed("abcde") == "a, b, c, d and e"
     assert _listed("abcdefg") == "a, b, c, d, e and 2 more"
+
+
+def test_figures_of_each_group_and_their_interval(
+    out: Path, pictures: Path, tmp_path: Path, boatinfer: Command
+) -> None:
+    images = sorted(path for path in pictures.rglob("*.jpg") if path.name != "bad.jpg")
+    cameras = ["a" if path.name == "wrong.jpg" else str(i % 3) for i, path in enumerate(images)]
+    lines = [
+        f"{path.relative_to(pictures)},{path.parent.name},{camera}"
+        for path, camera in zip(images, cameras, strict=True)
+    ]
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(["path,label,camera", *lines]))
+    arguments = ("evaluate", out, "--labels", table, "--by", "camera")
+    document = json.loads(boatinfer(*arguments, "--json").out)["groups"]
+    accuracies = {name: of["accuracy"] for name, of in document["groups"].items()}
+    assert accuracies == {"0": 1, "1": 1, "2": 1, "a": 0}
+    # Student's t with 3 degrees of freedom: 3.182 times the standard error of 0.25.
+    assert document["accuracy"] == {"mean": 0.75, "low": 0, "high": 1}
+    text = boatinfer(*arguments).out
+    assert "By camera" in text
+    assert "Mean accuracy of 4 groups: 0.750, 95 % interval over groups 0.000 to 1.000." in text
+    one = evaluate(EvaluateOptions(out, by="..."))
+    assert one.groups is not None
+    done = boatinfer("evaluate", out, "--by", "day")
+    assert (done.code, "--by day: 12 of 12 images have no date" in done.err) == (2, True)
+
+
+def test_the_interval_over_groups_is_student_s() -> None:
+    groups = {
+        str(number): Evaluation(
+            ["a", "b"],
+            np.array(list("0123456789"), object),
+            np.zeros(10, np.int64),
+            np.array([0] * right + [1] * (10 - right)),
+        )
+        for number, right in enumerate([8, 9, 7, 8])
+    }
+    found = ByGroup("day", groups).interval(lambda evaluation: evaluation.accuracy)
+    assert found == pytest.approx((0.8, 0.8 - 3.1824463 * 0.0408248, 0.8 + 3.1824463 * 0.0408248))
+    assert ByGroup("day", {"0": groups["0"]}).interval(lambda of: of.accuracy) is None

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pytest
 
-from boatinfer.dataset.class_folders import find_images
+from boatinfer.dataset.labelled_images import find_images
 from boatinfer.errors import OutputError
 from boattrain.fitting.array_cache import CACHE_FOLDER, Array, cache_folder, cached_array
 

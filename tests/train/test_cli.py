@@ -29,10 +29,11 @@ def empty(path: str) -> Spoil:
     return spoil
 
 
-def break_images(path: str) -> Spoil:
+def break_images(*paths: str) -> Spoil:
     def spoil(data: Path) -> None:
-        for file in (data / path).iterdir():
-            file.write_text("no image")
+        for path in paths:
+            for file in (data / path).iterdir():
+                file.write_text("no image")
 
     return spoil
 
@@ -52,11 +53,16 @@ def make_a_file(data: Path) -> None:
         (remove("train/red", "train/green", "train/blue"), "{data}/train holds no class folders"),
         (remove("train/red", "train/green"), "{data}/train holds only one class, blue"),
         (empty("train/green"), "{data}/train has no images of the class green"),
-        (empty("valid/green"), "{data}/valid has no images of the class green"),
-        (remove("valid/red", "valid/blue"), "{data}/valid has no images of the classes blue, red"),
+        (
+            remove("valid/red", "valid/blue", "valid/green"),
+            "{data}/valid has no images in the folders of the classes of train",
+        ),
         (remove("train/red"), "{data}/valid has the class red, which {data}/train lacks"),
         (break_images("train/red"), "{data}/train has no readable images of the class red"),
-        (break_images("valid/red"), "{data}/valid has no readable images of the class red"),
+        (
+            break_images("valid/red", "valid/blue", "valid/green"),
+            "{data}/valid has no readable images in the folders of the classes of train",
+        ),
     ],
 )
 def test_data_that_cannot_be_used(

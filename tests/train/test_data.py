@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from boatinfer.dataset.class_folders import find_images
+from boatinfer.dataset.labelled_images import find_images
 
 
 def test_classes_and_files_are_sorted(data: Path) -> None:

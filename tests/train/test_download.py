@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from boatinfer.dataset.class_folders import find_images
+from boatinfer.dataset.labelled_images import find_images
 from boatinfer.errors import BusyError, OutputError, UsageError
 from boattrain.data import fetch
 from boattrain.data.download import download

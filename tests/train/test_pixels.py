@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from boatinfer import images
-from boatinfer.dataset.class_folders import LabelledFiles, find_images
+from boatinfer.dataset.class_folders import LabelledFiles
+from boatinfer.dataset.labelled_images import find_images
 from boatinfer.images.spec import ImageSpec
 from boattrain.fitting import pixels as module
 from boattrain.fitting.pixels import Split, fingerprint, load_images

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from boatinfer.dataset.class_folders import find_images
+from boatinfer.dataset.labelled_images import find_images
 from boatinfer.errors import OutputError
 from boattrain.data.options import SplitOptions
 from boattrain.data.split import split

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from boatinfer.dataset.class_folders import find_images
+from boatinfer.dataset.labelled_images import find_images
 from boatinfer.dataset.splits import TEST, TRAIN, VALID, parse_share, stratify
 from boatinfer.errors import UsageError
 from support import flat

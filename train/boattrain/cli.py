@@ -82,12 +82,15 @@ def _resnet(options: ResnetCommand) -> None:
 
 
 def _print_result(result: TrainingResult) -> None:
+    from boattrain.saving import apart_note
+
     fit, evaluation = result.fit, result.evaluation
     typer.echo(evaluation.summary(" (valid)"))
     typer.echo(
         f"\nEpoch {fit.best.epoch} of {len(fit.history)} was kept: validation accuracy "
         f"{decimal(evaluation.accuracy)}, macro-F1 {decimal(evaluation.macro_f1)}"
     )
+    typer.echo(apart_note(result.group_by))
     for path in result.files:
         typer.echo(f"Wrote {path}")
     model = result.files.model

@@ -22,6 +22,9 @@ __all__ = ["ConfigOption", "to_toml"]
 #: Options that are not stored: they concern a single run and not what is trained.
 _NOT_STORED = {"config", "force", "help", "resume"}
 
+#: Flags that are no names of fields, because they are words of Python.
+_FLAGS = {"from_model": "from"}
+
 #: Key of the command that the file is for; a file without it is for every training command.
 _COMMAND_KEY = "command"
 
@@ -63,12 +66,17 @@ def to_toml(options: TrainOptions, command: str) -> str:
     import tomli_w
 
     values = {
-        field.name.replace("_", "-"): str(value) if isinstance(value, Path) else value
+        _key(field.name): str(value) if isinstance(value, Path) else value
         for field in dataclasses.fields(options)
         if (value := getattr(options, field.name)) is not None and field.name not in _NOT_STORED
     }
     head = f"# boatinfer {command} --force --config THIS_FILE repeats this training.\n"
     return head + tomli_w.dumps({_COMMAND_KEY: command, **values})
+
+
+def _key(field: str) -> str:
+    """The key of a field: the flag without its dashes."""
+    return _FLAGS.get(field, field).replace("_", "-")
 
 
 def _read(path: Path, names: set[str], command: str) -> dict[str, Any]:
@@ -82,8 +90,9 @@ def _read(path: Path, names: set[str], command: str) -> dict[str, Any]:
     file_command = document.pop(_COMMAND_KEY, command)
     if file_command != command:
         raise UsageError(f"--config {path} is for 'boatinfer {file_command}', not for '{command}'.")
-    values = {key.replace("-", "_"): value for key, value in document.items()}
-    keys = sorted(name.replace("_", "-") for name in names)
+    fields = {flag: name for name, flag in _FLAGS.items()}
+    values = {fields.get(key, key).replace("-", "_"): v for key, v in document.items()}
+    keys = sorted(_FLAGS.get(name, name).replace("_", "-") for name in names)
     for key in sorted(name.replace("_", "-") for name in values.keys() - names):
         similar = difflib.get_close_matches(key, keys)
         hint = (

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from boatinfer.errors import UsageError
-from boatinfer.options import Force
+from boatinfer.options import Force, GroupBy, Table
 from boattrain.augment import (
     AUGMENTATION,
     Augmentation,
@@ -186,6 +186,23 @@ class _TrainFields:
             help="Share of each class held out for validation if DATA has <class>/ only.",
         ),
     ] = "10%"
+    table: Table = None
+    group_by: GroupBy = None
+    from_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL.keras",
+            help="Go on from the weights of a model of the same network and size; its card is "
+            "beside it. New classes begin with random weights.",
+        ),
+    ] = None
+    drop_classes: Annotated[
+        bool,
+        typer.Option(
+            "--drop-classes", help="With --from: the data may lack classes of that model."
+        ),
+    ] = False
     seed: Annotated[
         int,
         typer.Option(

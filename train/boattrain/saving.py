@@ -16,6 +16,7 @@ import numpy as np
 
 from boatinfer.analysis.evaluation import Evaluation
 from boatinfer.dataset.class_folders import TRAIN, VALID
+from boatinfer.dataset.groups import CONTENT
 from boatinfer.errors import UsageError
 from boatinfer.models.card import (
     Card,
@@ -32,7 +33,7 @@ from boattrain.fitting.loop import FitResult
 from boattrain.fitting.pixels import TrainingData, fingerprint
 from boattrain.networks.base import FEATURES, INPUT, PROBABILITIES
 
-__all__ = ["ModelFiles", "TrainedModel", "make_card", "model_files", "save_model"]
+__all__ = ["ModelFiles", "TrainedModel", "apart_note", "make_card", "model_files", "save_model"]
 
 #: Packages whose versions are in the card, and their modules.
 _VERSIONED_PACKAGES = {
@@ -131,6 +132,7 @@ class TrainedModel:
         fit: its training history.
         evaluation: its evaluation on the validation images.
         settings: the training options, as TOML.
+        group_by: what kept valid apart from train; empty for nothing.
     """
 
     model: Any
@@ -139,6 +141,19 @@ class TrainedModel:
     fit: FitResult
     evaluation: Evaluation
     settings: str
+    group_by: str = ""
+
+
+def apart_note(group_by: str) -> str:
+    """Says whether the figures of valid are of groups that train has not seen."""
+    if group_by == CONTENT:
+        return "Valid has no near duplicates of train, but may be of the same days and places."
+    if group_by:
+        return f"Valid and train share no group (--group-by {group_by})."
+    return (
+        "Valid was not kept apart from train by groups, so expect lower figures on new days and "
+        "places; --group-by day keeps them apart."
+    )
 
 
 def save_model(files: ModelFiles, trained: TrainedModel) -> None:
@@ -172,6 +187,8 @@ def _report(trained: TrainedModel) -> bytes:
         "best_epoch": fit.best.epoch,
         "epochs": len(fit.history),
         "interrupted": bool(fit.signal_number),
+        "group_by": trained.group_by or None,
+        "note": apart_note(trained.group_by),
         "valid": trained.evaluation.document() | training.metrics,
     }
     return msgspec.json.format(msgspec.json.encode(report))

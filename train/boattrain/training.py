@@ -21,16 +21,17 @@ from boatinfer.dataset.class_folders import (
     VALID,
     LabelledFiles,
     class_folders,
-    find_images,
     require_every_class,
+    require_images,
 )
+from boatinfer.dataset.labelled_images import find_images
 from boatinfer.dataset.splits import parse_share
 from boatinfer.errors import ImageError, RunInterruptedError, UsageError
 from boatinfer.images.spec import ImageSpec
 from boatinfer.models.golden import MAX_GOLDEN_IMAGES, golden_images, make_golden
 from boatinfer.progress import progress_bar
 from boatinfer.signals import Stop, stop_on_signals
-from boatinfer.text import counted
+from boatinfer.text import counted, joined
 from boattrain.backend import load_keras
 from boattrain.config import to_toml
 from boattrain.fitting.array_cache import cache_folder
@@ -38,6 +39,7 @@ from boattrain.fitting.checkpoint import Checkpoint, TrainingState
 from boattrain.fitting.loop import FitResult, Fitter, predict
 from boattrain.fitting.losses import cross_entropy
 from boattrain.fitting.pixels import Split, TrainingData, fingerprint, load_images
+from boattrain.fitting.start import require_start, start_from
 from boattrain.networks.base import CNN, Network
 from boattrain.networks.boats import BOATS
 from boattrain.options import BoatsOptions, CnnOptions, ResnetOptions, TrainOptions
@@ -49,7 +51,9 @@ _log = logging.getLogger(__name__)
 
 #: Options that may be changed when a training is resumed.
 _CHANGEABLE_OPTIONS = {"cache", "config", "data", "epochs", "force", "output", "patience"} | {
+    "from_model",
     "resume",
+    "table",
     "tensorboard",
 }
 
@@ -62,11 +66,13 @@ class TrainingResult:
         files: the files written.
         fit: history, best epoch, and whether the training was interrupted.
         evaluation: evaluation of the saved model on the validation images.
+        group_by: what kept valid apart from train; empty for nothing.
     """
 
     files: ModelFiles
     fit: FitResult
     evaluation: Evaluation
+    group_by: str = ""
 
 
 def train_cnn(options: CnnOptions) -> TrainingResult:
@@ -112,7 +118,14 @@ def train(options: TrainOptions, network: Network, command: str) -> TrainingResu
     class_folders(options.data)  # report a wrong folder before an existing output file
     _check_resume(options)
     files = model_files(options.output, options.force or options.resume)
-    train_files, valid_files = find_images(options.data, parse_share(options.valid, "--valid"))
+    train_files, valid_files = find_images(
+        options.data,
+        parse_share(options.valid, "--valid"),
+        table=options.table,
+        group_by=options.group_by,
+    )
+    if options.from_model is not None:
+        require_start(train_files.classes, options.from_model, drop=options.drop_classes)
     _import_libraries(options)
     with stop_on_signals() as stop:
         data = load_data(train_files, valid_files, options, spec, stop)
@@ -140,11 +153,12 @@ def train(options: TrainOptions, network: Network, command: str) -> TrainingResu
             fit=fit_result,
             evaluation=evaluation,
             settings=to_toml(options, command),
+            group_by=valid_files.group_by,
         )
         save_model(files, trained_model)
     if not fit_result.signal_number:
         checkpoint.clear()
-    return TrainingResult(files, fit_result, evaluation)
+    return TrainingResult(files, fit_result, evaluation, valid_files.group_by)
 
 
 def fit(
@@ -164,6 +178,8 @@ def fit(
     keras = load_keras()
     keras.utils.set_random_seed(options.seed)
     model = network.build(data.spec, len(data.classes))
+    if options.from_model is not None:
+        start_from(model, data.classes, options.from_model, drop=options.drop_classes)
     stages = network.stages(model, data, options)
     fitter = Fitter(model, data.valid.labels, options.best, checkpoint, stop)
     return model, fitter.run(stages, state)
@@ -249,7 +265,14 @@ def _load_split(
         len(files.classes),
         len(split.unreadable),
     )
-    require_every_class(files.folder, files.classes, split.labels.tolist(), "readable ")
+    labels = split.labels.tolist()
+    if name == TRAIN:
+        require_every_class(files.folder, files.classes, labels, "readable ")
+    else:
+        require_images(files.folder, labels, "readable ")
+        absent = [files.classes[i] for i in sorted(set(range(len(files.classes))) - set(labels))]
+        if absent:
+            _log.warning("%s has no image of %s: no figures for it", files.folder, joined(absent))
     return split
 
 

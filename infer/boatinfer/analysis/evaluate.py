@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from boatinfer.analysis import abstention
+from boatinfer.analysis.by_group import ByGroup, by_group
 from boatinfer.analysis.evaluation import Confidence, Evaluation, side_by_side
 from boatinfer.analysis.options import EvaluateOptions
 from boatinfer.analysis.truth import true_labels
@@ -43,6 +44,7 @@ class EvaluationResult:
         unknown: true classes that the network does not have, and their numbers of images.
         unlabelled: number of classified images without a true class.
         target_accuracy: the accuracy to find an abstention threshold for; None for none.
+        groups: the figures of each group, of the network if it is evaluated; None for none.
     """
 
     run: Summary
@@ -51,6 +53,7 @@ class EvaluationResult:
     unknown: dict[str, int]
     unlabelled: int
     target_accuracy: float | None = None
+    groups: ByGroup | None = None
 
     @property
     def recommended_threshold(self) -> abstention.Threshold | None:
@@ -119,6 +122,7 @@ class EvaluationResult:
             "threshold": self.recommended_threshold and self.recommended_threshold.document(),
             "network": self.network and self.network.document(),
             "svm": self.svm and self.svm.document(),
+            "groups": self.groups and self.groups.document(),
         }
 
     def text(self) -> str:
@@ -130,6 +134,7 @@ class EvaluationResult:
             f"{len(evaluation.truth):,}"
         )
         blocks = [heading, evaluation.text("" if self.network else " (SVM)")]
+        blocks += [self.groups.text()] if self.groups else []
         if self.svm:
             evaluations = [("network", self.network), ("SVM", self.svm)]
             rows = side_by_side(
@@ -165,7 +170,8 @@ def evaluate(options: EvaluateOptions) -> EvaluationResult:
     )
     network = _network_evaluation(results, run, images, truth_indices)
     svm = _svm_evaluation(results, paths, truth)
-    if network is None and svm is None:
+    evaluated = network or svm
+    if evaluated is None:
         raise UsageError(
             f"{results.out}: none of the true classes ({_listed(_names(truth))}) is one of the "
             f"model's ({_listed(run.classes)}); give the true classes with --labels FILE."
@@ -178,6 +184,7 @@ def evaluate(options: EvaluateOptions) -> EvaluationResult:
         unknown={entry["values"]: entry["counts"] for entry in unknown.value_counts().to_pylist()},
         unlabelled=truth.null_count,
         target_accuracy=options.target_accuracy,
+        groups=by_group(evaluated, options.by, options.labels, run.folder) if options.by else None,
     )
 
 

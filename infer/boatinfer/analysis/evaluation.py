@@ -69,6 +69,14 @@ class Evaluation:
     predicted: Labels
     confidence: Confidence | None = None
 
+    def select(self, mask: npt.NDArray[np.bool_]) -> Evaluation:
+        """The evaluation of some of the images, by a mask, bool [N]."""
+        confidence = self.confidence and Confidence(
+            self.confidence.confidence[mask], self.confidence.rank[mask]
+        )
+        chosen = self.paths[mask], self.truth[mask], self.predicted[mask]
+        return Evaluation(self.classes, *chosen, confidence)
+
     @cached_property
     def confusion(self) -> Labels:
         """Counts of images, int64 [C, C]: rows are true classes, columns predicted ones."""

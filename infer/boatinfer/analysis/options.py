@@ -37,6 +37,15 @@ class EvaluateOptions:
         ),
     ]
     labels: Labels = None
+    by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="day|folder|COLUMN|REGEX",
+            help="Also the figures of each group of images, with an interval over groups: by the "
+            "date in the path, the folders above the class's, a column of --labels, or a regular "
+            "expression that finds the group in the path.",
+        ),
+    ] = None
     target_accuracy: Annotated[
         float | None,
         typer.Option(

@@ -12,9 +12,11 @@ import numpy.typing as npt
 
 from boatinfer import images
 from boatinfer.dataset.class_folders import LabelledFiles, class_folders, list_files
+from boatinfer.dataset.label_tables import read_label_table
 from boatinfer.errors import ImageError, UsageError
 from boatinfer.images import Pixels
 from boatinfer.images.spec import ImageSpec
+from boatinfer.text import from_text
 
 __all__ = ["list_class_files", "read_batches", "sample_evenly"]
 
@@ -23,7 +25,8 @@ def list_class_files(folder: Path, classes: list[str], option: str) -> LabelledF
     """Lists the images of a folder of class folders; not every class needs one.
 
     Args:
-        folder: the folder of class folders.
+        folder: the folder of class folders, or a table of labels, whose paths are relative to its
+            own folder.
         classes: the model's classes.
         option: names the folder in error messages.
 
@@ -31,6 +34,8 @@ def list_class_files(folder: Path, classes: list[str], option: str) -> LabelledF
         UsageError: there is no such folder, it holds a class that the model does not have,
             or no images.
     """
+    if folder.is_file():
+        return _list_table(folder, classes, option)
     unknown = sorted(class_folders(folder).keys() - set(classes))
     if unknown:
         raise UsageError(
@@ -44,6 +49,19 @@ def list_class_files(folder: Path, classes: list[str], option: str) -> LabelledF
             f"{folder / classes[0]}; check the name."
         )
     return files
+
+
+def _list_table(file: Path, classes: list[str], option: str) -> LabelledFiles:
+    table = read_label_table(file)
+    unknown = sorted(set(table.labels) - set(classes))
+    if unknown:
+        raise UsageError(
+            f"{option} {file} has the label {unknown[0]}, and the model knows no such class; give "
+            "a table of the model's classes alone."
+        )
+    paths = [file.parent / from_text(path) for path in table.paths]
+    labels = [classes.index(label) for label in table.labels]
+    return LabelledFiles(file.parent, file, classes, paths, labels)
 
 
 def sample_evenly(files: LabelledFiles, count: int) -> LabelledFiles:

@@ -11,7 +11,7 @@ from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
-from boatinfer.dataset.splits import SPLITS, TRAIN, VALID, stratify
+from boatinfer.dataset.splits import TRAIN, VALID, split_name
 from boatinfer.errors import UsageError
 from boatinfer.storage.listing import FileFilter, scan
 from boatinfer.text import from_text, to_text
@@ -19,21 +19,16 @@ from boatinfer.text import from_text, to_text
 __all__ = [
     "TRAIN",
     "VALID",
-    "VALID_SHARE",
     "LabelledFiles",
     "class_folders",
     "find_classes",
-    "find_images",
+    "find_splits",
     "list_files",
     "require_every_class",
+    "require_images",
     "split_folders",
+    "split_paths",
 ]
-
-#: Default share of the validation split.
-VALID_SHARE = 0.1
-
-#: Names (case-insensitive) of folders that are splits, never classes.
-_SPLIT_NAMES = {*SPLITS, "training", "val", "validation", "testing"}
 
 
 class LabelledFiles(NamedTuple):
@@ -41,10 +36,11 @@ class LabelledFiles(NamedTuple):
 
     Attributes:
         data: the folder that the names of files are relative to.
-        folder: the folder of class folders: DATA/train, DATA/valid, or DATA itself.
+        folder: the folder of class folders: DATA/train, DATA/valid, or DATA itself; or the table.
         classes: class names, sorted; a label is an index into them.
         paths: paths of the files.
         labels: label of each file.
+        group_by: what keeps the images of train and valid apart; empty for nothing.
     """
 
     data: Path
@@ -52,11 +48,20 @@ class LabelledFiles(NamedTuple):
     classes: list[str]
     paths: list[Path]
     labels: list[int]
+    group_by: str = ""
 
     @property
     def names(self) -> list[str]:
-        """The paths relative to ``data``, as text."""
-        return [to_text(path.relative_to(self.data).as_posix()) for path in self.paths]
+        """The paths relative to ``data``, or absolute if they are not in it, as text."""
+        return [
+            to_text((p.relative_to(self.data) if p.is_relative_to(self.data) else p).as_posix())
+            for p in self.paths
+        ]
+
+    @property
+    def class_names(self) -> list[str]:
+        """The class of each file."""
+        return [self.classes[label] for label in self.labels]
 
     def select(self, mask: Sequence[bool]) -> LabelledFiles:
         """Selects files by a mask."""
@@ -65,59 +70,45 @@ class LabelledFiles(NamedTuple):
         )
 
 
-def find_images(data: Path, valid: float = VALID_SHARE) -> tuple[LabelledFiles, LabelledFiles]:
-    """Lists the images of train and valid.
-
-    A folder that holds class folders, and neither train/ nor valid/, is split here; the split is
-    deterministic.
-
-    Args:
-        data: the folder that holds ``train/`` and ``valid/``, or class folders.
-        valid: the validation share of each class, if the split is made here.
+def find_splits(data: Path) -> tuple[LabelledFiles, LabelledFiles]:
+    """Lists the images of the folders of train and valid.
 
     Raises:
-        UsageError: a folder is missing, there are fewer than two classes, or a class has
-            no images in one of the splits.
+        UsageError: a folder is missing, there are fewer than two classes, train lacks a class, or
+            valid has no images.
     """
-    return _find_splits(data) if split_folders(data) else _split_here(data, valid)
-
-
-def _find_splits(data: Path) -> tuple[LabelledFiles, LabelledFiles]:
+    folders = split_paths(data)
     for split in (TRAIN, VALID):
-        if not (data / split).is_dir():
-            misnamed = [name for name in split_folders(data) if name not in SPLITS]
+        if split not in folders:
             raise UsageError(
-                f"{data} holds no folder {split}/; "
-                + (f"rename {' or '.join(misnamed)}, or " if misnamed else "")
-                + f"give a folder that holds {TRAIN}/<class>/ and {VALID}/<class>/ with the "
-                "images of each class, or one that holds the folders of the classes."
+                f"{data} holds no folder {split}/; give a folder that holds {TRAIN}/<class>/ and "
+                f"{VALID}/<class>/ with the images of each class, or one that holds the folders "
+                "of the classes."
             )
-    classes = find_classes(data / TRAIN)
-    unknown = sorted(class_folders(data / VALID).keys() - set(classes))
+    classes = find_classes(folders[TRAIN])
+    unknown = sorted(class_folders(folders[VALID]).keys() - set(classes))
     if unknown:
         raise UsageError(
-            f"{data / VALID} has the class {', '.join(unknown)}, which {data / TRAIN} lacks; "
+            f"{folders[VALID]} has the class {', '.join(unknown)}, which {folders[TRAIN]} lacks; "
             "add its training images or remove the folder."
         )
-    train, valid = (list_files(data, data / split, classes) for split in (TRAIN, VALID))
-    for files in (train, valid):
-        require_every_class(files.folder, classes, files.labels)
+    train, valid = (list_files(data, folders[split], classes) for split in (TRAIN, VALID))
+    require_every_class(train.folder, classes, train.labels)
+    require_images(valid.folder, valid.labels)
     return train, valid
 
 
-def _split_here(data: Path, share: float) -> tuple[LabelledFiles, LabelledFiles]:
-    classes = find_classes(data)
-    files = list_files(data, data, classes)
-    require_every_class(data, classes, files.labels)
-    splits = stratify(data, files.names, files.labels, {VALID: share})
-    train, valid = (files.select([s == split for s in splits]) for split in (TRAIN, VALID))
-    too_few = [classes[label] for label in sorted(set(train.labels) - set(valid.labels))]
-    if too_few:
+def require_images(folder: Path, labels: Sequence[int], kind: str = "") -> None:
+    """Refuses a valid split without images; a class may have none, and has no figures then.
+
+    Raises:
+        UsageError: there are no images.
+    """
+    if not len(labels):
         raise UsageError(
-            f"{data} cannot be split: it has too few different images of the class "
-            f"{', '.join(too_few)}; every class needs two, one for {TRAIN} and one for {VALID}."
+            f"{folder} has no {kind}images in the folders of the classes of {TRAIN}; every "
+            "training needs some."
         )
-    return train, valid
 
 
 def require_every_class(
@@ -139,7 +130,7 @@ def require_every_class(
         classes_are = "class" if len(missing) == 1 else "classes"
         raise UsageError(
             f"{folder} has no {kind}images of the {classes_are} {', '.join(missing)}; every class "
-            f"needs some in {TRAIN} and in {VALID}."
+            f"needs some in {TRAIN}."
         )
 
 
@@ -167,7 +158,26 @@ def class_folders(folder: Path) -> dict[str, Path]:
 
 def split_folders(data: Path) -> list[str]:
     """Names of the sub-folders that are splits, never classes, sorted."""
-    return sorted(name for name in class_folders(data) if name.casefold() in _SPLIT_NAMES)
+    return sorted(name for name in class_folders(data) if split_name(name))
+
+
+def split_paths(data: Path) -> dict[str, Path]:
+    """The folders of train, valid and test, by these names, whatever they are called.
+
+    Raises:
+        UsageError: two folders are the same split, such as ``val`` and ``valid``.
+    """
+    paths: dict[str, Path] = {}
+    for name in split_folders(data):
+        split = split_name(name)
+        assert split is not None
+        if split in paths:
+            raise UsageError(
+                f"{data} holds both {paths[split].name}/ and {name}/, which mean the same; keep "
+                "one of them."
+            )
+        paths[split] = class_folders(data)[name]
+    return paths
 
 
 def list_files(data: Path, folder: Path, classes: list[str]) -> LabelledFiles:

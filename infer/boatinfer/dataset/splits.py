@@ -14,12 +14,21 @@ from boatinfer import images
 from boatinfer.errors import ImageError, UsageError
 from boatinfer.text import from_text
 
-__all__ = ["SPLITS", "TEST", "TRAIN", "VALID", "parse_share", "stratify"]
+__all__ = ["SPLITS", "TEST", "TRAIN", "VALID", "parse_share", "split_name", "stratify"]
 
 TRAIN = "train"
 VALID = "valid"
 TEST = "test"
 SPLITS = (TRAIN, VALID, TEST)
+
+#: Other names of splits, which are never classes either.
+_OTHER_NAMES = {"training": TRAIN, "val": VALID, "validation": VALID, "testing": TEST}
+
+
+def split_name(name: str) -> str | None:
+    """The split that a folder's or table's name of it means, in any case; None for no split."""
+    folded = name.strip().casefold()
+    return folded if folded in SPLITS else _OTHER_NAMES.get(folded)
 
 
 def parse_share(text: str, option: str) -> float:

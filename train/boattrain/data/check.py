@@ -58,7 +58,12 @@ def check(options: CheckOptions) -> Report:
         UsageError: the folder does not exist, or has no images in class folders.
     """
     with temporary_limits(options.memory, None):
-        inventory = take_inventory(options.data, parse_share(options.valid, "--valid"))
+        inventory = take_inventory(
+            options.data,
+            parse_share(options.valid, "--valid"),
+            table=options.table,
+            group_by=options.group_by,
+        )
     findings = [
         Finding(rule.kind, rule.severity, rule.message, cases)
         for rule in RULES

@@ -13,10 +13,16 @@ import msgspec
 import typer
 
 from boatinfer.cli.fields import from_fields
-from boatinfer.dataset.splits import VALID
+from boatinfer.dataset.splits import TEST, VALID
 from boatinfer.errors import RunInterruptedError
 from boatinfer.text import counted
-from boattrain.data.options import CheckOptions, DownloadOptions, ShowOptions, SplitOptions
+from boattrain.data.options import (
+    BuildOptions,
+    CheckOptions,
+    DownloadOptions,
+    ShowOptions,
+    SplitOptions,
+)
 from boattrain.messages import messages_on_stderr
 
 __all__ = ["app"]
@@ -110,6 +116,35 @@ def _split(options: SplitOptions) -> None:
     typer.echo(f"wrote {options.output}")
 
 
+@messages_on_stderr()
+def _build(options: BuildOptions) -> None:
+    """Add the answers of a review to labelled images, for the next training.
+
+    The last answer about an image counts; answers that name no class are left out. A part of the
+    labelled images, and all of the random sample, are held back in test/. DATA is not changed.
+    """
+    from boattrain.data.build import build
+    from boattrain.data.summary import print_counts
+
+    with _interruptible("nothing was written"):
+        result = build(options)
+    print_counts(result.classes, result.counts)
+    typer.echo(
+        f"added {counted(result.added, 'image')}, {result.held_back:,} of them held back in "
+        f"{TEST}; corrected {result.corrected:,} of the base"
+    )
+    left_out = [
+        (result.without_class, "answers name no class"),
+        (result.gone, "labelled images are gone or cannot be read"),
+        (result.changed, "labelled images have changed since"),
+        (result.seen, "images held back as random look like one of train or valid"),
+    ]
+    for count, what in left_out:
+        if count:
+            typer.echo(f"boatinfer: {count:,} {what}.", err=True)
+    typer.echo(f"wrote {options.output}")
+
+
 @contextlib.contextmanager
 def _interruptible(outcome: str) -> Iterator[None]:
     """Turns Ctrl-C into an error message that ends with ``outcome``."""
@@ -122,4 +157,5 @@ def _interruptible(outcome: str) -> Iterator[None]:
 app.command("download")(from_fields(DownloadOptions, _download))
 app.command("check")(from_fields(CheckCommand, _check))
 app.command("show")(from_fields(ShowOptions, _show))
+app.command("build")(from_fields(BuildOptions, _build))
 app.command("split")(from_fields(SplitOptions, _split))

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import xxhash
 
 from boatinfer import images
-from boatinfer.dataset.class_folders import class_folders, find_classes, list_files, split_folders
-from boatinfer.dataset.splits import SPLITS, TRAIN, VALID, stratify
+from boatinfer.dataset.class_folders import (
+    LabelledFiles,
+    class_folders,
+    list_files,
+    split_paths,
+)
+from boatinfer.dataset.groups import day_of
+from boatinfer.dataset.labelled_images import Collection, assign_splits, read_collection
+from boatinfer.dataset.near_duplicates import THUMBNAIL_SPEC, thumbnail
+from boatinfer.dataset.splits import SPLITS, TRAIN, VALID
 from boatinfer.errors import ImageError, UsageError
-from boatinfer.images.spec import ImageSpec
 from boatinfer.progress import progress_bar
 from boatinfer.storage.listing import FileFilter, scan
 from boatinfer.text import from_text, to_text
 
 __all__ = ["ImageInfo", "Inventory", "take_inventory"]
-
-#: Small size at which images are decoded, to see whether they are valid and grey.
-_CHECK_SPEC = ImageSpec(height=32, width=32)
 
 #: Images per request to the worker process, and per step of the progress bar.
 _CHUNK = 64
@@ -65,23 +71,26 @@ class Inventory:
         data: the data folder.
         on_the_fly: whether it has class folders only, which training splits.
         splits: existing splits, in the order train, valid, test.
-        unknown_splits: other folders whose names look like splits.
         classes: class names of all splits, sorted.
         images: the image files in class folders.
         misnamed: names of images without the suffix of an image, which training ignores.
         stray: names of image files outside the class folders.
         other_files: names of all other files that are not hidden.
+        vectors: float32 [N, D], see `boatinfer.dataset.near_duplicates.thumbnail`; zero for an
+            image that cannot be read.
+        groups: group of each image, by default its day; None if that is not known of all.
     """
 
     data: Path
     on_the_fly: bool
     splits: list[str]
-    unknown_splits: list[str]
     classes: list[str]
     images: list[ImageInfo]
     misnamed: list[str]
     stray: list[str]
     other_files: list[str]
+    vectors: npt.NDArray[np.float32]
+    groups: list[str] | None
 
     @cached_property
     def counts(self) -> dict[str, dict[str, int]]:
@@ -92,51 +101,66 @@ class Inventory:
         }
 
 
-def take_inventory(data: Path, valid: float) -> Inventory:
-    """Lists and reads every file of a data folder.
+def take_inventory(
+    data: Path, valid: float, *, table: Path | None = None, group_by: str | None = None
+) -> Inventory:
+    """Lists and reads every file of a data folder, or all images of a table.
 
     Args:
         data: a folder with train/, valid/ and optionally test/, or with class folders only.
         valid: share of each class held out for validation in the latter case.
+        table: a table of labels, whose paths are relative to ``data``.
+        group_by: what keeps images together; see `boatinfer.dataset.groups.group_names`.
 
     Raises:
         UsageError: the folder does not exist, or there is no image in a class folder.
     """
-    split_names = split_folders(data)
-    if not split_names:
-        find_classes(data)
-    splits = [split for split in SPLITS if split in split_names] if split_names else [TRAIN, VALID]
-    roots = [data / split for split in splits] if split_names else [data]
-    classes = sorted({name for root in roots for name in class_folders(root)})
-    files_by_root = [list_files(data, root, classes) for root in roots]
-    names = [name for files in files_by_root for name in files.names]
-    labels = [label for files in files_by_root for label in files.labels]
-    if not names:
+    folders = {} if table else split_paths(data)
+    collection = _all_splits(data, folders) if folders else read_collection(data, table)
+    files, splits = collection.files, collection.splits
+    if not files.paths:
         raise UsageError(
             f"{data} holds no images in class folders; give a folder that holds "
             f"{TRAIN}/<class>/ and {VALID}/<class>/, or <class>/ only."
         )
-    splits_of_images = [name.split("/", 1)[0] for name in names]
-    if not split_names:
-        splits_of_images = stratify(data, names, labels, {VALID: valid})
+    roots = [] if table else [*folders.values()] or [data]
+    by = collection.default_group(group_by)
+    on_the_fly = splits is None
+    if splits is None:
+        splits = assign_splits(collection, {VALID: valid}, by)
+    names = files.names
     misnamed, other_files = _find_unlisted(data, roots, set(names))
+    infos = [ImageInfo(*of) for of in zip(names, splits, files.class_names, strict=True)]
+    images, vectors = _read_images(files, infos)
     return Inventory(
         data=data,
-        on_the_fly=not split_names,
-        splits=splits,
-        unknown_splits=[name for name in split_names if name not in SPLITS],
-        classes=classes,
-        images=_read_images(
-            data,
-            [
-                ImageInfo(name, split, classes[label])
-                for name, split, label in zip(names, splits_of_images, labels, strict=True)
-            ],
-        ),
+        on_the_fly=on_the_fly,
+        splits=[split for split in SPLITS if split in {*splits, *folders}],
+        classes=files.classes,
+        images=images,
         misnamed=misnamed,
         stray=[name for root in roots for name in _scan_names(data, root, recursive=False)],
         other_files=other_files,
+        vectors=vectors,
+        groups=_groups(collection, by),
     )
+
+
+def _all_splits(data: Path, folders: Mapping[str, Path]) -> Collection:
+    """Lists the images of all split folders, also where a training would refuse them."""
+    classes = sorted({name for folder in folders.values() for name in class_folders(folder)})
+    parts = {s: list_files(data, folders[s], classes) for s in SPLITS if s in folders}
+    paths = [path for part in parts.values() for path in part.paths]
+    labels = [label for part in parts.values() for label in part.labels]
+    splits = [split for split, part in parts.items() for _ in part.paths]
+    return Collection(LabelledFiles(data, data, classes, paths, labels), splits, {}, {})
+
+
+def _groups(collection: Collection, by: str | None) -> list[str] | None:
+    if by is not None:
+        return collection.groups(by)
+    days = [day_of(name) for name in collection.files.names]
+    return [day for day in days if day] if all(days) else None
 
 
 def _find_unlisted(data: Path, roots: list[Path], listed: set[str]) -> tuple[list[str], list[str]]:
@@ -164,24 +188,30 @@ def _relative_name(data: Path, folder: Path | str, file: str) -> str:
     return to_text(Path(folder, file).relative_to(data).as_posix())
 
 
-def _read_images(data: Path, files: list[ImageInfo]) -> list[ImageInfo]:
-    infos: list[ImageInfo] = []
+def _read_images(
+    files: LabelledFiles, infos: list[ImageInfo]
+) -> tuple[list[ImageInfo], npt.NDArray[np.float32]]:
+    vectors = np.zeros((len(infos), 0), np.float32)
+    read: list[ImageInfo] = []
     with (
         images.IsolatedReader(_read_image) as reader,
-        progress_bar("reading", len(files), "files") as advance,
+        progress_bar("reading", len(infos), "files") as advance,
     ):
-        for start in range(0, len(files), _CHUNK):
-            chunk = files[start : start + _CHUNK]
-            contents = reader.map([data / from_text(info.name) for info in chunk])
-            infos += [_add_content(*pair) for pair in zip(chunk, contents, strict=True)]
+        for start in range(0, len(infos), _CHUNK):
+            chunk = infos[start : start + _CHUNK]
+            contents = reader.map(files.paths[start : start + _CHUNK])
+            for row, (info, content) in enumerate(zip(chunk, contents, strict=True), start):
+                if isinstance(content, ImageError):
+                    read.append(info._replace(failure=f"{content.reason}: {content}"))
+                    continue
+                known, vector = content
+                read.append(info._replace(**known._asdict()))
+                if vector is not None:
+                    if not vectors.shape[1]:
+                        vectors = np.zeros((len(infos), len(vector)), np.float32)
+                    vectors[row] = vector
             advance(len(chunk))
-    return infos
-
-
-def _add_content(info: ImageInfo, content: _Content | ImageError) -> ImageInfo:
-    if isinstance(content, ImageError):
-        return info._replace(failure=f"{content.reason}: {content}")
-    return info._replace(**content._asdict())
+    return read, vectors
 
 
 class _Content(NamedTuple):
@@ -194,15 +224,14 @@ class _Content(NamedTuple):
     grey: bool = False
 
 
-def _read_image(path: Path) -> _Content:
+def _read_image(path: Path) -> tuple[_Content, npt.NDArray[np.float32] | None]:
     """Reads and decodes an image file; runs in the worker process."""
     content, _ = images.load(path)
     digest = xxhash.xxh3_128_hexdigest(content)
     try:
-        pixels = images.read(content, _CHECK_SPEC)
+        pixels = images.read(content, THUMBNAIL_SPEC)
         height, width = images.size(content)
     except ImageError as error:
-        return _Content(digest, f"{error.reason}: {error}")
-    return _Content(
-        digest, "", height, width, grey=int(np.ptp(pixels, axis=2).max()) <= _GREY_TOLERANCE
-    )
+        return _Content(digest, f"{error.reason}: {error}"), None
+    is_grey = int(np.ptp(pixels, axis=2).max()) <= _GREY_TOLERANCE
+    return _Content(digest, "", height, width, grey=is_grey), thumbnail(pixels)

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from boatinfer.options import Force, Memory
+from boatinfer.options import Force, GroupBy, Memory, Table
 from boattrain.augment import Augmentation
 
-__all__ = ["CheckOptions", "DownloadOptions", "ShowOptions", "SplitOptions"]
+__all__ = ["BuildOptions", "CheckOptions", "DownloadOptions", "ShowOptions", "SplitOptions"]
 
 
 DataArgument = Annotated[
@@ -36,6 +36,8 @@ class CheckOptions:
 
     data: DataArgument
     valid: ValidOption = "10%"
+    table: Table = None
+    group_by: GroupBy = None
     memory: Memory = None
 
 
@@ -67,6 +69,8 @@ class _GridFields:
         ),
     ] = 0
     valid: ValidOption = "10%"
+    table: Table = None
+    group_by: GroupBy = None
     augment: Annotated[
         bool,
         typer.Option(
@@ -102,9 +106,72 @@ class SplitOptions:
         str | None,
         typer.Option(metavar="SHARE", show_default="none", help="Share of each class for test/."),
     ] = None
+    table: Table = None
+    group_by: GroupBy = None
     seed: Annotated[
         int, typer.Option(min=0, metavar="INTEGER", help="Random seed of the split.")
     ] = 0
+    link: Annotated[
+        bool,
+        typer.Option(
+            "--link/--copy",
+            help="Hard-link the images, which takes no disk space, instead of copying them.",
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """Options of `boattrain.data.build.build`; the help of each field describes it."""
+
+    base: Annotated[
+        Path,
+        typer.Option(
+            "--base", metavar="DATA", help="Labelled images of the last training, as for train."
+        ),
+    ]
+    labels: Annotated[
+        Path,
+        typer.Option(
+            "--labels", metavar="FILE", help="Answers of a review: labels.csv in a results folder."
+        ),
+    ]
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Folder to create, with train/, valid/ and test/."
+        ),
+    ]
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            show_default="the one of the results",
+            help="Folder of the images that the answers are about.",
+        ),
+    ] = None
+    base_table: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Table of the images in DATA: CSV file with the columns path and label, and "
+            "optionally split and group.",
+        ),
+    ] = None
+    held_back: Annotated[
+        str,
+        typer.Option(
+            metavar="SHARE",
+            help="Share of the labelled images for test/, by a hash of their content; those of a "
+            "random sample are all held back.",
+        ),
+    ] = "20%"
+    valid: ValidOption = "10%"
+    group_by: GroupBy = None
+    as_table: Annotated[
+        bool,
+        typer.Option("--as-table", help="Write a table, data.csv, instead of folders of images."),
+    ] = False
     link: Annotated[
         bool,
         typer.Option(

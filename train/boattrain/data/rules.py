@@ -13,6 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from boatinfer.dataset.splits import TEST, TRAIN, VALID
+from boattrain.data.apart import near_duplicate_cases, shared_group_cases
 from boattrain.data.inventory import ImageInfo, Inventory
 
 __all__ = ["RULES", "Case", "Rule", "Severity"]
@@ -63,12 +64,7 @@ class Rule(NamedTuple):
 
 
 def _missing_splits(inventory: Inventory) -> list[Case]:
-    suggestions = " or ".join(f"{name}/" for name in inventory.unknown_splits)
-    return [
-        Case([split], f"is it {suggestions}?" if suggestions else "")
-        for split in (TRAIN, VALID)
-        if split not in inventory.splits
-    ]
+    return [Case([split]) for split in (TRAIN, VALID) if split not in inventory.splits]
 
 
 def _single_class(inventory: Inventory) -> list[Case]:
@@ -76,11 +72,11 @@ def _single_class(inventory: Inventory) -> list[Case]:
 
 
 def _missing_classes(inventory: Inventory) -> list[Case]:
-    return _class_cases(inventory, {TRAIN, VALID}, lambda _, count: count == 0)
+    return _class_cases(inventory, {TRAIN}, lambda _, count: count == 0)
 
 
 def _untested_classes(inventory: Inventory) -> list[Case]:
-    return _class_cases(inventory, {TEST}, lambda _, count: count == 0)
+    return _class_cases(inventory, {VALID, TEST}, lambda _, count: count == 0)
 
 
 def _small_classes(inventory: Inventory) -> list[Case]:
@@ -194,7 +190,7 @@ RULES = [
     Rule(
         "missing_class",
         _ERROR,
-        "a class has no readable image in a split; training needs some in train and in valid.",
+        "a class has no readable image in train, and cannot be learned.",
         _missing_classes,
     ),
     Rule(
@@ -232,8 +228,22 @@ RULES = [
     Rule(
         "untested_class",
         _WARNING,
-        "a class has no readable image in test; it will have no metrics.",
+        "a class has no readable image in valid or test; it will have no metrics.",
         _untested_classes,
+    ),
+    Rule(
+        "shared_group",
+        _WARNING,
+        "valid has images of the same days, or groups, as train, so metrics are of known ones; "
+        "'boatinfer data split --group-by' keeps them apart.",
+        lambda inventory: [Case(*case) for case in shared_group_cases(inventory)],
+    ),
+    Rule(
+        "near_duplicate",
+        _WARNING,
+        "an image of valid looks the same as one of train, so metrics are of memorised images; "
+        "'boatinfer data split --group-by content' keeps them together.",
+        lambda inventory: [Case(*case) for case in near_duplicate_cases(inventory)],
     ),
     Rule(
         "uneven",

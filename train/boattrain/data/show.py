@@ -16,10 +16,11 @@ from boatinfer import images
 from boatinfer.dataset.class_folders import (
     LabelledFiles,
     class_folders,
-    find_images,
     list_files,
     split_folders,
+    split_paths,
 )
+from boatinfer.dataset.labelled_images import find_images, read_collection
 from boatinfer.dataset.splits import TEST, TRAIN, parse_share
 from boatinfer.errors import ImageError, UsageError
 from boatinfer.images.spec import ImageSpec
@@ -110,14 +111,17 @@ def _check_output(options: ShowOptions) -> None:
 
 def _list_split(options: ShowOptions) -> LabelledFiles:
     data, split = options.data, options.split
-    if split_folders(data):
-        folder = data / split
+    if options.table is None and split_folders(data):
+        folder = split_paths(data).get(split, data / split)
         files = list_files(data, folder, sorted(class_folders(folder)))
-    elif split == TEST:
+    elif split == TEST and options.table is None:
         raise UsageError(f"{data} has no folder {TEST}/; give another --split.")
+    elif split == TEST:
+        files = read_collection(data, options.table).of(TEST)
     else:
-        train, valid = find_images(data, parse_share(options.valid, "--valid"))
-        files = train if split == TRAIN else valid
+        share = parse_share(options.valid, "--valid")
+        both = find_images(data, share, table=options.table, group_by=options.group_by)
+        files = both[0] if split == TRAIN else both[1]
     if not files.paths:
         raise UsageError(f"{files.folder} holds no images in class folders; check the name.")
     return files

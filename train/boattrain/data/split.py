@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from boatinfer.dataset.class_folders import (
-    find_classes,
-    list_files,
-    require_every_class,
-    split_folders,
-)
-from boatinfer.dataset.splits import TEST, TRAIN, VALID, parse_share, stratify
+from boatinfer.dataset.class_folders import LabelledFiles, split_folders
+from boatinfer.dataset.labelled_images import assign_splits, read_collection
+from boatinfer.dataset.splits import TEST, TRAIN, VALID, parse_share
 from boatinfer.errors import UsageError
-from boatinfer.progress import map_files_in_threads
 from boatinfer.storage.files import atomic_folder, require_new_folder
 from boatinfer.text import from_text
 from boattrain.data.options import SplitOptions
+from boattrain.data.transfer import free_targets, require_folder_names, require_outside, transfer
 
 __all__ = ["SplitResult", "split"]
-
-#: Errors of hard links: other file system, not permitted, too many links, not supported.
-_LINK_ERRORS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
 
 
 class SplitResult(NamedTuple):
@@ -62,26 +52,25 @@ def split(options: SplitOptions) -> SplitResult:
     """
     shares = _parse_shares(options)
     source, output = options.source, options.output
-    if split_folders(source):
+    if options.table is None and split_folders(source):
         raise UsageError(
             f"{source} is split already: it holds {', '.join(split_folders(source))}; give a "
             "folder with class folders."
         )
-    classes = find_classes(source)
     require_new_folder(output)
-    _check_output(source, output)
-    files = list_files(source, source, classes)
-    require_every_class(source, classes, files.labels)
-    splits = stratify(source, files.names, files.labels, shares, options.seed)
+    collection = read_collection(source, options.table)
+    files, classes = collection.files, collection.files.classes
+    require_folder_names(classes)
+    if options.table is None:
+        require_outside(source, output)
+    group_by = collection.default_group(options.group_by)
+    splits = assign_splits(collection, shares, group_by, options.seed)
     with atomic_folder(output) as folder:
         for part in (TRAIN, *shares):
             for name in classes:
                 (folder / part / from_text(name)).mkdir(parents=True)
-        targets = [
-            folder / part / path.relative_to(source)
-            for part, path in zip(splits, files.paths, strict=True)
-        ]
-        _transfer(files.paths, targets, link=options.link)
+        targets = _targets(folder, files, splits, is_table=options.table is not None)
+        transfer(files.paths, targets, link=options.link)
     counts = Counter(zip(splits, files.labels, strict=True))
     return SplitResult(
         classes,
@@ -101,38 +90,15 @@ def _parse_shares(options: SplitOptions) -> dict[str, float]:
     return shares
 
 
-def _check_output(source: Path, output: Path) -> None:
-    if Path(os.path.realpath(output)).is_relative_to(os.path.realpath(source)):
-        raise UsageError(f"{output} is inside {source}; give a path outside of it.")
+def _targets(
+    folder: Path, files: LabelledFiles, splits: Sequence[str], *, is_table: bool
+) -> list[Path]:
+    """Where each image goes: below the folder of its class, as in the source.
 
-
-def _transfer(sources: Sequence[Path], targets: Sequence[Path], *, link: bool) -> None:
-    for folder in {target.parent for target in targets}:
-        folder.mkdir(parents=True, exist_ok=True)
-    transfer = _link if link else _copy
-    pairs = list(zip(sources, targets, strict=True))
-    map_files_in_threads("linking" if link else "copying", lambda pair: transfer(*pair), pairs)
-
-
-def _copy(source: Path, target: Path) -> None:
-    try:
-        shutil.copy2(source, target)
-    except shutil.SpecialFileError as error:
-        raise UsageError(f"{source} is not a regular file; move it away.") from error
-    except OSError as error:
-        if error.filename != str(source):
-            raise
-        raise UsageError(
-            f"{source} cannot be read: {error.strerror}; repair it or move it away."
-        ) from error
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(os.path.realpath(source), target)
-    except OSError as error:
-        if error.errno in _LINK_ERRORS:
-            raise UsageError(
-                f"{source} cannot be hard-linked: {error.strerror}; use --copy."
-            ) from error
-        raise
+    The images of a table lie anywhere, and go straight into the folders of their classes.
+    """
+    if not is_table:
+        names = [path.relative_to(files.data) for path in files.paths]
+        return [folder / split / name for split, name in zip(splits, names, strict=True)]
+    rows = zip(splits, files.class_names, files.paths, strict=True)
+    return free_targets([folder / s / from_text(label) / path.name for s, label, path in rows])

@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from boatinfer.dataset.class_folders import find_images
+from boatinfer.dataset.labelled_images import find_images
 from boatinfer.dataset.splits import parse_share
 from boatinfer.errors import RunInterruptedError, UsageError
 from boatinfer.signals import Stop, stop_on_signals
@@ -120,7 +120,12 @@ def sweep(options: SweepOptions) -> SweepResult:
         RunInterruptedError: a signal was received; finished results are kept.
     """
     specs = [image_spec(size, CNN.min_size, "--sizes") for size in options.size_list]
-    train_files, valid_files = find_images(options.data, parse_share(options.valid, "--valid"))
+    train_files, valid_files = find_images(
+        options.data,
+        parse_share(options.valid, "--valid"),
+        table=options.table,
+        group_by=options.group_by,
+    )
     folder = _SweepFolder(options)
     import boattrain.fitting.plots  # noqa: F401 (reports a missing library at the start)
 
