@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from boatinfer.errors import UsageError
+from boatinfer.i18n import Choice
 from boatinfer.memory import parse_size
 from boatinfer.models.built_in import model_place
 from boatinfer.models.device import Device
@@ -25,7 +26,9 @@ __all__ = [
     "Memory",
     "ModelFile",
     "OnDevice",
+    "PageLanguage",
     "Table",
+    "check_language",
     "check_share",
     "check_target",
     "parse_share",
@@ -47,6 +50,12 @@ ModelFile = Annotated[
     ),
 ]
 OnDevice = Annotated[Device, typer.Option(help="Device that runs the network.")]
+
+#: For every command that writes pages.
+PageLanguage = Annotated[
+    Choice,
+    typer.Option("--language", help="Language of pages; auto takes that of the system."),
+]
 
 #: For every command that reads many images.
 Memory = Annotated[
@@ -122,3 +131,13 @@ def check_target(accuracy: float | None) -> None:
 def _meant(share: float) -> str:
     """What was meant by a percentage."""
     return f" (did you mean {share / 100:g}?)" if 2 <= share <= 100 else ""
+
+
+def check_language(language: str) -> None:
+    """Refuses a language that there is no catalogue of.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if language not in set(Choice):
+        raise UsageError(f"language must be one of {', '.join(Choice)}, not {language}.")

@@ -21,6 +21,7 @@ __all__ = [
     "local_time",
     "percent",
     "printable",
+    "rounded_percent",
     "table",
     "to_text",
 ]
@@ -40,10 +41,20 @@ def counted(number: int, noun: str) -> str:
 
 def percent(share: float) -> str:
     """Formats a share of 1 for a sentence: ``52 %``; what is nearly all or nothing says so."""
+    bound, whole = rounded_percent(share)
+    return f"{bound} {whole} %".lstrip()
+
+
+def rounded_percent(share: float) -> tuple[str, int]:
+    """Rounds a share of 1 to a whole percentage.
+
+    Returns:
+        ``over`` or ``under`` for what is nearly all or nothing, else nothing; and the percentage.
+    """
     whole = round(100 * share)
     if whole >= 100 and share < 1:
-        return "over 99 %"
-    return "under 1 %" if whole <= 0 < share else f"{whole} %"
+        return "over", 99
+    return ("under", 1) if whole <= 0 < share else ("", whole)
 
 
 def decimal(value: float) -> str:

@@ -49,6 +49,7 @@ VALUES: dict[str, Any] = {
     "target-accuracy": 0.9,
     "include": ["*.jpg", "with space/*"],
     "exclude": ["-odd"],
+    "language": "de",
 }
 
 

@@ -67,7 +67,7 @@ def test_run_json_is_the_summary_and_is_kept_per_run(
         *("run", "folder", "started", "finished", "seconds", "found", "classified", "reused"),
         *("failed", "failures", "labels", "images_per_second", "model", "device", "versions"),
         *("svm_labels", "unsure", "min_confidence", "target_accuracy"),
-        *("title", "link_prefix", "gallery"),
+        *("title", "language", "link_prefix", "gallery"),
         *("complete", "exit_code", "error", "model_name", "classes"),
         *("new", "gone", "unusual", "stages", "threads", "training", "shards"),
         *("warnings", "unlisted", "restrictions", "remarks", "tables"),

@@ -19,10 +19,11 @@ from boatinfer.analysis.coordinates import (
 )
 from boatinfer.analysis.drift import jensen_shannon, mean_shares
 from boatinfer.analysis.yardstick import MIN_RUNS, Points, Verdict, judge
+from boatinfer.i18n import language_of
 from boatinfer.results.folder_mixes import MIN_IMAGES
 from boatinfer.results.mix import FolderMix, Mix
 from boatinfer.results.summary import Summary, Unusual
-from boatinfer.text import percent, printable
+from boatinfer.results.unusual_text import MIN_CONFIDENCE, unusual_in_words
 
 __all__ = ["FALSE_ALARMS", "KINDS", "comparable", "compared_runs", "find_unusual", "mark_unusual"]
 
@@ -41,8 +42,8 @@ _MANY = 2
 _LOOKED_AT = 500
 #: Classes that a sentence names, in each direction, at most.
 _NAMED = 3
-#: A smaller change is not worth a word: of a share, of the mean confidence, and a divergence.
-_MIN_SHARE, _MIN_CONFIDENCE, _MIN_DIVERGENCE = 0.02, 0.01, 0.02
+#: A smaller change is not worth a word: of a share, and a divergence.
+_MIN_SHARE, _MIN_DIVERGENCE = 0.02, 0.02
 
 Images = Mix | FolderMix
 
@@ -72,9 +73,8 @@ class _Comparison(NamedTuple):
 
 
 class _Change(NamedTuple):
-    """What has changed: a sentence without its beginning, and figures as of `Unusual`."""
+    """What has changed, in figures as of `Unusual`."""
 
-    text: str
     now: dict[str, float]
     usual: dict[str, float]
 
@@ -120,11 +120,8 @@ def _silent_folders(new: Mix, runs: Sequence[Summary]) -> Iterator[Unusual]:
     for folder in latest[0].keys() - new.folders.keys():
         images = [sum(its[folder].confidences) for its in latest if folder in its]
         if len(images) == MIN_RUNS and min(images) >= _MANY * MIN_IMAGES:
-            text = (
-                f"The folder {printable(folder)} has fewer than {MIN_IMAGES} new images; in each "
-                f"of the last {MIN_RUNS} runs it had {min(images):,} or more."
-            )
-            yield Unusual("folder_silent", text, folder, usual={"images": float(np.mean(images))})
+            usual = {"images": float(np.mean(images)), "least": float(min(images))}
+            yield _told(Unusual("folder_silent", "", folder, runs=MIN_RUNS, usual=usual))
 
 
 def comparable(summary: Summary, history: Iterable[Summary], count: int) -> list[Summary]:
@@ -227,19 +224,24 @@ def _compare(comparison: _Comparison, false_alarms: float) -> Unusual | None:
     change = _change(comparison, verdict)
     if change is None:
         return None
-    text = change.text
-    where = f"In the folder {printable(comparison.folder)}: " if comparison.folder else ""
-    return Unusual(
-        kind=comparison.kind,
-        text=where + (text if where else text[:1].upper() + text[1:]),
-        folder=comparison.folder,
-        value=_rounded(verdict.value),
-        limit=_rounded(verdict.limit),
-        images=int(points.sizes[0]),
-        runs=int(verdict.ordinary.sum()),
-        now={name: _rounded(value) for name, value in change.now.items()},
-        usual={name: _rounded(value) for name, value in change.usual.items()},
+    return _told(
+        Unusual(
+            kind=comparison.kind,
+            text="",
+            folder=comparison.folder,
+            value=_rounded(verdict.value),
+            limit=_rounded(verdict.limit),
+            images=int(points.sizes[0]),
+            runs=int(verdict.ordinary.sum()),
+            now={name: _rounded(value) for name, value in change.now.items()},
+            usual={name: _rounded(value) for name, value in change.usual.items()},
+        )
     )
+
+
+def _told(unusual: Unusual) -> Unusual:
+    """With its sentence."""
+    return replace(unusual, text=unusual_in_words(unusual, language_of("en")))
 
 
 def _points(comparison: _Comparison) -> Points:
@@ -290,13 +292,7 @@ def _class_change(runs: Sequence[Images]) -> _Change | None:
     named = sorted([*more, *fewer], key=lambda i: -abs(moved[i]))
     if not named and float(jensen_shannon(shares, usual)) < _MIN_DIVERGENCE:
         return None
-    texts = [
-        f"{'more' if moved[i] > 0 else 'less'} {printable(names[i])} than usual: "
-        f"{percent(shares[i])}, usually {percent(usual[i])}"
-        for i in named
-    ]
     return _Change(
-        ("; ".join(texts) or "the shares of many classes have changed a little") + ".",
         {names[i]: float(shares[i]) for i in named},
         {names[i]: float(usual[i]) for i in named},
     )
@@ -306,26 +302,19 @@ def _confidence_change(runs: Sequence[Images]) -> _Change | None:
     means = [images.mean_confidence or 0.0 for images in runs]
     now, usual = means[0], float(np.mean(means[1:]))
     counts = [np.array(images.confidences) for images in runs]
-    figures = f"mean confidence {now:.2f}, usually {usual:.2f}"
-    if abs(now - usual) >= _MIN_CONFIDENCE:
-        word = "less" if now < usual else "more"
-        text = f"the network is {word} confident than usual: {figures}."
-    elif float(jensen_shannon(counts[0], mean_shares(counts[1:]))) >= _MIN_DIVERGENCE:
-        text = f"the confidences are spread in another way than usual: {figures}."
-    else:
+    if (
+        abs(now - usual) < MIN_CONFIDENCE
+        and float(jensen_shannon(counts[0], mean_shares(counts[1:]))) < _MIN_DIVERGENCE
+    ):
         return None
-    return _Change(text, {"mean": now}, {"mean": usual})
+    return _Change({"mean": now}, {"mean": usual})
 
 
 def _feature_change(runs: Sequence[Images]) -> _Change:
     means, covariances, _ = _whitened(runs, len(runs) - 1)
     now, *earlier = frechet_distances(means, covariances).tolist()
     usual = float(np.median(earlier))
-    return _Change(
-        "the images look different from those of earlier runs (weather, light, lens or scene).",
-        {"distance": now},
-        {"distance": usual},
-    )
+    return _Change({"distance": now}, {"distance": usual})
 
 
 def _rounded(value: float) -> float:

@@ -1,28 +1,57 @@
-"""The first sentence of the page of a run."""
+"""The first sentence of the page of a run, in words of a language."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from boatinfer.i18n import Language, sentence_case
 from boatinfer.results.mix import Mix
 from boatinfer.results.summary import Summary
 from boatinfer.results.tables.predictions import UNSURE
-from boatinfer.text import counted
+from boatinfer.results.unusual_text import unusual_in_words
 
-__all__ = ["first_sentence", "problems", "time_of_day", "unsure"]
+__all__ = ["first_sentence", "in_words", "problems", "time_of_day", "unsure"]
 
 #: Hours at which the morning, the afternoon, the evening and the night begin.
 _MORNING, _AFTERNOON, _EVENING, _NIGHT = 5, 12, 18, 21
 
 
-def first_sentence(summary: Summary) -> str:
+def in_words(summary: Summary, language: Language, most: int = 3) -> str:
+    """What came in and what is unusual about it, for a message.
+
+    ``Tuesday night: 624 new images, 0 problems, 7 to check. More Water than usual: 36 %, ...``.
+
+    Args:
+        summary: the run, complete.
+        language: of the sentences; `boatinfer.i18n.language_of` has that of ``summary.language``.
+        most: how many unusual things to tell, at most.
+    """
+    unusual = [unusual_in_words(one, language) for one in summary.unusual[:most]]
+    return " ".join([_counts(summary, language), *unusual])
+
+
+def first_sentence(summary: Summary, language: Language) -> str:
     """What came in, in words: ``Tuesday night: 624 new images, 0 problems, 7 to check.``."""
+    counts = _counts(summary, language)
+    if not summary.unusual:
+        return counts
+    alarm = language.gettext("Something is unusual.")
+    return f"{counts} {alarm}"
+
+
+def _counts(summary: Summary, language: Language) -> str:
     new = summary.new or Mix()
-    parts = [counted(new.found, "new image"), counted(problems(summary), "problem")]
+    parts = [
+        language.ngettext("%(num)s new image", "%(num)s new images", new.found),
+        language.ngettext("%(num)s problem", "%(num)s problems", problems(summary)),
+    ]
     if summary.min_confidence is not None:
-        parts.append(f"{unsure(summary):,} to check")
-    alarm = " Something is unusual." if summary.unusual else ""
-    return f"{time_of_day(summary.started)}: {', '.join(parts)}.{alarm}"
+        parts.append(language.ngettext("%(num)s to check", "%(num)s to check", unsure(summary)))
+    return language.gettext(
+        "%(night)s: %(counts)s.",
+        night=time_of_day(summary.started, language),
+        counts=", ".join(parts),
+    )
 
 
 def problems(summary: Summary) -> int:
@@ -35,11 +64,19 @@ def unsure(summary: Summary) -> int:
     return (summary.new or Mix()).labels.get(UNSURE, 0)
 
 
-def time_of_day(started: str) -> str:
+def time_of_day(started: str, language: Language) -> str:
     """The day and time of day at which a run started, local time, as ``Tuesday night``."""
     start = datetime.fromisoformat(started).astimezone()
-    if start.hour < _MORNING:  # of the night that began the day before
+    hour = start.hour
+    if hour < _MORNING:  # of the night that began the day before
         start -= timedelta(days=1)
-        return f"{start:%A} night"
-    names = {_NIGHT: "night", _EVENING: "evening", _AFTERNOON: "afternoon", _MORNING: "morning"}
-    return f"{start:%A} {next(name for hour, name in names.items() if start.hour >= hour)}"
+    day = language.weekday(start)
+    if hour < _MORNING or hour >= _NIGHT:
+        words = language.gettext("%(day)s night", day=day)
+    elif hour >= _EVENING:
+        words = language.gettext("%(day)s evening", day=day)
+    elif hour >= _AFTERNOON:
+        words = language.gettext("%(day)s afternoon", day=day)
+    else:
+        words = language.gettext("%(day)s morning", day=day)
+    return sentence_case(words)

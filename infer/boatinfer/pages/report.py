@@ -7,6 +7,7 @@ from typing import Any
 
 from boatinfer.analysis.history import RunHistory
 from boatinfer.errors import UsageError
+from boatinfer.i18n import language_of
 from boatinfer.pages import contents, page
 from boatinfer.pages.first_screen import first_sentence, problems, unsure
 from boatinfer.pages.gallery import gallery_pages, write_gallery
@@ -185,7 +186,7 @@ def _values(
         selection.add(rows)
     album = Album(summary.folder, link)
     return {
-        "sentence": first_sentence(summary),
+        "sentence": first_sentence(summary, language_of(summary.language)),
         "problems": problems(summary),
         "unsure": unsure(summary),
         "has_new": has_new,

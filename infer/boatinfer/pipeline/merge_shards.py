@@ -168,6 +168,7 @@ def _summed(summaries: list[Summary], remarks: list[str], settings: RunSettings)
         remarks=[*dict.fromkeys(text for s in summaries for text in s.remarks), *remarks],
         min_confidence=settings.min_confidence,
         title=settings.title,
+        language=settings.language,
         link_prefix=settings.link_prefix,
         gallery=settings.gallery,
         target_accuracy=settings.target_accuracy,

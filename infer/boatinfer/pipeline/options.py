@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import typer
 
 from boatinfer.errors import UsageError
+from boatinfer.i18n import Choice
 from boatinfer.isolation.supervisor import IMAGE_TIMEOUT
 from boatinfer.memory import parse_size
 from boatinfer.models.built_in import model_place
@@ -23,6 +24,8 @@ from boatinfer.options import (
     Memory,
     ModelFile,
     OnDevice,
+    PageLanguage,
+    check_language,
     check_share,
     check_target,
     parse_share,
@@ -45,7 +48,15 @@ PANELS = {
     "Model": ["model", "svm", "device"],
     "Results": [
         *("out", "top", "features", "parquet", "xlsx"),
-        *("report", "title", "link_prefix", "gallery", "max_failures", "fail_on_unusual"),
+        *(
+            "report",
+            "title",
+            "language",
+            "link_prefix",
+            "gallery",
+            "max_failures",
+            "fail_on_unusual",
+        ),
     ],
     "Unsure images": ["min_confidence", "target_accuracy", "evaluation"],
     "Speed and memory": ["batch_size", "threads", "memory", "image_timeout", "isolate"],
@@ -260,6 +271,7 @@ class RunOptions:
         str | None,
         typer.Option(metavar="TEXT", help="Title of report.html; by default names the folder."),
     ] = None
+    language: PageLanguage = Choice.ENGLISH
     link_prefix: Annotated[
         str | None,
         typer.Option(
@@ -336,6 +348,7 @@ class RunOptions:
         if self.shard is not None:
             Shard.parse(self.shard)
         _check_engine(self)
+        check_language(self.language)
         _check_link_prefix(self.link_prefix)
         object.__setattr__(self, "engine", Engine(self.engine))
         check_share("--min-confidence", self.min_confidence)

@@ -20,6 +20,7 @@ from boatinfer.errors import (
     RunInterruptedError,
     UsageError,
 )
+from boatinfer.i18n import resolved
 from boatinfer.isolation.supervisor import Supervisor, WorkerDiedError
 from boatinfer.models import svm as svms
 from boatinfer.models.device import Device
@@ -365,6 +366,7 @@ def _begin(options: RunOptions, folder: Place, shard: Shard | None) -> Summary:
         started=now.isoformat(timespec="milliseconds"),
         restrictions=options.restrictions,
         title=options.title,
+        language=resolved(options.language),
         link_prefix=options.link_prefix,
         gallery=options.gallery,
     )

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from boatinfer.errors import OutputError
+from boatinfer.i18n import resolved
 from boatinfer.models.card import Card
 from boatinfer.models.svm import SVM
 from boatinfer.pipeline.options import RunOptions
@@ -54,6 +55,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     parquet: bool = True
     xlsx: bool = False
     title: str | None = None
+    language: str = "en"
     link_prefix: str | None = None
     gallery: bool = False
 
@@ -81,6 +83,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
             parquet=options.parquet,
             xlsx=options.xlsx,
             title=options.title,
+            language=resolved(options.language),
             link_prefix=options.link_prefix,
             gallery=options.gallery,
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +20,7 @@ from boatinfer.errors import (
     OutputError,
     UsageError,
 )
+from boatinfer.i18n import language_of
 from boatinfer.results.folder import Results
 from boatinfer.results.folder_mixes import new_folders
 from boatinfer.results.gone import Gone, find_gone
@@ -31,7 +31,8 @@ from boatinfer.results.store.keyed_arrays import Array
 from boatinfer.results.store.parts import RowMasks
 from boatinfer.results.summary import Summary, Unusual
 from boatinfer.results.tables.predictions import UNSURE, Tables, counts, network_labels
-from boatinfer.text import counted, printable
+from boatinfer.results.unusual_text import unusual_in_words
+from boatinfer.text import counted
 
 __all__ = ["Files", "Proof", "allowance", "count_labels", "prove", "set_exit_code"]
 
@@ -182,11 +183,9 @@ def _gone(results: Results, summary: Summary, tables: Tables) -> Gone | None:
 
 def _empty_folders(gone: Gone) -> Iterator[Unusual]:
     for folder, since in gone.since.items():
-        text = f"The folder {printable(folder)} has no image any more."
-        if folder not in gone.empty:
-            day = datetime.fromisoformat(since).astimezone()
-            text = f"The folder {printable(folder)} has had no image since {day:%d %B}."
-        yield Unusual("folder_gone", text, folder)
+        before = None if folder in gone.empty else since
+        unusual = Unusual("folder_gone", "", folder, since=before)
+        yield replace(unusual, text=unusual_in_words(unusual, language_of("en")))
 
 
 def set_exit_code(summary: Summary, max_failures: str, fail_on_unusual: bool) -> Summary:

@@ -58,7 +58,9 @@ class Unusual(msgspec.Struct, frozen=True, omit_defaults=True):
         runs: number of earlier runs that they were compared with.
         now: what changed most: the shares of classes by name, the ``mean`` confidence, or the
             ``distance`` of the features from the usual ones.
-        usual: the same as it was in these runs, on average.
+        usual: the same as it was in these runs, on average; of a silent folder its ``images``, and
+            the ``least`` of them.
+        since: since when a folder has been empty, if it was so before this run; ISO 8601.
     """
 
     kind: str
@@ -70,6 +72,7 @@ class Unusual(msgspec.Struct, frozen=True, omit_defaults=True):
     runs: int | None = None
     now: dict[str, float] = {}
     usual: dict[str, float] = {}
+    since: str | None = None
 
 
 class Summary(msgspec.Struct, kw_only=True, frozen=True):
@@ -93,7 +96,7 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     the options that kept the run from looking at the whole folder, ``remarks`` sentences on what
     else a person should know, and ``tables`` the xxh3-128 of each table by its name. ``error``
     says why ``exit_code`` is not 0. ``shards`` are the runs that did the work, if it was done in
-    shards. ``title``, ``link_prefix`` and ``gallery`` are options for the page.
+    shards. ``title``, ``language``, ``link_prefix`` and ``gallery`` are options for the page.
     ``digest`` is in the file alone: the xxh3-128 of the file with an empty digest, hex.
     """
 
@@ -136,6 +139,7 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     error: str | None = None
     shards: list[str] = []
     title: str | None = None
+    language: str = "en"
     link_prefix: str | None = None
     gallery: bool = False
     digest: str = ""
