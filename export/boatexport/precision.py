@@ -121,7 +121,8 @@ def convert_precision(
             )
         else:
             graph, calibration, float_layers = _to_float16(graph), "", []
-        card = with_class_activation(graph, card)
+        if card.outputs.class_activation is not None:
+            card = with_class_activation(graph, card)
     except BoatinferError:
         raise
     except Exception as error:  # onnx, onnxslim and onnxruntime raise many types

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 import colours
 import networks
 from boatexport.foreign.describing import DescribeResult, describe_model
+from boatexport.graph.class_activation import remove_class_activation
 from boatexport.options import DescribeOptions
 from boatinfer import images
 from boatinfer.errors import BoatinferError, UsageError
