@@ -7,13 +7,19 @@ from typing import Any
 
 import typer
 
-from boatexport.options import DescribeOptions, ExportOptions, FuseOptions, QuantizeOptions
+from boatexport.options import (
+    DescribeOptions,
+    ExportOptions,
+    FuseOptions,
+    KnowOptions,
+    QuantizeOptions,
+)
 from boatinfer.cli.fields import from_fields
 from boatinfer.models.card import Conversion
 from boatinfer.text import printable
 from boattrain.messages import messages_on_stderr
 
-__all__ = ["app", "describe", "quantize", "svm"]
+__all__ = ["app", "describe", "know", "quantize", "svm"]
 
 
 @messages_on_stderr()
@@ -90,6 +96,20 @@ def _quantize(options: QuantizeOptions) -> None:
     typer.echo(f"{options.onnx_file} ({len(result.content):,} bytes)")
 
 
+def _know(options: KnowOptions) -> None:
+    """Add to a model the outputs that newer versions export.
+
+    The other outputs stay the same, bit for bit, so results and SVMs of the model stay valid.
+    """
+    from boatexport.adding import add_outputs
+
+    result = add_outputs(options)
+    typer.echo(
+        f"added {', '.join(result.outputs)}; the other outputs are the same, bit for bit\n"
+        f"{result.path} ({result.path.stat().st_size:,} bytes)"
+    )
+
+
 def _print_to_stderr(line: str) -> None:
     typer.echo(line, err=True)
 
@@ -141,4 +161,5 @@ def _command(name: str, options: type[Any], call: Callable[[Any], None]) -> type
 app = _command("export", ExportOptions, _export)
 describe = _command("describe", DescribeOptions, _describe)
 quantize = _command("quantize", QuantizeOptions, _quantize)
+know = _command("know", KnowOptions, _know)
 svm = _command("export", FuseOptions, _fuse)

@@ -75,6 +75,7 @@ def export_model(
     plan = _make_conversion_plan(options, card)
     say("loading TensorFlow")
     load_keras()
+    from boatexport.adding import with_class_activation
     from boatexport.convert import convert, embed_card, with_features
     from boatexport.precision import convert_precision
 
@@ -83,6 +84,7 @@ def export_model(
     golden = _make_golden(options.model, images, card, reference)
     say("converting the model to ONNX, which takes up to 4 minutes for a ResNet50")
     graph = convert(reference, card)
+    card = with_class_activation(graph, card)
     with atomic_write(output) as temporary:
         content = embed_card(graph, card, golden)
         temporary.write_bytes(content)

@@ -20,15 +20,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from boatexport.convert import embed_card
+from boatexport.graph.builder import GraphBuilder
 from boatexport.graph.graphs import add_output
 from boatexport.options import FuseOptions
 from boatinfer import images
@@ -107,7 +106,9 @@ def fuse(options: FuseOptions) -> FusionResult:
     outputs = msgspec.structs.replace(model.card.outputs, svm=SCORES)
     svm_info = FusedSVM(svm.classes, svm.function.kernel, model.digest)
     name = options.name or f"{model.card.name}-svm"
-    card = msgspec.structs.replace(model.card, name=name, outputs=outputs, svm=svm_info)
+    card = msgspec.structs.replace(
+        model.card, name=name, outputs=outputs, svm=svm_info, network=None
+    )
     agreement = _compare_with_sklearn(svm)
     with atomic_write(output) as temporary:
         temporary.write_bytes(embed_card(graph, card, _golden_with_scores(model, svm)))
@@ -193,30 +194,9 @@ def _run_svm_graph(svm: SVM, features: Floats) -> Floats:
     return np.asarray(session.run([SCORES], {"features": features})[0])
 
 
-class _GraphBuilder:
-    """Collects nodes and weights of a graph."""
-
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.weights: list[TensorProto] = []
-
-    def weight(self, value: npt.ArrayLike, dtype: Any = np.float64) -> str:
-        name = f"{_PREFIX}weight{len(self.weights)}"
-        self.weights.append(numpy_helper.from_array(np.asarray(value, dtype), name))
-        return name
-
-    def cast(self, tensor: str, dtype: int, output: str = "") -> str:
-        return self.node("Cast", tensor, to=dtype, output=output)
-
-    def node(self, op_type: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        name = output or f"{_PREFIX}{op_type}{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op_type, inputs, [name], name=name, **attributes))
-        return name
-
-
 def _svm_graph(svm: SVM, features: str) -> tuple[list[onnx.NodeProto], list[TensorProto]]:
     """Returns the SVM as nodes and weights, from the feature tensor to `SCORES`."""
-    graph = _GraphBuilder()
+    graph = GraphBuilder(_PREFIX)
     rows = graph.node("Reshape", features, graph.weight([-1, svm.dimension], np.int64))
     for step, weight in [("Sub", svm.mean), ("Div", svm.scale)]:
         float_rows = graph.cast(
@@ -235,13 +215,13 @@ def _svm_graph(svm: SVM, features: str) -> tuple[list[onnx.NodeProto], list[Tens
     return graph.nodes, graph.weights
 
 
-def _linear(graph: _GraphBuilder, linear: Linear, rows: str) -> str:
+def _linear(graph: GraphBuilder, linear: Linear, rows: str) -> str:
     """Adds the scores [N, K] of a linear SVM."""
     products = graph.node("MatMul", rows, graph.weight(linear.weights.T))
     return graph.node("Add", products, graph.weight(linear.offsets))
 
 
-def _probabilities(graph: _GraphBuilder, sigmoids: Doubles, scores: str) -> str:
+def _probabilities(graph: GraphBuilder, sigmoids: Doubles, scores: str) -> str:
     """Adds the probabilities [N, K] of scores [N, K]: normalised sigmoids."""
     slopes, offsets = sigmoids
     scaled_scores = graph.node("Mul", scores, graph.weight(-slopes))
@@ -250,7 +230,7 @@ def _probabilities(graph: _GraphBuilder, sigmoids: Doubles, scores: str) -> str:
     return graph.node("Div", activations, total)
 
 
-def _kernel(graph: _GraphBuilder, svc: Pairwise, rows: str) -> str:
+def _kernel(graph: GraphBuilder, svc: Pairwise, rows: str) -> str:
     """Adds the kernel k(x, v) [N, S] of rows [N, D]: dot product, or exp(-gamma |x - v|^2)."""
     vectors = svc.vectors  # scaled features, so float32 is exact
     float_vectors = graph.weight(vectors.T, np.float32)
@@ -264,7 +244,7 @@ def _kernel(graph: _GraphBuilder, svc: Pairwise, rows: str) -> str:
     return graph.node("Exp", graph.node("Mul", distances, graph.weight(-svc.gamma)))
 
 
-def _decisions(graph: _GraphBuilder, svc: Pairwise, kernel: str) -> str:
+def _decisions(graph: GraphBuilder, svc: Pairwise, kernel: str) -> str:
     """Adds the decisions [N, K (K - 1) / 2] of class pairs; positive for the first class."""
     class_ends = np.cumsum(svc.counts)
     count = len(class_ends)
@@ -286,7 +266,7 @@ def _decisions(graph: _GraphBuilder, svc: Pairwise, kernel: str) -> str:
     return graph.node("Add", combined, graph.weight(svc.intercepts))
 
 
-def _scores(graph: _GraphBuilder, count: int, decisions: str) -> str:
+def _scores(graph: GraphBuilder, count: int, decisions: str) -> str:
     """Adds the scores [N, K] of the classes, from the decisions."""
     first_classes, second_classes = class_pairs(count)
     signs = np.eye(count)[first_classes] - np.eye(count)[second_classes]

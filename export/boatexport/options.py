@@ -16,6 +16,7 @@ __all__ = [
     "DescribeOptions",
     "ExportOptions",
     "FuseOptions",
+    "KnowOptions",
     "QuantizeOptions",
 ]
 
@@ -258,6 +259,15 @@ class FuseOptions:
             help="Name of the new model, for the model card.",
         ),
     ] = None
+    force: Force = False
+
+
+@dataclass(frozen=True)
+class KnowOptions:
+    """Options of `boatexport.adding.add_outputs`."""
+
+    model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="Model with a model card.")]
+    output: Output
     force: Force = False
 
 

@@ -10,8 +10,10 @@ import msgspec
 import numpy as np
 import onnx
 
+from boatexport.adding import with_class_activation
 from boatexport.comparison import Runner, compare, divergence
 from boatexport.convert import IR_VERSION, OPSET, embed_card
+from boatexport.graph.class_activation import remove_class_activation
 from boatexport.graph.graphs import sort_nodes
 from boatexport.graph.int8 import QuantisedGraph, quantise
 from boatexport.graph.simplify import simplify
@@ -107,7 +109,9 @@ def convert_precision(
     """
     card, path = model.card, model.path
     try:
-        graph = _upgrade(onnx.load_model_from_string(content))
+        graph = onnx.load_model_from_string(content)
+        remove_class_activation(graph)
+        graph = _upgrade(graph)
         if plan.precision == "int8":
             quantised = _to_int8(graph, model, plan, say)
             graph, calibration, float_layers = (
@@ -117,6 +121,8 @@ def convert_precision(
             )
         else:
             graph, calibration, float_layers = _to_float16(graph), "", []
+        if card.outputs.class_activation is not None:
+            card = with_class_activation(graph, card)
     except BoatinferError:
         raise
     except Exception as error:  # onnx, onnxslim and onnxruntime raise many types
@@ -152,6 +158,7 @@ def convert_precision(
         card,
         name=name or f"{card.name}-{plan.precision}",
         precision=plan.precision,
+        network=None,
     )
     result = _with_card(graph, card, model.golden, conversion)
     show_comparison(result.conversion)

@@ -122,6 +122,24 @@ def test_it_loads_quietly_and_is_accessible(browser: Browser, file: Path) -> Non
         assert visit.trouble == []
 
 
+def test_where_the_network_looked_is_shown_on_demand(browser: Browser, tmp_path: Path) -> None:
+    colours.write_pictures(tmp_path / "pictures", each=2)
+    run(RunOptions(tmp_path / "pictures", tmp_path / "out"))
+    visit = Visit(browser, tmp_path / "out" / "report.html", viewport=DESK)
+    page, map_ = visit.page, visit.page.locator(".heat").first
+    assert not map_.is_visible()
+    page.locator("#looked").focus()
+    page.keyboard.press("Space")
+    assert map_.is_visible()
+    box, picture = map_.bounding_box(), page.locator(".album img").first.bounding_box()
+    assert box == picture
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    page.emulate_media(media="print")
+    assert not map_.is_visible()
+    assert visit.trouble == []
+
+
 def _unfold(page: Page) -> None:
     page.evaluate("for (const part of document.querySelectorAll('details')) part.open = true")
 

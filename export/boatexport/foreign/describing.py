@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import onnx
 
+from boatexport.adding import with_class_activation
 from boatexport.convert import embed_card
 from boatexport.foreign.foreign import (
     ForeignModel,
@@ -101,6 +102,7 @@ def describe_model(options: DescribeOptions) -> DescribeResult:
     golden = make_golden(
         golden_images.values(), image, lambda p: _run_original(foreign, card, p).probabilities
     )
+    card = with_class_activation(graph, card)
     with atomic_write(output) as temporary:
         temporary.write_bytes(embed_card(graph, card, golden))
         model = load(temporary.read_bytes(), output, "cpu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,9 +61,13 @@ def show(
 
 
 def _lines(model: Model) -> Iterator[tuple[str, str]]:
+    from boatinfer.models.model import read_model
+
     card = model.card
     yield "file", f"{model.path} ({model.path.stat().st_size:,} bytes, its seal is intact)"
-    yield "sha256", model.digest
+    yield "sha256", hashlib.sha256(read_model(model.path)).hexdigest()
+    if card.network is not None:
+        yield "network", f"that of {card.network}, with outputs added"
     yield "name", card.name
     yield "created", card.created
     yield "licence", card.licence or "not stated"

@@ -92,14 +92,16 @@ class InputSpec(Strict, frozen=True):
 class Outputs(Strict, frozen=True):
     """Names of the output tensors.
 
-    ``probabilities`` or ``logits`` [N, C], ``features`` [N, D], and ``svm`` [N, K], the scores
-    of an SVM that is part of the graph.
+    ``probabilities`` or ``logits`` [N, C], ``features`` [N, D], ``svm`` [N, K], the scores
+    of an SVM that is part of the graph, and ``class_activation`` [N, h, w], where in the image
+    the predicted class was seen.
     """
 
     probabilities: str | None = None
     logits: str | None = None
     features: str | None = None
     svm: str | None = None
+    class_activation: str | None = None
 
     def __post_init__(self) -> None:
         """Refuses a card that does not specify exactly one source of probabilities."""
@@ -198,7 +200,11 @@ class Conversion(Strict, frozen=True):
 
 
 class Card(Strict, frozen=True, kw_only=True):
-    """One model's card; the fields are described in docs/model-card.md."""
+    """One model's card; the fields are described in docs/model-card.md.
+
+    ``network`` is the SHA-256 of the model file to which outputs were added, that change none of
+    the others: what either file says of an image is the same. None if there is none.
+    """
 
     format: int = FORMAT
     name: str
@@ -214,6 +220,7 @@ class Card(Strict, frozen=True, kw_only=True):
     training: Training | None = None
     precision: Literal["float32", "float16", "int8"] = "float32"
     conversion: Conversion | None = None
+    network: str | None = None
 
     def __post_init__(self) -> None:
         """Refuses duplicate class names and incomplete descriptions of outputs."""

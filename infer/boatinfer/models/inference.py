@@ -11,9 +11,21 @@ import numpy.typing as npt
 from boatinfer.images import Pixels
 from boatinfer.models.card import InputSpec, Outputs
 
-__all__ = ["ONNX_TYPES", "Floats", "Inferred", "graph_batch_size", "infer", "input_tensors"]
+__all__ = [
+    "ONNX_TYPES",
+    "REQUEST",
+    "Floats",
+    "Inferred",
+    "class_activations",
+    "graph_batch_size",
+    "infer",
+    "input_tensors",
+]
 
 Floats = npt.NDArray[np.float32]
+
+#: Optional input of a graph, bool, false by default: whether class activations are computed.
+REQUEST = "class_activation_request"
 
 #: onnxruntime's names of the types of `InputSpec.dtype`.
 ONNX_TYPES = {
@@ -80,6 +92,24 @@ def infer(
 
     chunks, rows = input_tensors(session, spec, batch, size)
     return Inferred.concatenate([run(chunk, rows) for chunk in chunks]).head(len(batch))
+
+
+def class_activations(session: Any, spec: InputSpec, output: str, batch: Pixels) -> Floats:
+    """Computes where in the images the predicted class was seen.
+
+    Args:
+        session: an ``onnxruntime.InferenceSession`` of a graph with this output.
+        spec: the input of the graph.
+        output: the name of the output.
+        batch: uint8 [N, H, W, 3], RGB, N >= 1.
+
+    Returns:
+        float32 [N, h, w], at the resolution of the network's feature map.
+    """
+    chunks, _ = input_tensors(session, spec, batch)
+    requested = np.array(True)
+    maps = [session.run([output], {spec.name: c, REQUEST: requested})[0] for c in chunks]
+    return np.asarray(np.concatenate(maps)[: len(batch)], np.float32)
 
 
 def input_tensors(

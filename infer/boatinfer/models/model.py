@@ -18,7 +18,15 @@ from boatinfer.images import Pixels
 from boatinfer.models.built_in import BUILT_IN, model_place
 from boatinfer.models.card import TOLERANCE, Card, Golden, from_metadata
 from boatinfer.models.device import Device
-from boatinfer.models.inference import ONNX_TYPES, Floats, Inferred, graph_batch_size, infer
+from boatinfer.models.inference import (
+    ONNX_TYPES,
+    REQUEST,
+    Floats,
+    Inferred,
+    class_activations,
+    graph_batch_size,
+    infer,
+)
 from boatinfer.models.seal import is_sealed, sealed_digest
 from boatinfer.models.session import TimeLimitedSession, open_session
 from boatinfer.storage.base import Place
@@ -59,7 +67,8 @@ class ModelInfo:
 
     Attributes:
         path: the file.
-        digest: SHA-256 of the file, hex.
+        digest: SHA-256 of the file, hex; if outputs were added to it, of the file before, so that
+            its rows and SVMs stay valid.
         card: the model card.
         device: the device in use, ``cpu`` or ``cuda``.
         batch_size: images in a batch. On a GPU all batches are padded to this size, so that only
@@ -100,6 +109,21 @@ class Model(ModelInfo):
         """
         size = self.batch_size if self.device is Device.CUDA else None
         return infer(self.session, self.card.input, self.card.outputs, batch, size)
+
+    def class_activations(self, batch: Pixels) -> Floats | None:
+        """Computes where in the images the predicted class was seen.
+
+        Args:
+            batch: as of `infer`.
+
+        Returns:
+            float32 [N, h, w], at the resolution of the network's feature map; None if the model
+            has no such output.
+        """
+        output = self.card.outputs.class_activation
+        if output is None:
+            return None
+        return class_activations(self.session, self.card.input, output, batch)
 
     @property
     def graph_batch_size(self) -> int | None:
@@ -279,6 +303,7 @@ def load(
     default_size = min(
         _MAX_BATCH_SIZE, max(1, _BATCH_PIXELS // (card.image.height * card.image.width))
     )
+    digest = card.network or digest
     model = Model(path, digest, card, used_device, batch_size or default_size, golden, session)
     model.self_test()
     return model
@@ -303,9 +328,19 @@ def _check_tensors(session: Any, card: Card, path: Place) -> None:
     inputs = {tensor.name: tensor for tensor in session.get_inputs()}
     outputs = {tensor.name: tensor for tensor in session.get_outputs()}
     names = card.outputs
-    named = (names.probabilities, names.logits, names.features, names.svm)
+    named = (
+        names.probabilities,
+        names.logits,
+        names.features,
+        names.svm,
+        names.class_activation,
+    )
     output_names = [name for name in named if name is not None]
     missing = [name for name in output_names if name not in outputs]
+    if names.class_activation is not None and REQUEST not in {
+        tensor.name for tensor in session.get_overridable_initializers()
+    }:
+        missing.append(REQUEST)
     if list(inputs) != [card.input.name] or missing:
         raise ModelError(
             f"{path}: its card names the tensors {card.input.name} -> {', '.join(output_names)}, "

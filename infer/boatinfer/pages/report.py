@@ -11,6 +11,7 @@ from boatinfer.i18n import language_of
 from boatinfer.pages import contents, page
 from boatinfer.pages.first_screen import first_sentence, problems, unsure
 from boatinfer.pages.gallery import gallery_pages, write_gallery
+from boatinfer.pages.heat_maps import heat_maps
 from boatinfer.pages.kept import KeptPages, replaced
 from boatinfer.pages.links import Links, rooted
 from boatinfer.pages.selection import Selection, label_counts
@@ -185,6 +186,11 @@ def _values(
     for rows in tables.classified(new=has_new):
         selection.add(rows)
     album = Album(summary.folder, link)
+    review = contents.review(selection, album)
+    pictures = contents.class_pictures(selection, album)
+    shown = [part for part in review.values() if isinstance(part, list)]
+    shown += [part["pictures"] for part in pictures]
+    paths = (picture.path for part in shown for picture in part if picture.source)
     return {
         "sentence": first_sentence(summary, language_of(summary.language)),
         "problems": problems(summary),
@@ -196,8 +202,9 @@ def _values(
         "trends": trends,
         "classes": contents.class_rows(compared, trends),
         "confidences": contents.confidence_histogram(compared),
-        "review": contents.review(selection, album),
-        "pictures": contents.class_pictures(selection, album),
+        "review": review,
+        "pictures": pictures,
+        "heat_maps": heat_maps(summary, paths),
         "gallery": gallery_pages(summary, available) if has_new else {},
         "failures": list(contents.new_failures(tables.failures, link)),
         "known_failures": contents.known_failures(tables.failures, link),

@@ -174,6 +174,7 @@ def _summed(summaries: list[Summary], remarks: list[str], settings: RunSettings)
         target_accuracy=settings.target_accuracy,
         model=first.model,
         model_name=first.model_name,
+        model_file=first.model_file,
         classes=first.classes,
         training=first.training,
         threads=sum(summary.threads or 0 for summary in summaries),

@@ -151,6 +151,7 @@ def _start(context: RunContext, stack: contextlib.ExitStack) -> Iterator[list[Li
         device=model.device.value,
         model=model.digest,
         model_name=model.card.name,
+        model_file=to_text(str(model.path)),
         classes=model.card.classes,
         training=Trained.of(model.card),
         threads=context.options.threads or usable_cpus(),

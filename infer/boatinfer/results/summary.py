@@ -82,7 +82,8 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     if it is killed. ``complete`` says that ``found = classified + reused + failed`` was
     proved from the parts on disk. ``images_per_second`` counts the images that were read,
     over the time from the first image to the last part. ``classes`` are the model's, in the
-    order of the probabilities, and ``training`` is what it says of its training. ``unsure``
+    order of the probabilities, ``training`` is what it says of its training, and ``model_file``
+    where it was. ``unsure``
     images are less confident than ``min_confidence``; they are among the classified and reused,
     and among the ``labels``; of ``warnings`` likewise the decoder warned, and they are sound.
     ``unlisted`` of the ``failed`` are folders that could not be listed.
@@ -122,6 +123,7 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     images_per_second: float | None = None
     model: str = ""
     model_name: str = ""
+    model_file: str = ""
     classes: list[str] = []
     training: Trained | None = None
     device: str = ""

@@ -1,0 +1,69 @@
+"""Where the network looked, on the page of a run."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from boatinfer.images.spec import ImageSpec
+from boatinfer.models.built_in import BUILT_IN
+from boatinfer.models.model import Model
+from boatinfer.pages.heat_maps import region, shade
+from boatinfer.pages.report import make_report
+from boatinfer.results.summary import Summary
+
+
+def test_the_shade_is_clear_where_the_class_was_seen() -> None:
+    activation = np.array([[0, 2, -5], [1, 4, 0]], np.float32)
+    picture = Image.open(io.BytesIO(shade(activation)))
+    grey, alpha = (np.asarray(band) for band in picture.convert("LA").split())
+    assert not grey.any()
+    assert alpha[1, 1] == 0
+    assert alpha[0, 0] == alpha[0, 2] == alpha.max() < 255
+    assert alpha[1, 0] > alpha[0, 1] > 0
+    flat = np.asarray(Image.open(io.BytesIO(shade(np.zeros((2, 3), np.float32)))))
+    assert (flat[..., 1] == alpha.max()).all()
+
+
+@pytest.mark.parametrize(
+    ("fit", "expected"),
+    [("stretch", (0, 0, 200, 100)), ("crop", (50, 0, 100, 100)), ("pad", (0, -50, 200, 200))],
+)
+def test_the_region_that_the_network_sees(fit: str, expected: tuple[float, ...]) -> None:
+    spec = ImageSpec(height=64, width=64, fit=fit)  # type: ignore[arg-type]
+    assert region(200, 100, spec) == pytest.approx(expected)
+
+
+def test_the_page_shows_where_the_network_looked(
+    night: Callable[..., Summary], tmp_path: Path
+) -> None:
+    night(model=BUILT_IN)
+    report = tmp_path / "out" / "report.html"
+    page = report.read_text()
+    assert page.count('class="heat"') == page.count("<img ") > 0
+    assert 'id="looked"' in page
+    make_report(tmp_path / "out")
+    assert report.read_text().count('class="heat"') == page.count('class="heat"')
+
+
+def test_a_page_without_them(
+    night: Callable[..., Summary], tmp_path: Path, model_file: Path
+) -> None:
+    night()  # a network without a feature map
+    report = tmp_path / "out" / "report.html"
+    assert 'id="looked"' not in report.read_text()
+    model_file.unlink()
+    make_report(tmp_path / "out")
+    assert "<img " in report.read_text()
+
+
+def test_a_run_without_a_page_computes_none(
+    night: Callable[..., Summary], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(Model, "class_activations")
+    assert night(model=BUILT_IN, report=False).classified == 12
