@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from boatinfer.errors import UsageError
+from boatinfer.logs import LogFormat
 from boatinfer.memory import parse_size
 from boatinfer.models.built_in import model_place
 from boatinfer.models.device import Device
@@ -21,6 +22,7 @@ __all__ = [
     "Device",
     "Force",
     "Labels",
+    "LogFormatOption",
     "Memory",
     "ModelFile",
     "OnDevice",
@@ -98,3 +100,13 @@ def check_target(accuracy: float | None) -> None:
 def _meant(share: float) -> str:
     """What was meant by a percentage."""
     return f" (did you mean {share / 100:g}?)" if 2 <= share <= 100 else ""
+
+
+LogFormatOption = Annotated[
+    LogFormat,
+    typer.Option(
+        "--log-format",
+        help="Write standard error as text, or as lines of JSON that also tell of start and end; "
+        "nothing else is printed then.",
+    ),
+]
