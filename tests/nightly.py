@@ -6,6 +6,16 @@ from pathlib import Path
 
 from boatinfer.night.config import Night, read_night
 
+#: Nights whose folders do nothing.
+FAKE = """
+[[folder]]
+name = "first"
+dir = "first"
+[[folder]]
+name = "second"
+dir = "second"
+"""
+
 
 def write(folder: Path, text: str, name: str = "night.toml") -> Path:
     """Writes a file of nights."""

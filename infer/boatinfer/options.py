@@ -12,6 +12,7 @@ import typer
 
 from boatinfer.errors import UsageError
 from boatinfer.i18n import Choice
+from boatinfer.logs import LogFormat
 from boatinfer.memory import parse_size
 from boatinfer.models.built_in import model_place
 from boatinfer.models.device import Device
@@ -23,6 +24,7 @@ __all__ = [
     "Force",
     "GroupBy",
     "Labels",
+    "LogFormatOption",
     "Memory",
     "ModelFile",
     "OnDevice",
@@ -141,3 +143,13 @@ def check_language(language: str) -> None:
     """
     if language not in set(Choice):
         raise UsageError(f"language must be one of {', '.join(Choice)}, not {language}.")
+
+
+LogFormatOption = Annotated[
+    LogFormat,
+    typer.Option(
+        "--log-format",
+        help="Write standard error as text, or as lines of JSON that also tell of start and end; "
+        "nothing else is printed then.",
+    ),
+]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from boatinfer.logs import Level, is_json, say
 from boatinfer.text import duration, percent
 
 __all__ = ["Advance", "Update", "display", "map_files_in_threads", "progress_bar"]
@@ -38,7 +39,7 @@ def display(description: str, unit: str) -> Iterator[Update]:
     """
     if sys.stderr is None:
         yield lambda *_: None
-    elif sys.stderr.isatty():
+    elif sys.stderr.isatty() and not is_json():
         with _bar(description, unit) as update:
             yield update
     else:
@@ -168,7 +169,6 @@ def _print_lines(description: str, unit: str) -> Update:
             return
         interval = min(2 * interval, _LONGEST)
         due = time.monotonic() + interval
-        with contextlib.suppress(OSError):  # stderr has been closed; the work goes on
-            print(f"{description}: {text}", file=sys.stderr)  # noqa: T201
+        say(Level.INFO, f"{description}: {text}", head="")
 
     return update

@@ -129,7 +129,7 @@ MISTAKES = {
     "unknown key": (f"{ONE}modle = 'x'", 4, "there is no key modle here; did you mean model?"),
     "unknown default": (f"bacth-size = 3\n{ONE}", 1, "did you mean batch-size?"),
     "unknown table": (f"{ONE}[schedul]\nat = '02:00'", 4, "did you mean schedule?"),
-    "later table": (f"{ONE}[notify]\nmail = 'x'", 4, "there is no table [notify] here"),
+    "later table": (f"{ONE}[weather]\nfair = 'x'", 4, "there is no table [weather] here"),
     "unknown key of the schedule": (f"{ONE}[schedule]\natt = '1'", 5, "did you mean at?"),
     "out as a default": (f"out = 'x'\n{ONE}", 1, "there is no key out here"),
     "newer": (f"\nformat = 2\nsomething-new = 1\n{ONE}", 2, "of a newer version of boatinfer"),
@@ -155,6 +155,10 @@ MISTAKES = {
     "time": (f"{ONE}[schedule]\nat = '24:00'", 5, "a time such as 02:00, not '24:00'"),
     "day": (f"{ONE}[schedule]\ndays = ['monday']", 5, "one of mon, tue"),
     "memory": (f"{ONE}[schedule]\nmemory = '2 GB'", 5, "a size such as 8G or 75%"),
+    "no table": (f"notify = 3\n{ONE}", 1, "notify must be a table; write [notify] above it"),
+    "no file of metrics": (f"{ONE}[metrics]", 4, "this table has no file"),
+    "a wrong file of metrics": (f"{ONE}[metrics]\nfile = 'x.txt'", 5, "file must be"),
+    "no such time": (f"{ONE}[folder.notify]\nwhen = 'never'", 5, "one of failure, unusual"),
     "no TOML": (f"{ONE}top = = 1", 4, "this is not valid TOML"),
     "one out": (
         f"{ONE}out = 'o'\n[[folder]]\nname = 'b'\ndir = 'y'\nout = './o'",
@@ -254,7 +258,10 @@ def test_the_schema_takes_what_the_program_takes(tmp_path: Path) -> None:
     schema = json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     table = {name: value(name) for name in folder_keys()}
-    jsonschema.validate({"format": 1, "folder": [table]}, schema)
+    told: dict[str, Any] = {"webhooks": ["file:x"], "ping": "${X}", "when": "always"}
+    jsonschema.validate({"format": 1, "folder": [table | {"notify": told}]}, schema)
+    more = {"notify": told | {"timeout": 3, "apprise": []}, "metrics": {"file": "x.prom"}}
+    jsonschema.validate({"format": 1, "folder": [table], **more}, schema)
     jsonschema.validate(tomllib.loads(template()), schema)
     assert schema["properties"]["folder"]["items"]["properties"]["top"] == {
         "type": "integer",

@@ -25,9 +25,10 @@ from boatinfer.cli import analysis, commands, models
 from boatinfer.cli.fields import from_fields
 from boatinfer.cli.streams import guard_standard_files, show_warnings
 from boatinfer.errors import BoatinferError, UsageError, first_line, install_hint
+from boatinfer.logs import Level, say
 from boatinfer.storage.errors import StoreError
 from boatinfer.svm.options import FitOptions
-from boatinfer.text import printable, to_text
+from boatinfer.text import to_text
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
@@ -223,7 +224,7 @@ def main() -> None:
         finally:
             print(end="", flush=True)  # noqa: T201 (what is left, while it can still be told)
     except (BoatinferError, StoreError) as error:
-        typer.echo(f"boatinfer: {printable(str(error))}", err=True)
+        say(Level.ERROR, str(error))
         sys.exit(error.exit_code)
     except OSError as error:
         reason = error.strerror or first_line(error)
@@ -244,10 +245,9 @@ def main() -> None:
 
 def _refused(reason: str) -> int:
     """Says what the system refused that has no name, and gives the exit code."""
-    typer.echo(
-        f"boatinfer: the system refused something: {printable(reason)}; check the machine and its "
-        "limits, and run again.",
-        err=True,
+    say(
+        Level.ERROR,
+        f"the system refused something: {reason}; check the machine and its limits, and run again.",
     )
     return BoatinferError.exit_code
 
@@ -258,9 +258,9 @@ def _unusable(name: str | bytes, reason: str) -> int:
     What is read and written is refused where that is done; this is of what is only asked for: a
     folder that may not be entered, a name that is too long.
     """
-    typer.echo(
-        f"boatinfer: {to_text(os.fsdecode(name))} cannot be used: {reason}; check its name, and "
-        "who may enter its folder.",
-        err=True,
+    say(
+        Level.ERROR,
+        f"{to_text(os.fsdecode(name))} cannot be used: {reason}; check its name, and who may enter "
+        "its folder.",
     )
     return UsageError.exit_code

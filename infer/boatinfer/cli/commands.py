@@ -15,7 +15,9 @@ import typer
 from boatinfer.cli.pandas import without_pandas
 from boatinfer.errors import TOO_MANY_FAILURES, UNUSUAL, OutputError
 from boatinfer.isolation.process import start_in_advance
-from boatinfer.options import Device, Force, Memory, ModelFile, OnDevice
+from boatinfer.logs import Level, LogFormat, is_json, say
+from boatinfer.logs import use as use_format
+from boatinfer.options import Device, Force, LogFormatOption, Memory, ModelFile, OnDevice
 from boatinfer.pipeline.options import PANELS as RUN_PANELS
 from boatinfer.pipeline.options import Engine, RunOptions
 from boatinfer.pipeline.progress import Progress
@@ -45,18 +47,20 @@ class RunCommand(RunOptions):
         bool,
         typer.Option("--dry-run", help="Say what would be done, and write nothing."),
     ] = False
+    log_format: LogFormatOption = LogFormat.TEXT
 
 
 #: Folders whose images are gone that are named, and nights that are listed, at most.
 _FOLDERS, _NIGHTS = 5, 14
 
 #: The panels of ``boatinfer run --help``.
-PANELS = {**RUN_PANELS, "Output": ["json", "quiet", "dry_run"]}
+PANELS = {**RUN_PANELS, "Output": ["json", "quiet", "log_format", "dry_run"]}
 
 
 @without_pandas
 def run(command: RunCommand) -> None:
     """Classify a folder of images; images that are recorded already are not classified again."""
+    use_format(command.log_format, command.quiet)
     if command.dry_run:
         from boatinfer.cli.forecasts import show_forecast
 
@@ -74,7 +78,10 @@ def run(command: RunCommand) -> None:
         summary = run_night(command, _shown_by(update) if update else lambda _: None)
     if command.json:
         typer.echo(summary.text(), nl=False)
-    elif not command.quiet:
+    if is_json():
+        if not command.quiet:
+            _log_summary(summary, command.results_folder)
+    elif not command.quiet and not command.json:
         _print_summary(summary)
         if command.shard:
             out = command.results_folder
@@ -94,8 +101,24 @@ def _exit(summary: Summary, out: Place) -> None:
     if summary.error:
         why = summary.error.rstrip(".")
         file = "report.html" if summary.exit_code == UNUSUAL else "failures.csv"
-        typer.echo(f"boatinfer: {why}; see {out / file}.", err=True)
+        say(Level.ERROR, f"{why}; see {out / file}.", exit_code=summary.exit_code)
     raise typer.Exit(summary.exit_code or 0)
+
+
+def _log_summary(summary: Summary, out: Place) -> None:
+    """Says in lines of JSON what a run came to."""
+    for unusual in summary.unusual:
+        say(Level.WARNING, unusual.text, kind=unusual.kind)
+    for remark in summary.remarks:
+        say(Level.WARNING, remark)
+    names = ("found", "classified", "reused", "failed", "seconds", "exit_code")
+    say(
+        Level.INFO,
+        "the run has ended",
+        **{name: getattr(summary, name) for name in names},
+        new=summary.new.found if summary.new else 0,
+        out=str(out),
+    )
 
 
 def _print_summary(summary: Summary) -> None:

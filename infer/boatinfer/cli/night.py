@@ -11,16 +11,18 @@ import typer
 from typer.core import TyperGroup
 
 from boatinfer.cli.pandas import without_pandas
+from boatinfer.errors import OutputError
+from boatinfer.logs import Level, LogFormat, say
+from boatinfer.logs import use as use_format
 from boatinfer.night.install import NAME, Scheduler
-from boatinfer.options import Force
+from boatinfer.options import Force, LogFormatOption
 from boatinfer.storage.locations import local_path
-from boatinfer.text import counted, printable, table
+from boatinfer.text import counted, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from boatinfer.night.config import Night
-    from boatinfer.night.record import FolderResult, NightResult
     from boatinfer.night.status import FolderStatus, Status
 
 __all__ = ["app"]
@@ -82,6 +84,7 @@ def schema() -> None:
 def run(
     names: Names = None,
     config: Config = _FILE,
+    *,
     json: Json = False,
     quiet: Quiet = False,
     parallel: Annotated[
@@ -94,63 +97,20 @@ def run(
             "the file says, or 1.",
         ),
     ] = None,
+    log_format: LogFormatOption = LogFormat.TEXT,
 ) -> None:
     """Run the folders, one after the other or several at a time; the worst gives the exit code."""
+    from boatinfer.cli.night_output import Output
     from boatinfer.night.running import run_night
 
+    use_format(log_format, quiet or json)
     night = _read(config)
-    silent = json or quiet
-
-    def tell(result: FolderResult) -> None:
-        if not silent:
-            typer.echo(f"{printable(result.name)}: {_figures(result)}")
-
-    result = run_night(night, names or [], tell, parallel)
+    output = Output(night, quiet or json)
+    result = run_night(night, names or [], output.folder_ended, parallel)
+    output.ended(result)
     if json:
         _print_json(result)
-    else:
-        _print_summary(night, result, quiet)
     raise typer.Exit(result.exit_code or 0)
-
-
-def _figures(result: FolderResult) -> str:
-    """What a run came to, in a line."""
-    if result.run is None:
-        return "no results" if result.exit_code is not None else "not started"
-    parts = [f"{result.new:,} new of {counted(result.found, 'image')}"]
-    parts += [f"{result.failed:,} failed"] if result.failed else []
-    parts += [f"{result.gone:,} gone"] if result.gone else []
-    return ", ".join(parts)
-
-
-def _print_summary(night: Night, result: NightResult, quiet: bool) -> None:
-    """Names each folder with its exit code; of a quiet night those that are not well."""
-    for folder in result.folders:
-        for sentence in folder.unusual if not quiet else ():
-            typer.echo(f"unusual in {printable(folder.name)}: {printable(sentence)}")
-    for folder in result.folders:
-        if folder.error:
-            name, error = printable(folder.name), printable(folder.error)
-            typer.echo(f"boatinfer: {name}: {error}", err=True)
-    if quiet:
-        return
-    rows = [
-        [folder.name, _code(folder), _seconds(folder), _figures(folder)]
-        for folder in result.folders
-    ]
-    for line in table([["folder", "exit code", "time", "images"], *rows], names=4):
-        typer.echo(line)
-    typer.echo(f"page: {night.index}")
-
-
-def _code(folder: FolderResult) -> str:
-    return "-" if folder.exit_code is None else str(folder.exit_code)
-
-
-def _seconds(folder: FolderResult) -> str:
-    from boatinfer.pages.page import duration
-
-    return "-" if folder.seconds is None else duration(folder.seconds)
 
 
 @app.command()
@@ -158,9 +118,12 @@ def _seconds(folder: FolderResult) -> str:
 def plan(names: Names = None, config: Config = _FILE, json: Json = False) -> None:
     """Say what a night would do, and write nothing."""
     from boatinfer.night.planning import plan_night
+    from boatinfer.night.problems import find_night_problems
     from boatinfer.night.record import worst
 
-    said = list(plan_night(_read(config), names or []))
+    night = _read(config)
+    said = list(plan_night(night, names or []))
+    problems = find_night_problems(night)
     if json:
         _print_json(said)
     for folder in said if not json else ():
@@ -172,9 +135,15 @@ def plan(names: Names = None, config: Config = _FILE, json: Json = False) -> Non
         else:
             error = printable(folder.error or "")
             typer.echo(f"boatinfer: {printable(folder.name)}: {error}", err=True)
+    for problem in problems:
+        say(Level.ERROR, str(problem))
     if not json:
         typer.echo(f"{_total([folder.seconds for folder in said])}; nothing was written")
-    raise typer.Exit(worst([folder.exit_code for folder in said]))
+    codes: list[int | None] = [
+        *(folder.exit_code for folder in said),
+        *(one.exit_code for one in problems),
+    ]
+    raise typer.Exit(worst(codes))
 
 
 def _total(seconds: list[float | None]) -> str:
@@ -214,6 +183,8 @@ def _status_in_words(said: Status) -> Iterator[str]:
         yield f"killed: the night that started {_moment(said.started)} did not come to its end"
     started = _moment(said.started) if said.started else "none yet"
     yield f"last night: {started}"
+    for sentence in (*said.earlier, *said.remarks):
+        yield f"  {printable(sentence)}"
     yield f"next night: {_moment(said.next) if said.next else 'the file has no [schedule]'}"
     yield f"disk: {format_size(said.disk_free)} free"
     for folder in said.folders:
@@ -221,7 +192,9 @@ def _status_in_words(said: Status) -> Iterator[str]:
 
 
 def _folder_in_words(folder: FolderStatus) -> Iterator[str]:
+    from boatinfer.cli.night_output import exit_code
     from boatinfer.memory import format_size
+    from boatinfer.night.record import figures
 
     name, last = printable(folder.name), folder.last
     size = "" if folder.disk_bytes is None else f", results of {format_size(folder.disk_bytes)}"
@@ -229,7 +202,7 @@ def _folder_in_words(folder: FolderStatus) -> Iterator[str]:
         yield f"{name}: no night yet{size}"
     else:
         when = f" on {_moment(last.started)}" if last.started else ""
-        yield f"{name}: exit code {_code(last)}{when}, {_figures(last)}{size}"
+        yield f"{name}: exit code {exit_code(last)}{when}, {figures(last)}{size}"
         if last.error:
             yield f"  {printable(last.error)}"
         for sentence in last.unusual:
@@ -241,6 +214,26 @@ def _folder_in_words(folder: FolderStatus) -> Iterator[str]:
 def _moment(time: str) -> str:
     """A time as people read it, in the time zone of this machine."""
     return f"{datetime.fromisoformat(time).astimezone():%a %Y-%m-%d %H:%M}"
+
+
+@app.command()
+def notify(
+    config: Config = _FILE,
+    test: Annotated[
+        bool, typer.Option("--test", help="Send a message, to pings a line of their log.")
+    ] = False,
+) -> None:
+    """Check who is told of a night, and with --test send each a message."""
+    from boatinfer.night.notify.trial import try_targets
+
+    failed = False
+    for target, error in try_targets(_read(config), send=test):
+        if error is None:
+            typer.echo(f"{target.name}: {'told' if test else 'ready'} ({target.where})")
+        else:
+            failed = True
+            say(Level.ERROR, error)
+    raise typer.Exit(OutputError.exit_code if failed else 0)
 
 
 System = Annotated[

@@ -10,7 +10,7 @@ import sys
 from typing import Any, TextIO
 
 from boatinfer.errors import OutputError
-from boatinfer.text import printable
+from boatinfer.logs import Level, say
 
 __all__ = ["guard_standard_files", "show_warnings"]
 
@@ -19,9 +19,8 @@ class _Sentences(logging.Handler):
     """Writes log messages to standard error, one line each."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        # It is closed, or a signal came while it was being written.
-        with contextlib.suppress(OSError, ValueError, RuntimeError):
-            print(f"boatinfer: {printable(record.getMessage())}", file=sys.stderr)  # noqa: T201
+        warning = Level.WARNING if record.levelno >= logging.WARNING else Level.INFO
+        say(Level.ERROR if record.levelno >= logging.ERROR else warning, record.getMessage())
 
 
 def show_warnings() -> None:

@@ -22,7 +22,7 @@ def night_command(file: Path) -> list[str]:
 
 def run_command(options: RunOptions) -> list[str]:
     """The command that runs one folder, and prints its summary as JSON."""
-    return [*PYTHON, "run", "--json", "--quiet", *arguments(options)]
+    return [*PYTHON, "run", "--json", "--quiet", "--log-format=json", *arguments(options)]
 
 
 def arguments(options: RunOptions) -> list[str]:

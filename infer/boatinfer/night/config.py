@@ -24,6 +24,8 @@ from boatinfer.night.keys import (
     schedule_keys,
 )
 from boatinfer.night.lines import Lines
+from boatinfer.night.metrics import Metrics, metrics_keys
+from boatinfer.night.notify.settings import NOBODY, Notify, folder_notify_keys, notify_keys
 from boatinfer.pipeline.options import RunOptions
 from boatinfer.storage.base import Place
 from boatinfer.storage.locations import is_remote, place, resolve
@@ -32,7 +34,7 @@ from boatinfer.text import joined, printable
 __all__ = ["Folder", "Night", "Schedule", "read_night"]
 
 #: Tables of the file, apart from the defaults above them.
-_TABLES = {"folder", "schedule"}
+_TABLES = {"folder", "metrics", "notify", "schedule"}
 
 #: Options that take the place of defaults.
 _INSTEAD = {
@@ -49,11 +51,13 @@ class Folder:
         name: how it is called.
         options: what to run.
         where: file and line of the table and, by key, of what stands in it.
+        notify: who is told of it, and when.
     """
 
     name: str
     options: RunOptions
     where: Mapping[str, str]
+    notify: Notify = NOBODY
 
     @property
     def out(self) -> Place:
@@ -87,12 +91,16 @@ class Night:
         folders: in their order.
         index: the page of all folders; the record of the nights is beside it.
         schedule: when it starts; None if the file does not say.
+        notify: who is told of it.
+        metrics: where its figures go; None if the file does not say.
     """
 
     file: Path
     folders: Sequence[Folder]
     index: Path
     schedule: Schedule | None = None
+    notify: Notify = NOBODY
+    metrics: Metrics | None = None
 
     def chosen(self, names: Iterable[str]) -> list[Folder]:
         """The folders of these names, in their order; all if there are no names.
@@ -162,8 +170,15 @@ class _Reader:
         defaults = self._values("", 0, self.document, default_keys(), _TABLES)
         defaults.pop(FORMAT_KEY.field, None)
         index = Path(defaults.pop(INDEX_KEY.field, self.file.parent / INDEX_KEY.default))
-        schedule = self._schedule(tables["schedule"])
-        night = Night(self.file, self._folders(tables["folder"], defaults), index, schedule)
+        notify = self._notify(tables["notify"], "notify", 0, NOBODY)
+        night = Night(
+            self.file,
+            self._folders(tables["folder"], defaults, notify),
+            index,
+            self._schedule(tables["schedule"]),
+            notify,
+            self._metrics(tables["metrics"]),
+        )
         _check_places(night)
         return night
 
@@ -177,7 +192,7 @@ class _Reader:
                 key=FORMAT_KEY.name,
             )
 
-    def _folders(self, tables: Any, defaults: Mapping[str, Any]) -> list[Folder]:
+    def _folders(self, tables: Any, defaults: Mapping[str, Any], notify: Notify) -> list[Folder]:
         if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
             raise self._error(
                 "there is no [[folder]]; add one with name and dir"
@@ -187,11 +202,16 @@ class _Reader:
             )
         if not tables:
             raise self._error("there is no [[folder]]; add one with name and dir")
-        return [self._folder(number, table, defaults) for number, table in enumerate(tables)]
+        return [
+            self._folder(number, table, defaults, notify) for number, table in enumerate(tables)
+        ]
 
-    def _folder(self, number: int, table: dict[str, Any], defaults: Mapping[str, Any]) -> Folder:
+    def _folder(
+        self, number: int, table: dict[str, Any], defaults: Mapping[str, Any], notify: Notify
+    ) -> Folder:
         keys = folder_keys()
-        own = self._values("folder", number, table, keys)
+        notify = self._notify(table.pop("notify", None), "folder.notify", number, notify)
+        own = self._values("folder", number, table, keys, {"notify"})
         replaced = {key for name in own for key in _INSTEAD.get(name, ())}
         values = {key: value for key, value in defaults.items() if key not in replaced} | own
         for name in ("name", "dir"):
@@ -223,7 +243,7 @@ class _Reader:
         above = {
             key: self._where("", 0, key) for key in default_keys() if self.lines.has("", 0, key)
         }
-        return Folder(name, options, {**above, **where})
+        return Folder(name, options, {**above, **where}, notify)
 
     def _cause(self, number: int, sentence: str) -> tuple[str, int, str]:
         """The key that a sentence of `RunOptions` is about: the first that it names."""
@@ -233,12 +253,31 @@ class _Reader:
                     return table, place_, key.name
         return "folder", number, ""
 
+    def _table(self, table: Any, name: str, number: int = 0) -> dict[str, Any]:
+        if not isinstance(table, dict):
+            inner = name.rpartition(".")[2]
+            raise self._error(f"{inner} must be a table; write [{name}] above it", name, number)
+        return table
+
+    def _notify(self, table: Any, name: str, number: int, above: Notify) -> Notify:
+        if table is None:
+            return above
+        keys = folder_notify_keys() if "." in name else notify_keys()
+        values = self._values(name, number, self._table(table, name, number), keys)
+        return above.replaced(values, lambda key: self._where(name, number, key), self.file.parent)
+
+    def _metrics(self, table: Any) -> Metrics | None:
+        if table is None:
+            return None
+        values = self._values("metrics", 0, self._table(table, "metrics"), metrics_keys())
+        if "file" not in values:
+            raise self._error("this table has no file; add one", "metrics")
+        return Metrics(Path(values["file"]), self._where("metrics", 0, "file"))
+
     def _schedule(self, table: Any) -> Schedule | None:
         if table is None:
             return None
-        if not isinstance(table, dict):
-            raise self._error("schedule must be a table; write [schedule] above it", "schedule")
-        values = self._values("schedule", 0, table, schedule_keys())
+        values = self._values("schedule", 0, self._table(table, "schedule"), schedule_keys())
         memory = values.get("memory", "75%")
         if not re.fullmatch(r"[1-9]\d*[KMGT]?|[1-9]\d?%|100%", str(memory)):
             raise self._error(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from boatinfer.pages import page
 from boatinfer.storage.base import Place
 from boatinfer.text import counted
 
-__all__ = ["write_index"]
+__all__ = ["page_address", "write_index"]
 
 #: Nights on the page.
 _NIGHTS = 30
@@ -45,6 +46,8 @@ def _title(folder: Folder) -> str:
 
 
 def _troubles(night: NightResult) -> Iterator[tuple[str, str]]:
+    for sentence in (*night.earlier, *night.remarks):
+        yield "night", sentence
     for folder in night.folders:
         if folder.error:
             yield folder.name, folder.error
@@ -90,19 +93,33 @@ def _cell(result: FolderResult, folder: Folder, beside: Path) -> dict[str, str]:
         "text": text if result.run else "no results",
         "note": note,
         "kind": kind,
-        "link": _link(result, folder.out, beside),
+        "link": page_address(result, folder.out, beside),
     }
 
 
-def _link(result: FolderResult, out: Place, beside: Path) -> str:
-    """The address of the page: that of the run if it was kept, else that of the last one."""
+def page_address(result: FolderResult, out: Place, beside: Path, prefix: str | None = None) -> str:
+    """The address of the page: that of the run if it was kept, else that of the last one.
+
+    Args:
+        result: what the night came to.
+        out: the results folder.
+        beside: folder of the page of all folders.
+        prefix: its address, for those who are elsewhere.
+    """
     if not isinstance(out, Path):
         return f"{out.as_uri().rstrip('/')}/report.html"
     pages = [out / "reports" / f"{result.run}.html"] if result.run else []
     for file in (*pages, out / "report.html"):
         if file.is_file():
-            try:
-                return quote(Path(os.path.relpath(file, beside)).as_posix())
-            except ValueError:  # on another drive
-                return file.as_uri()
+            return _address(file, beside, prefix)
     return ""
+
+
+def _address(file: Path, beside: Path, prefix: str | None) -> str:
+    with contextlib.suppress(ValueError):  # on another drive
+        relative = quote(Path(os.path.relpath(file, beside)).as_posix())
+        if prefix is None:
+            return relative
+        if not relative.startswith("../"):  # what is beside is not known to be served
+            return f"{prefix.rstrip('/')}/{relative}"
+    return file.as_uri()

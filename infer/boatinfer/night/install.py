@@ -13,7 +13,10 @@ from boatinfer.errors import UsageError
 from boatinfer.night import cron, launchd, systemd, windows
 from boatinfer.night.config import Night
 from boatinfer.night.job import Job
-from boatinfer.night.problems import find_problem
+from boatinfer.night.notify.secrets import environment_names
+from boatinfer.night.notify.trial import targets_of
+from boatinfer.night.problems import find_night_problems, find_problem
+from boatinfer.text import joined
 
 __all__ = ["NAME", "Scheduler", "files", "install", "uninstall"]
 
@@ -72,6 +75,13 @@ def install(night: Night, scheduler: Scheduler, name: str, system: bool) -> Iter
         problem = find_problem(folder)
         if problem is not None:
             yield f"{folder.name} cannot be run yet: {problem}"
+    yield from (f"this is not told yet: {problem}" for problem in find_night_problems(night))
+    names = {name for target in targets_of(night) for name in environment_names(target)}
+    if names:
+        yield (
+            f"{scheduler} must give the job {joined(sorted(names))}, the environment of [notify]; "
+            "or write file: and the name of a file."
+        )
 
 
 def uninstall(night: Night, scheduler: Scheduler, name: str, system: bool) -> list[str]:

@@ -6,7 +6,8 @@ import re
 
 __all__ = ["Lines"]
 
-_HEADER = re.compile(r"\s*\[\[?\s*[\"']?([\w-]+)[\"']?\s*\]\]?")
+_NAME = r"[\"']?([\w-]+)[\"']?\s*"
+_HEADER = re.compile(rf"\s*\[\[?\s*{_NAME}(?:\.\s*{_NAME})?\]\]?")
 _KEY = re.compile(r"\s*[\"']?([\w-]+)[\"']?\s*[=.]")
 
 
@@ -23,9 +24,10 @@ class Lines:
         table, counts = ("", 0), {"": 1}
         for number, line in enumerate(text.splitlines(), 1):
             if header := _HEADER.match(line):
-                name = header[1]
-                table = name, counts.get(name, 0)
-                counts[name] = table[1] + 1
+                name, inner = header.groups()
+                if inner is None:
+                    counts[name] = counts.get(name, 0) + 1
+                table = f"{name}.{inner}" if inner else name, counts.get(name, 1) - 1
                 self._lines.setdefault((*table, ""), number)
             elif key := _KEY.match(line):
                 self._lines.setdefault((*table, key[1]), number)
@@ -34,11 +36,14 @@ class Lines:
         """The line of a key, else that of its table, else 1.
 
         Args:
-            table: name of the table; empty for the keys above all tables.
-            number: which of the tables of this name, from 0 on.
+            table: name of the table; empty for the keys above all tables. One of a table has the
+                name of both, as ``folder.notify``.
+            number: which of the tables of this name, or of the outer name, from 0 on.
             key: the key in it, or a table among the keys above; empty for the table itself.
         """
-        keys = [(table, number, key), (table, number, ""), ("", 0, table), (key, 0, "")]
+        outer, _, inner = table.partition(".")
+        keys = [(table, number, key), (f"{table}.{key}", number, ""), (table, number, "")]
+        keys += [("", 0, table), (key, 0, ""), (outer, number, inner), (outer, number, "")]
         return next((self._lines[one] for one in keys if one in self._lines), 1)
 
     def has(self, table: str, number: int, key: str) -> bool:

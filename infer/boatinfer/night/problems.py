@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from boatinfer.errors import BoatinferError, ModelError, OutputError, UsageError
-from boatinfer.night.config import Folder
+from boatinfer.night.config import Folder, Night
+from boatinfer.night.metrics import find_metrics_problem
+from boatinfer.night.notify.trial import checked_targets
 from boatinfer.storage.base import Place
 
-__all__ = ["find_problem"]
+__all__ = ["find_night_problems", "find_problem"]
 
 
 def find_problem(folder: Folder) -> BoatinferError | None:
@@ -41,6 +43,13 @@ def find_problem(folder: Folder) -> BoatinferError | None:
             f"in {folder.out}; choose another out, or give this user the right."
         )
     return None
+
+
+def find_night_problems(night: Night) -> list[BoatinferError]:
+    """What keeps a night from telling others, as far as it can be seen without a connection."""
+    problems: list[BoatinferError] = [error for _, error in checked_targets(night) if error]
+    metrics = find_metrics_problem(night.metrics) if night.metrics else None
+    return [*problems, *([metrics] if metrics else [])]
 
 
 def _missing(file: Place | None, there: Callable[[Path], bool]) -> bool:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import IO
 
 from msgspec.structs import replace
 
 from boatinfer.errors import BoatinferError
 from boatinfer.night.command import run_command
 from boatinfer.night.config import Folder
+from boatinfer.night.log import FolderLog
 from boatinfer.night.problems import find_problem
 from boatinfer.night.record import FolderResult
+from boatinfer.pages.first_screen import first_sentence
 from boatinfer.results.summary import Summary, parsed
 from boatinfer.storage.documents import DocumentError
 from boatinfer.storage.files import temporary_folder
@@ -28,26 +28,24 @@ __all__ = ["FolderProcess"]
 
 #: Seconds to wait for the last words of a process that has ended.
 _LAST_WORDS_SECONDS = 5.0
-#: What the sentence begins with that a command ends with.
-_OURS = "boatinfer: "
 
 
 class FolderProcess:
     """The process that runs a folder; its standard error is passed on but for the last sentence."""
 
-    def __init__(self, folder: Folder, cwd: Path, prefix: str = "") -> None:
+    def __init__(self, folder: Folder, cwd: Path, started: datetime, prefix: str = "") -> None:
         """Starts it.
 
         Args:
             folder: what to run.
             cwd: its working folder.
+            started: the time.
             prefix: stands before each line that is passed on.
         """
         self.folder = folder
-        self._prefix = prefix
-        self._started, self._clock = datetime.now(UTC), time.monotonic()
+        self.log = FolderLog(folder.name, prefix)
+        self._started, self._clock = started, time.monotonic()
         self._signalled = False
-        self._said: list[str] = []
         self._printed = tempfile.TemporaryFile(dir=temporary_folder())  # noqa: SIM115
         self._process = subprocess.Popen(
             run_command(folder.options),
@@ -60,7 +58,7 @@ class FolderProcess:
         )
         assert self._process.stderr is not None
         self._reader = threading.Thread(
-            target=self._gather, args=(self._process.stderr,), daemon=True
+            target=self.log.gather, args=(self._process.stderr,), daemon=True
         )
         self._reader.start()
 
@@ -88,14 +86,13 @@ class FolderProcess:
         self._reader.join(_LAST_WORDS_SECONDS)  # a process that it has started may hold the pipe
         if not self._reader.is_alive() and self._process.stderr is not None:
             self._process.stderr.close()
-        if self._said and (code <= 0 or not self._said[-1].startswith(_OURS)):
-            self._pass_on(self._said[-1])  # else it is the sentence of the result
+        self.log.end(code)
         result = FolderResult(
             name=self.folder.name,
             started=self._started.isoformat(timespec="milliseconds"),
             seconds=round(time.monotonic() - self._clock, 1),
             exit_code=code if code >= 0 else BoatinferError.exit_code,
-            error=_sentence(self.folder, code, self._said),
+            error=_sentence(self.folder, code, self.log),
         )
         with self._printed:
             self._printed.seek(0)
@@ -104,22 +101,13 @@ class FolderProcess:
             except DocumentError:  # the run has not come to its end
                 return result
 
-    def _gather(self, lines: IO[str]) -> None:
-        """Keeps what the process says, and passes it on but for the last line."""
-        for line in lines:
-            if self._said:
-                self._pass_on(self._said[-1])
-            self._said.append(line.rstrip("\n"))
-
-    def _pass_on(self, line: str) -> None:
-        print(f"{self._prefix}{line}", file=sys.stderr, flush=True)  # noqa: T201
-
 
 def _with_figures(result: FolderResult, summary: Summary) -> FolderResult:
     new = summary.new
     return replace(
         result,
         run=summary.run,
+        sentence=first_sentence(summary),
         found=summary.found,
         new=new.found if new else 0,
         failed=new.failed if new else summary.failed,
@@ -129,7 +117,7 @@ def _with_figures(result: FolderResult, summary: Summary) -> FolderResult:
     )
 
 
-def _sentence(folder: Folder, code: int, said: list[str]) -> str | None:
+def _sentence(folder: Folder, code: int, log: FolderLog) -> str | None:
     """Why a run has not ended with 0; with file and line, if the file is to be changed."""
     if not code:
         return None
@@ -144,5 +132,4 @@ def _sentence(folder: Folder, code: int, said: list[str]) -> str | None:
                 f"the process was killed by {name}{hint}; what was done is kept, and the next "
                 "night goes on from there."
             )
-    words = [line.removeprefix(_OURS) for line in said if line.strip()]
-    return words[-1] if words else f"it ended with {code}, and said nothing."
+    return log.last_words or f"it ended with {code}, and said nothing."

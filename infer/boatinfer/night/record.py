@@ -10,12 +10,14 @@ from boatinfer.errors import OutputError
 from boatinfer.night.config import Night
 from boatinfer.storage.documents import DocumentError, read_document
 from boatinfer.storage.files import atomic_write
+from boatinfer.text import counted
 
 __all__ = [
     "NOT_STARTED",
     "FolderResult",
     "NightResult",
     "Record",
+    "figures",
     "read_record",
     "record_file",
     "worst",
@@ -38,6 +40,7 @@ class FolderResult(msgspec.Struct, kw_only=True, frozen=True):
         name: of the folder.
         exit_code: of its run; None if it was not started.
         error: why the code is not 0.
+        sentence: what came in, as the page begins.
         started: when, ISO 8601.
         seconds: how long it took.
         run: id of the run; None if there is no summary.
@@ -51,6 +54,7 @@ class FolderResult(msgspec.Struct, kw_only=True, frozen=True):
     name: str
     exit_code: int | None = None
     error: str | None = None
+    sentence: str | None = None
     started: str | None = None
     seconds: float | None = None
     run: str | None = None
@@ -70,6 +74,9 @@ class NightResult(msgspec.Struct, kw_only=True, frozen=True):
         finished: when; None while it goes on, and if it was killed.
         exit_code: the worst of its folders'.
         folders: those that were run so far, in their order.
+        error: what ended the night itself.
+        earlier: what went wrong with the nights before it, of which it tells first.
+        remarks: whom it could not tell, in sentences.
     """
 
     started: str
@@ -77,6 +84,9 @@ class NightResult(msgspec.Struct, kw_only=True, frozen=True):
     finished: str | None = None
     exit_code: int | None = None
     folders: list[FolderResult] = []
+    error: str | None = None
+    earlier: list[str] = []
+    remarks: list[str] = []
 
 
 class Record(msgspec.Struct, kw_only=True, frozen=True):
@@ -111,6 +121,16 @@ class Record(msgspec.Struct, kw_only=True, frozen=True):
         """
         with atomic_write(file) as temporary:
             temporary.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
+
+
+def figures(result: FolderResult) -> str:
+    """What a run came to, in a line."""
+    if result.run is None:
+        return "no results" if result.exit_code is not None else "not started"
+    parts = [f"{result.new:,} new of {counted(result.found, 'image')}"]
+    parts += [f"{result.failed:,} failed"] if result.failed else []
+    parts += [f"{result.gone:,} gone"] if result.gone else []
+    return ", ".join(parts)
 
 
 def worst(codes: list[int | None]) -> int:

@@ -15,6 +15,7 @@ from boatinfer.cpus import usable_cpus
 from boatinfer.errors import BusyError, OutputError
 from boatinfer.memory import SMALLEST_LIMIT, free_memory
 from boatinfer.night.config import Folder, Night
+from boatinfer.night.earlier import earlier_nights
 from boatinfer.night.index_page import write_index
 from boatinfer.night.process import FolderProcess
 from boatinfer.night.record import (
@@ -26,6 +27,7 @@ from boatinfer.night.record import (
     record_file,
     worst,
 )
+from boatinfer.night.reporting import Reporter
 from boatinfer.signals import Stop, stop_on_signals
 from boatinfer.storage.locks import hold_lock, lock_holder
 
@@ -34,6 +36,7 @@ __all__ = ["lock_of", "run_night"]
 #: Seconds between two looks at a process and at signals.
 _LOOK_SECONDS = 0.2
 
+Clock = Callable[[], datetime]
 Tell = Callable[[FolderResult], None]
 
 
@@ -42,6 +45,7 @@ def run_night(
     names: Iterable[str] = (),
     tell: Tell = lambda _: None,
     parallel: int | None = None,
+    clock: Clock = lambda: datetime.now(UTC),
 ) -> NightResult:
     """Runs folders; one that fails, or whose process is killed, does not keep the others from it.
 
@@ -53,6 +57,7 @@ def run_night(
         names: of the folders to run; none for all.
         tell: called with the result of each folder, in the order in which they end.
         parallel: how many folders run at a time; by default what the schedule says, or one.
+        clock: says what time it is.
 
     Returns:
         The night; its ``exit_code`` is that of the worst folder, or of the signal.
@@ -65,25 +70,36 @@ def run_night(
     folders = night.chosen(names)
     parallel = parallel or (night.schedule.parallel if night.schedule else 1)
     order = {folder.name: number for number, folder in enumerate(folders)}
-    with _lock(night), stop_on_signals() as stop:
+    now = clock()
+    result = NightResult(started=_text(now), whole=len(folders) == len(night.folders))
+    with (
+        Reporter(night, folders, result, clock) as reporter,
+        _lock(night),
+        stop_on_signals() as stop,
+    ):
         record = read_record(night)
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        result = NightResult(started=now, whole=len(folders) == len(night.folders))
+        result = replace(result, earlier=earlier_nights(night, record, now, result.whole))
+        reporter.begin(record, result)
         _note(night, record, result)
-        with contextlib.closing(_results(folders, night, parallel, stop)) as results:
-            for told in results:
+        with contextlib.closing(_results(folders, night, parallel, stop, clock)) as results:
+            for told, log in results:
                 tell(told)
                 all_told = sorted([*result.folders, told], key=lambda one: order[one.name])
                 result = replace(result, folders=all_told)
                 with contextlib.suppress(OutputError):  # the next is more important; the last tells
                     _note(night, record, result)
-        result = replace(
-            result,
-            finished=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            exit_code=_exit_code(result, stop),
-        )
+                reporter.folder_ended(result, told, log)
+        result = replace(result, finished=_text(clock()), exit_code=_exit_code(result, stop))
         _note(night, record, result)
+        remarks = reporter.end(result)
+        if remarks:
+            result = replace(result, remarks=remarks)
+            _note(night, record, result)
         return result
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")
 
 
 def lock_of(night: Night) -> Path:
@@ -121,9 +137,9 @@ def _exit_code(result: NightResult, stop: Stop) -> int:
 
 
 def _results(
-    folders: Sequence[Folder], night: Night, parallel: int, stop: Stop
-) -> Generator[FolderResult, None, None]:
-    """Runs folders, so many at a time, and gives the result of each as it ends."""
+    folders: Sequence[Folder], night: Night, parallel: int, stop: Stop, clock: Clock
+) -> Generator[tuple[FolderResult, str], None, None]:
+    """Runs folders, so many at a time, and gives the result and log of each as it ends."""
     at_once = min(parallel, len(folders))
     if at_once > 1:
         folders = _sharing(folders, at_once)
@@ -133,15 +149,15 @@ def _results(
             if stop.signal_number:
                 for process in started:
                     process.signal(stop.signal_number)
-                yield from (FolderResult(name=one.name, error=NOT_STARTED) for one in waiting)
+                yield from ((FolderResult(name=one.name, error=NOT_STARTED), "") for one in waiting)
                 waiting.clear()
             while waiting and len(started) < at_once:
                 folder = waiting.popleft()
                 prefix = f"{folder.name}: " if at_once > 1 else ""
-                started.append(FolderProcess(folder, night.file.parent, prefix))
+                started.append(FolderProcess(folder, night.file.parent, clock(), prefix))
             for process in [one for one in started if one.ended(_LOOK_SECONDS / at_once)]:
                 started.remove(process)
-                yield process.result()
+                yield process.result(), process.log.text
     finally:
         for process in started:  # a second Ctrl-C
             process.kill()

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from boatinfer.night.keys import Key, default_keys, folder_keys, schedule_keys
+from boatinfer.night.metrics import metrics_keys
+from boatinfer.night.notify.settings import folder_notify_keys, notify_keys
 
 __all__ = ["json_schema"]
 
@@ -13,6 +15,8 @@ __all__ = ["json_schema"]
 def json_schema() -> dict[str, Any]:
     """The schema (JSON Schema, draft 2020-12)."""
     folder = _table(folder_keys(), "One folder of images.")
+    told = "Who is told of this folder, and when, instead of what [notify] says."
+    folder["properties"]["notify"] = _table(folder_notify_keys(), told)
     top = _table(default_keys(), "What a night is: folders of images, classified in turn.")
     properties = top["properties"] | {
         "folder": {
@@ -22,6 +26,8 @@ def json_schema() -> dict[str, Any]:
             "description": "The folders, in their order.",
         },
         "schedule": _table(schedule_keys(), "When the night starts, and what it may take."),
+        "notify": _table(notify_keys(), "Who is told how a night went, and when."),
+        "metrics": _table(metrics_keys(), "Figures for Prometheus.") | {"required": ["file"]},
     }
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "night.toml"}
     return head | top | {"properties": properties, "required": ["folder"]}

@@ -11,8 +11,9 @@ import msgspec
 
 from boatinfer.errors import NIGHT_MISSED, BoatinferError
 from boatinfer.night.config import Folder, Night
+from boatinfer.night.earlier import known_since
 from boatinfer.night.problems import find_problem
-from boatinfer.night.record import FolderResult, NightResult, Record, read_record, worst
+from boatinfer.night.record import FolderResult, Record, read_record, worst
 from boatinfer.night.running import lock_of
 from boatinfer.night.times import last_due, next_due
 from boatinfer.storage.locks import lock_holder
@@ -54,6 +55,8 @@ class Status(msgspec.Struct, kw_only=True, frozen=True):
         next: when the next is due; None if the file has no schedule.
         missed: when one was due that did not start.
         disk_free: bytes that are free where the page is.
+        earlier: what the last night told of those before it, in sentences.
+        remarks: whom it could not tell, in sentences.
         exit_code: for monitoring: 10 if a night was missed, 1 if the last was killed, else that
             of the worst folder in its last night, 0 if all is well.
     """
@@ -67,6 +70,8 @@ class Status(msgspec.Struct, kw_only=True, frozen=True):
     next: str | None = None
     missed: str | None = None
     disk_free: int = 0
+    earlier: list[str] = []
+    remarks: list[str] = []
     exit_code: int = 0
 
 
@@ -97,6 +102,8 @@ def night_status(night: Night, now: datetime | None = None) -> Status:
         next=_text(next_due(night.schedule, now)) if night.schedule else None,
         missed=_text(missed) if missed else None,
         disk_free=shutil.disk_usage(night.index.parent).free,
+        earlier=last.earlier if last else [],
+        remarks=last.remarks if last else [],
         exit_code=_exit_code(folders, killed, missed is not None),
     )
 
@@ -118,13 +125,7 @@ def _missed(night: Night, record: Record, now: datetime) -> datetime | None:
     if night.schedule is None:
         return None
     due = last_due(night.schedule, now - _GRACE)
-    whole = (one for one in record.nights if one.whole)
-    last: NightResult | None = next(whole, None)
-    if last is not None:
-        known = datetime.fromisoformat(last.started)
-    else:  # nothing was due before the file was there
-        known = datetime.fromtimestamp(night.file.stat().st_mtime, UTC)
-    return due if known < due else None
+    return due if known_since(night, record) < due else None
 
 
 def _folder(folder: Folder, record: Record) -> FolderStatus:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from boatinfer.night.command import PYTHON
 from boatinfer.night.job import Job, call, owned_by
+from boatinfer.night.notify.trial import targets_of
 from boatinfer.options import Device
 from boatinfer.pipeline.options import Engine
 from boatinfer.storage.base import Place
@@ -103,6 +104,8 @@ def _make_folder(folder: Path, user: str | None) -> None:
 def _written(job: Job) -> list[Path]:
     """The folders that the service writes to."""
     places: list[Place] = [job.night.index.parent, *(folder.out for folder in job.night.folders)]
+    if job.night.metrics is not None:
+        places.append(job.night.metrics.file.parent)
     local = (Path(str(resolve(place))) for place in places if not is_remote(place))
     return list(dict.fromkeys(local))
 
@@ -230,7 +233,9 @@ def _hardening_by_root(job: Job, writes: bool) -> Iterator[str]:
 
 
 def _remote(job: Job) -> bool:
-    """Whether a run needs the network: for a bucket or a cluster."""
+    """Whether a night needs the network: for a bucket, a cluster, or whom it tells."""
+    if targets_of(job.night):
+        return True
     for folder in job.night.folders:
         options = folder.options
         places = (options.folder, options.out, options.model, options.from_file)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from boatinfer.night.keys import FORMAT, Key, default_keys, folder_keys, schedule_keys
+from boatinfer.night.metrics import metrics_keys
+from boatinfer.night.notify.settings import notify_keys
 from boatinfer.night.schema import json_schema
 from boatinfer.storage.files import atomic_write, require_writable
 
@@ -36,10 +38,21 @@ dir = "photos"
 # dir = "/srv/inbox"
 # allow-empty = true
 """
+_TABLES = {
+    "notify": "Who is told how a night went; 'boatinfer night notify --test' tries it. A folder "
+    "may have its own, in a table [folder.notify] below its keys.",
+    "metrics": "Figures for Prometheus, read by the textfile collector of node_exporter.",
+}
 #: Keys of the two folders above.
 _SHOWN = {"format", "name", "dir", "out"}
 #: What stands where an option has no default.
 _EXAMPLES = {"cpus": 4, "min-confidence": 0.5, "target-accuracy": 0.99, "memory": "4G"}
+_EXAMPLES |= {
+    "apprise": ["mailtos://you:${MAIL_PASSWORD}@example.org"],
+    "webhooks": ["file:webhook.secret"],
+    "ping": "https://hc-ping.com/${PING_ID}",
+    "file": "/var/lib/prometheus/node-exporter/boatinfer.prom",
+}
 
 
 def write_template(file: Path, force: bool) -> Path:
@@ -66,15 +79,22 @@ def template() -> str:
     lines = [_HEAD, *(line for key in defaults for line in _commented(key)), _FOLDER, "[schedule]"]
     for key in schedule_keys().values():
         lines += _commented(key, active=key.name == "at")
+    for name, keys in (("notify", notify_keys()), ("metrics", metrics_keys())):
+        lines += ["", *_wrapped(_TABLES[name]), f"# [{name}]"]
+        lines += [line for key in keys.values() for line in _commented(key)]
     extra = set(folder_keys()) - set(default_keys()) - _SHOWN
     assert not extra, extra
     return "\n".join(lines) + "\n"
 
 
 def _commented(key: Key, active: bool = False) -> Iterator[str]:
-    yield from textwrap.wrap(key.help, 98, initial_indent="# ", subsequent_indent="# ")
+    yield from _wrapped(key.help)
     value = key.default
     if value is None:
         value = _EXAMPLES.get(key.name, 1 if key.schema.get("type") == "integer" else "...")
         value = True if key.schema.get("type") == "boolean" else value
     yield f"{'' if active else '# '}{key.name} = {json.dumps(value)}"
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 98, initial_indent="# ", subsequent_indent="# ")

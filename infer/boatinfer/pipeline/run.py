@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from boatinfer import images
+from boatinfer import images, logs
 from boatinfer.analysis import abstention
 from boatinfer.analysis.unusual import mark_unusual
 from boatinfer.cpus import usable_cpus
@@ -57,6 +58,8 @@ from boatinfer.versions import versions
 
 __all__ = ["Progress", "run"]
 
+_log = logging.getLogger(__name__)
+
 #: Chunks of files that the plan may be ahead of the work: a quarter of a million files.
 LISTED_AHEAD = 64
 
@@ -87,6 +90,8 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
     shard = Shard.parse(options.shard) if options.shard else None
     folder, results = resolve(options.folder), Results(options.results_folder, shard)
     summary = _begin(options, folder, shard)
+    logs.about(run=summary.run, folder=summary.folder)
+    _log.info("the run has started")
     with (
         stop_on_signals() as stop,
         s3_endpoint(options.endpoint),

@@ -1,0 +1,1 @@
+"""Tells people and services how a night went: ``[notify]`` of ``night.toml``."""
