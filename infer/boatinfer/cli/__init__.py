@@ -23,9 +23,11 @@ from typer.main import get_command
 import boatinfer
 from boatinfer.cli import analysis, commands, models
 from boatinfer.cli.fields import from_fields
+from boatinfer.cli.review import review
 from boatinfer.cli.streams import guard_standard_files, show_warnings
 from boatinfer.errors import BoatinferError, UsageError, first_line, install_hint
 from boatinfer.logs import Level, say
+from boatinfer.review.options import ReviewOptions
 from boatinfer.storage.errors import StoreError
 from boatinfer.svm.options import FitOptions
 from boatinfer.text import to_text
@@ -190,6 +192,7 @@ app.command("report")(commands.report)
 app.command("evaluate")(from_fields(analysis.EvaluateCommand, analysis.evaluate))
 app.command("similar")(from_fields(analysis.SimilarCommand, analysis.similar))
 app.command("compare")(from_fields(analysis.CompareCommand, analysis.compare))
+app.command("review")(from_fields(ReviewOptions, review))
 
 model = typer.Typer(cls=Commands, no_args_is_help=True, help="Inspect and check model files.")
 model.command("show")(models.show)

@@ -45,7 +45,7 @@ DAMAGED_SUFFIX = ".damaged"
 #: Names in a results folder, and temporary files that a killed run may leave in it.
 _OWN_NAMES = {
     *("parts", "runs", "reports", "predictions.csv", "predictions.parquet", "predictions.xlsx"),
-    *("failures.csv", "review.csv", "run.json", "report.html"),
+    *("failures.csv", "review.csv", "labels.csv", ".labels.csv.lock", "run.json", "report.html"),
     *(".lock", ".holder", ".current.parquet", SHARDS),
 }
 _SHARD = r"(-\d+-of-\d+)?"

@@ -1,0 +1,75 @@
+"""``boatinfer review``: reads what there is to ask, and serves the page until it is stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+
+from boatinfer.errors import UsageError
+from boatinfer.results.find import find_results
+from boatinfer.results.labels import LabelFile
+from boatinfer.review.candidates import read_candidates
+from boatinfer.review.nearest import Training
+from boatinfer.review.options import ReviewOptions
+from boatinfer.review.order import sections
+from boatinfer.review.pictures import Pictures
+from boatinfer.review.server import ReviewServer
+from boatinfer.review.session import Session
+from boatinfer.storage.locations import place
+from boatinfer.text import from_text
+
+__all__ = ["serving"]
+
+
+@contextlib.contextmanager
+def serving(options: ReviewOptions, on_link: Callable[[str], None]) -> Iterator[ReviewServer]:
+    """Opens a session and its server, which is to be started with ``serve_forever``.
+
+    Args:
+        options: the results folder, and what to ask.
+        on_link: called with each link that opens the page once.
+
+    Raises:
+        UsageError: there is nothing to review, or the port is taken.
+        OutputError: the results or labels.csv cannot be read, or are in a bucket.
+    """
+    results = find_results(options.out)
+    labels = LabelFile(results.out)
+    folder = place(from_text(results.last_finished().folder))
+    with contextlib.ExitStack() as stack:
+        pictures = stack.enter_context(Pictures(folder))  # it starts while the tables are read
+        candidates = read_candidates(results, options.everything)
+        suspects = None if options.suspects is None else _paths(options.suspects)
+        training = None if options.train is None else Training(options.train, results)
+        asked = sections(candidates, suspects)
+        session = Session(
+            results, candidates, labels, asked, pictures, who=options.who, training=training
+        )
+        others = None
+        if training is not None:
+            others = stack.enter_context(Pictures(place(from_text(training.folder))))
+        server = stack.enter_context(ReviewServer(options.port, session, pictures, others, on_link))
+        threading.Thread(target=session.learn_contents, daemon=True).start()
+        yield server
+
+
+def _paths(file: Path) -> pa.Array:
+    """The column ``path`` of a CSV file, string [L]."""
+    convert = pyarrow.csv.ConvertOptions(
+        include_columns=["path"], column_types={"path": pa.string()}
+    )
+    parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
+    try:
+        table = pyarrow.csv.read_csv(file, parse_options=parse, convert_options=convert)
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}; check its name.") from error
+    except (KeyError, ValueError, pa.ArrowException) as error:
+        raise UsageError(
+            f"{file} is no list of images; it must be a CSV file with the column path."
+        ) from error
+    return table["path"].combine_chunks()

@@ -1,0 +1,335 @@
+"""A review session: what is asked, what was answered, and what others answer meanwhile."""
+
+from __future__ import annotations
+
+import collections
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from boatinfer.analysis.sampling import Estimate, estimate, positions
+from boatinfer.errors import BoatinferError, UsageError
+from boatinfer.results.folder import Results
+from boatinfer.results.labels import SPECIAL, Answer, LabelFile
+from boatinfer.review.candidates import Candidates
+from boatinfer.review.contents import SAMPLE, Contents, read_contents, state_of
+from boatinfer.review.nearest import Training
+from boatinfer.review.order import REASONS, Section
+from boatinfer.review.pictures import Pictures
+from boatinfer.review.questions import Question, Questions
+
+__all__ = ["Session"]
+
+#: Characters of a class, at most, and answers that can be taken back.
+_CLASS, _UNDO = 100, 1000
+#: Requests whose repetition is noticed.
+_REMEMBERED = 10_000
+
+
+class Session:
+    """One person's review of a results folder; used by the threads of the server.
+
+    Args:
+        results: the results folder.
+        candidates: its images.
+        labels: its labels.csv.
+        sections: what is asked, in order.
+        pictures: makes the pictures.
+        who: who answers.
+        training: finds the nearest training images; None for none.
+
+    Attributes:
+        problems: sentences on labels.csv and on the images.
+    """
+
+    def __init__(
+        self,
+        results: Results,
+        candidates: Candidates,
+        labels: LabelFile,
+        sections: Sequence[Section],
+        pictures: Pictures,
+        *,
+        who: str,
+        training: Training | None = None,
+    ) -> None:
+        self.candidates, self.training, self._who = candidates, training, who
+        self._results, self._labels = results, labels
+        self.questions = Questions(candidates, pictures, self._is_open)
+        self._sections = {section.reason: section for section in sections}
+        self._made: dict[str, list[Question]] = collections.defaultdict(list)
+        self._makers: dict[str, Iterator[Question]] = {}
+        self._by_row: dict[int, Question] = {}
+        self._undo: collections.deque[list[Answer]] = collections.deque(maxlen=_UNDO)
+        self._done: collections.OrderedDict[str, None] = collections.OrderedDict()
+        self._changes: list[dict[str, Any]] = []
+        self._told: dict[int, str] = {}
+        self._asking, self._answering = threading.Lock(), threading.RLock()
+        self._contents: Contents | None = None
+        self._known = threading.Event()
+        self.problems: list[str] = list(labels.problems)
+        self.saved = 0
+        self._set_apart_labelled()
+
+    def _set_apart_labelled(self) -> None:
+        """Leaves out paths that have a label; those whose content has changed come back later."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        paths = {answer.path for answer in self._labels.answers.values()}
+        if not paths:
+            return
+        named = pc.is_in(self.candidates.paths, value_set=pa.array(sorted(paths), pa.string()))
+        mask = named.to_numpy()
+        for reason, section in self._sections.items():
+            self._sections[reason] = Section(reason, section.rows[~mask[section.rows]])
+
+    def learn_contents(self) -> None:
+        """Reads the contents of all images: then there is a random sample, and an estimate."""
+        try:
+            contents = read_contents(self._results, self.candidates)
+        except BoatinferError as error:
+            self.problems.append(f"There is no random sample: {error}")
+        else:
+            answers = self._labels.answers
+            labelled = contents.rows(answers.keys())
+            if answers and not len(labelled) and not self.candidates.only_new:
+                self.problems.append(
+                    f"None of the {len(answers):,} labels in {self._labels.path} is of an image of "
+                    "this folder; is the file from another one?"
+                )
+            open_rows = np.ones(len(self.candidates), np.bool_)
+            open_rows[labelled] = False
+            order = np.argsort(contents.places, kind="stable")
+            order = order[open_rows[order]]
+            sampled = contents.places[order] < SAMPLE
+            self._sections["changed"] = Section("changed", self._changed(open_rows))
+            self._sections["random"] = Section("random", order[sampled])
+            self._sections["rest"] = Section("rest", order[~sampled])
+            self._contents = contents
+        finally:
+            self._known.set()
+
+    def _changed(self, open_rows: Any) -> Any:
+        """Rows whose path has a label, of another content."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        paths = {answer.path for answer in self._labels.answers.values()}
+        named = pc.is_in(self.candidates.paths, value_set=pa.array(sorted(paths), pa.string()))
+        return np.flatnonzero(named.to_numpy() & open_rows)
+
+    def section_list(self) -> list[dict[str, Any]]:
+        """The sections in their order, with their names and numbers of images."""
+        known = self._sections
+        return [
+            {"reason": reason, "title": title, "images": len(known[reason].rows)}
+            if reason in known
+            else {"reason": reason, "title": title, "images": None}
+            for reason, title in REASONS.items()
+            if reason in known or (reason in {"random", "rest"} and not self._known.is_set())
+        ]
+
+    def ask(self, reason: str, after: int, count: int) -> tuple[list[dict[str, Any]], int | None]:
+        """The next questions of a section that nobody has answered.
+
+        Args:
+            reason: the section.
+            after: where to go on in it: 0, or what the last call returned.
+            count: number of questions, at most.
+
+        Returns:
+            The questions, and where to go on; None at the end.
+        """
+        if reason in {"changed", "random", "rest"}:
+            self._known.wait()
+        found: list[dict[str, Any]] = []
+        with self._asking:
+            made = self._made[reason]
+            while len(found) < count:
+                if after == len(made):
+                    question = next(self._maker(reason), None)
+                    if question is None:
+                        return found, None
+                    made.append(question)
+                    if not question.broken:
+                        self._by_row[question.row] = question
+                question = made[after]
+                after += 1
+                if question.broken or self._is_answered(question):
+                    continue
+                found.append(self._document(question))
+        return found, after
+
+    def _maker(self, reason: str) -> Iterator[Question]:
+        if reason not in self._makers:
+            section = self._sections.get(reason)
+            rows = section.rows.tolist() if section else []
+            self._makers[reason] = self.questions.make(reason, rows)
+        return self._makers[reason]
+
+    def _is_open(self, content: str, reason: str) -> bool:
+        """Whether an image is to be asked for; the random sample is asked for by itself."""
+        if content in self._labels.answers:
+            return False
+        if reason in {"random", "rest", "changed", "suspect"}:
+            return True
+        import pyarrow as pa
+
+        return bool(positions(pa.array([content]))[0] >= SAMPLE)
+
+    def _is_answered(self, question: Question) -> bool:
+        return all(content in self._labels.answers for content in question.contents.values())
+
+    def _document(self, question: Question) -> dict[str, Any]:
+        candidates, row = self.candidates, question.row
+        picture = question.pictures[row]
+        time = datetime.fromtimestamp(picture.time).astimezone()
+        return {
+            "row": row,
+            "reason": REASONS[question.reason],
+            "path": candidates.path(row),
+            "time": time.isoformat(timespec="seconds"),
+            "width": picture.size[0],
+            "height": picture.size[1],
+            "guesses": candidates.guesses(row),
+            "images": [{"row": one, "path": candidates.path(one)} for one in question.pictures],
+            "nearest": self.training.nearest(candidates.path(row)) if self.training else [],
+        }
+
+    def answer(self, request: str, rows: Collection[int], label: str) -> None:
+        """Records an answer; the same request twice is recorded once.
+
+        Args:
+            request: a name of the request.
+            rows: the images that it is of.
+            label: a class, or one of `SPECIAL`.
+
+        Raises:
+            UsageError: there is no such image, or no such class can be given.
+            OutputError: it could not be saved.
+        """
+        label = label.strip()
+        if label not in [*SPECIAL, *self.candidates.summary.classes] and (
+            not label or not label.isprintable() or len(label) > _CLASS or label.startswith("(")
+        ):
+            raise UsageError(
+                f"a class must have 1 to {_CLASS} printable characters and must not begin with a "
+                "parenthesis; type another name."
+            )
+        with self._answering:
+            if request in self._done:
+                return
+            contents = self._contents_of(rows)
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            answers = [
+                Answer(
+                    path=self.candidates.path(row),
+                    content=content,
+                    label=label,
+                    by=self._who,
+                    when=now,
+                    shown_label=self.candidates.label(row),
+                    model=self.candidates.summary.model,
+                    reason=reason,
+                )
+                for row, (content, reason) in contents.items()
+            ]
+            before = [self._before(answer) for answer in answers]
+            self._labels.append(answers)
+            self._undo.append(before)
+            self.saved += len(answers)
+            self._done[request] = None
+            while len(self._done) > _REMEMBERED:
+                self._done.popitem(last=False)
+
+    def _contents_of(self, rows: Collection[int]) -> dict[int, tuple[str, str]]:
+        """The content and the reason of images that were asked for."""
+        known = {
+            row: (content, question.reason)
+            for question in list(self._by_row.values())
+            for row, content in question.contents.items()
+            if row in rows
+        }
+        if not rows or len(known) < len(set(rows)):
+            raise UsageError("there is no such question; load the page again.")
+        return known
+
+    def _before(self, answer: Answer) -> Answer:
+        """What takes an answer back: the one before, said again, or none."""
+        known = self._labels.answers.get(answer.content)
+        empty = Answer(**{**_values(answer), "label": ""})
+        return empty if known is None else Answer(**{**_values(known), "path": answer.path})
+
+    def undo(self) -> int:
+        """Takes the last answer back, and says of how many images it was.
+
+        Raises:
+            UsageError: there is none.
+            OutputError: it could not be saved.
+        """
+        with self._answering:
+            if not self._undo:
+                raise UsageError("there is no answer of this session left to undo.")
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            back = [
+                Answer(**{**_values(answer), "by": self._who, "when": now})
+                for answer in self._undo[-1]
+            ]
+            self._labels.append(back)
+            self._undo.pop()
+            self.saved -= len(back)
+            return len(back)
+
+    def changes(self, since: int) -> tuple[list[dict[str, Any]], int]:
+        """What was answered by anybody since a call: label and person of questions.
+
+        Raises:
+            OutputError: labels.csv cannot be read any more.
+        """
+        with self._answering:
+            self._labels.refresh()
+            answers = self._labels.answers
+            for row, question in list(self._by_row.items()):
+                answer = answers.get(question.contents[row])
+                said = answer.label if answer else ""
+                if self._told.get(row, "") != said:
+                    self._told[row] = said
+                    by = answer.by if answer else ""
+                    self._changes.append({"row": row, "label": said, "by": by})
+            return self._changes[since:], len(self._changes)
+
+    def estimate(self) -> Estimate | None:
+        """The accuracy on all candidates; None until their contents are known."""
+        contents = self._contents
+        if contents is None:
+            return None
+        with self._answering:
+            answers = dict(self._labels.answers)
+        states = np.zeros(len(contents.places), np.int8)
+        random = np.zeros(len(contents.places), np.bool_)
+        for row in contents.rows(answers.keys()).tolist():
+            answer = answers[contents.hashes[row].as_py()]
+            states[row] = state_of(answer, self.candidates.label(row))
+            random[row] = answer.reason in {"random", "rest"}
+        return estimate(contents.places, states, random)
+
+    def classes(self) -> list[str]:
+        """The model's classes, then those that people have typed."""
+        typed = {answer.label for answer in list(self._labels.answers.values())}
+        names = self.candidates.summary.classes
+        return [*names, *sorted(typed - set(names) - set(SPECIAL))]
+
+    @property
+    def answered(self) -> int:
+        """Number of images that have a label, by anybody."""
+        return len(self._labels.answers)
+
+
+def _values(answer: Answer) -> dict[str, str]:
+    from dataclasses import asdict
+
+    return asdict(answer)
