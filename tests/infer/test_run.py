@@ -65,7 +65,16 @@ def test_run_json_is_the_summary_and_is_kept_per_run(
     assert written["reused"] == second.reused == 12
     assert set(written) == {
         *("run", "folder", "started", "finished", "seconds", "found", "classified", "reused"),
-        *("failed", "failures", "labels", "images_per_second", "model", "device", "versions"),
+        *(
+            "failed",
+            "failures",
+            "labels",
+            "images_per_second",
+            "model",
+            "model_file",
+            "device",
+            "versions",
+        ),
         *("svm_labels", "unsure", "min_confidence", "target_accuracy"),
         *("title", "language", "link_prefix", "gallery"),
         *("complete", "exit_code", "error", "model_name", "classes"),

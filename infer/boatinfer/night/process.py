@@ -14,6 +14,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from boatinfer.errors import BoatinferError
+from boatinfer.i18n import language_of
 from boatinfer.night.command import run_command
 from boatinfer.night.config import Folder
 from boatinfer.night.log import FolderLog
@@ -107,7 +108,7 @@ def _with_figures(result: FolderResult, summary: Summary) -> FolderResult:
     return replace(
         result,
         run=summary.run,
-        sentence=first_sentence(summary),
+        sentence=first_sentence(summary, language_of(summary.language)),
         found=summary.found,
         new=new.found if new else 0,
         failed=new.failed if new else summary.failed,
