@@ -22,8 +22,8 @@ SAMPLES = Path(__file__).parents[2] / "samples"
 CLASSES = ["Gondola", "Water", "Gondola"]
 #: What the extras bring.
 ABSENT = [
-    *("botocore", "joblib", "keras", "matplotlib", "obstore", "onnx", "ray", "scipy", "sklearn"),
-    *("tensorflow", "tf2onnx", "xlsxwriter"),
+    *("apprise", "botocore", "joblib", "keras", "matplotlib", "obstore", "onnx", "ray", "scipy", "sklearn"),
+    *("prometheus_client", "tensorflow", "tf2onnx", "xlsxwriter"),
 ]
 
 #: Commands, by the extra that each needs; OUT is a results folder, PHOTOS a folder of images, DATA

@@ -124,6 +124,18 @@ def test_a_bucket_needs_the_network(tmp_path: Path) -> None:
     assert service["After"] == "network-online.target"
 
 
+def test_whoever_is_told_needs_the_network_and_metrics_their_folder(tmp_path: Path) -> None:
+    alone = settings(units(parsed(tmp_path, TEXT), tmp_path, system=True)[".service"])
+    tables = '[notify]\nping = "${PING_ID}"\ntimeout = 20\n[metrics]\nfile = "m/x.prom"\n'
+    unit = units(parsed(tmp_path, f"{TEXT}\n{tables}"), tmp_path, system=True)[".service"]
+    service = settings(unit)
+    assert "PrivateNetwork" not in service
+    assert "AF_INET" in service["RestrictAddressFamilies"]
+    assert f"ReadWritePaths={tmp_path / 'm'}\n" in unit.read_text()
+    assert int(service["TimeoutStopSec"]) >= int(alone["TimeoutStopSec"]) + 3 * 20
+    assert "PING_ID" not in unit.read_text()
+
+
 def test_a_gpu_needs_the_devices(tmp_path: Path) -> None:
     text = TEXT.replace('"cpu"', '"cuda"')
     for device, private in ((TEXT, True), (text, False)):

@@ -25,7 +25,13 @@ from boatinfer.night.keys import (
 )
 from boatinfer.night.lines import Lines
 from boatinfer.night.metrics import Metrics, metrics_keys
-from boatinfer.night.notify.settings import NOBODY, Notify, folder_notify_keys, notify_keys
+from boatinfer.night.notify.settings import (
+    NOBODY,
+    Notify,
+    Target,
+    folder_notify_keys,
+    notify_keys,
+)
 from boatinfer.pipeline.options import RunOptions
 from boatinfer.storage.base import Place
 from boatinfer.storage.locations import is_remote, place, resolve
@@ -101,6 +107,12 @@ class Night:
     schedule: Schedule | None = None
     notify: Notify = NOBODY
     metrics: Metrics | None = None
+
+    @property
+    def targets(self) -> list[Target]:
+        """Whoever is told of the night or of a folder, each once."""
+        found = [target for folder in self.folders for target in folder.notify.targets]
+        return list(dict.fromkeys([*self.notify.targets, *found]))
 
     def chosen(self, names: Iterable[str]) -> list[Folder]:
         """The folders of these names, in their order; all if there are no names.

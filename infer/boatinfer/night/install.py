@@ -14,7 +14,6 @@ from boatinfer.night import cron, launchd, systemd, windows
 from boatinfer.night.config import Night
 from boatinfer.night.job import Job
 from boatinfer.night.notify.secrets import environment_names
-from boatinfer.night.notify.trial import targets_of
 from boatinfer.night.problems import find_night_problems, find_problem
 from boatinfer.text import joined
 
@@ -76,7 +75,7 @@ def install(night: Night, scheduler: Scheduler, name: str, system: bool) -> Iter
         if problem is not None:
             yield f"{folder.name} cannot be run yet: {problem}"
     yield from (f"this is not told yet: {problem}" for problem in find_night_problems(night))
-    names = {name for target in targets_of(night) for name in environment_names(target)}
+    names = {name for target in night.targets for name in environment_names(target)}
     if names:
         yield (
             f"{scheduler} must give the job {joined(sorted(names))}, the environment of [notify]; "

@@ -70,10 +70,9 @@ class Job:
     def stop_seconds(self) -> int:
         """How long a night may take to end: two images that hang, writing, and telling others."""
         from boatinfer.night.notify.outbox import longest_seconds
-        from boatinfer.night.notify.trial import targets_of
 
         timeouts = [folder.options.image_timeout for folder in self.night.folders]
-        telling = longest_seconds(self.night.notify.timeout) if targets_of(self.night) else 0
+        telling = longest_seconds(self.night.notify.timeout) if self.night.targets else 0
         return int(2 * max(timeouts) + telling) + 60
 
 

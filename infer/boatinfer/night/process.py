@@ -20,7 +20,7 @@ from boatinfer.night.config import Folder
 from boatinfer.night.log import FolderLog
 from boatinfer.night.problems import find_problem
 from boatinfer.night.record import FolderResult
-from boatinfer.pages.first_screen import first_sentence
+from boatinfer.pages.first_screen import in_words
 from boatinfer.results.summary import Summary, parsed
 from boatinfer.storage.documents import DocumentError
 from boatinfer.storage.files import temporary_folder
@@ -29,6 +29,8 @@ __all__ = ["FolderProcess"]
 
 #: Seconds to wait for the last words of a process that has ended.
 _LAST_WORDS_SECONDS = 5.0
+#: Unusual things that the sentence of a run tells at most.
+_MOST_UNUSUAL = 10
 
 
 class FolderProcess:
@@ -98,9 +100,10 @@ class FolderProcess:
         with self._printed:
             self._printed.seek(0)
             try:
-                return _with_figures(result, parsed(self._printed.read()))
+                summary = parsed(self._printed.read())
             except DocumentError:  # the run has not come to its end
                 return result
+        return _with_figures(result, summary)
 
 
 def _with_figures(result: FolderResult, summary: Summary) -> FolderResult:
@@ -108,7 +111,7 @@ def _with_figures(result: FolderResult, summary: Summary) -> FolderResult:
     return replace(
         result,
         run=summary.run,
-        sentence=first_sentence(summary, language_of(summary.language)),
+        sentence=in_words(summary, language_of(summary.language), most=_MOST_UNUSUAL),
         found=summary.found,
         new=new.found if new else 0,
         failed=new.failed if new else summary.failed,

@@ -40,7 +40,7 @@ class FolderResult(msgspec.Struct, kw_only=True, frozen=True):
         name: of the folder.
         exit_code: of its run; None if it was not started.
         error: why the code is not 0.
-        sentence: what came in, as the page begins.
+        sentence: what came in and what is unusual about it, in the folder's language.
         started: when, ISO 8601.
         seconds: how long it took.
         run: id of the run; None if there is no summary.

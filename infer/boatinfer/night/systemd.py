@@ -10,7 +10,6 @@ from pathlib import Path
 
 from boatinfer.night.command import PYTHON
 from boatinfer.night.job import Job, call, owned_by
-from boatinfer.night.notify.trial import targets_of
 from boatinfer.options import Device
 from boatinfer.pipeline.options import Engine
 from boatinfer.storage.base import Place
@@ -234,7 +233,7 @@ def _hardening_by_root(job: Job, writes: bool) -> Iterator[str]:
 
 def _remote(job: Job) -> bool:
     """Whether a night needs the network: for a bucket, a cluster, or whom it tells."""
-    if targets_of(job.night):
+    if job.night.targets:
         return True
     for folder in job.night.folders:
         options = folder.options

@@ -123,7 +123,8 @@ def _lines(night: Night, folder: Folder, result: FolderResult) -> Iterator[str]:
     if result.error:
         code = "" if result.exit_code is None else f"exit code {result.exit_code}: "
         yield f"{code}{result.error}"
-    yield from (f"unusual: {sentence}" for sentence in result.unusual)
+    if not result.sentence:
+        yield from (f"unusual: {sentence}" for sentence in result.unusual)
     page = _page(night, folder, result)
     if page:
         yield page

@@ -12,18 +12,12 @@ from boatinfer.night.notify.secrets import read_address
 from boatinfer.night.notify.senders import check_apprise, ping
 from boatinfer.night.notify.settings import Kind, Target
 
-__all__ = ["checked_targets", "targets_of", "try_targets"]
-
-
-def targets_of(night: Night) -> list[Target]:
-    """Whoever is told of a night or a folder, each once."""
-    found = [target for folder in night.folders for target in folder.notify.targets]
-    return list(dict.fromkeys([*night.notify.targets, *found]))
+__all__ = ["checked_targets", "try_targets"]
 
 
 def checked_targets(night: Night) -> Iterator[tuple[Target, UsageError | None]]:
     """Says of each whether its address can be used, without a connection."""
-    for target in targets_of(night):
+    for target in night.targets:
         try:
             address = read_address(target)
             if target.kind is Kind.APPRISE:
@@ -48,7 +42,7 @@ def try_targets(night: Night, send: bool) -> Iterator[tuple[Target, str | None]]
     Raises:
         UsageError: there is nobody to tell.
     """
-    if not targets_of(night):
+    if not night.targets:
         raise UsageError(
             f"{night.file} names nobody to tell; add a table [notify] with apprise, webhooks or "
             "ping."
@@ -58,7 +52,7 @@ def try_targets(night: Night, send: bool) -> Iterator[tuple[Target, str | None]]
             yield target, str(error) if error else None
         return
     outbox, message = Outbox(night.notify.timeout), trial_message(night)
-    for target in targets_of(night):
+    for target in night.targets:
         if target.kind is Kind.PING:
             outbox.put(target, lambda url, limit: ping(url, "log", message.text, limit))
         else:
