@@ -22,7 +22,18 @@ SAMPLES = Path(__file__).parents[2] / "samples"
 CLASSES = ["Gondola", "Water", "Gondola"]
 #: What the extras bring.
 ABSENT = [
-    *("apprise", "botocore", "joblib", "keras", "matplotlib", "obstore", "onnx", "ray", "scipy", "sklearn"),
+    *(
+        "apprise",
+        "botocore",
+        "joblib",
+        "keras",
+        "matplotlib",
+        "obstore",
+        "onnx",
+        "ray",
+        "scipy",
+        "sklearn",
+    ),
     *("prometheus_client", "tensorflow", "tf2onnx", "xlsxwriter"),
 ]
 

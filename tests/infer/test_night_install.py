@@ -19,7 +19,8 @@ import pytest
 
 from boatinfer.night import systemd
 from boatinfer.night.config import Night
-from boatinfer.night.install import NAME, Scheduler, files
+from boatinfer.night.install import files
+from boatinfer.night.schedulers import NAME, Scheduler
 from nightly import parsed, write
 from support import Command, rows
 

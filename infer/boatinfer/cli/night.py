@@ -14,7 +14,7 @@ from boatinfer.cli.pandas import without_pandas
 from boatinfer.errors import OutputError
 from boatinfer.logs import Level, LogFormat, say
 from boatinfer.logs import use as use_format
-from boatinfer.night.install import NAME, Scheduler
+from boatinfer.night.schedulers import NAME, Scheduler
 from boatinfer.options import Force, LogFormatOption
 from boatinfer.storage.locations import local_path
 from boatinfer.text import counted, printable

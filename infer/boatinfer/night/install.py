@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import enum
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -15,31 +13,10 @@ from boatinfer.night.config import Night
 from boatinfer.night.job import Job
 from boatinfer.night.notify.secrets import environment_names
 from boatinfer.night.problems import find_night_problems, find_problem
+from boatinfer.night.schedulers import Scheduler
 from boatinfer.text import joined
 
-__all__ = ["NAME", "Scheduler", "files", "install", "uninstall"]
-
-#: Default name of the job.
-NAME = "boatinfer-night"
-
-
-class Scheduler(enum.StrEnum):
-    """What starts the nights."""
-
-    SYSTEMD = "systemd"
-    CRON = "cron"
-    LAUNCHD = "launchd"
-    WINDOWS = "windows"
-
-    @classmethod
-    def of_this_machine(cls) -> Scheduler:
-        """The usual one here; cron where there is no systemd."""
-        if sys.platform == "darwin":
-            return cls.LAUNCHD
-        if sys.platform == "win32":
-            return cls.WINDOWS
-        return cls.SYSTEMD if Path("/run/systemd/system").is_dir() else cls.CRON
-
+__all__ = ["files", "install", "uninstall"]
 
 _MODULES: dict[Scheduler, ModuleType] = {
     Scheduler.SYSTEMD: systemd,

@@ -13,6 +13,7 @@ from boatinfer.errors import OutputError, UsageError, first_line
 from boatinfer.night.command import night_command
 from boatinfer.night.config import Night, Schedule
 from boatinfer.night.keys import DAYS
+from boatinfer.night.notify.outbox import longest_seconds
 
 __all__ = ["MARK", "Job", "call", "owned_by"]
 
@@ -69,8 +70,6 @@ class Job:
     @property
     def stop_seconds(self) -> int:
         """How long a night may take to end: two images that hang, writing, and telling others."""
-        from boatinfer.night.notify.outbox import longest_seconds
-
         timeouts = [folder.options.image_timeout for folder in self.night.folders]
         telling = longest_seconds(self.night.notify.timeout) if self.night.targets else 0
         return int(2 * max(timeouts) + telling) + 60
