@@ -14,6 +14,7 @@ import xxhash
 import colours
 from boatinfer.dataset.labelled_images import find_images, read_collection
 from boatinfer.errors import UsageError
+from boatinfer.results.labels import CANNOT_TELL, NONE_OF_THESE, SEVERAL
 from boattrain.data.answers import read_answers
 from boattrain.data.build import BuildResult, build
 from boattrain.data.options import BuildOptions
@@ -57,7 +58,7 @@ def where(folder: Path) -> dict[bytes, tuple[str, ...]]:
 def test_answers_are_added_and_held_back(data: Path, shots: Path, tmp_path: Path) -> None:
     paths = sorted(shots.iterdir())
     rows = [row(path, "green") for path in paths]
-    rows += [row(paths[0], "violet"), row(paths[1], "None of these"), row(paths[2], "green")]
+    rows += [row(paths[0], "violet"), row(paths[1], NONE_OF_THESE), row(paths[2], "green")]
     rows += [row(paths[3], "green", "random"), row(paths[4], "red", "random")]
     rows += [row(paths[3], "red")]
     labels = labels_file(tmp_path / "out", rows)
@@ -164,6 +165,14 @@ def test_answers_that_cannot_be_used(
         built(data, tmp_path / "labels.csv", shots)
     assert said in str(caught.value)
     assert not (tmp_path / "data2").exists()
+
+
+def test_answers_that_name_no_class(shots: Path, tmp_path: Path) -> None:
+    names = [NONE_OF_THESE, SEVERAL, CANNOT_TELL, "", "Several", "skip", "(of glass)"]
+    paths = sorted(shots.iterdir())
+    rows = [row(path, name) for path, name in zip(paths, names, strict=False)]
+    answers = {answer.path: answer.label for answer in read_answers(labels_file(tmp_path, rows))}
+    assert [answers[path.name] for path in paths[: len(names)]] == [""] * 6 + ["(of glass)"]
 
 
 def test_half_a_line_is_not_an_answer(shots: Path, tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def test_saved_model_is_the_best_epoch(
     assert f"Epoch {best.epoch} of 3 was kept: " in trained.stdout
     assert card.training is not None
     assert card.training.metrics["accuracy"] == pytest.approx(best.val_accuracy)
-    assert card.training.metrics["loss"] == pytest.approx(best.val_loss)
+    assert card.training.metrics["loss"] < best.val_loss  # by the temperature
 
 
 def test_golden_images_reproduce(trained: Trained, model: Any, golden: Golden) -> None:

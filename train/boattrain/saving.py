@@ -87,7 +87,13 @@ def model_files(output: Path, force: bool = False) -> ModelFiles:
 
 
 def make_card(
-    name: str, data: TrainingData, model: Any, features: str, metrics: dict[str, float]
+    name: str,
+    data: TrainingData,
+    model: Any,
+    features: str,
+    metrics: dict[str, float],
+    *,
+    temperature: float | None = None,
 ) -> Card:
     """Makes the card of a trained model.
 
@@ -97,6 +103,7 @@ def make_card(
         model: the ``keras.Model``.
         features: name of the feature layer.
         metrics: validation metrics, as fractions of 1.
+        temperature: what the logits of the model were divided by; None if they were not.
     """
     versions = {
         library: str(importlib.import_module(module).__version__)
@@ -117,6 +124,7 @@ def make_card(
             metrics=metrics,
             versions={**versions, "python": platform.python_version()},
             labels=dict(zip(data.classes, per_class.tolist(), strict=True)),
+            temperature=temperature,
         ),
     )
 

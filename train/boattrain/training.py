@@ -40,6 +40,7 @@ from boattrain.fitting.loop import FitResult, Fitter, predict
 from boattrain.fitting.losses import cross_entropy
 from boattrain.fitting.pixels import Split, TrainingData, fingerprint, load_images
 from boattrain.fitting.start import require_start, start_from
+from boattrain.fitting.temperature import apply_temperature, fit_temperature
 from boattrain.networks.base import CNN, Network
 from boattrain.networks.boats import BOATS
 from boattrain.options import BoatsOptions, CnnOptions, ResnetOptions, TrainOptions
@@ -144,11 +145,13 @@ def train(options: TrainOptions, network: Network, command: str) -> TrainingResu
                 "command with --resume continues.",
                 fit_result.signal_number,
             )
-        model = network.finish(model, data)
+        temperature = calibrate(model, data.valid, options.batch_size)
         evaluation, metrics = evaluate(model, data.valid, data.classes, options.batch_size)
         trained_model = TrainedModel(
             model=model,
-            card=make_card(files.model.stem, data, model, network.features, metrics),
+            card=make_card(
+                files.model.stem, data, model, network.features, metrics, temperature=temperature
+            ),
             golden=make_golden(golden, spec, model.predict_on_batch),
             fit=fit_result,
             evaluation=evaluation,
@@ -183,6 +186,13 @@ def fit(
     stages = network.stages(model, data, options)
     fitter = Fitter(model, data.valid.labels, options.best, checkpoint, stop)
     return model, fitter.run(stages, state)
+
+
+def calibrate(model: Any, valid: Split, batch_size: int) -> float:
+    """Fits the temperature of a network on the validation images, applies it and returns it."""
+    temperature = fit_temperature(predict(model, valid.pixels, batch_size), valid.labels)
+    apply_temperature(model, temperature)
+    return temperature
 
 
 def evaluate(

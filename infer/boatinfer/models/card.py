@@ -144,6 +144,8 @@ class Training(Strict, frozen=True):
         versions: library names to versions.
         labels: training images per class, with which the classes of a run are compared; empty if
             unknown.
+        temperature: what the logits were divided by, so that confidence is the share that is right
+            on valid; None if unknown. The weights have it already.
     """
 
     data: str
@@ -151,6 +153,7 @@ class Training(Strict, frozen=True):
     metrics: dict[str, float]
     versions: dict[str, str]
     labels: dict[str, int] = field(default_factory=dict)
+    temperature: float | None = None
 
 
 class Figures(Strict, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shlex
 import signal
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
@@ -17,6 +18,7 @@ from boatinfer.dataset.splits import TEST, VALID
 from boatinfer.errors import RunInterruptedError
 from boatinfer.text import counted
 from boattrain.data.options import (
+    AuditOptions,
     BuildOptions,
     CheckOptions,
     DownloadOptions,
@@ -117,6 +119,28 @@ def _split(options: SplitOptions) -> None:
 
 
 @messages_on_stderr()
+def _audit(options: AuditOptions) -> None:
+    """List the labelled images whose label is hardest to believe.
+
+    Near duplicates with different labels come first, then labels that the other images speak
+    against, and outliers of their class. DATA is not changed.
+    """
+    from boattrain.data.audit import audit
+
+    with _interruptible("nothing was written"):
+        result = audit(options)
+    reasons = Counter(suspect.reason for suspect in result.suspects)
+    typer.echo(
+        f"{result.images:,} images; listed: near duplicates with different labels "
+        f"{reasons['near_duplicate']:,}, labels that the other images speak against "
+        f"{reasons['label']:,} of {result.disagreeing:,}, outliers {reasons['outlier']:,}"
+    )
+    for file in (options.output, options.page):
+        if file is not None:
+            typer.echo(f"wrote {file}")
+
+
+@messages_on_stderr()
 def _build(options: BuildOptions) -> None:
     """Add the answers of a review to labelled images, for the next training.
 
@@ -157,5 +181,6 @@ def _interruptible(outcome: str) -> Iterator[None]:
 app.command("download")(from_fields(DownloadOptions, _download))
 app.command("check")(from_fields(CheckCommand, _check))
 app.command("show")(from_fields(ShowOptions, _show))
+app.command("audit")(from_fields(AuditOptions, _audit))
 app.command("build")(from_fields(BuildOptions, _build))
 app.command("split")(from_fields(SplitOptions, _split))

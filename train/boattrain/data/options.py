@@ -11,7 +11,14 @@ import typer
 from boatinfer.options import Force, GroupBy, Memory, Table
 from boattrain.augment import Augmentation
 
-__all__ = ["BuildOptions", "CheckOptions", "DownloadOptions", "ShowOptions", "SplitOptions"]
+__all__ = [
+    "AuditOptions",
+    "BuildOptions",
+    "CheckOptions",
+    "DownloadOptions",
+    "ShowOptions",
+    "SplitOptions",
+]
 
 
 DataArgument = Annotated[
@@ -118,6 +125,37 @@ class SplitOptions:
             help="Hard-link the images, which takes no disk space, instead of copying them.",
         ),
     ] = False
+
+
+@dataclass(frozen=True)
+class AuditOptions:
+    """Options of `boattrain.data.audit.audit`; the help of each field describes it."""
+
+    data: DataArgument
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE.csv", help="Table to write.")
+    ] = Path("audit.csv")
+    page: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE.html", help="Also write an HTML page with images."),
+    ] = None
+    model: Annotated[
+        str,
+        typer.Option(
+            "-m",
+            "--model",
+            metavar="FILE",
+            help="Model whose features are used: an ONNX file, or boats, the built-in one.",
+        ),
+    ] = "boats"
+    most: Annotated[
+        int, typer.Option(min=1, metavar="INTEGER", help="Images to list, at most.")
+    ] = 200
+    folds: Annotated[
+        int, typer.Option(min=2, metavar="INTEGER", help="Folds of the cross-validation.")
+    ] = 5
+    table: Table = None
+    force: Force = False
 
 
 @dataclass(frozen=True)

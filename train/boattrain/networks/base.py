@@ -42,11 +42,10 @@ class Network:
         min_size: smallest height and width of the input, in pixels.
         build: takes the input size and the number of classes C, and returns a Keras model. Its
             input `INPUT` is raw RGB, uint8 [N, H, W, 3]; its layer `PROBABILITIES` returns
-            float32 [N, C].
+            float32 [N, C], the softmax of a linear layer's logits.
         features: name of the layer that returns the feature vector [N, D], or a feature map
             [N, h, w, D] to be averaged.
         stages: takes the model, the data and the options, and returns the training stages.
-        finish: takes the trained model, and returns the one to save, such as a calibrated one.
     """
 
     min_size: int
@@ -55,7 +54,6 @@ class Network:
     stages: Callable[[Any, TrainingData, Any], Sequence[Stage]] = (
         single_stage  # of the network's own options
     )
-    finish: Callable[[Any, TrainingData], Any] = lambda model, _: model
 
 
 def build_cnn(spec: ImageSpec, classes: int) -> Any:

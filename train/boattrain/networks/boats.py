@@ -27,9 +27,6 @@ __all__ = ["BOATS", "HalfResolution", "build_boats"]
 #: Channels and stride of each residual block.
 _RESIDUAL_BLOCKS = ((24, 2), (48, 2), (48, 1), (96, 2), (96, 1), (160, 2), (160, 1))
 
-#: Temperature that calibrates the trained network, fitted on images held out of training.
-_TEMPERATURE = 0.8
-
 
 def build_boats(spec: ImageSpec, classes: int) -> Any:
     """Builds a compact residual network of separable convolutions, untrained.
@@ -161,12 +158,5 @@ def _stage(
     return Stage(name, options, prepare)
 
 
-def _calibrate(model: Any, data: TrainingData) -> Any:
-    """Applies temperature scaling (Guo et al., 2017) to the weights of the last layer."""
-    last = model.get_layer(PROBABILITIES)
-    last.set_weights([weights / _TEMPERATURE for weights in last.get_weights()])
-    return model
-
-
 #: From 66 pixels, the last feature map is at least 2 x 2, at half resolution too.
-BOATS = Network(min_size=66, build=build_boats, stages=_stages, finish=_calibrate)
+BOATS = Network(min_size=66, build=build_boats, stages=_stages)
