@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from boatexport.graph.class_activation import (
     add_class_activation,
     remove_class_activation,
 )
+from boatexport.novelty.fitting import add_novelty, find_sources
+from boatexport.novelty.graph import NOVELTY
 from boatexport.options import KnowOptions
 from boatexport.verify import with_random_images
 from boatinfer import images
 from boatinfer.errors import ModelError, UsageError
-from boatinfer.models.card import Card
+from boatinfer.models.card import Card, Novelty
 from boatinfer.models.model import Model, load, read_model
 from boatinfer.models.session import open_session
 from boatinfer.storage.files import atomic_write, require_writable
@@ -34,10 +37,12 @@ class Added:
     Attributes:
         path: the file.
         outputs: the names of the new outputs.
+        novelty: how novelty is computed, if that is new.
     """
 
     path: Path
     outputs: list[str]
+    novelty: Novelty | None = None
 
 
 def with_class_activation(graph: onnx.ModelProto, card: Card) -> Card:
@@ -63,17 +68,19 @@ def with_class_activation(graph: onnx.ModelProto, card: Card) -> Card:
     return msgspec.structs.replace(card, outputs=outputs)
 
 
-def add_outputs(options: KnowOptions) -> Added:
+def add_outputs(options: KnowOptions, say: Callable[[str], None] = lambda _: None) -> Added:
     """Adds to a model file the outputs that it lacks.
 
     Args:
-        options: the model and the file to write.
+        options: the model, images, and the file to write.
+        say: called with status messages.
 
     Returns:
         The file written, whose other outputs are those of the original, bit for bit.
 
     Raises:
-        UsageError: the model has all outputs that it can have, or the output file exists.
+        UsageError: the model has all outputs that it can have, a folder cannot be used, or the
+            output file exists.
         ModelError: a file cannot be used.
         OutputError: the file could not be written.
     """
@@ -83,7 +90,16 @@ def add_outputs(options: KnowOptions) -> Added:
     content = read_model(source)
     require_writable(output, source, force=options.force)
     model = load(content, source, "cpu", threads=1)
-    graph, card, added = onnx.load_model_from_string(content), model.card, []
+    graph, card, golden = onnx.load_model_from_string(content), model.card, model.golden
+    added = []
+    if options.train is not None:
+        if card.novelty is not None:
+            raise UsageError(f"{source} has a novelty output; start from the file without it.")
+        sources = find_sources(card, options.train, options.valid, options.foreign)
+        card, golden = add_novelty(graph, model, sources, say)
+        added.append(NOVELTY)
+    elif options.valid or options.foreign:
+        raise UsageError("--valid and --foreign are for novelty, which needs --train.")
     if card.outputs.class_activation is None:
         card = with_class_activation(graph, card)
         added += [CLASS_ACTIVATION] if card.outputs.class_activation else []
@@ -91,9 +107,9 @@ def add_outputs(options: KnowOptions) -> Added:
         raise UsageError(f"{source} has no further outputs to add; use it as it is.")
     card = msgspec.structs.replace(card, network=model.digest)
     with atomic_write(output) as temporary:
-        temporary.write_bytes(embed_card(graph, card, model.golden))
+        temporary.write_bytes(embed_card(graph, card, golden))
         _require_same(model, load(temporary.read_bytes(), output, "cpu", threads=1))
-    return Added(output, added)
+    return Added(output, added, card.novelty if NOVELTY in added else None)
 
 
 def _require_same(before: Model, after: Model) -> None:

@@ -15,7 +15,7 @@ from boatexport.options import (
     QuantizeOptions,
 )
 from boatinfer.cli.fields import from_fields
-from boatinfer.models.card import Conversion
+from boatinfer.models.card import Conversion, Novelty
 from boatinfer.text import printable
 from boattrain.messages import messages_on_stderr
 
@@ -103,11 +103,24 @@ def _know(options: KnowOptions) -> None:
     """
     from boatexport.adding import add_outputs
 
-    result = add_outputs(options)
+    result = add_outputs(options, _print_to_stderr)
+    if result.novelty is not None:
+        _print_novelty(result.novelty)
     typer.echo(
         f"added {', '.join(result.outputs)}; the other outputs are the same, bit for bit\n"
         f"{result.path} ({result.path.stat().st_size:,} bytes)"
     )
+
+
+def _print_novelty(novelty: Novelty) -> None:
+    """Prints how well each way told foreign pictures from valid images."""
+    kinds = next(iter(novelty.figures.values()))
+    typer.echo("AUROC, and share let through where 5 % of the valid images are rejected")
+    typer.echo(f"{'':<13}" + "".join(f"{kind:>18}" for kind in kinds))
+    for method, figures in novelty.figures.items():
+        cells = (f"{one.auroc:.3f} {one.let_through:6.1%}" for one in figures.values())
+        chosen = "  chosen" if method == novelty.method else ""
+        typer.echo(f"{method:<13}" + "".join(f"{cell:>18}" for cell in cells) + chosen)
 
 
 def _print_to_stderr(line: str) -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from boatinfer.analysis.metrics import scores
 from boatinfer.cpus import usable_cpus
 from boatinfer.images import Pixels
-from boatinfer.models.card import Card, Figures
+from boatinfer.models.card import Card, Figures, Outputs
 from boatinfer.models.device import Device
 from boatinfer.models.inference import Floats, infer
 from boatinfer.parallel import parallel_unordered
@@ -42,7 +42,15 @@ class Runner:
 
     def __call__(self, batch: Pixels) -> Floats:
         """Returns probabilities, float32 [N, C], for images, uint8 [N, H, W, 3]."""
-        return infer(self.session, self.card.input, self.card.outputs, batch).probabilities
+        names = self.card.outputs
+        scores = Outputs(probabilities=names.probabilities, logits=names.logits)
+        return infer(self.session, self.card.input, scores, batch).probabilities
+
+    def novelty(self, batch: Pixels) -> Floats:
+        """Returns the novelty, float32 [N], of a model that has such an output."""
+        found = infer(self.session, self.card.input, self.card.outputs, batch).novelty
+        assert found is not None
+        return np.asarray(found[:, 0])
 
 
 @dataclass(frozen=True)

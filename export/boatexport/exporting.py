@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,6 +20,9 @@ from boatinfer.models.golden import golden_images_of_folder, make_golden
 from boatinfer.models.model import load
 from boatinfer.storage.files import atomic_write, require_writable
 from boattrain.backend import load_keras
+
+if TYPE_CHECKING:
+    from boatexport.novelty.fitting import Sources
 
 __all__ = ["ExportResult", "export_model"]
 
@@ -73,10 +76,12 @@ def export_model(
     )
     images = _find_golden_images(options, card.image)
     plan = _make_conversion_plan(options, card)
+    sources = _find_sources(options, card)
     say("loading TensorFlow")
     load_keras()
     from boatexport.adding import with_class_activation
     from boatexport.convert import convert, embed_card, with_features
+    from boatexport.novelty.fitting import add_novelty
     from boatexport.precision import convert_precision
 
     model = resnet50.build(weights) if weights else _load_keras_model(options.model)
@@ -91,6 +96,11 @@ def export_model(
         exported = load(temporary.read_bytes(), output, "cpu")
         say("comparing the outputs of both models")
         difference = verify(exported, reference, probability_tolerance(reference))
+        if sources is not None:
+            card, golden = add_novelty(graph, exported, sources, say)
+            content = embed_card(graph, card, golden)
+            temporary.write_bytes(content)
+            exported = load(content, output, "cpu")
         if plan is not None:
             converted = convert_precision(
                 content, exported, plan, say, show_comparison, name=options.name
@@ -107,6 +117,16 @@ def _make_conversion_plan(options: ExportOptions, card: Card) -> ConversionPlan 
         return make_plan(options.precision, *folders, options.max_drop, card)
     if folders != (None, None):
         raise UsageError("--calibrate and --labelled need --precision int8 or float16.")
+    return None
+
+
+def _find_sources(options: ExportOptions, card: Card) -> Sources | None:
+    if options.train is not None:
+        from boatexport.novelty.fitting import find_sources
+
+        return find_sources(card, options.train, options.valid, options.foreign)
+    if options.valid or options.foreign:
+        raise UsageError("--valid and --foreign are for novelty, which needs --train.")
     return None
 
 

@@ -52,6 +52,30 @@ MaxDrop = Annotated[
         "written.",
     ),
 ]
+Train = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Training images, in class folders, to find images that are unlike them: adds the "
+        "output novelty.",
+    ),
+]
+Valid = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        show_default="a fifth of --train",
+        help="Images that the model was not trained on, in class folders, to compare novelty with.",
+    ),
+]
+Foreign = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        show_default="pictures made by the program",
+        help="Images of anything else, to choose how novelty is computed, besides made ones.",
+    ),
+]
 Licence = Annotated[str, typer.Option(metavar="TEXT", help="Licence, for the model card.")]
 Notes = Annotated[str, typer.Option(metavar="TEXT", help="Notes for users, for the model card.")]
 
@@ -104,6 +128,9 @@ class ExportOptions:
     calibrate: Calibrate = None
     labelled: Labelled = None
     max_drop: MaxDrop = 0.5
+    train: Train = None
+    valid: Valid = None
+    foreign: Foreign = None
 
     name: Annotated[
         str | None,
@@ -268,6 +295,9 @@ class KnowOptions:
 
     model: Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="Model with a model card.")]
     output: Output
+    train: Train = None
+    valid: Valid = None
+    foreign: Foreign = None
     force: Force = False
 
 

@@ -17,6 +17,7 @@ from boatexport.graph.class_activation import remove_class_activation
 from boatexport.graph.graphs import sort_nodes
 from boatexport.graph.int8 import QuantisedGraph, quantise
 from boatexport.graph.simplify import simplify
+from boatexport.novelty.graph import detach, reattach, without_novelty
 from boatexport.options import QuantizeOptions
 from boatexport.plan import ConversionPlan, make_plan
 from boatinfer import images
@@ -31,6 +32,9 @@ from boatinfer.models.session import open_session
 from boatinfer.storage.files import atomic_write, require_writable
 
 __all__ = ["ConvertedModel", "convert_precision", "quantize"]
+
+#: Images that novelty is compared on, and by how much more of them may be unknown.
+_NOVELTY_IMAGES, _MAX_MORE_UNKNOWN = 400, 0.02
 
 Say = Callable[[str], None]
 ShowComparison = Callable[[Conversion], None]
@@ -111,6 +115,7 @@ def convert_precision(
     try:
         graph = onnx.load_model_from_string(content)
         remove_class_activation(graph)
+        novelty = detach(graph)
         graph = _upgrade(graph)
         if plan.precision == "int8":
             quantised = _to_int8(graph, model, plan, say)
@@ -123,6 +128,7 @@ def convert_precision(
             graph, calibration, float_layers = _to_float16(graph), "", []
         if card.outputs.class_activation is not None:
             card = with_class_activation(graph, card)
+        reattach(graph, novelty, card, path)
     except BoatinferError:
         raise
     except Exception as error:  # onnx, onnxslim and onnxruntime raise many types
@@ -143,6 +149,11 @@ def convert_precision(
     comparison = compare(original, converted, images, device)
     if comparison is None:
         raise UsageError(f"none of the images in {plan.labelled.folder} can be read.")
+    golden = model.golden
+    novelty_difference = _novelty_difference(original, converted, plan, model, say)
+    if novelty_difference is None:
+        detach(graph)
+        card, golden = without_novelty(card, golden)
     conversion = Conversion(
         source=model.digest,
         images=comparison.images,
@@ -151,6 +162,7 @@ def convert_precision(
         converted=comparison.converted,
         agreement=comparison.agreement,
         golden_difference=_golden_difference(converted, model),
+        novelty_difference=novelty_difference or 0.0,
         calibration=calibration,
         kept=float_layers,
     )
@@ -160,7 +172,7 @@ def convert_precision(
         precision=plan.precision,
         network=None,
     )
-    result = _with_card(graph, card, model.golden, conversion)
+    result = _with_card(graph, card, golden, conversion)
     show_comparison(result.conversion)
     _check_accuracy(result.conversion, plan)
     return result
@@ -175,6 +187,36 @@ def _check_accuracy(conversion: Conversion, plan: ConversionPlan) -> None:
             f"{plan.max_drop:g}, so no file was written; allow more, give other "
             "calibration images, or keep the original."
         )
+
+
+def _novelty_difference(
+    original: Runner, converted: Runner, plan: ConversionPlan, model: Model, say: Say
+) -> float | None:
+    """Compares the novelty of both models.
+
+    Returns:
+        The largest difference of a golden image's novelty; None if more images than before would
+        be unknown, as where a lower precision moves the features.
+    """
+    novelty = model.card.novelty
+    if novelty is None:
+        return 0.0
+    some = batches.sample_evenly(plan.labelled, _NOVELTY_IMAGES)
+    shares = np.zeros(2)
+    for pixels, _ in batches.read_batches(some, model.card.image, 16, lambda _: None):
+        for index, runner in enumerate((original, converted)):
+            shares[index] += (runner.novelty(pixels) > novelty.max_novelty).sum()
+    before, after = shares / len(some.paths)
+    if after - before > _MAX_MORE_UNKNOWN:
+        say(
+            f"novelty is left out: with {plan.precision} {after:.1%} of the images would be "
+            f"unknown, before {before:.1%}; add it to the new file with 'boatinfer model know'"
+        )
+        return None
+    tests = model.golden.images
+    pixels = np.stack([images.read(test.image, model.card.image) for test in tests])
+    expected = np.array([test.novelty for test in tests], np.float32)
+    return float(np.abs(converted.novelty(pixels) - expected).max())
 
 
 def _to_int8(

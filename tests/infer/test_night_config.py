@@ -45,6 +45,7 @@ VALUES: dict[str, Any] = {
     "ray-address": "auto",
     "endpoint": "http://localhost:1",
     "image-timeout": 60.5,
+    "max-novelty": 0.9,
     "min-confidence": 0.5,
     "target-accuracy": 0.9,
     "include": ["*.jpg", "with space/*"],

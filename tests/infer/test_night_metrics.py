@@ -18,9 +18,7 @@ from boatinfer.night.config import Night
 from boatinfer.night.problems import find_night_problems
 from boatinfer.night.record import record_file
 from boatinfer.night.running import lock_of, run_night
-from boatinfer.results.labels import Answer, LabelFile
 from boatinfer.results.summary import read_summary
-from boatinfer.results.unreviewed import find_unreviewed
 from boatinfer.storage.locks import hold_lock
 from nightly import FAKE, parsed, write
 from support import Command
@@ -80,20 +78,6 @@ def test_the_figures_are_those_of_the_run(
     if promtool:
         with (tmp_path / "metrics" / "night.prom").open() as metrics:
             subprocess.run([promtool, "check", "metrics"], stdin=metrics, check=True)
-
-
-def test_an_image_with_an_answer_is_not_to_be_reviewed(
-    tmp_path: Path, pictures: Path, model_file: Path, boatinfer: Command
-) -> None:
-    out = tmp_path / "out"
-    boatinfer("run", pictures, "-o", out, "-m", model_file, "--min-confidence", "1")
-    before = find_unreviewed(out)
-    assert before.images > 1
-    path = (out / "review.csv").read_text().splitlines()[1].split(",")[0].strip('"')
-    LabelFile(out).append([Answer(path, "0" * 32, "red")])
-    assert find_unreviewed(out) == before._replace(images=before.images - 1)
-    (out / "review.csv").unlink()
-    assert find_unreviewed(out) == (0, None)
 
 
 def test_a_failure_takes_the_place_of_all_that_was_well(

@@ -305,7 +305,7 @@ def test_rare_classes_are_sampled_in_full() -> None:
             "confidence": np.linspace(0, 1, 1000),
         }
     )
-    selection = Selection({"Water": 900, "Topa": 13, "Gondola": 87}, threshold=False)
+    selection = Selection({"Water": 900, "Topa": 13, "Gondola": 87})
     for start in range(0, 1000, 170):
         selection.add(table.slice(start, 170))
     shown = [row["label"] for row in selection.sample]

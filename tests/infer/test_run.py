@@ -75,7 +75,7 @@ def test_run_json_is_the_summary_and_is_kept_per_run(
             "device",
             "versions",
         ),
-        *("svm_labels", "unsure", "min_confidence", "target_accuracy"),
+        *("svm_labels", "unsure", "min_confidence", "target_accuracy", "unknown", "max_novelty"),
         *("title", "language", "link_prefix", "gallery"),
         *("complete", "exit_code", "error", "model_name", "classes"),
         *("new", "gone", "unusual", "stages", "threads", "training", "shards"),
@@ -94,7 +94,7 @@ def test_parts_hold_what_the_contract_says(
     table = pq.read_table(part)
     assert table.column_names == [
         *("path", "bytes", "mtime_ns", "content", "model", "run", "status", "since", "error"),
-        *("label", "confidence", "probabilities", "features", "svm"),
+        *("label", "confidence", "probabilities", "features", "svm", "novelty"),
     ]
     for vectors in ("probabilities", "features", "svm"):
         assert str(table.schema.field(vectors).type) == "list<element: float>"

@@ -17,7 +17,7 @@ class GraphBuilder:
 
     Args:
         prefix: prefix of the names of all new tensors.
-        opset: opset of the graph; before 13, `reduce_sum` has its axes as an attribute.
+        opset: opset of the graph; older ones have the axes of a reduction as an attribute.
 
     Attributes:
         nodes: the nodes.
@@ -43,12 +43,11 @@ class GraphBuilder:
         """Adds a reshape; 0 keeps a length, -1 is for what is left."""
         return self.node("Reshape", tensor, self.weight(shape, np.int64), output=output)
 
-    def reduce_sum(self, tensor: str, axis: int, output: str = "") -> str:
-        """Adds a sum over an axis, which is dropped."""
-        if self._opset < 13:
-            return self.node("ReduceSum", tensor, axes=[axis], keepdims=0, output=output)
-        axes = self.weight([axis], np.int64)
-        return self.node("ReduceSum", tensor, axes, keepdims=0, output=output)
+    def reduce(self, op_type: str, tensor: str, axis: int, keepdims: int = 1) -> str:
+        """Adds a reduction over an axis, such as ``ReduceMax``."""
+        if self._opset < (13 if op_type == "ReduceSum" else 18):
+            return self.node(op_type, tensor, axes=[axis], keepdims=keepdims)
+        return self.node(op_type, tensor, self.weight([axis], np.int64), keepdims=keepdims)
 
     def node(self, op_type: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         """Adds a node; returns the name of its output."""

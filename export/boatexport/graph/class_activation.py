@@ -151,7 +151,7 @@ class _Head:
             shape = [0, -1, 1, 1] if map_.channels == 1 else [0, 1, 1, -1]
             gradient = branch.reshape(gradient, shape)
         weighted = branch.node("Mul", self._float(map_.tensor), gradient)
-        total = branch.reduce_sum(weighted, map_.channels)
+        total = branch.reduce("ReduceSum", weighted, map_.channels, keepdims=0)
         if map_.sizes is not None:
             branch.reshape(total, [0, *map_.sizes])
         return True

@@ -16,6 +16,7 @@ from boatinfer.analysis import abstention
 from boatinfer.analysis.by_group import ByGroup, by_group
 from boatinfer.analysis.evaluation import Confidence, Evaluation, side_by_side
 from boatinfer.analysis.options import EvaluateOptions
+from boatinfer.analysis.rejection import RejectionResult, evaluate_rejection
 from boatinfer.analysis.truth import true_labels
 from boatinfer.errors import OutputError, UsageError, first_line
 from boatinfer.results.find import find_results
@@ -44,6 +45,7 @@ class EvaluationResult:
         unknown: true classes that the network does not have, and their numbers of images.
         unlabelled: number of classified images without a true class.
         target_accuracy: the accuracy to find an abstention threshold for; None for none.
+        rejection: how well foreign images are told from those of known class; None without any.
         groups: the figures of each group, of the network if it is evaluated; None for none.
     """
 
@@ -54,6 +56,7 @@ class EvaluationResult:
     unlabelled: int
     target_accuracy: float | None = None
     groups: ByGroup | None = None
+    rejection: RejectionResult | None = None
 
     @property
     def recommended_threshold(self) -> abstention.Threshold | None:
@@ -123,6 +126,7 @@ class EvaluationResult:
             "network": self.network and self.network.document(),
             "svm": self.svm and self.svm.document(),
             "groups": self.groups and self.groups.document(),
+            "rejection": self.rejection and self.rejection.document(),
         }
 
     def text(self) -> str:
@@ -135,6 +139,7 @@ class EvaluationResult:
         )
         blocks = [heading, evaluation.text("" if self.network else " (SVM)")]
         blocks += [self.groups.text()] if self.groups else []
+        blocks += [self.rejection.text()] if self.rejection else []
         if self.svm:
             evaluations = [("network", self.network), ("SVM", self.svm)]
             rows = side_by_side(
@@ -184,6 +189,9 @@ def evaluate(options: EvaluateOptions) -> EvaluationResult:
         unknown={entry["values"]: entry["counts"] for entry in unknown.value_counts().to_pylist()},
         unlabelled=truth.null_count,
         target_accuracy=options.target_accuracy,
+        rejection=evaluate_rejection(
+            results, run, images, truth_indices, truth, folder=options.foreign
+        ),
         groups=by_group(evaluated, options.by, options.labels, run.folder) if options.by else None,
     )
 

@@ -46,6 +46,14 @@ class EvaluateOptions:
             "expression that finds the group in the path.",
         ),
     ] = None
+    foreign: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Images of anything else, which the model should call unknown: also says how well "
+            "it does.",
+        ),
+    ] = None
     target_accuracy: Annotated[
         float | None,
         typer.Option(

@@ -33,7 +33,7 @@ FALSE_ALARMS = 1 / 400
 #: The share of it that is for the whole, where sub-folders are compared too.
 _WHOLE_SHARE = 0.5
 #: What is compared.
-KINDS = ("classes", "confidence", "features")
+KINDS = ("classes", "confidence", "novelty", "features")
 #: Ordinary earlier runs to compare with, at most; unusual ones of twice as many are remembered.
 _RUNS, _REMEMBERED = 14, 28
 #: A folder is silent if it had this many times `MIN_IMAGES` in each of the last `MIN_RUNS` runs.
@@ -197,6 +197,8 @@ def _images(run: Summary, folder: str | None) -> Images | None:
 
 def _enough(images: Images, kind: str, now: Images) -> bool:
     """Whether there are enough images; and features on the same axes as now."""
+    if kind == "novelty":
+        return sum(_novelties(images)) >= MIN_IMAGES
     if kind != "features":
         return sum(images.confidences) >= MIN_IMAGES
     first, second = images.features, now.features
@@ -206,6 +208,11 @@ def _enough(images: Images, kind: str, now: Images) -> bool:
         and first.images >= MIN_IMAGES
         and len(first.mean) == len(second.mean)
     )
+
+
+def _novelties(images: Images) -> list[int]:
+    """The histogram of novelty; sub-folders have none."""
+    return images.novelties if isinstance(images, Mix) else []
 
 
 def _compare(comparison: _Comparison, false_alarms: float) -> Unusual | None:
@@ -250,6 +257,8 @@ def _points(comparison: _Comparison) -> Points:
         return class_points(_class_counts(comparison.all)[1], ordinary)
     if comparison.kind == "confidence":
         return confidence_points([images.confidences for images in comparison.all], ordinary)
+    if comparison.kind == "novelty":
+        return confidence_points([_novelties(images) for images in comparison.all], ordinary)
     return feature_points(*_whitened(comparison.all, ordinary))
 
 
@@ -279,7 +288,12 @@ def _change(comparison: _Comparison, verdict: Verdict) -> _Change | None:
     runs = [comparison.now, *compared]
     if comparison.kind == "classes":
         return _class_change(runs)
-    return _confidence_change(runs) if comparison.kind == "confidence" else _feature_change(runs)
+    if comparison.kind == "confidence":
+        return _spread_change([(its.mean_confidence, its.confidences) for its in runs])
+    if comparison.kind == "novelty":
+        mixes = [its for its in runs if isinstance(its, Mix)]
+        return _spread_change([(its.mean_novelty, its.novelties) for its in mixes])
+    return _feature_change(runs)
 
 
 def _class_change(runs: Sequence[Images]) -> _Change | None:
@@ -298,10 +312,11 @@ def _class_change(runs: Sequence[Images]) -> _Change | None:
     )
 
 
-def _confidence_change(runs: Sequence[Images]) -> _Change | None:
-    means = [images.mean_confidence or 0.0 for images in runs]
+def _spread_change(runs: Sequence[tuple[float | None, list[int]]]) -> _Change | None:
+    """The change of a mean and of a histogram; these of now and of the earlier runs."""
+    means = [mean or 0.0 for mean, _ in runs]
     now, usual = means[0], float(np.mean(means[1:]))
-    counts = [np.array(images.confidences) for images in runs]
+    counts = [np.array(histogram) for _, histogram in runs]
     if (
         abs(now - usual) < MIN_CONFIDENCE
         and float(jensen_shannon(counts[0], mean_shares(counts[1:]))) < _MIN_DIVERGENCE

@@ -123,7 +123,7 @@ def _log_summary(summary: Summary, out: Place) -> None:
 
 def _print_summary(summary: Summary) -> None:
     from boatinfer.results.left_out import left_out_in_words
-    from boatinfer.results.tables.predictions import UNSURE
+    from boatinfer.results.tables.predictions import UNKNOWN, UNSURE
 
     rate = f", {summary.images_per_second:,.0f} a second" if summary.classified >= 100 else ""
     typer.echo(
@@ -139,7 +139,9 @@ def _print_summary(summary: Summary) -> None:
     for remark in summary.remarks:
         typer.echo(remark)
     unsure = summary.min_confidence is not None
-    labels = {label: n for label, n in summary.labels.items() if not (unsure and label == UNSURE)}
+    said_below = {UNSURE} if unsure else set()
+    said_below |= set() if summary.max_novelty is None else {UNKNOWN}
+    labels = {label: n for label, n in summary.labels.items() if label not in said_below}
     new = summary.new.labels if summary.new and summary.reused else None
     if new is not None:
         typer.echo(f"{'images':>9} {'new':>9}")
@@ -148,6 +150,9 @@ def _print_summary(summary: Summary) -> None:
     if unsure:
         numbers = _numbers(summary.unsure, UNSURE, new)
         typer.echo(f"{numbers}  unsure: confidence below {summary.min_confidence:.4g}")
+    if summary.unknown:
+        numbers = _numbers(summary.unknown, UNKNOWN, new)
+        typer.echo(f"{numbers}  unknown: novelty above {summary.max_novelty:.4g}")
     if summary.warnings:
         typer.echo(f"{summary.warnings:>9,}  read with a decoder warning")
     for reason, count in summary.failures.items():
@@ -188,7 +193,7 @@ def _numbers(count: int, label: str, new: dict[str, int] | None) -> str:
 
 def _print_files(out: Place, summary: Summary, report: bool) -> None:
     typer.echo(f"predictions: {out / 'predictions.csv'}")
-    if summary.min_confidence is not None:
+    if summary.min_confidence is not None or summary.max_novelty is not None:
         typer.echo(f"to review:   {out / 'review.csv'}")
     if report:
         typer.echo(f"report:      {out / 'report.html'}")

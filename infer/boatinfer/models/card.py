@@ -27,6 +27,7 @@ __all__ = [
     "CARD_KEY",
     "FORMAT",
     "GOLDEN_KEY",
+    "NOVELTY_TOLERANCE",
     "TOLERANCE",
     "Card",
     "Conversion",
@@ -36,7 +37,9 @@ __all__ = [
     "Golden",
     "GoldenImage",
     "InputSpec",
+    "Novelty",
     "Outputs",
+    "Rejection",
     "Training",
     "decode_card",
     "decode_golden",
@@ -51,6 +54,9 @@ GOLDEN_KEY = "boatinfer.golden"
 #: Largest allowed difference of a golden image's probabilities. Wrong pixels or weights change
 #: them by far more; another CPU or GPU by far less.
 TOLERANCE = {"float32": 1e-3, "float16": 1e-2, "int8": 5e-2}
+
+#: Largest allowed difference of a golden image's novelty.
+NOVELTY_TOLERANCE = 0.05
 
 Triple = tuple[float, float, float]
 ClassNames = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=2)]
@@ -93,8 +99,8 @@ class Outputs(Strict, frozen=True):
     """Names of the output tensors.
 
     ``probabilities`` or ``logits`` [N, C], ``features`` [N, D], ``svm`` [N, K], the scores
-    of an SVM that is part of the graph, and ``class_activation`` [N, h, w], where in the image
-    the predicted class was seen.
+    of an SVM that is part of the graph, ``class_activation`` [N, h, w], where in the image
+    the predicted class was seen, and ``novelty`` [N, 1], how unlike the training images it is.
     """
 
     probabilities: str | None = None
@@ -102,6 +108,7 @@ class Outputs(Strict, frozen=True):
     features: str | None = None
     svm: str | None = None
     class_activation: str | None = None
+    novelty: str | None = None
 
     def __post_init__(self) -> None:
         """Refuses a card that does not specify exactly one source of probabilities."""
@@ -156,6 +163,37 @@ class Training(Strict, frozen=True):
     temperature: float | None = None
 
 
+class Rejection(Strict, frozen=True):
+    """How well foreign pictures are told from valid images.
+
+    Attributes:
+        auroc: probability that a foreign picture is more novel than a valid image.
+        let_through: share of the foreign pictures that are less novel than the most novel 5 % of
+            the valid images.
+    """
+
+    auroc: float
+    let_through: float
+
+
+class Novelty(Strict, frozen=True):
+    """How novelty is computed, and how well that was measured to work.
+
+    The novelty of an image is the share of the valid images that are less novel.
+
+    Attributes:
+        method: the method, one of those of ``figures``.
+        images: number of images, ``train`` and ``valid``.
+        figures: for each method that was tried, and each kind of foreign pictures.
+        max_novelty: images above it are called unknown, unless another limit is given.
+    """
+
+    method: str
+    images: dict[str, int]
+    figures: dict[str, dict[str, Rejection]]
+    max_novelty: Annotated[float, Meta(ge=0, le=1)] = 0.99
+
+
 class Figures(Strict, frozen=True):
     """Accuracy, speed and size of a model file.
 
@@ -189,6 +227,7 @@ class Conversion(Strict, frozen=True):
             The self-test adds it to its tolerance.
         calibration: how the int8 ranges were chosen.
         kept: layers of an int8 model that stay in float32.
+        novelty_difference: largest difference of a golden image's novelty from the original.
     """
 
     source: str
@@ -200,6 +239,7 @@ class Conversion(Strict, frozen=True):
     golden_difference: Annotated[float, Meta(ge=0, le=1)]
     calibration: str = ""
     kept: list[str] = field(default_factory=list)
+    novelty_difference: Annotated[float, Meta(ge=0, le=1)] = 0.0
 
 
 class Card(Strict, frozen=True, kw_only=True):
@@ -220,6 +260,7 @@ class Card(Strict, frozen=True, kw_only=True):
     outputs: Outputs
     features: Features | None = None
     svm: FusedSVM | None = None
+    novelty: Novelty | None = None
     training: Training | None = None
     precision: Literal["float32", "float16", "int8"] = "float32"
     conversion: Conversion | None = None
@@ -232,6 +273,8 @@ class Card(Strict, frozen=True, kw_only=True):
             raise ValueError("features and outputs.features go together")
         if (self.svm is None) != (self.outputs.svm is None):
             raise ValueError("svm and outputs.svm go together")
+        if (self.novelty is None) != (self.outputs.novelty is None):
+            raise ValueError("novelty and outputs.novelty go together")
 
 
 def _refuse_duplicates(classes: list[str]) -> None:
@@ -240,11 +283,19 @@ def _refuse_duplicates(classes: list[str]) -> None:
 
 
 class GoldenImage(Strict, frozen=True):
-    """One encoded image (any format the reader knows), its probabilities [C], SVM scores [K]."""
+    """One encoded image (any format the reader knows), and what the model gives for it.
+
+    Attributes:
+        image: content of the file.
+        probabilities: [C].
+        svm: SVM scores [K]; None without an SVM.
+        novelty: its novelty; None without such an output.
+    """
 
     image: bytes
     probabilities: list[float]
     svm: list[float] | None = None
+    novelty: float | None = None
 
 
 class Golden(Strict, frozen=True, kw_only=True):
@@ -301,9 +352,8 @@ def from_metadata(metadata: Mapping[str, str], file_name: str) -> tuple[Card, Go
         raise ModelError(f"{file_name} has lost its golden images; export the model again.")
     card = decode_card(metadata[CARD_KEY], file_name)
     golden = decode_golden(metadata[GOLDEN_KEY], file_name)
-    if any(
-        _vector_lengths(image) != (len(card.classes), _svm_width(card)) for image in golden.images
-    ):
+    widths = (len(card.classes), _svm_width(card), card.novelty is not None)
+    if any(_vector_lengths(image) != widths for image in golden.images):
         raise ModelError(
             f"{file_name}: its golden images do not fit its {len(card.classes)} classes; "
             "export the model again."
@@ -311,8 +361,8 @@ def from_metadata(metadata: Mapping[str, str], file_name: str) -> tuple[Card, Go
     return card, golden
 
 
-def _vector_lengths(image: GoldenImage) -> tuple[int, int]:
-    return len(image.probabilities), len(image.svm or [])
+def _vector_lengths(image: GoldenImage) -> tuple[int, int, bool]:
+    return len(image.probabilities), len(image.svm or []), image.novelty is not None
 
 
 def _svm_width(card: Card) -> int:

@@ -42,11 +42,14 @@ class Inferred(NamedTuple):
         probabilities: float32 [N, C].
         features: float32 [N, D], or None if the model has no feature output.
         svm: float32 [N, K], the scores of the SVM inside the graph; None if there is none.
+        novelty: float32 [N, 1], how unlike the training images each is, from 0 to 1; None if the
+            model has no such output.
     """
 
     probabilities: Floats
     features: Floats | None = None
     svm: Floats | None = None
+    novelty: Floats | None = None
 
     @classmethod
     def concatenate(cls, parts: Sequence[Inferred]) -> Inferred:
@@ -77,7 +80,8 @@ def infer(
             None means a single batch.
     """
     scores = str(outputs.probabilities or outputs.logits)
-    names = [name for name in (scores, outputs.features, outputs.svm) if name is not None]
+    optional = (outputs.features, outputs.svm, outputs.novelty)
+    names = [scores, *filter(None, optional)]
 
     def run(tensor: npt.NDArray[Any], rows: int) -> Inferred:
         arrays = session.run(names, {spec.name: tensor})
@@ -86,9 +90,7 @@ def infer(
             for name, array in zip(names, arrays, strict=True)
         }
         probabilities = results[scores] if outputs.logits is None else _softmax(results[scores])
-        return Inferred(
-            probabilities, results.get(outputs.features or ""), results.get(outputs.svm or "")
-        )
+        return Inferred(probabilities, *(results.get(name or "") for name in optional))
 
     chunks, rows = input_tensors(session, spec, batch, size)
     return Inferred.concatenate([run(chunk, rows) for chunk in chunks]).head(len(batch))

@@ -16,7 +16,7 @@ from boatinfer import images
 from boatinfer.errors import Failure, ImageError, ModelError, UsageError, first_line
 from boatinfer.images import Pixels
 from boatinfer.models.built_in import BUILT_IN, model_place
-from boatinfer.models.card import TOLERANCE, Card, Golden, from_metadata
+from boatinfer.models.card import NOVELTY_TOLERANCE, TOLERANCE, Card, Golden, from_metadata
 from boatinfer.models.device import Device
 from boatinfer.models.inference import (
     ONNX_TYPES,
@@ -53,12 +53,15 @@ class Predictions:
         probabilities: float32 [N, C], rows sum to 1, columns in the order of the classes.
         features: float32 [N, D], or None if the model has no feature output.
         svm_labels: str [N], labels by the SVM inside the model; None if there is none.
+        novelty: float32 [N], how unlike the training images each is, from 0 to 1; None if the model
+            has no such output.
     """
 
     labels: npt.NDArray[np.str_]
     probabilities: Floats
     features: Floats | None
     svm_labels: npt.NDArray[np.str_] | None = None
+    novelty: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +165,7 @@ class Model(ModelInfo):
             svm_labels=None
             if svm is None or outputs.svm is None
             else np.array(svm.classes)[outputs.svm.argmax(axis=1)],
+            novelty=None if outputs.novelty is None else outputs.novelty[:, 0],
         )
 
     def self_test(self) -> float:
@@ -202,7 +206,17 @@ class Model(ModelInfo):
             self._check_difference(
                 "SVM scores", median, self.tolerance * len(self.card.svm.classes)
             )
+        if outputs.novelty is not None:
+            novelties = np.array([g.novelty for g in self.golden.images], np.float32)
+            differences = np.abs(outputs.novelty[:, 0] - novelties)
+            self._check_difference("novelty", float(differences.max()), self._novelty_tolerance)
         return difference
+
+    @property
+    def _novelty_tolerance(self) -> float:
+        """As `tolerance`; where many valid images are alike, novelty rises steeply."""
+        conversion = self.card.conversion
+        return NOVELTY_TOLERANCE + (0.0 if conversion is None else conversion.novelty_difference)
 
     @property
     def tolerance(self) -> float:
@@ -221,6 +235,7 @@ class Model(ModelInfo):
             ("classes", len(card.classes), outputs.probabilities),
             ("features", card.features and card.features.dimension, outputs.features),
             ("SVM classes", card.svm and len(card.svm.classes), outputs.svm),
+            ("novelty", card.novelty and 1, outputs.novelty),
         ]
         for name, promised, array in widths:
             shape = None if array is None else array.shape
@@ -334,6 +349,7 @@ def _check_tensors(session: Any, card: Card, path: Place) -> None:
         names.features,
         names.svm,
         names.class_activation,
+        names.novelty,
     )
     output_names = [name for name in named if name is not None]
     missing = [name for name in output_names if name not in outputs]

@@ -15,7 +15,7 @@ from boatinfer.pages.selection import Selection
 from boatinfer.pages.thumbnails import Album, Picture
 from boatinfer.pages.trends import Trends
 from boatinfer.results.summary import Summary
-from boatinfer.results.tables.predictions import UNSURE, counts
+from boatinfer.results.tables.predictions import UNKNOWN, UNSURE, counts
 
 __all__ = [
     "class_pictures",
@@ -78,15 +78,16 @@ def _class_rows(history: RunHistory, trends: Trends) -> Iterator[dict[str, Any]]
         "usual": history.usual,
         "training": history.training,
     }
-    unsure = None if history.summary.min_confidence is None else UNSURE
+    no_classes = {UNSURE} if history.summary.min_confidence is not None else set()
+    no_classes |= set() if history.summary.max_novelty is None else {UNKNOWN}
     for index, label in enumerate(history.labels[:_CLASSES]):
         yield {
             "label": label,
             "images": history.summary.labels.get(label, 0),
             "new": history.new.labels.get(label, 0),
-            "line": None if label == unsure else trends.share(label),
+            "line": None if label in no_classes else trends.share(label),
             **{
-                name: None if column is None or label == unsure else float(column[index])
+                name: None if column is None or label in no_classes else float(column[index])
                 for name, column in shares.items()
             },
         }
@@ -109,6 +110,7 @@ def confidence_histogram(history: RunHistory) -> dict[str, Any] | None:
 def review(selection: Selection, album: Album) -> dict[str, Any]:
     """The images for review."""
     numbers = {
+        "unknown": _UNSURE,
         "unsure": _UNSURE,
         "least_confident": _LEAST_CONFIDENT,
         "disagreeing": _DISAGREEING,
@@ -123,7 +125,8 @@ def review(selection: Selection, album: Album) -> dict[str, Any]:
     return {
         **parts,
         "unsure_shown": _stand_for(parts["unsure"]),
-        "unsure_total": selection.unsure,
+        "unsure_total": selection.reviewed(UNSURE),
+        "unknown_total": selection.reviewed(UNKNOWN),
         "disagreements": selection.disagreements,
     }
 

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from boatinfer.i18n import Language, sentence_case
 from boatinfer.results.mix import Mix
 from boatinfer.results.summary import Summary
-from boatinfer.results.tables.predictions import UNSURE
+from boatinfer.results.tables.predictions import UNKNOWN, UNSURE
 from boatinfer.results.unusual_text import unusual_in_words
 
-__all__ = ["first_sentence", "in_words", "problems", "time_of_day", "unsure"]
+__all__ = ["first_sentence", "in_words", "problems", "time_of_day", "to_check", "unknown", "unsure"]
 
 #: Hours at which the morning, the afternoon, the evening and the night begin.
 _MORNING, _AFTERNOON, _EVENING, _NIGHT = 5, 12, 18, 21
@@ -45,8 +45,8 @@ def _counts(summary: Summary, language: Language) -> str:
         language.ngettext("%(num)s new image", "%(num)s new images", new.found),
         language.ngettext("%(num)s problem", "%(num)s problems", problems(summary)),
     ]
-    if summary.min_confidence is not None:
-        parts.append(language.ngettext("%(num)s to check", "%(num)s to check", unsure(summary)))
+    if summary.min_confidence is not None or summary.max_novelty is not None:
+        parts.append(language.ngettext("%(num)s to check", "%(num)s to check", to_check(summary)))
     return language.gettext(
         "%(night)s: %(counts)s.",
         night=time_of_day(summary.started, language),
@@ -61,7 +61,21 @@ def problems(summary: Summary) -> int:
 
 def unsure(summary: Summary) -> int:
     """Number of new images below the abstention threshold."""
-    return (summary.new or Mix()).labels.get(UNSURE, 0)
+    return 0 if summary.min_confidence is None else _labelled(summary, UNSURE)
+
+
+def unknown(summary: Summary) -> int:
+    """Number of new images above the limit of novelty."""
+    return 0 if summary.max_novelty is None else _labelled(summary, UNKNOWN)
+
+
+def to_check(summary: Summary) -> int:
+    """Number of new images for manual review."""
+    return unknown(summary) + unsure(summary)
+
+
+def _labelled(summary: Summary, label: str) -> int:
+    return (summary.new or Mix()).labels.get(label, 0)
 
 
 def time_of_day(started: str, language: Language) -> str:

@@ -9,7 +9,7 @@ from boatinfer.analysis.history import RunHistory
 from boatinfer.errors import UsageError
 from boatinfer.i18n import language_of
 from boatinfer.pages import contents, page
-from boatinfer.pages.first_screen import first_sentence, problems, unsure
+from boatinfer.pages.first_screen import first_sentence, problems, to_check, unsure
 from boatinfer.pages.gallery import gallery_pages, write_gallery
 from boatinfer.pages.heat_maps import heat_maps
 from boatinfer.pages.kept import KeptPages, replaced
@@ -22,7 +22,7 @@ from boatinfer.results.folder import Results
 from boatinfer.results.left_out import left_out_in_words
 from boatinfer.results.published_tables import read_tables
 from boatinfer.results.summary import Summary, read_summary
-from boatinfer.results.tables.predictions import Tables
+from boatinfer.results.tables.predictions import UNKNOWN, UNSURE, Tables
 from boatinfer.storage.base import Place
 from boatinfer.storage.files import translate_write_errors
 
@@ -182,7 +182,10 @@ def _values(
     trends = Trends(runs if summary.new and summary.new.found else runs[1:])
     has_new = bool(available)  # otherwise the page shows all images
     available = available or label_counts(tables.classified(new=False))
-    selection = Selection(available, summary.min_confidence is not None)
+    limits = {UNSURE: summary.min_confidence, UNKNOWN: summary.max_novelty}
+    selection = Selection(
+        available, {label for label, limit in limits.items() if limit is not None}
+    )
     for rows in tables.classified(new=has_new):
         selection.add(rows)
     album = Album(summary.folder, link)
@@ -195,6 +198,7 @@ def _values(
         "sentence": first_sentence(summary, language_of(summary.language)),
         "problems": problems(summary),
         "unsure": unsure(summary),
+        "to_check": to_check(summary),
         "has_new": has_new,
         "left_out": left_out_in_words(summary),
         "history": compared,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from boatinfer.results.tables.predictions import UNSURE, counts, network_labels
+from boatinfer.results.tables.predictions import UNKNOWN, UNSURE, counts, network_labels
 
 __all__ = ["LabelSample", "Selection", "label_counts", "quotas"]
 
@@ -89,7 +89,7 @@ class Selection:
 
     Args:
         available: number of rows of each label.
-        threshold: whether there is an abstention threshold.
+        reviewed: the labels that are no classes: `UNSURE`, `UNKNOWN`, or both.
 
     Attributes:
         total: number of images.
@@ -97,14 +97,10 @@ class Selection:
         disagreements: number of images whose SVM label is not the network's.
     """
 
-    def __init__(self, available: Mapping[str, int], threshold: bool) -> None:
-        self.available, self._threshold = available, threshold
+    def __init__(self, available: Mapping[str, int], reviewed: Collection[str] = ()) -> None:
+        self.available, self._reviewed = available, reviewed
         self.total, self.disagreements = sum(available.values()), 0
-        certain = {
-            label: count
-            for label, count in available.items()
-            if not (threshold and label == UNSURE)
-        }
+        certain = {label: n for label, n in available.items() if label not in reviewed}
         self._sample = LabelSample(available, quotas(available, _ROWS))
         self._of_classes = LabelSample(certain, quotas(certain, _OF_CLASSES))
         self._top: dict[str, pa.Table] = {}
@@ -114,10 +110,14 @@ class Selection:
         self._sample.add(rows)
         self._of_classes.add(rows)
         certain = rows
-        if self._threshold:
-            unsure = pc.equal(rows["label"].cast(pa.string()), UNSURE)
-            self._add_top("unsure", rows.filter(unsure), _UNSURE, "ascending")
-            certain = rows.filter(pc.invert(unsure))
+        if UNKNOWN in self._reviewed:
+            unknown = pc.equal(certain["label"].cast(pa.string()), UNKNOWN)
+            self._add_top("unknown", certain.filter(unknown), _UNSURE, "descending", "novelty")
+            certain = certain.filter(pc.invert(unknown))
+        if UNSURE in self._reviewed:
+            unsure = pc.equal(certain["label"].cast(pa.string()), UNSURE)
+            self._add_top("unsure", certain.filter(unsure), _UNSURE, "ascending")
+            certain = certain.filter(pc.invert(unsure))
         self._add_top("least_confident", certain, _LEAST_CONFIDENT, "ascending")
         if "svm_label" in rows.column_names:
             predicted = network_labels(rows).cast(pa.string())
@@ -125,10 +125,9 @@ class Selection:
             self.disagreements += rows.num_rows
             self._add_top("disagreeing", rows, _DISAGREEING, "descending")
 
-    @property
-    def unsure(self) -> int:
-        """Number of images below the abstention threshold."""
-        return self.available.get(UNSURE, 0) if self._threshold else 0
+    def reviewed(self, label: str) -> int:
+        """Number of images with one of the labels that are no classes; 0 if it is not in use."""
+        return self.available.get(label, 0) if label in self._reviewed else 0
 
     @property
     def sample(self) -> list[dict[str, Any]]:
@@ -145,13 +144,15 @@ class Selection:
         return {label: found[label] for label in order}
 
     def top(self, part: str) -> list[dict[str, Any]]:
-        """Candidates of a part: ``unsure``, ``least_confident``, or ``disagreeing``."""
+        """Candidates: ``unknown``, ``unsure``, ``least_confident``, or ``disagreeing`` ones."""
         return self._top[part].to_pylist() if part in self._top else []
 
-    def _add_top(self, part: str, rows: pa.Table, count: int, order: str) -> None:
-        """Keeps the first rows in the order of confidence, then of path."""
+    def _add_top(
+        self, part: str, rows: pa.Table, count: int, order: str, column: str = "confidence"
+    ) -> None:
+        """Keeps the first rows in the order of a column, then of path."""
         rows = pa.concat_tables([*filter(None, [self._top.get(part)]), rows])
-        keys = [("confidence", order), ("path", "ascending")]
+        keys = [(column, order), ("path", "ascending")]
         self._top[part] = rows.take(pc.select_k_unstable(rows, min(count, rows.num_rows), keys))
 
 

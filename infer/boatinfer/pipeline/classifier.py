@@ -176,6 +176,8 @@ class Classifier:
                 row.features = found.features[i]
             if found.svm is not None:
                 row.svm = found.svm[i]
+            if found.novelty is not None:
+                row.novelty = float(found.novelty[i, 0])
 
     def _infer_singly(self, rows: list[Row], pixels: Pixels, reason: str) -> None:
         """Finds the image that a failed batch is to blame on."""

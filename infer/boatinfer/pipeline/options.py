@@ -58,7 +58,7 @@ PANELS = {
             "fail_on_unusual",
         ),
     ],
-    "Unsure images": ["min_confidence", "target_accuracy", "evaluation"],
+    "Unsure and unknown images": ["max_novelty", "min_confidence", "target_accuracy", "evaluation"],
     "Speed and memory": ["batch_size", "threads", "memory", "image_timeout", "isolate"],
     "Several machines": ["shard", "engine", "ray_address", "workers", "endpoint"],
 }
@@ -76,7 +76,7 @@ _KINDS: dict[str, Callable[[Any], object]] = {
     "model": model_place,
     **dict.fromkeys(("svm", "evaluation"), Path),
     "memory": parse_size,
-    **dict.fromkeys(("min_confidence", "target_accuracy"), parse_share),
+    **dict.fromkeys(("min_confidence", "max_novelty", "target_accuracy"), parse_share),
 }
 
 _BOUNDS = [
@@ -130,6 +130,16 @@ class RunOptions:
             metavar="SHARE",
             help="Confidence threshold, from 0 to 1: images below it are labelled 'unsure' and "
             "listed in review.csv.",
+        ),
+    ] = None
+    max_novelty: Annotated[
+        float | None,
+        typer.Option(
+            parser=parse_share,
+            metavar="SHARE",
+            help="Novelty limit, from 0 to 1: images above it, unlike anything in training, are "
+            "labelled 'unknown'. By default that of the model, above which 1 % of its valid images "
+            "are; 1 for no limit.",
         ),
     ] = None
     target_accuracy: Annotated[
@@ -352,6 +362,7 @@ class RunOptions:
         _check_link_prefix(self.link_prefix)
         object.__setattr__(self, "engine", Engine(self.engine))
         check_share("--min-confidence", self.min_confidence)
+        check_share("--max-novelty", self.max_novelty)
         check_target(self.target_accuracy)
         if self.min_confidence is not None and self.target_accuracy is not None:
             raise UsageError(

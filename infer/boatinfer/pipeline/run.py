@@ -48,6 +48,7 @@ from boatinfer.results.store.rows import Row
 from boatinfer.results.store.shards import Shard
 from boatinfer.results.summary import Summary, Trained
 from boatinfer.results.tables import predictions, spreadsheet
+from boatinfer.results.tables.predictions import UNKNOWN
 from boatinfer.signals import stop_on_signals
 from boatinfer.storage.base import Place
 from boatinfer.storage.connections import s3_endpoint
@@ -146,6 +147,7 @@ def _start(context: RunContext, stack: contextlib.ExitStack) -> Iterator[list[Li
         context.note(
             min_confidence=threshold.min_confidence, target_accuracy=threshold.target_accuracy
         )
+    context.note(max_novelty=_max_novelty(context))
     first = next(found, None)
     context.stop.check()
     if first is None and not context.selection.listing.files:  # a shard may have none of some
@@ -162,6 +164,25 @@ def _start(context: RunContext, stack: contextlib.ExitStack) -> Iterator[list[Li
         threads=context.options.threads or usable_cpus(),
     )
     return found if first is None else itertools.chain([first], found)
+
+
+def _max_novelty(context: RunContext) -> float | None:
+    """The limit of the options, or else of the model's card; None for a model without novelty."""
+    novelty, option = context.model.card.novelty, context.options.max_novelty
+    if novelty is None:
+        if option is not None:
+            raise UsageError(
+                f"{context.model.path} has no novelty output, so --max-novelty cannot work; add "
+                "one with 'boatinfer model know', or omit the option."
+            )
+        return None
+    limit = novelty.max_novelty if option is None else option
+    if limit < 1 and UNKNOWN in context.model.card.classes:
+        raise UsageError(
+            f"the model has a class {UNKNOWN!r} of its own, which is the label of images unlike "
+            "anything in training; give --max-novelty 1."
+        )
+    return limit if limit < 1 else None
 
 
 def _require_utf8() -> None:
@@ -263,7 +284,11 @@ def _work_once(context: RunContext, found: Iterator[list[ListedFile]]) -> None:
 def _leave_to_merge(context: RunContext, proved: proof.Proof) -> None:
     """Ends the run of a shard."""
     settings = shard_manifest.RunSettings.of(
-        context.options, context.model.card, context.svm, context.summary.min_confidence
+        context.options,
+        context.model.card,
+        context.svm,
+        context.summary.min_confidence,
+        context.summary.max_novelty,
     )
     manifest = shard_manifest.ShardManifest(settings, context.selection.listing, proved.digest)
     shard_manifest.write_manifest(context.results, proved.masks, manifest)
@@ -284,6 +309,7 @@ def _publish(context: RunContext, proved: proof.Proof, row_index: RowIndex) -> N
             top=options.top,
             svm=context.svm,
             min_confidence=context.summary.min_confidence,
+            max_novelty=context.summary.max_novelty,
             parquet=options.parquet,
             features=features,
             scratch_folder=results.out,

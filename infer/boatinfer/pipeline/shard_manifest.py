@@ -50,6 +50,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     restrictions: list[str]
     fail_on_unusual: bool = False
     min_confidence: float | None = None
+    max_novelty: float | None = None
     target_accuracy: float | None = None
     allow_empty: bool = False
     parquet: bool = True
@@ -61,9 +62,14 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(
-        cls, options: RunOptions, card: Card, svm: SVM | None, min_confidence: float | None
+        cls,
+        options: RunOptions,
+        card: Card,
+        svm: SVM | None,
+        min_confidence: float | None,
+        max_novelty: float | None,
     ) -> RunSettings:
-        """Takes from a run's options, and the threshold that it found, what its end needs."""
+        """Takes from a run's options, and the limits that it found, what its end needs."""
         return cls(
             card=card,
             top=options.top,
@@ -78,6 +84,7 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
             report=options.report,
             restrictions=options.restrictions,
             min_confidence=min_confidence,
+            max_novelty=max_novelty,
             target_accuracy=options.target_accuracy,
             allow_empty=options.allow_empty,
             parquet=options.parquet,

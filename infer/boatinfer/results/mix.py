@@ -50,6 +50,8 @@ class Mix(msgspec.Struct, kw_only=True):
             abstention threshold.
         confidences: histogram of the confidence, `BINS` bins from 0 to 1.
         mean_confidence: null if no new image was classified.
+        novelties: histogram of the novelty, `BINS` bins from 0 to 1; empty if the model has none.
+        mean_novelty: null likewise.
         images: as ``classified``, which older files lack.
         features: moments of the features; null without them.
         folders: of the first-level sub-folders with most new images,
@@ -63,6 +65,8 @@ class Mix(msgspec.Struct, kw_only=True):
     classes: dict[str, int] = {}
     confidences: list[int] = []
     mean_confidence: float | None = None
+    novelties: list[int] = []
+    mean_novelty: float | None = None
     images: int = 0
     features: Moments | None = None
     folders: dict[str, FolderMix] = {}
@@ -105,6 +109,20 @@ class Mix(msgspec.Struct, kw_only=True):
             confidences=counts.tolist(),
             mean_confidence=round(total / classified, 6) if classified else None,
             images=classified,
+        )
+
+    def with_novelty(self, batches: Iterable[npt.NDArray[np.floating]]) -> Mix:
+        """A copy with the novelties of the images, float [N] in each batch; NaN where unknown."""
+        counts, total = np.zeros(BINS, np.int64), 0.0
+        for values in batches:
+            there = values[~np.isnan(values)]
+            counts += histogram(there)
+            total += float(there.sum(dtype=np.float64))
+        images = int(counts.sum())
+        if not images:
+            return self
+        return msgspec.structs.replace(
+            self, novelties=counts.tolist(), mean_novelty=round(total / images, 6)
         )
 
     def with_features(self, whole: Moments | None, folders: Mapping[str, Moments]) -> Mix:

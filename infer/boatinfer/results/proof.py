@@ -30,7 +30,7 @@ from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.keyed_arrays import Array
 from boatinfer.results.store.parts import RowMasks
 from boatinfer.results.summary import Summary, Unusual
-from boatinfer.results.tables.predictions import UNSURE, Tables, counts, network_labels
+from boatinfer.results.tables.predictions import UNKNOWN, UNSURE, Tables, counts, network_labels
 from boatinfer.results.unusual_text import unusual_in_words
 from boatinfer.text import counted
 
@@ -146,6 +146,11 @@ def count_labels(summary: Summary, tables: Tables, results: Results) -> Summary:
         ),
         failed=_new_failures(tables.failures),
     )
+    if "novelty" in predictions.column_names:
+        new = new.with_novelty(
+            pc.fill_null(rows["novelty"].cast(pa.float64()), np.nan).to_numpy()
+            for rows in tables.classified(new=True)
+        )
     return replace(
         summary,
         gone=gone,
@@ -153,6 +158,7 @@ def count_labels(summary: Summary, tables: Tables, results: Results) -> Summary:
         labels=labels,
         svm_labels=svm_labels,
         unsure=0 if summary.min_confidence is None else labels.get(UNSURE, 0),
+        unknown=0 if summary.max_novelty is None else labels.get(UNKNOWN, 0),
         unlisted=int(pc.sum(pc.ends_with(tables.failures["path"], "/")).as_py() or 0),
         new=replace(new, folders=new_folders(tables.classified(new=True))),
     )

@@ -14,7 +14,7 @@ from boatinfer.results.folder import Results
 from boatinfer.results.summary import Summary, run_time
 from boatinfer.results.tables.csv_files import read_csv, write_csv
 from boatinfer.results.tables.external_sort import Sorter, batches
-from boatinfer.results.tables.predictions import ORDINALS, UNSURE, Tables
+from boatinfer.results.tables.predictions import ORDINALS, REVIEWED, Tables
 from boatinfer.results.tables.spreadsheet import write_spreadsheet
 from boatinfer.results.tables.whole import write_whole
 from boatinfer.storage.base import Place
@@ -24,7 +24,7 @@ __all__ = ["read_tables", "write_tables"]
 
 
 def write_tables(results: Results, tables: Tables, summary: Summary, xlsx: bool = False) -> Summary:
-    """Writes predictions.csv, predictions.parquet, failures.csv and, with a threshold, review.csv.
+    """Writes predictions.csv, predictions.parquet, failures.csv and, with a limit, review.csv.
 
     The last has the images for manual review, least confident first. A table that this run does not
     write is removed if an earlier one has written it. All are written before the first is renamed,
@@ -39,11 +39,12 @@ def write_tables(results: Results, tables: Tables, summary: Summary, xlsx: bool 
     results.parts.check()
     predictions = tables.predictions
     written = {results.failures: tables.failures, results.predictions: predictions}
-    if summary.min_confidence is not None:
-        unsure = Sorter(["confidence", "path"], results.out)
+    if summary.min_confidence is not None or summary.max_novelty is not None:
+        reviewed = Sorter(["confidence", "path"], results.out)
         for batch in batches(predictions):
-            unsure.add(batch.filter(pc.equal(batch["label"].cast(pa.string()), UNSURE)))
-        written = {results.review: unsure.table(), **written}
+            labels = batch["label"].cast(pa.string())
+            reviewed.add(batch.filter(pc.is_in(labels, pa.array(REVIEWED))))
+        written = {results.review: reviewed.table(), **written}
     digests: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
         for path, table in written.items():

@@ -85,7 +85,8 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     order of the probabilities, ``training`` is what it says of its training, and ``model_file``
     where it was. ``unsure``
     images are less confident than ``min_confidence``; they are among the classified and reused,
-    and among the ``labels``; of ``warnings`` likewise the decoder warned, and they are sound.
+    and among the ``labels``, like the ``unknown``, which are more novel than ``max_novelty``;
+    of ``warnings`` likewise the decoder warned, and they are sound.
     ``unlisted`` of the ``failed`` are folders that could not be listed.
     ``other_files`` are those that are no images, counted by ending, and ``system_folders`` those
     that were not entered, counted by name.
@@ -116,6 +117,8 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     other_files: dict[str, int] = {}
     system_folders: dict[str, int] = {}
     unsure: Count = 0
+    unknown: Count = 0
+    max_novelty: float | None = None
     min_confidence: float | None = None
     target_accuracy: float | None = None
     labels: dict[str, int] = {}

@@ -1,15 +1,12 @@
-"""The images that a person is still to review: those of ``review.csv`` without an answer."""
+"""The images that a person is to review: those of ``review.csv``."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from boatinfer.results.folder import Results
-from boatinfer.results.labels import LABELS, read_labels
 from boatinfer.results.summary import run_time
 from boatinfer.results.tables.csv_files import read_csv
 from boatinfer.storage.base import Place
@@ -30,17 +27,14 @@ class Unreviewed(NamedTuple):
 
 
 def find_unreviewed(out: Place) -> Unreviewed:
-    """Counts the images of a results folder that are to be reviewed, and have no answer yet.
+    """Counts the images of a results folder that are to be reviewed.
 
     Raises:
-        BoatinferError: review.csv or labels.csv cannot be read, or is none.
+        BoatinferError: review.csv cannot be read, or is none.
     """
     review = Results(out).review
     if not review.exists():
         return Unreviewed()
     rows = read_csv(review, ["path", "run"])
-    if isinstance(out, Path):
-        answered = [answer.path for answer in read_labels(out / LABELS).answers.values()]
-        rows = rows.filter(pc.invert(pc.is_in(rows["path"], pa.array(answered, pa.string()))))
     oldest = pc.min(rows["run"]).as_py()
     return Unreviewed(rows.num_rows, run_time(oldest) if oldest else None)

@@ -25,7 +25,12 @@ def unusual_in_words(unusual: Unusual, language: Language) -> str:
         return _gone(unusual, folder, language)
     if unusual.kind == "folder_silent":
         return _silent(unusual, folder, language)
-    changes = {"classes": _classes, "confidence": _confidence, "features": _features}
+    changes = {
+        "classes": _classes,
+        "confidence": _confidence,
+        "novelty": _novelty,
+        "features": _features,
+    }
     if unusual.kind not in changes:
         return unusual.text
     change = changes[unusual.kind](unusual, language)
@@ -94,6 +99,15 @@ def _confidence(unusual: Unusual, language: Language) -> str:
     return language.gettext(
         "the network is more confident than usual: mean confidence %(mean)s, usually %(usual)s.",
         **values,
+    )
+
+
+def _novelty(unusual: Unusual, language: Language) -> str:
+    return language.gettext(
+        "the images are not as like those of training as usual: mean novelty %(mean)s, usually "
+        "%(usual)s.",
+        mean=language.decimal(unusual.now["mean"], 2),
+        usual=language.decimal(unusual.usual["mean"], 2),
     )
 
 

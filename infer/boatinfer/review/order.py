@@ -70,7 +70,7 @@ def _chosen(candidates: Candidates, suspects: pa.Array | None) -> Iterator[tuple
         novelty = np.nan_to_num(candidates.numbers("novelty"), nan=-np.inf)
         yield "novel", _first(-novelty, _NOVEL)
     labels = network_labels(table).cast(pa.string())
-    if "guess" in table.column_names:
+    if candidates.summary.min_confidence is not None:
         below = _where(pc.equal(table["label"].cast(pa.string()), UNSURE))
         yield "unsure", below[np.argsort(confidence[below], kind="stable")]
     else:

@@ -9,16 +9,16 @@ from urllib.parse import quote
 
 import msgspec
 
-from boatinfer.i18n import Language, language_of, resolved
 from boatinfer.night.config import Folder, Night
 from boatinfer.night.index_page import page_address
 from boatinfer.night.notify.settings import When
-from boatinfer.night.record import FolderResult, NightResult
+from boatinfer.night.record import FolderResult, NightResult, figures
+from boatinfer.text import joined
 
 __all__ = ["Message", "folder_status", "make_message", "trial_message"]
 
-#: Folders in a title.
-_FOLDERS = 5
+#: Names of folders in a title.
+_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def make_message(night: Night, result: NightResult, folders: Sequence[Folder]) -
     results = {one.name: one for one in result.folders}
     told = [(folder, results[folder.name]) for folder in folders if folder.name in results]
     status = _status(result, [one for _, one in told])
-    title = _title(result, told)
+    title = _title(result, [one for _, one in told])
     text = "\n\n".join(_paragraphs(night, result, told))
     document = {
         "title": title,
@@ -92,51 +92,16 @@ def _status(result: NightResult, told: Sequence[FolderResult]) -> str:
     return When.UNUSUAL.value if found - {"ok"} else "ok"
 
 
-def _title(result: NightResult, told: Sequence[tuple[Folder, FolderResult]]) -> str:
+def _title(result: NightResult, told: Sequence[FolderResult]) -> str:
+    failed = [one.name for one in told if folder_status(one) == When.FAILURE]
+    unusual = [one.name for one in told if folder_status(one) == When.UNUSUAL]
     parts = ["the night failed"] if result.error else []
+    parts += [f"{joined(failed, _NAMES)} failed"] if failed else []
     parts += ["an earlier night failed"] if result.earlier else []
-    parts += [_state(folder, one) for folder, one in told if folder_status(one) != "ok"][:_FOLDERS]
+    parts += [f"{joined(unusual, _NAMES)}: unusual"] if unusual else []
     if not parts and len(told) == 1:
-        parts = [f"{told[0][1].name}: {_sentence(*told[0])}"]
-    if not parts:
-        languages = [_language(folder) for folder, _ in told]
-        parts = [next(iter(languages)).gettext("The last night is complete.")]
-    return f"boatinfer: {'; '.join(parts)}"
-
-
-def _language(folder: Folder) -> Language:
-    return language_of(resolved(folder.options.language))
-
-
-def _state(folder: Folder, result: FolderResult) -> str:
-    """What is not well with a folder, as ``harbour: exit code 4``."""
-    language = _language(folder)
-    if result.exit_code is None:
-        return f"{result.name}: {language.gettext('not started')}"
-    if result.exit_code:
-        return f"{result.name}: {language.gettext('exit code %(code)s', code=result.exit_code)}"
-    return f"{result.name}: {language.gettext('unusual')}"
-
-
-def _sentence(folder: Folder, result: FolderResult) -> str:
-    """What came in; of a run without results that there are none."""
-    if result.sentence:
-        return result.sentence
-    none = "not started" if result.exit_code is None else "no results"
-    return _language(folder).gettext(none)
-
-
-def _figures(folder: Folder, result: FolderResult) -> str:
-    language = _language(folder)
-    text = language.ngettext(
-        "%(new)s new of %(num)s image",
-        "%(new)s new of %(num)s images",
-        result.found,
-        new=language.number(result.new),
-    )
-    if not result.failed:
-        return text
-    return f"{text}, {language.ngettext('%(num)s failed', '%(num)s failed', result.failed)}"
+        parts = [f"{told[0].name}: {told[0].sentence or figures(told[0])}"]
+    return f"boatinfer: {'; '.join(parts) or 'all is well'}"
 
 
 def _paragraphs(
@@ -147,17 +112,19 @@ def _paragraphs(
     yield from result.earlier
     for folder, one in told:
         yield "\n".join(_lines(night, folder, one))
-    yield f"{_prefix(night)}/{quote(night.index.name)}"
+    yield f"All folders: {_prefix(night)}/{quote(night.index.name)}"
 
 
 def _lines(night: Night, folder: Folder, result: FolderResult) -> Iterator[str]:
-    title = f" ({folder.options.title})" if folder.options.title else ""
-    yield f"{result.name}{title}: {_sentence(folder, result)}"
-    if result.run is not None:
-        yield _figures(folder, result)
+    title = getattr(folder.options, "title", None)
+    yield f"{result.name}{f' ({title})' if title else ''}: {result.sentence or figures(result)}"
+    if result.sentence:
+        yield figures(result)
     if result.error:
         code = "" if result.exit_code is None else f"exit code {result.exit_code}: "
         yield f"{code}{result.error}"
+    if not result.sentence:
+        yield from (f"unusual: {sentence}" for sentence in result.unusual)
     page = _page(night, folder, result)
     if page:
         yield page

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from boatinfer.results.store.keyed_arrays import KEY, KeyedArrays, KeyIndex, keys, text_keys
 from boatinfer.results.store.parts import Parts, RowMasks
-from boatinfer.results.store.rows import VECTORS, Row, has_vectors, matrix
+from boatinfer.results.store.rows import VECTORS, Row, has_vectors, matrix, modernised
 
 __all__ = ["ContentIndex"]
 
@@ -79,12 +79,13 @@ class ContentIndex:
         earlier = pa.table({"part": positions >> 32, "row": positions & 0xFFFFFFFF})
         columns = [name for name in VECTORS if features or name != "features"]
         remaining = iter(duplicates)
-        for table in self._parts.read(earlier, ["error", "run", *columns]):
+        for table in self._parts.read(earlier, ["error", "run", "novelty", *columns]):
             present = [name for name in columns if has_vectors(table, name)]
             vectors = {name: matrix(table[name]) for name in present}
             errors, runs = table["error"].to_pylist(), table["run"].to_pylist()
+            novelties = modernised(table)["novelty"].to_pylist()
             for i in range(table.num_rows):
                 row = next(remaining)
-                row.error, row.run = errors[i], runs[i]
+                row.error, row.run, row.novelty = errors[i], runs[i], novelties[i]
                 for name, vector in vectors.items():
                     setattr(row, name, vector[i])

@@ -37,6 +37,8 @@ class Row:
         probabilities: float32 [C]; None for a failure.
         features: float32 [D]; None for a failure, or if not requested.
         svm: float32 [K], scores of the SVM inside the model; None for a failure, or without one.
+        novelty: how unlike the training images it is, from 0 to 1; None for a failure, or if the
+            model does not say so.
         duplicate_of: position of an earlier row of the same content, from `ContentIndex.find`;
             `ContentIndex.fill` copies its results.
         run: the run that classified the image, if not this one.
@@ -52,6 +54,7 @@ class Row:
     probabilities: Floats | None = None
     features: Floats | None = None
     svm: Floats | None = None
+    novelty: float | None = None
     duplicate_of: int | None = None
     run: str | None = None
     since: str | None = None
@@ -63,9 +66,9 @@ def has_vectors(rows: pa.Table, name: str) -> bool:
 
 
 def modernised(rows: pa.Table) -> pa.Table:
-    """Gives rows of an older part the vectors of `table`; other columns stay, before them.
+    """Gives rows of an older part the columns of `table`; other columns stay, before them.
 
-    Older parts have vectors of a fixed size, and only those that were asked for.
+    Older parts have vectors of a fixed size, and only those that were asked for, and no novelty.
     """
     import pyarrow as pa
 
@@ -74,8 +77,11 @@ def modernised(rows: pa.Table) -> pa.Table:
         name: rows[name].cast(type_) if name in rows.column_names else pa.nulls(len(rows), type_)
         for name in VECTORS
     }
-    rows = rows.drop_columns([name for name in VECTORS if name in rows.column_names])
-    for name, column in vectors.items():
+    last: dict[str, Any] = dict(vectors)
+    there = "novelty" in rows.column_names
+    last["novelty"] = rows["novelty"] if there else pa.nulls(len(rows), pa.float32())
+    rows = rows.drop_columns([name for name in last if name in rows.column_names])
+    for name, column in last.items():
         rows = rows.append_column(name, column)
     return rows
 
@@ -116,6 +122,7 @@ def table(rows: Sequence[Row], classes: Sequence[str], model: str, run: str) -> 
         "label": pa.array(classes, pa.string()).take(best),
         "confidence": pa.array(probabilities.max(axis=1), mask=failed),
         **{name: _vectors([getattr(row, name) for row in rows]) for name in VECTORS},
+        "novelty": pa.array([row.novelty for row in rows], pa.float32()),
     }
     return pa.table(columns)
 

@@ -12,16 +12,29 @@ import pyarrow.compute as pc
 
 from boatinfer.models.card import Card
 from boatinfer.models.svm import SVM, best_class
-from boatinfer.results.store.rows import OK, matrix, table
+from boatinfer.results.store.rows import OK, matrix, modernised, table
 from boatinfer.results.summary import run_time
 from boatinfer.results.tables.external_sort import Sorter, batches
 from boatinfer.results.tables.whole import MAX_BYTES, whole_rows
 from boatinfer.storage.base import Place
 
-__all__ = ["Tables", "build_tables", "counts", "network_labels", "required_columns"]
+__all__ = [
+    "REVIEWED",
+    "UNKNOWN",
+    "UNSURE",
+    "Tables",
+    "build_tables",
+    "counts",
+    "network_labels",
+    "required_columns",
+]
 
 #: The label of an image below the abstention threshold, which is for manual review.
 UNSURE = "unsure"
+#: The label of an image that is more novel than the limit.
+UNKNOWN = "unknown"
+#: The labels of images for manual review.
+REVIEWED = (UNKNOWN, UNSURE)
 
 #: Prefixes of the columns of the most probable class, the second, and so on.
 ORDINALS = [
@@ -92,7 +105,7 @@ def _labelled(predictions: pa.Table, new: bool) -> pa.ChunkedArray:
 
 
 def network_labels(predictions: pa.Table) -> pa.ChunkedArray:
-    """The network's predicted class of each image, also below the abstention threshold."""
+    """The network's predicted class of each image, whatever its label is."""
     return predictions["guess" if "guess" in predictions.column_names else "label"]
 
 
@@ -112,6 +125,7 @@ def required_columns(card: Card, svm: SVM | None, features: bool) -> list[str]:
     """
     columns = ["path", "status", "error", "run", "since", "probabilities"]
     columns += ["svm"] if card.svm and not svm else []
+    columns += ["novelty"] if card.novelty else []
     return columns + (["features"] if svm or features else [])
 
 
@@ -123,6 +137,7 @@ def build_tables(
     top: int,
     svm: SVM | None,
     min_confidence: float | None,
+    max_novelty: float | None,
     parquet: bool,
     features: bool,
     scratch_folder: Place,
@@ -137,6 +152,7 @@ def build_tables(
         svm: an SVM that classifies the features; None if there is none, or if it is in the model.
         min_confidence: the abstention threshold: less confident images are labelled `UNSURE`, with
             the predicted class in the column ``guess``; None for no threshold.
+        max_novelty: more novel images are labelled `UNKNOWN`, likewise; None for no limit.
         parquet: whether to build `Tables.whole`.
         features: whether the features are in it.
         scratch_folder: a folder on the disk for temporary files.
@@ -147,7 +163,15 @@ def build_tables(
     predictions, failures = Sorter(["path"], scratch_folder), Sorter(["path"], scratch_folder)
     whole = Sorter(["path"], scratch_folder, MAX_BYTES) if parquet else None
     for part in _one_at_least(parts, card):
-        rows = _predictions(part, new_runs, card, top=top, svm=svm, min_confidence=min_confidence)
+        rows = _predictions(
+            part,
+            new_runs,
+            card,
+            top=top,
+            svm=svm,
+            min_confidence=min_confidence,
+            max_novelty=max_novelty,
+        )
         predictions.add(_rounded(rows))
         failures.add(_failures(part, new_runs))
         if whole is not None:
@@ -173,6 +197,7 @@ def _predictions(
     top: int,
     svm: SVM | None,
     min_confidence: float | None,
+    max_novelty: float | None,
 ) -> pa.Table:
     classified = pc.equal(part["status"], OK).combine_chunks()
     classified_rows = part.filter(classified)
@@ -202,7 +227,20 @@ def _predictions(
         columns["svm_score"] = pa.array(scores).take(row_indices)
     columns["run"] = part["run"].dictionary_encode()
     columns["new"] = _new(part, new_runs)
+    if card.novelty is not None:
+        columns["novelty"] = modernised(part)["novelty"]
+        if max_novelty is not None:
+            columns.setdefault("guess", columns["label"])
+            columns["label"] = _unknown_labelled(columns["label"], columns["novelty"], max_novelty)
     return pa.table(columns)
+
+
+def _unknown_labelled(
+    labels: pa.ChunkedArray, novelty: pa.ChunkedArray, max_novelty: float
+) -> pa.ChunkedArray:
+    """Labels, those of more novel images replaced; rows of older runs may lack their novelty."""
+    unknown = pc.fill_null(pc.greater(novelty, max_novelty), False)
+    return pc.if_else(unknown, UNKNOWN, labels.cast(pa.string())).dictionary_encode()
 
 
 def _new(part: pa.Table, new_runs: Sequence[str]) -> pa.ChunkedArray:
