@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ from boatinfer.errors import UsageError
 from boatinfer.formats import FORMATS, export, find_format
 from boatinfer.formats.base import Written, images
 from boatinfer.formats.options import ExportOptions
+from boatinfer.pipeline.options import RunOptions
+from boatinfer.pipeline.run import run
 from boatinfer.results.summary import Summary
 from support import Command, rows
 
@@ -29,13 +32,25 @@ Night = Callable[..., Summary]
 ODD = "=1 é'&.jpg"
 
 
+OPTIONS: dict[str, Any] = {"max_failures": "9", "min_confidence": 0.99884, "isolate": False}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with pictures, a model, and the results of a run, which the tests copy."""
+    folder = tmp_path_factory.mktemp("exports")
+    colours.write_pictures(folder / "pictures", each=4)
+    (folder / "pictures" / ODD).write_bytes(colours.picture("red", seed=60))
+    (folder / "pictures" / "broken.jpg").write_bytes(b"no image")
+    model = colours.write_model(folder / "colours.onnx")
+    run(RunOptions(folder / "pictures", out=folder / "out", model=model, **OPTIONS))
+    return folder
+
+
 @pytest.fixture
-def out(night: Night, pictures: Path, tmp_path: Path) -> Path:
+def out(made: Path, tmp_path: Path) -> Path:
     """Thirteen classified images, of which some are unsure, and one that failed."""
-    (pictures / ODD).write_bytes(colours.picture("red", seed=60))
-    (pictures / "broken.jpg").write_bytes(b"no image")
-    night(max_failures="9", min_confidence=0.99884, title="A <b> & c")
-    return tmp_path / "out"
+    return Path(shutil.copytree(made / "out", tmp_path / "out"))
 
 
 def written(out: Path, name: str, **options: Any) -> Any:
@@ -190,7 +205,8 @@ def test_label_studio(out: Path) -> None:
     assert task["data"]["image"].startswith("https://images.example/")
 
 
-def test_fiftyone(out: Path, pictures: Path) -> None:
+def test_fiftyone(out: Path, made: Path) -> None:
+    pictures = made / "pictures"
     document = written(out, "fiftyone")
     assert document["classes"] == ["red", "green", "blue"]
     wanted = guesses(out)
@@ -223,9 +239,10 @@ def test_columns_that_later_versions_add_are_carried(out: Path) -> None:
     assert {one["attributes"]["novelty"] for one in labels.values()} == {0.5}
 
 
-def test_without_parquet_the_csv_files_do(night: Night, out: Path) -> None:
+def test_without_parquet_the_csv_files_do(made: Path, out: Path) -> None:
     wanted = written(out, "coco")["annotations"]
-    night(parquet=False, max_failures="9", min_confidence=0.99884)
+    model = made / "colours.onnx"
+    run(RunOptions(made / "pictures", out=out, model=model, parquet=False, **OPTIONS))
     found = written(out, "coco")["annotations"]
     rounded = [one | {"score": round(one["score"], 4)} for one in wanted]
     assert found == rounded

@@ -50,7 +50,9 @@ def test_data_frames(out: Path) -> None:
     assert list(frame.columns) == ["path", "label"]
     assert len(frame) == 13
     pl = pytest.importorskip("polars")
-    assert reader.to_polars().height == 13
+    frame = reader.to_polars()
+    assert isinstance(frame, pl.DataFrame)
+    assert frame.height == 13
     lazy = reader.to_polars(["path", "status"], lazy=True)
     assert isinstance(lazy, pl.LazyFrame)
     assert lazy.filter(pl.col("status") != "ok").collect()["path"].to_list() == ["broken.jpg"]
@@ -71,7 +73,8 @@ def test_without_parquet_it_reads_the_csv_files(night: Night, out: Path) -> None
     reader = boatinfer.read_results(out)
     assert "probabilities" not in reader.columns
     assert reader.to_arrow(wanted.column_names).to_pylist() == wanted.to_pylist()
-    assert reader.to_polars(lazy=True).collect().height == 13  # type: ignore[union-attr]
+    frame = reader.to_polars(lazy=True)
+    assert frame.lazy().collect().height == 13
 
 
 def test_no_images_are_an_empty_table(night: Night, pictures: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import mimetypes
 import os
 import re
@@ -152,7 +153,7 @@ class _Package:
             self._names.add(scientific_name)
         tags = {"label": label} | {k: v for k, v in image.more.items() if k not in _NO_TAGS}
         text = "|".join(f"{name}:{value}".replace("|", "/") for name, value in tags.items())
-        classified = _utc(run_time(image.more.get("run", "")))
+        classified = _moment(image.more.get("run", ""))
         model = self._results.summary.model_name
         by = ("machine", model, classified, f"{confidence:.6g}", text)
         return (*keys, kind, scientific_name, *by)
@@ -202,8 +203,10 @@ def _table(file: Path, columns: tuple[str, ...]) -> Iterator[Any]:
         yield writer
 
 
-def _utc(time: str) -> str | None:
+@functools.lru_cache(maxsize=1024)
+def _moment(run: str) -> str | None:
+    """When a run began, as the standard wants it."""
     try:
-        return datetime.fromisoformat(time).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return datetime.fromisoformat(run_time(run)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except ValueError:
         return None

@@ -43,12 +43,13 @@ def add_keywords(files: Iterable[tuple[Path, str]]) -> tuple[int, int]:
         How many were written, and how many could not be.
     """
     count = 0
-    with tempfile.TemporaryFile() as output, tempfile.NamedTemporaryFile() as arguments:
-        for file, keyword in files:
-            count += 1
-            arguments.write(b"\n".join(map(_line, _arguments(file, keyword))) + b"\n")
-        arguments.flush()
-        command = [_PROGRAM, "-@", arguments.name]
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryDirectory() as folder:
+        listed = Path(folder) / "arguments"
+        with listed.open("wb") as arguments:
+            for file, keyword in files:
+                count += 1
+                arguments.write(b"\n".join(map(_line, _arguments(file, keyword))) + b"\n")
+        command = [_PROGRAM, "-@", str(listed)]
         subprocess.run(command, stdout=output, stderr=subprocess.DEVNULL, check=False)
         output.seek(0)
         updated = sum(int(match[1]) for line in output for match in _UPDATED.finditer(line))
@@ -57,7 +58,7 @@ def add_keywords(files: Iterable[tuple[Path, str]]) -> tuple[int, int]:
 
 def _arguments(file: Path, keyword: str) -> list[bytes]:
     changes = [f"-{name}{sign}{keyword}" for name in _LISTS for sign in ("-=", "+=")]
-    options = ["-overwrite_original", "-P", *changes]
+    options = ["-charset", "filename=utf8", "-overwrite_original", "-P", *changes]
     return [*map(str.encode, options), os.fsencode(file.absolute()), b"-execute"]
 
 

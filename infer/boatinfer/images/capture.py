@@ -19,7 +19,8 @@ __all__ = ["Capture", "capture_of_exif", "read_capture", "time_in_name"]
 #: ``2026-04-01 02.00.00``, ``IMG_20260401``.
 _IN_NAME = re.compile(
     r"(?<!\d)(?P<year>(?:19|20)\d\d)(?P<s>[-_.]?)(?P<month>\d\d)(?P=s)(?P<day>\d\d)"
-    r"(?:[-_T .]{0,3}(?P<hour>\d\d)(?P<t>[-_.:h]?)(?P<minute>\d\d)(?P=t)(?P<second>\d\d))?(?!\d)"
+    r"(?:[-_T .]{0,3}(?P<hour>\d\d)(?P<t>[-_.:h]?)(?P<minute>\d\d)(?P=t)(?P<second>\d\d)"
+    r"(?:\d{3})?)?(?!\d)"
 )
 _OFFSET = re.compile(r"([+-])(\d\d):(\d\d)")
 

@@ -91,7 +91,8 @@ class ResultsReader:
             OutputError: a table is damaged or missing.
         """
         file = self._whole()
-        return self._from_csv().column_names if file is None else file.schema_arrow.names
+        schema = self._from_csv().schema if file is None else file.schema_arrow
+        return list(schema.names)
 
     def batches(
         self, columns: Sequence[str] | None = None, rows: int = _ROWS
