@@ -78,6 +78,11 @@ def test_a_time_that_is_none_says_nothing(read: Any, taken: str) -> None:
     assert read(picture(taken), "a/IMG_20240229_101112.jpg").taken == "2024-02-29T10:11:12"
 
 
+def test_offsets_may_be_negative(read: Any) -> None:
+    found = read(picture("2025:12:31 23:59:58", "-03:30"))
+    assert found.taken == "2025-12-31T23:59:58-03:30"
+
+
 @pytest.mark.parametrize("offset", ["", "Z", "+99:00", "   :  ", "+2"])
 def test_an_offset_that_is_none_is_left_out(read: Any, offset: str) -> None:
     found = read(picture("2025:12:31 23:59:58", offset))

@@ -7,7 +7,7 @@ import os
 import shutil
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -21,6 +21,7 @@ from boatinfer.errors import OutputError, UsageError
 from boatinfer.formats import export, folders
 from boatinfer.formats.folders import LIST, undo
 from boatinfer.formats.options import ExportOptions, Link
+from boatinfer.results.reader import ResultsReader
 from boatinfer.results.summary import Summary
 from boatinfer.text import from_text
 from support import Command, rows
@@ -255,6 +256,29 @@ def test_only_a_database_of_the_same_results_is_updated(
     with pytest.raises(UsageError, match=r"holds the results of .*pictures, not of .*others"):
         export(tmp_path / "other", "sqlite", ExportOptions(output=file))
     assert file.read_bytes() == before
+
+
+def test_an_update_that_fails_changes_nothing(
+    night: Night, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "results.db"
+    export(out, "sqlite", ExportOptions(output=file))
+    database = sqlite3.connect(file)
+    before = list(database.iterdump())
+    night(max_failures="9", min_confidence=0.1)  # one column and one night more
+    batches = ResultsReader.batches
+
+    def broken(self: ResultsReader, columns: list[str]) -> Iterator[pa.Table]:
+        for batch in batches(self, columns, rows=5):
+            yield batch
+            if batch["path"][0].as_py() != "=1 é&.jpg":
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(ResultsReader, "batches", broken)
+    with pytest.raises(KeyboardInterrupt):
+        export(out, "sqlite", ExportOptions(output=file))
+    assert list(database.iterdump()) == before
+    database.close()
 
 
 def test_a_database_in_use_is_one_sentence_and_stays(
