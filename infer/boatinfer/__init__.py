@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from boatinfer.models.model import Model, Predictions, open_model
     from boatinfer.pipeline.options import RunOptions
     from boatinfer.pipeline.run import run
+    from boatinfer.results.reader import Features, ResultsReader, read_results
     from boatinfer.results.summary import Summary
 
 # Since 1.29 onnxruntime sends data on its use to its makers unless this is set before it is loaded;
@@ -25,23 +26,29 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "BoatinferError",
+    "Features",
     "ImageError",
     "Model",
     "Predictions",
+    "ResultsReader",
     "RunOptions",
     "Summary",
     "__version__",
     "open_model",
+    "read_results",
     "run",
 ]
 
 #: Names that are loaded on first use, and the modules that they are in.
 _LAZY_NAMES = {
+    "Features": "results.reader",
     "Model": "models.model",
     "Predictions": "models.model",
     "open_model": "models.model",
+    "ResultsReader": "results.reader",
     "RunOptions": "pipeline.options",
     "Summary": "results.summary",
+    "read_results": "results.reader",
     "run": "pipeline.run",
 }
 

@@ -22,7 +22,7 @@ FLOORS = [
     ["boatinfer.options"],
     ["boatinfer.results"],
     ["boatinfer.analysis"],
-    ["boatinfer.pages", "boatinfer.svm"],
+    ["boatinfer.pages", "boatinfer.svm", "boatinfer.formats"],
     ["boatinfer.pipeline"],
     ["boatinfer.night"],
     ["boatinfer.cli", "boatinfer.__init__", "boatinfer.__main__"],

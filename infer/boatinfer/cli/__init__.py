@@ -23,6 +23,7 @@ from typer.main import get_command
 import boatinfer
 from boatinfer.cli import analysis, commands, models
 from boatinfer.cli.fields import from_fields
+from boatinfer.cli.results import PANELS, ResultsCommand, results
 from boatinfer.cli.review import review
 from boatinfer.cli.streams import guard_standard_files, show_warnings
 from boatinfer.errors import BoatinferError, UsageError, first_line, install_hint
@@ -187,7 +188,7 @@ def _help(
 app.command("run")(from_fields(commands.RunCommand, commands.run, commands.PANELS))
 app.command("classify")(commands.classify)
 app.command("features")(commands.features)
-app.command("results")(commands.results)
+app.command("results")(from_fields(ResultsCommand, results, PANELS))
 app.command("report")(commands.report)
 app.command("evaluate")(from_fields(analysis.EvaluateCommand, analysis.evaluate))
 app.command("similar")(from_fields(analysis.SimilarCommand, analysis.similar))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from boatinfer.cli.pandas import without_pandas
-from boatinfer.errors import TOO_MANY_FAILURES, UNUSUAL, OutputError
+from boatinfer.errors import TOO_MANY_FAILURES, UNUSUAL
 from boatinfer.isolation.process import start_in_advance
 from boatinfer.logs import Level, LogFormat, is_json, say
 from boatinfer.logs import use as use_format
@@ -28,11 +28,20 @@ from boatinfer.svm.options import FitOptions
 from boatinfer.text import counted, decimal, duration, printable, to_text
 
 if TYPE_CHECKING:
-    from boatinfer.results.folder import Results
     from boatinfer.results.store.rows import Row
     from boatinfer.results.summary import Summary
 
-__all__ = ["RunCommand", "classify", "features", "report", "results", "run", "svm_fit"]
+__all__ = [
+    "RunCommand",
+    "classify",
+    "end_with",
+    "features",
+    "print_files",
+    "print_summary",
+    "report",
+    "run",
+    "svm_fit",
+]
 
 
 @dataclass(frozen=True)
@@ -50,8 +59,8 @@ class RunCommand(RunOptions):
     log_format: LogFormatOption = LogFormat.TEXT
 
 
-#: Folders whose images are gone that are named, and nights that are listed, at most.
-_FOLDERS, _NIGHTS = 5, 14
+#: Folders whose images are gone that are named, at most.
+_FOLDERS = 5
 
 #: The panels of ``boatinfer run --help``.
 PANELS = {**RUN_PANELS, "Output": ["json", "quiet", "log_format", "dry_run"]}
@@ -82,13 +91,13 @@ def run(command: RunCommand) -> None:
         if not command.quiet:
             _log_summary(summary, command.results_folder)
     elif not command.quiet and not command.json:
-        _print_summary(summary)
+        print_summary(summary)
         if command.shard:
             out = command.results_folder
             typer.echo(f"when all shards are done: boatinfer results {out} --finish")
         else:
-            _print_files(command.results_folder, summary, command.report)
-    _exit(summary, command.results_folder)
+            print_files(command.results_folder, summary, command.report)
+    end_with(summary, command.results_folder)
 
 
 def _shown_by(update: Update) -> Callable[[Progress], None]:
@@ -96,7 +105,7 @@ def _shown_by(update: Update) -> Callable[[Progress], None]:
     return lambda now: update(now.done, now.total, f"{now.failed:,} failed" if now.failed else "")
 
 
-def _exit(summary: Summary, out: Place) -> None:
+def end_with(summary: Summary, out: Place) -> None:
     """Ends with the exit code of a run; says why if it is not 0."""
     if summary.error:
         why = summary.error.rstrip(".")
@@ -121,7 +130,8 @@ def _log_summary(summary: Summary, out: Place) -> None:
     )
 
 
-def _print_summary(summary: Summary) -> None:
+def print_summary(summary: Summary) -> None:
+    """Prints what a run came to."""
     from boatinfer.results.left_out import left_out_in_words
     from boatinfer.results.tables.predictions import UNKNOWN, UNSURE
 
@@ -191,7 +201,8 @@ def _numbers(count: int, label: str, new: dict[str, int] | None) -> str:
     return f"{count:>9,}" + ("" if new is None else f" {new.get(label, 0):>9,}")
 
 
-def _print_files(out: Place, summary: Summary, report: bool) -> None:
+def print_files(out: Place, summary: Summary, report: bool) -> None:
+    """Prints where the tables of a run are, and its page."""
     typer.echo(f"predictions: {out / 'predictions.csv'}")
     if summary.min_confidence is not None or summary.max_novelty is not None:
         typer.echo(f"to review:   {out / 'review.csv'}")
@@ -276,102 +287,6 @@ def features(
 
     count = export(out, output, force)
     typer.echo(f"features of {counted(count, 'image')}: {output}")
-
-
-@without_pandas
-def results(
-    out: Annotated[Place, typer.Argument(parser=place, metavar="OUT", help="Results folder.")],
-    *,
-    verify: Annotated[
-        bool,
-        typer.Option("--verify", help="Read all data in full, and name damaged files."),
-    ] = False,
-    finish: Annotated[
-        bool,
-        typer.Option("--finish", help="Merge the shards of a run, and write tables and page."),
-    ] = False,
-    moved: Annotated[
-        Place | None,
-        typer.Option(
-            parser=place,
-            metavar="DIR",
-            help="New location of the folder of images; later runs over it continue these results.",
-        ),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Accept --moved DIR even if the images are not in it.")
-    ] = False,
-    json: Annotated[
-        bool,
-        typer.Option("--json", help="Print all nights as JSON; with --finish, run.json."),
-    ] = False,
-) -> None:
-    """Show what a results folder holds and its nights, verify it, or finish a run in shards."""
-    from boatinfer.results.find import find_results
-    from boatinfer.results.nights import nights_json
-
-    if moved is not None:
-        from boatinfer.results.moving import relocate
-
-        typer.echo(printable(relocate(find_results(out).out, moved, force)))
-        return
-    if finish:
-        from boatinfer.pipeline.merge_shards import finish as finish_shards
-
-        summary = finish_shards(out)
-        if verify:
-            _refuse_damage(find_results(out))
-        if json:
-            typer.echo(summary.text(), nl=False)
-            _exit(summary, out)
-        _print_summary(summary)
-        _print_files(out, summary, (out / "report.html").exists())
-        if verify:
-            typer.echo(_verified(complete=True))
-        _exit(summary, out)
-    folder = find_results(out)
-    if verify:
-        _refuse_damage(folder)
-    if json:
-        folder.require()
-        typer.echo(nights_json(folder))
-    else:
-        _print_status(folder, verify)
-
-
-def _print_status(folder: Results, verified: bool) -> None:
-    """Prints what a results folder holds, and the latest nights."""
-    from boatinfer.results.nights import nights, nights_table
-    from boatinfer.results.status import folder_status
-
-    held = folder_status(folder)
-    for name, value in held.items():
-        typer.echo(f"{name:<11} {printable(value)}")
-    latest = nights(folder, _NIGHTS)
-    if latest:
-        typer.echo(
-            "\nnights, the latest first" + (" (all: --json)" if len(latest) == _NIGHTS else "")
-        )
-        for line in nights_table(latest):
-            typer.echo(line)
-    if verified:
-        typer.echo(_verified(complete="found" in held))
-
-
-def _refuse_damage(folder: Results) -> None:
-    """Reads everything; names what is damaged, and ends, if anything is."""
-    from boatinfer.results.integrity import find_damage
-
-    damaged = list(find_damage(folder))
-    for sentence in damaged:
-        typer.echo(f"boatinfer: {sentence}", err=True)
-    if damaged:
-        raise typer.Exit(OutputError.exit_code)
-
-
-def _verified(complete: bool) -> str:
-    whole = "; the last complete run has all its rows, and the tables are as it wrote them"
-    return f"verified: every part is whole{whole if complete else ''}"
 
 
 @without_pandas

@@ -19,7 +19,7 @@ from boatinfer.results.tables.csv_files import csv_safe
 from boatinfer.storage.base import Place
 from boatinfer.storage.files import atomic_write, require_writable
 
-__all__ = ["export"]
+__all__ = ["export", "feature_table"]
 
 #: Endings of the files that `export` writes.
 _FORMATS = (".npz", ".npy", ".csv", ".parquet")
@@ -48,13 +48,19 @@ def export(out: Place, output: Path, force: bool = False) -> int:
         raise UsageError(f"{output}: the ending must be one of {', '.join(_FORMATS)}.")
     results = find_results(out)
     require_writable(output, *results.parts.files(), force=force)
-    table = _table(results)
+    table = feature_table(results)
     with atomic_write(output) as temporary, temporary.open("wb") as file:
         _write(table, output.suffix, file)
     return int(table.num_rows)
 
 
-def _table(results: Results) -> pa.Table:
+def feature_table(results: Results) -> pa.Table:
+    """``path``, ``label`` and ``features`` of the last run's classified images, sorted by path.
+
+    Raises:
+        UsageError: the images have no features, or there is no complete run.
+        OutputError: a part is damaged.
+    """
     parts = list(results.parts.read(results.current(), ["path", "label", "features"]))
     if not parts or not all(has_vectors(part, "features") for part in parts):
         raise UsageError(f"{results.out} holds images without features; run again with --features.")

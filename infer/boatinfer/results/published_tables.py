@@ -20,7 +20,7 @@ from boatinfer.results.tables.whole import write_whole
 from boatinfer.storage.base import Place
 from boatinfer.storage.files import atomic_write, translate_write_errors
 
-__all__ = ["read_tables", "write_tables"]
+__all__ = ["read_tables", "review_rows", "write_tables"]
 
 
 def write_tables(results: Results, tables: Tables, summary: Summary, xlsx: bool = False) -> Summary:
@@ -39,12 +39,9 @@ def write_tables(results: Results, tables: Tables, summary: Summary, xlsx: bool 
     results.parts.check()
     predictions = tables.predictions
     written = {results.failures: tables.failures, results.predictions: predictions}
-    if summary.min_confidence is not None or summary.max_novelty is not None:
-        reviewed = Sorter(["confidence", "path"], results.out)
-        for batch in batches(predictions):
-            labels = batch["label"].cast(pa.string())
-            reviewed.add(batch.filter(pc.is_in(labels, pa.array(REVIEWED))))
-        written = {results.review: reviewed.table(), **written}
+    review = review_rows(results, predictions, summary)
+    if review is not None:
+        written = {results.review: review, **written}
     digests: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
         for path, table in written.items():
@@ -65,6 +62,21 @@ def write_tables(results: Results, tables: Tables, summary: Summary, xlsx: bool 
             with translate_write_errors(optional):
                 optional.unlink(missing_ok=True)
     return msgspec.structs.replace(summary, tables=digests)
+
+
+def review_rows(results: Results, predictions: pa.Table, summary: Summary) -> pa.Table | None:
+    """The rows of review.csv, least confident first; None if the run has none.
+
+    Raises:
+        OutputError: the disk is full.
+    """
+    if summary.min_confidence is None and summary.max_novelty is None:
+        return None
+    reviewed = Sorter(["confidence", "path"], results.out)
+    for batch in batches(predictions):
+        labels = batch["label"].cast(pa.string())
+        reviewed.add(batch.filter(pc.is_in(labels, pa.array(REVIEWED))))
+    return reviewed.table()
 
 
 def read_tables(results: Results) -> Tables:

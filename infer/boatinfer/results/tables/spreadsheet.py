@@ -56,8 +56,11 @@ class _Links(NamedTuple):
         return base + quote_from_bytes(inside)
 
 
-def require_writer() -> None:
+def require_writer(option: str = "--xlsx") -> None:
     """Checks that spreadsheets can be written.
+
+    Args:
+        option: what asks for one.
 
     Raises:
         UsageError: the extra is not installed.
@@ -66,7 +69,7 @@ def require_writer() -> None:
         import xlsxwriter  # noqa: F401
     except ImportError as error:
         raise UsageError(
-            f"--xlsx needs xlsxwriter, which is not installed; {install_hint('xlsx')}."
+            f"{option} needs xlsxwriter, which is not installed; {install_hint('xlsx')}."
         ) from error
 
 
