@@ -14,7 +14,7 @@ from boatinfer.results.folder import Results
 from boatinfer.results.summary import Summary, run_time
 from boatinfer.results.tables.csv_files import read_csv, write_csv
 from boatinfer.results.tables.external_sort import Sorter, batches
-from boatinfer.results.tables.predictions import ORDINALS, REVIEWED, Tables
+from boatinfer.results.tables.predictions import ORDINALS, REVIEWED, Tables, unreviewed
 from boatinfer.results.tables.spreadsheet import write_spreadsheet
 from boatinfer.results.tables.whole import write_whole
 from boatinfer.storage.base import Place
@@ -42,8 +42,9 @@ def write_tables(results: Results, tables: Tables, summary: Summary, xlsx: bool 
     if summary.min_confidence is not None or summary.max_novelty is not None:
         reviewed = Sorter(["confidence", "path"], results.out)
         for batch in batches(predictions):
-            labels = batch["label"].cast(pa.string())
-            reviewed.add(batch.filter(pc.is_in(labels, pa.array(REVIEWED))))
+            rows = unreviewed(batch)
+            labels = rows["label"].cast(pa.string())
+            reviewed.add(rows.filter(pc.is_in(labels, pa.array(REVIEWED))))
         written = {results.review: reviewed.table(), **written}
     digests: dict[str, str] = {}
     with contextlib.ExitStack() as stack:
