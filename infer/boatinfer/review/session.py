@@ -30,6 +30,8 @@ __all__ = ["Session"]
 
 #: Characters of a class, at most, and answers that can be taken back.
 _CLASS, _UNDO = 100, 1000
+#: Seconds after which a session begins without a question.
+_FIRST_SECONDS = 3.0
 #: Requests whose repetition is noticed.
 _REMEMBERED = 10_000
 
@@ -75,7 +77,7 @@ class Session:
         self._asking, self._answering = threading.Lock(), threading.RLock()
         self._contents: Contents | None = None
         self._predicted = network_labels(candidates.table)
-        self._known = threading.Event()
+        self._known, self._begun = threading.Event(), threading.Event()
         self.problems: list[str] = list(labels.problems)
         self.saved = 0
         self._set_apart_labelled()
@@ -90,6 +92,7 @@ class Session:
 
     def learn_contents(self) -> None:
         """Reads the contents of all images: then there is a random sample, and an estimate."""
+        self._begun.wait(_FIRST_SECONDS)  # the first image comes first
         try:
             contents = read_contents(self._results, self.candidates)
         except BoatinferError as error:
@@ -145,6 +148,7 @@ class Session:
             The questions, and where to go on; None at the end.
         """
         if reason in {"changed", *RANDOM}:
+            self._begun.set()
             self._known.wait()
         found: list[dict[str, Any]] = []
         with self._asking:
@@ -162,6 +166,7 @@ class Session:
                 if question.broken or self._is_answered(question):
                     continue
                 found.append(self._document(question))
+        self._begun.set()
         return found, after
 
     def _maker(self, reason: str) -> Iterator[Question]:
