@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from boatinfer.errors import OutputError
@@ -45,6 +45,7 @@ text = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@example(path="two\rlines.jpg", label="red", by="\r")
 @given(path=text.filter(lambda path: not path.startswith("./")), label=text, by=text)
 def test_whatever_is_written_is_read_back(tmp_path: Path, path: str, label: str, by: str) -> None:
     (tmp_path / LABELS).unlink(missing_ok=True)

@@ -22,7 +22,6 @@ from boatinfer.results.labels import LABELS, Answer, LabelFile, read_labels
 from boatinfer.results.summary import Summary
 from boatinfer.review.candidates import Candidates
 from boatinfer.review.options import ReviewOptions
-from boatinfer.review.order import sections
 from reviewing import Client, Review, reviewing
 from support import Command, rows
 
@@ -318,52 +317,6 @@ def test_an_answer_that_cannot_be_saved_says_so(
         assert b"No space left on device" in data
     client.post("/answer", {"request": "1", "rows": [row], "label": "red"})
     assert len(read_labels(tmp_path / "out" / LABELS).answers) == 1
-
-
-def _candidates(**columns: Any) -> Candidates:
-    count = len(next(iter(columns.values())))
-    table = {
-        "path": [f"{number:04}.jpg" for number in range(count)],
-        "label": ["a"] * count,
-        "confidence": [0.9] * count,
-        **columns,
-    }
-    summary = Summary(run="1", folder="/f", started="2026-01-01T00:00:00+00:00")
-    return Candidates(summary, pa.table(table), False)
-
-
-def test_the_order_is_novel_unsure_disagreement_unusual_suspects() -> None:
-    count = 1000
-    label = ["a"] * 500 + ["b"] * 498 + ["c"] * 2
-    guess, novelty = list(label), [0.0] * count
-    label[10] = label[11] = "unsure"
-    confidence = [0.9] * count
-    confidence[11] = 0.3
-    confidence[10] = 0.4
-    svm = list(guess)
-    svm[20] = svm[11] = "z"
-    novelty[700:720] = [5.0] * 19 + [9.0]
-    candidates = _candidates(
-        label=label, guess=guess, confidence=confidence, svm_label=svm, novelty=novelty
-    )
-    found = sections(candidates, pa.array(["0800.jpg", "gone.jpg", "0020.jpg", "0801.jpg"]))
-    assert [section.reason for section in found] == [
-        "novel",
-        "unsure",
-        "disagree",
-        "rare",
-        "suspect",
-    ]
-    rows_ = [section.rows.tolist() for section in found]
-    assert rows_[0] == [719, *range(700, 719)]
-    assert rows_[1:] == [[11, 10], [20], [998, 999], [800, 801]]
-
-
-def test_without_a_threshold_the_least_confident_are_unsure() -> None:
-    confidence = np.linspace(1, 0.5, 40).tolist()
-    (unsure, rare) = sections(_candidates(confidence=confidence))
-    assert unsure.rows.tolist() == [39, 38]
-    assert rare.rows.tolist() == []
 
 
 def test_a_folder_of_other_labels_is_named(reviewed: Review, tmp_path: Path) -> None:

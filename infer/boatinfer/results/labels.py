@@ -91,9 +91,9 @@ class _Layout(NamedTuple):
         """One line, with its end."""
         cells = dict(zip(_COLUMNS, map(_safe, _COLUMNS, astuple(answer)), strict=True))
         text = io.StringIO()
-        writer = csv.writer(text, delimiter=self.separator, lineterminator="\n")
+        writer = csv.writer(text, delimiter=self.separator)  # quotes what its line ends have
         writer.writerow([cells.get(name, "") for name in self.columns])
-        return text.getvalue()
+        return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 _OURS = _Layout(_COLUMNS, ",")
