@@ -23,6 +23,7 @@ FLOORS = [
     ["boatinfer.results"],
     ["boatinfer.analysis"],
     ["boatinfer.pages", "boatinfer.svm", "boatinfer.formats"],
+    ["boatinfer.review"],
     ["boatinfer.pipeline"],
     ["boatinfer.night"],
     ["boatinfer.cli", "boatinfer.__init__", "boatinfer.__main__"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,17 +18,22 @@ from boatinfer.analysis.by_group import ByGroup, by_group
 from boatinfer.analysis.evaluation import Confidence, Evaluation, side_by_side
 from boatinfer.analysis.options import EvaluateOptions
 from boatinfer.analysis.rejection import RejectionResult, evaluate_rejection
+from boatinfer.analysis.reviewed_sample import ReviewedSample, review_truth, reviewed_sample
 from boatinfer.analysis.truth import true_labels
 from boatinfer.errors import OutputError, UsageError, first_line
 from boatinfer.results.find import find_results
 from boatinfer.results.folder import Results
+from boatinfer.results.labels import LABELS, Answer, is_label_file, read_labels
 from boatinfer.results.store.rows import matrix
 from boatinfer.results.summary import Summary
 from boatinfer.results.tables.csv_files import csv_plain
+from boatinfer.storage.base import Place
 from boatinfer.storage.locations import open_for_arrow
 from boatinfer.text import joined, percent, printable
 
 __all__ = ["EvaluationResult", "evaluate"]
+
+_log = logging.getLogger(__name__)
 
 #: Names that a sentence lists at most.
 _LISTED = 5
@@ -47,6 +53,7 @@ class EvaluationResult:
         target_accuracy: the accuracy to find an abstention threshold for; None for none.
         rejection: how well foreign images are told from those of known class; None without any.
         groups: the figures of each group, of the network if it is evaluated; None for none.
+        sample: what the random sample of a review says; None if the truth is no review.
     """
 
     run: Summary
@@ -57,6 +64,7 @@ class EvaluationResult:
     target_accuracy: float | None = None
     groups: ByGroup | None = None
     rejection: RejectionResult | None = None
+    sample: ReviewedSample | None = None
 
     @property
     def recommended_threshold(self) -> abstention.Threshold | None:
@@ -127,6 +135,7 @@ class EvaluationResult:
             "svm": self.svm and self.svm.document(),
             "groups": self.groups and self.groups.document(),
             "rejection": self.rejection and self.rejection.document(),
+            "sample": self.sample and self.sample.document(),
         }
 
     def text(self) -> str:
@@ -147,7 +156,8 @@ class EvaluationResult:
             )
             blocks.append("\n".join(["Network and SVM, with 95 % intervals", *rows]))
         notes = [*self.abstention, *self.left_out]
-        return "\n\n".join([*blocks, *(["\n".join(notes)] if notes else [])])
+        sample = [self.sample.text()] if self.sample else []
+        return "\n\n".join([*sample, *blocks, *(["\n".join(notes)] if notes else [])])
 
 
 def evaluate(options: EvaluateOptions) -> EvaluationResult:
@@ -164,7 +174,12 @@ def evaluate(options: EvaluateOptions) -> EvaluationResult:
     run = results.last_finished()
     images = _images(results)
     paths = images["path"].combine_chunks()
-    truth = true_labels(paths, options.labels, run.folder)
+    answers = _answers(options, results)
+    sample = None
+    if answers is None:
+        truth = true_labels(paths, options.labels, run.folder)
+    else:
+        truth, sample = _reviewed(results, images, answers)
     if truth.null_count == len(truth):
         raise UsageError(
             f"{results.out}: the images lie in no class folders; give their true classes with "
@@ -193,7 +208,40 @@ def evaluate(options: EvaluateOptions) -> EvaluationResult:
             results, run, images, truth_indices, truth, folder=options.foreign
         ),
         groups=by_group(evaluated, options.by, options.labels, run.folder) if options.by else None,
+        sample=sample,
     )
+
+
+def _answers(options: EvaluateOptions, results: Results) -> dict[str, Answer] | None:
+    """The answers of a review, if they are the ground truth."""
+    file: Place | None = results.out / LABELS if options.reviewed else None
+    if options.labels is not None and is_label_file(options.labels):
+        file = options.labels
+    if file is None:
+        return None
+    reading = read_labels(file)
+    for problem in reading.problems:
+        _log.warning("%s", problem)
+    if not reading.answers:
+        raise UsageError(
+            f"{file} holds no answers; label images with 'boatinfer review {results.out}' first."
+        )
+    return reading.answers
+
+
+def _reviewed(
+    results: Results, images: pa.Table, answers: dict[str, Answer]
+) -> tuple[pa.Array, ReviewedSample]:
+    """The true classes of images by a review, and what its random sample says."""
+    rows = pa.concat_tables(results.parts.read(images, ["content", "label"]))
+    contents, predicted = (rows[name].combine_chunks() for name in ("content", "label"))
+    truth = review_truth(contents, answers)
+    if truth.null_count == len(truth):
+        raise UsageError(
+            f"none of the {len(answers):,} labels is of an image in {results.out} as it is now; "
+            "they are of another folder, or the images have changed since."
+        )
+    return truth, reviewed_sample(results, images, contents, predicted, answers)
 
 
 def _images(results: Results) -> pa.Table:

@@ -54,6 +54,14 @@ class EvaluateOptions:
             "it does.",
         ),
     ] = None
+    reviewed: Annotated[
+        bool,
+        typer.Option(
+            "--reviewed",
+            help="Ground truth: the answers of 'boatinfer review', labels.csv in OUT; the same as "
+            "--labels without FILE.",
+        ),
+    ] = False
     target_accuracy: Annotated[
         float | None,
         typer.Option(
@@ -64,8 +72,10 @@ class EvaluateOptions:
     ] = None
 
     def __post_init__(self) -> None:
-        """Checks that the target accuracy is between 0 and 1."""
+        """Checks that the target accuracy is between 0 and 1, and that there is one truth."""
         check_target(self.target_accuracy)
+        if self.reviewed and self.labels is not None:
+            raise UsageError("give either --labels FILE or --reviewed, not both.")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ ones.
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -16,14 +18,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from boatinfer.analysis.metrics import wilson
+from boatinfer.results.labels import CANNOT_TELL, SEVERAL, Answer
 from boatinfer.text import counted, percent
 
-__all__ = ["LEFT_OUT", "RIGHT", "UNANSWERED", "WRONG", "Estimate", "estimate", "positions"]
+__all__ = ["RANDOM", "Estimate", "estimate", "positions"]
 
-#: What a person's answer says of a prediction.
-UNANSWERED, RIGHT, WRONG, LEFT_OUT = range(4)
+#: Reasons of answers that were asked for in the random order.
+RANDOM = ("random", "rest")
 #: The width of half an interval that is aimed at.
 _AIM = 0.01
 _Z = NormalDist().inv_cdf(0.975)
@@ -131,24 +135,41 @@ class Estimate:
 
 
 def estimate(
+    contents: pa.Array,
     places: npt.NDArray[np.float64],
-    states: npt.NDArray[np.int8],
-    random: npt.NDArray[np.bool_],
+    predicted: pa.Array,
+    answers: Mapping[str, Answer],
 ) -> Estimate:
     """Estimates the accuracy on N images.
 
     Args:
-        places: float64 [N], `positions`.
-        states: int8 [N], what the answers say of the predictions.
-        random: bool [N], which images were answered because they came next in the random order.
+        contents: string [N], xxh3-128 in hex.
+        places: float64 [N], their `positions`.
+        predicted: string [N], the predicted classes.
+        answers: what people have said of contents.
     """
-    if not random.any():
+    named = pc.is_in(contents, value_set=pa.array(list(answers), pa.string()))
+    rows = np.flatnonzero(named.to_numpy(zero_copy_only=False))
+    said = [answers[contents[row].as_py()] for row in rows.tolist()]
+    asked = [answer.reason in RANDOM for answer in said]
+    if not any(asked):
         return Estimate(len(places))
-    counts = np.bincount(states[places <= places[random].max()], minlength=4).tolist()
+    last = places[rows[asked]].max()
+    counts: Counter[str] = Counter()
+    for row, answer in zip(rows.tolist(), said, strict=True):
+        if places[row] <= last:
+            counts[_state(answer.label, predicted[row].as_py())] += 1
     return Estimate(
         images=len(places),
-        labelled=counts[RIGHT] + counts[WRONG],
-        correct=counts[RIGHT],
-        left_out=counts[LEFT_OUT],
-        unanswered=counts[UNANSWERED],
+        labelled=counts["right"] + counts["wrong"],
+        correct=counts["right"],
+        left_out=counts["left out"],
+        unanswered=int((places <= last).sum()) - counts.total(),
     )
+
+
+def _state(label: str, predicted: str) -> str:
+    """What an answer says of a prediction: that it is right, wrong, or nothing."""
+    if label in {SEVERAL, CANNOT_TELL}:
+        return "left out"
+    return "right" if label == predicted else "wrong"

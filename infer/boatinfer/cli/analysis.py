@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from boatinfer.analysis.options import CompareOptions, EvaluateOptions, SimilarOptions
 from boatinfer.cli.pandas import without_pandas
@@ -17,6 +18,7 @@ from boatinfer.svm.options import SVMCompareOptions
 __all__ = [
     "CompareCommand",
     "EvaluateCommand",
+    "EvaluateParser",
     "SVMCompareCommand",
     "SimilarCommand",
     "compare",
@@ -40,6 +42,19 @@ class EvaluateCommand(EvaluateOptions):
 
     html: Html = None
     json: Json = False
+
+
+class EvaluateParser(TyperCommand):
+    """Takes ``--labels`` without a file as ``--reviewed``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parses arguments; ``ctx`` is a context of the command-line library inside typer."""
+        following = [*args[1:], "-"]
+        args = [
+            "--reviewed" if one == "--labels" and after.startswith("-") else one
+            for one, after in zip(args, following, strict=False)
+        ]
+        return super().parse_args(ctx, args)
 
 
 @without_pandas

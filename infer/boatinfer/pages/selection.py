@@ -11,7 +11,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from boatinfer.results.tables.predictions import UNKNOWN, UNSURE, counts, network_labels
+from boatinfer.results.tables.predictions import (
+    UNKNOWN,
+    UNSURE,
+    counts,
+    network_labels,
+    unreviewed,
+)
 
 __all__ = ["LabelSample", "Selection", "label_counts", "quotas"]
 
@@ -109,6 +115,7 @@ class Selection:
         """Adds a batch of rows."""
         self._sample.add(rows)
         self._of_classes.add(rows)
+        rows = unreviewed(rows)
         certain = rows
         if UNKNOWN in self._reviewed:
             unknown = pc.equal(certain["label"].cast(pa.string()), UNKNOWN)

@@ -27,6 +27,7 @@ from boatinfer.results import proof, published_tables
 from boatinfer.results.folder import Results
 from boatinfer.results.locks import lock_results
 from boatinfer.results.new_features import with_new_features
+from boatinfer.results.reviewed import read_reviewed
 from boatinfer.results.store import compaction
 from boatinfer.results.store.index import RowIndex
 from boatinfer.results.store.keyed_arrays import keys
@@ -202,7 +203,9 @@ def _put_together(
         raise UsageError(f"the shards in {results.out} have found no images; check the folder.")
     svm = _svm_of(settings)
     features = settings.features and settings.parquet
-    columns = predictions.required_columns(settings.card, svm, features)
+    reviewed, remarks = read_reviewed(results)
+    summary = replace(summary, remarks=[*summary.remarks, *remarks])
+    columns = predictions.required_columns(settings.card, svm, features, reviewed)
     tables = predictions.build_tables(
         itertools.chain.from_iterable(
             _proved(results, shard, its, columns) for shard, its in shards.items() if its.found
@@ -216,6 +219,7 @@ def _put_together(
         parquet=settings.parquet,
         features=features,
         scratch_folder=results.out,
+        reviewed=reviewed,
     )
     summary = published_tables.write_tables(results, tables, summary, settings.xlsx)
     summary = proof.count_labels(summary, tables, results)

@@ -38,6 +38,7 @@ from boatinfer.results import proof, published_tables
 from boatinfer.results.folder import Results
 from boatinfer.results.integrity import set_aside
 from boatinfer.results.new_features import with_new_features
+from boatinfer.results.reviewed import read_reviewed
 from boatinfer.results.store.compaction import compact
 from boatinfer.results.store.duplicates import ContentIndex
 from boatinfer.results.store.failures import FailureIndex
@@ -301,7 +302,9 @@ def _publish(context: RunContext, proved: proof.Proof, row_index: RowIndex) -> N
     results, options, card = context.results, context.options, context.model.card
     with context.stages.working("tables"):
         features = options.features and options.parquet
-        columns = predictions.required_columns(card, context.svm, features)
+        reviewed, remarks = read_reviewed(results)
+        context.remark(*remarks)
+        columns = predictions.required_columns(card, context.svm, features, reviewed)
         tables = predictions.build_tables(
             results.parts.read_masked(proved.masks, columns),
             card,
@@ -313,6 +316,7 @@ def _publish(context: RunContext, proved: proof.Proof, row_index: RowIndex) -> N
             parquet=options.parquet,
             features=features,
             scratch_folder=results.out,
+            reviewed=reviewed,
         )
         summary = published_tables.write_tables(results, tables, context.summary, options.xlsx)
     summary = proof.count_labels(summary, tables, results)

@@ -6,9 +6,10 @@
     OUT/predictions.*      one row per image found in the last run, as CSV, Parquet and XLSX
     OUT/failures.csv       the images that failed
     OUT/review.csv         images for manual review, if the run had an abstention threshold
+    OUT/labels.csv         what people have said of images, see `boatinfer.results.labels`
     OUT/run.json           summary of the last run; OUT/runs/*.json of all runs
     OUT/report.html        page of the last run; OUT/reports/*.html of all runs with new images
-    OUT/shards/            files of shards, read by `boatinfer.pipeline.merge_shards`
+    OUT/shards/            files of shards, see `boatinfer.pipeline.merge_shards`
 """
 
 from __future__ import annotations
@@ -24,7 +25,12 @@ import pyarrow.compute as pc
 
 from boatinfer.errors import OutputError, UsageError
 from boatinfer.results.locks import SHARDS, lock_results, results_holder
-from boatinfer.results.manifest import read_manifest, replace_summary, write_manifest
+from boatinfer.results.manifest import (
+    read_manifest,
+    read_summary_of,
+    replace_summary,
+    write_manifest,
+)
 from boatinfer.results.store.parts import Parts, number_of
 from boatinfer.results.store.rows import OK
 from boatinfer.results.store.shards import Shard, is_shard_file
@@ -34,19 +40,18 @@ from boatinfer.storage.files import TEMPORARY_SUFFIX, atomic_write, translate_wr
 from boatinfer.storage.locations import is_folder, is_remote
 from boatinfer.text import local_time, to_text
 
-_log = logging.getLogger(__name__)
-
 __all__ = ["DAMAGED_SUFFIX", "Results"]
+
+_log = logging.getLogger(__name__)
 
 #: Ending of the name of a damaged file that a run has set aside.
 DAMAGED_SUFFIX = ".damaged"
 
-
 #: Names in a results folder, and temporary files that a killed run may leave in it.
 _OWN_NAMES = {
     *("parts", "runs", "reports", "predictions.csv", "predictions.parquet", "predictions.xlsx"),
-    *("failures.csv", "review.csv", "labels.csv", ".labels.csv.lock", "run.json", "report.html"),
-    *(".lock", ".holder", ".current.parquet", SHARDS),
+    *("failures.csv", "review.csv", "labels.csv", "run.json", "report.html"),
+    *(".lock", ".holder", ".current.parquet", ".labels.csv.lock", SHARDS),
 }
 _SHARD = r"(-\d+-of-\d+)?"
 _LEFTOVER = re.compile(
@@ -149,11 +154,8 @@ class Results:
         if is_remote(self.out):  # no temporary files
             return
         with translate_write_errors(self.out):
-            for folder in (
-                *(self.out, self.parts.folder, self.out / "runs"),
-                self.shards,
-                self.reports,
-            ):
+            runs = self.out / "runs"
+            for folder in (self.out, self.parts.folder, runs, self.shards, self.reports):
                 for leftover in folder.glob(".*"):
                     if _LEFTOVER.fullmatch(leftover.name) and leftover.is_file():
                         leftover.unlink()
@@ -227,7 +229,7 @@ class Results:
             OutputError: a summary, or the manifest, is damaged.
         """
         if self.manifest.exists():
-            return read_manifest(self.manifest).summary
+            return read_summary_of(self.manifest)
         last = self.last_run()
         return last if last is not None and last.complete else None
 

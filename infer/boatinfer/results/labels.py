@@ -91,9 +91,9 @@ class _Layout(NamedTuple):
         """One line, with its end."""
         cells = dict(zip(_COLUMNS, map(_safe, _COLUMNS, astuple(answer)), strict=True))
         text = io.StringIO()
-        writer = csv.writer(text, delimiter=self.separator, lineterminator="\n")
+        writer = csv.writer(text, delimiter=self.separator)  # quotes what its line ends have
         writer.writerow([cells.get(name, "") for name in self.columns])
-        return text.getvalue()
+        return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 _OURS = _Layout(_COLUMNS, ",")
@@ -198,8 +198,8 @@ def _append(handle: int, answers: Sequence[Answer], path: Path) -> None:
     layout, mended = _layout(before, path), ""
     if not before.strip():
         mended = layout.line(_HEADER)
-    elif not before.endswith((b"\n", b"\r")):  # half a line: from now on a line of its own
-        mended = '"\n' if before.count(b'"') % 2 else "\n"
+    else:
+        mended = _end_of_half_a_line(before, layout.separator)
     data = (mended + "".join(map(layout.line, answers))).encode()
     try:
         written = os.write(handle, data)
@@ -211,16 +211,30 @@ def _append(handle: int, answers: Sequence[Answer], path: Path) -> None:
         raise
 
 
+def _end_of_half_a_line(before: bytes, separator: str) -> str:
+    """What makes half a line, which a kill or a full disk has left, a line of its own."""
+    ended = before.endswith((b"\n", b"\r"))
+    if ended and not before.count(b'"') % 2:
+        return ""
+    end = "" if ended else "\n"
+    text = before.decode("utf-8-sig") + end + "end\n"
+    *_, last = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    return end if last == ["end"] else '"\n'  # else it is within quotes
+
+
 _HEADER = Answer(*_COLUMNS)
 
 
 def is_label_file(path: Path) -> bool:
-    """Whether a table of labels is one of answers: it has a column ``content``."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        return set(_split(file.readline())[0]) >= _REQUIRED
+    """Whether a table is one of answers, by its columns; False where it cannot be read."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            return set(_split(file.readline())[0]) >= _REQUIRED
+    except OSError:
+        return False
 
 
-def read_labels(path: Path) -> Reading:
+def read_labels(path: Place) -> Reading:
     """Reads a labels.csv, also one that was edited by hand.
 
     Args:
@@ -275,7 +289,7 @@ def _answer(cells: dict[str, str]) -> Answer | None:
     return Answer(**values) if _CONTENT.fullmatch(values["content"]) else None
 
 
-def _layout(data: bytes, path: Path) -> _Layout:
+def _layout(data: bytes, path: Place) -> _Layout:
     """The layout of a file by its header; ours for an empty one."""
     try:
         text = data.decode("utf-8-sig")
@@ -315,7 +329,7 @@ def _plain(name: str, text: str) -> str:
     return text[1:] if _ESCAPED.match(text) else text
 
 
-def _problem(path: Path, lines: Sequence[int]) -> str:
+def _problem(path: Place, lines: Sequence[int]) -> str:
     named = ", ".join(map(str, lines[:5])) + (" and others" if len(lines) > 5 else "")
     many = len(lines) > 1
     return (

@@ -104,7 +104,9 @@ def read_summary_of(file: Place) -> Summary:
         OutputError: it is damaged or missing.
     """
     try:
-        return parsed(pq.read_schema(open_for_arrow(file)).metadata[_SUMMARY])
+        metadata = pq.read_schema(open_for_arrow(file)).metadata
+        int(metadata[_PART])
+        return parsed(metadata[_SUMMARY])
     except (OSError, TypeError, KeyError, ValueError, pa.ArrowException) as error:
         raise _unreadable(file, error) from error
 

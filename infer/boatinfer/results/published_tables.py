@@ -14,7 +14,7 @@ from boatinfer.results.folder import Results
 from boatinfer.results.summary import Summary, run_time
 from boatinfer.results.tables.csv_files import read_csv, write_csv
 from boatinfer.results.tables.external_sort import Sorter, batches
-from boatinfer.results.tables.predictions import ORDINALS, REVIEWED, Tables
+from boatinfer.results.tables.predictions import ORDINALS, TO_REVIEW, Tables, unreviewed
 from boatinfer.results.tables.spreadsheet import write_spreadsheet
 from boatinfer.results.tables.whole import write_whole
 from boatinfer.storage.base import Place
@@ -74,8 +74,9 @@ def review_rows(results: Results, predictions: pa.Table, summary: Summary) -> pa
         return None
     reviewed = Sorter(["confidence", "path"], results.out)
     for batch in batches(predictions):
-        labels = batch["label"].cast(pa.string())
-        reviewed.add(batch.filter(pc.is_in(labels, pa.array(REVIEWED))))
+        rows = unreviewed(batch)
+        labels = rows["label"].cast(pa.string())
+        reviewed.add(rows.filter(pc.is_in(labels, pa.array(TO_REVIEW))))
     return reviewed.table()
 
 

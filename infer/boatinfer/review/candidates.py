@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -24,6 +24,7 @@ from boatinfer.storage.locations import open_for_arrow
 __all__ = ["Candidates", "read_candidates"]
 
 _REQUIRED = ["path", "label", "confidence", "status"]
+_REPEATED = ["label", "status", "second_label", "guess", "svm_label", "run"]
 _COLUMNS = [*_REQUIRED, "second_label", "second_confidence", "guess", "svm_label", "novelty", "run"]
 
 
@@ -75,33 +76,49 @@ class Candidates:
         return not path.is_absolute() and ".." not in path.parts
 
 
-def read_candidates(results: Results, everything: bool) -> Candidates:
+def read_candidates(results: Results, summary: Summary, everything: bool) -> Candidates:
     """Reads the new images of the last complete run; all, if it has none or if asked to.
 
+    Args:
+        results: the results folder.
+        summary: of its last complete run.
+        everything: whether all are asked for.
+
     Raises:
-        UsageError: there is no complete run, or it has no classified image.
+        UsageError: there is no classified image.
         OutputError: its tables are damaged.
     """
-    summary = results.last_finished()
-    table = _table(results)
-    table = table.filter(pc.equal(table["status"], OK))
+    table = _taken(_table(results), "status", [OK])
     if not table.num_rows:
         raise UsageError(f"{results.out} holds no classified images, so there is none to review.")
     if not everything and "run" in table.column_names:
-        runs = pa.array(results.new_runs(summary), pa.string())
-        new = table.filter(pc.is_in(table["run"].cast(pa.string()), runs))
+        new = _taken(table, "run", results.new_runs(summary))
         if new.num_rows:
             return Candidates(summary, new, new.num_rows < table.num_rows)
     return Candidates(summary, table, False)
 
 
+def _taken(table: pa.Table, name: str, values: Sequence[str]) -> pa.Table:
+    """The rows that have one of some values, without a copy where all have."""
+    column = table[name]
+    if pa.types.is_dictionary(column.type):
+        column = column.unify_dictionaries().combine_chunks()
+        taken = pc.is_in(column.dictionary, value_set=pa.array(values, pa.string()))
+        mask = taken.take(column.indices)
+    else:
+        mask = pc.is_in(column, value_set=pa.array(values, pa.string()))
+    mask = pc.fill_null(mask, False)
+    return table if pc.all(mask).as_py() else table.filter(mask)
+
+
 def _table(results: Results) -> pa.Table:
     """The columns of predictions.parquet, which is read much faster, or of predictions.csv."""
     try:
-        with pq.ParquetFile(open_for_arrow(results.whole)) as file:
-            names = [name for name in _COLUMNS if name in file.schema_arrow.names]
-            if set(_REQUIRED) <= set(names):
-                return file.read(names)
+        there = set(pq.read_schema(open_for_arrow(results.whole)).names)
+        if there.issuperset(_REQUIRED):
+            repeated = [name for name in _REPEATED if name in there]
+            with pq.ParquetFile(open_for_arrow(results.whole), read_dictionary=repeated) as file:
+                return file.read([name for name in _COLUMNS if name in there])
     except FileNotFoundError:
         pass
     except (OSError, ValueError, pa.ArrowException) as error:

@@ -40,10 +40,11 @@ def serving(options: ReviewOptions, on_link: Callable[[str], None]) -> Iterator[
     """
     results = find_results(options.out)
     labels = LabelFile(results.out)
-    folder = place(from_text(results.last_finished().folder))
+    summary = results.last_finished()
+    folder = place(from_text(summary.folder))
     with contextlib.ExitStack() as stack:
         pictures = stack.enter_context(Pictures(folder))  # it starts while the tables are read
-        candidates = read_candidates(results, options.everything)
+        candidates = read_candidates(results, summary, options.everything)
         suspects = None if options.suspects is None else _paths(options.suspects)
         training = None if options.train is None else Training(options.train, results)
         asked = sections(candidates, suspects)

@@ -10,12 +10,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from boatinfer.analysis.sampling import LEFT_OUT, RIGHT, UNANSWERED, WRONG, positions
+from boatinfer.analysis.sampling import positions
 from boatinfer.results.folder import Results
-from boatinfer.results.labels import CANNOT_TELL, SEVERAL, Answer
 from boatinfer.review.candidates import Candidates
 
-__all__ = ["SAMPLE", "Contents", "read_contents", "state_of"]
+__all__ = ["SAMPLE", "Contents", "read_contents"]
 
 #: Share of the images that is kept for the random sample; nothing else asks for them.
 SAMPLE = 0.1
@@ -50,12 +49,3 @@ def read_contents(results: Results, candidates: Candidates) -> Contents:
     order = pc.index_in(candidates.paths.combine_chunks(), value_set=table["path"].combine_chunks())
     hashes = pc.fill_null(table["content"].combine_chunks().take(order), "0" * 32)
     return Contents(hashes, positions(hashes))
-
-
-def state_of(answer: Answer | None, predicted: str) -> int:
-    """What an answer says of a prediction: right, wrong, or nothing."""
-    if answer is None:
-        return UNANSWERED
-    if answer.label in {SEVERAL, CANNOT_TELL}:
-        return LEFT_OUT
-    return RIGHT if answer.label == predicted else WRONG

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from boatinfer.results.tables.predictions import UNSURE, network_labels
+from boatinfer.results.tables.predictions import UNKNOWN, UNSURE, network_labels
 from boatinfer.review.candidates import Candidates
 
 __all__ = ["REASONS", "Section", "sections"]
@@ -68,28 +68,33 @@ def _chosen(candidates: Candidates, suspects: pa.Array | None) -> Iterator[tuple
     confidence = candidates.numbers("confidence")
     if "novelty" in table.column_names:
         novelty = np.nan_to_num(candidates.numbers("novelty"), nan=-np.inf)
-        yield "novel", _first(-novelty, _NOVEL)
-    labels = network_labels(table).cast(pa.string())
+        if candidates.summary.max_novelty is None:
+            yield "novel", _first(-novelty, _NOVEL)
+        else:
+            unknown = _where(pc.equal(table["label"].cast(pa.string()), UNKNOWN))
+            yield "novel", unknown[np.argsort(-novelty[unknown], kind="stable")]
     if candidates.summary.min_confidence is not None:
         below = _where(pc.equal(table["label"].cast(pa.string()), UNSURE))
         yield "unsure", below[np.argsort(confidence[below], kind="stable")]
     else:
         yield "unsure", _first(confidence, _UNSURE)
     if "svm_label" in table.column_names:
-        other = _where(pc.fill_null(pc.not_equal(labels, table["svm_label"]), False))
+        labels = (network_labels(table), table["svm_label"])
+        other = _where(
+            pc.fill_null(pc.not_equal(*(column.cast(pa.string()) for column in labels)), False)
+        )
         yield "disagree", other[np.argsort(-confidence[other], kind="stable")]
-    yield "rare", _of_rare_classes(candidates, labels, confidence)
+    yield "rare", _of_rare_classes(candidates, confidence)
     if suspects is not None:
         rows = pc.index_in(suspects, value_set=candidates.paths.combine_chunks()).drop_null()
         yield "suspect", rows.unique().to_numpy().astype(np.int64)
 
 
-def _of_rare_classes(
-    candidates: Candidates, labels: pa.ChunkedArray, confidence: npt.NDArray[np.float64]
-) -> Rows:
+def _of_rare_classes(candidates: Candidates, confidence: npt.NDArray[np.float64]) -> Rows:
     """Images of classes that hardly occur, or that the run found to be more frequent than usual."""
-    codes = labels.combine_chunks().dictionary_encode()
-    numbers = codes.indices.to_numpy().astype(np.int64)
+    labels = network_labels(candidates.table).dictionary_encode()
+    codes = labels.unify_dictionaries().combine_chunks()
+    numbers = codes.indices.to_numpy()
     counts = np.bincount(numbers, minlength=len(codes.dictionary))
     risen = {
         name

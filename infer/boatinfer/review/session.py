@@ -5,17 +5,22 @@ from __future__ import annotations
 import collections
 import threading
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from boatinfer.analysis.sampling import Estimate, estimate, positions
+from boatinfer.analysis.sampling import RANDOM, Estimate, estimate, positions
 from boatinfer.errors import BoatinferError, UsageError
 from boatinfer.results.folder import Results
 from boatinfer.results.labels import SPECIAL, Answer, LabelFile
+from boatinfer.results.tables.predictions import network_labels
 from boatinfer.review.candidates import Candidates
-from boatinfer.review.contents import SAMPLE, Contents, read_contents, state_of
+from boatinfer.review.contents import SAMPLE, Contents, read_contents
 from boatinfer.review.nearest import Training
 from boatinfer.review.order import REASONS, Section
 from boatinfer.review.pictures import Pictures
@@ -25,6 +30,8 @@ __all__ = ["Session"]
 
 #: Characters of a class, at most, and answers that can be taken back.
 _CLASS, _UNDO = 100, 1000
+#: Seconds after which a session begins without a question.
+_FIRST_SECONDS = 3.0
 #: Requests whose repetition is noticed.
 _REMEMBERED = 10_000
 
@@ -69,26 +76,23 @@ class Session:
         self._told: dict[int, str] = {}
         self._asking, self._answering = threading.Lock(), threading.RLock()
         self._contents: Contents | None = None
-        self._known = threading.Event()
+        self._predicted = network_labels(candidates.table)
+        self._known, self._begun = threading.Event(), threading.Event()
         self.problems: list[str] = list(labels.problems)
         self.saved = 0
         self._set_apart_labelled()
 
     def _set_apart_labelled(self) -> None:
         """Leaves out paths that have a label; those whose content has changed come back later."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        paths = {answer.path for answer in self._labels.answers.values()}
-        if not paths:
+        if not self._labels.answers:
             return
-        named = pc.is_in(self.candidates.paths, value_set=pa.array(sorted(paths), pa.string()))
-        mask = named.to_numpy()
+        mask = self._labelled_paths()
         for reason, section in self._sections.items():
             self._sections[reason] = Section(reason, section.rows[~mask[section.rows]])
 
     def learn_contents(self) -> None:
         """Reads the contents of all images: then there is a random sample, and an estimate."""
+        self._begun.wait(_FIRST_SECONDS)  # the first image comes first
         try:
             contents = read_contents(self._results, self.candidates)
         except BoatinferError as error:
@@ -106,21 +110,20 @@ class Session:
             order = np.argsort(contents.places, kind="stable")
             order = order[open_rows[order]]
             sampled = contents.places[order] < SAMPLE
-            self._sections["changed"] = Section("changed", self._changed(open_rows))
+            self._sections["changed"] = Section(
+                "changed", np.flatnonzero(self._labelled_paths() & open_rows)
+            )
             self._sections["random"] = Section("random", order[sampled])
             self._sections["rest"] = Section("rest", order[~sampled])
             self._contents = contents
         finally:
             self._known.set()
 
-    def _changed(self, open_rows: Any) -> Any:
-        """Rows whose path has a label, of another content."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
+    def _labelled_paths(self) -> npt.NDArray[np.bool_]:
+        """Which paths have a label, of whatever content, bool [N]."""
         paths = {answer.path for answer in self._labels.answers.values()}
         named = pc.is_in(self.candidates.paths, value_set=pa.array(sorted(paths), pa.string()))
-        return np.flatnonzero(named.to_numpy() & open_rows)
+        return np.asarray(named.to_numpy())
 
     def section_list(self) -> list[dict[str, Any]]:
         """The sections in their order, with their names and numbers of images."""
@@ -130,7 +133,7 @@ class Session:
             if reason in known
             else {"reason": reason, "title": title, "images": None}
             for reason, title in REASONS.items()
-            if reason in known or (reason in {"random", "rest"} and not self._known.is_set())
+            if reason in known or (reason in RANDOM and not self._known.is_set())
         ]
 
     def ask(self, reason: str, after: int, count: int) -> tuple[list[dict[str, Any]], int | None]:
@@ -144,7 +147,8 @@ class Session:
         Returns:
             The questions, and where to go on; None at the end.
         """
-        if reason in {"changed", "random", "rest"}:
+        if reason in {"changed", *RANDOM}:
+            self._begun.set()
             self._known.wait()
         found: list[dict[str, Any]] = []
         with self._asking:
@@ -162,6 +166,7 @@ class Session:
                 if question.broken or self._is_answered(question):
                     continue
                 found.append(self._document(question))
+        self._begun.set()
         return found, after
 
     def _maker(self, reason: str) -> Iterator[Question]:
@@ -175,10 +180,8 @@ class Session:
         """Whether an image is to be asked for; the random sample is asked for by itself."""
         if content in self._labels.answers:
             return False
-        if reason in {"random", "rest", "changed", "suspect"}:
+        if reason in {*RANDOM, "changed", "suspect"}:
             return True
-        import pyarrow as pa
-
         return bool(positions(pa.array([content]))[0] >= SAMPLE)
 
     def _is_answered(self, question: Question) -> bool:
@@ -261,8 +264,9 @@ class Session:
     def _before(self, answer: Answer) -> Answer:
         """What takes an answer back: the one before, said again, or none."""
         known = self._labels.answers.get(answer.content)
-        empty = Answer(**{**_values(answer), "label": ""})
-        return empty if known is None else Answer(**{**_values(known), "path": answer.path})
+        if known is None:
+            return replace(answer, label="")
+        return replace(known, path=answer.path)
 
     def undo(self) -> int:
         """Takes the last answer back, and says of how many images it was.
@@ -275,10 +279,7 @@ class Session:
             if not self._undo:
                 raise UsageError("there is no answer of this session left to undo.")
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            back = [
-                Answer(**{**_values(answer), "by": self._who, "when": now})
-                for answer in self._undo[-1]
-            ]
+            back = [replace(answer, by=self._who, when=now) for answer in self._undo[-1]]
             self._labels.append(back)
             self._undo.pop()
             self.saved -= len(back)
@@ -309,13 +310,7 @@ class Session:
             return None
         with self._answering:
             answers = dict(self._labels.answers)
-        states = np.zeros(len(contents.places), np.int8)
-        random = np.zeros(len(contents.places), np.bool_)
-        for row in contents.rows(answers.keys()).tolist():
-            answer = answers[contents.hashes[row].as_py()]
-            states[row] = state_of(answer, self.candidates.label(row))
-            random[row] = answer.reason in {"random", "rest"}
-        return estimate(contents.places, states, random)
+        return estimate(contents.hashes, contents.places, self._predicted, answers)
 
     def classes(self) -> list[str]:
         """The model's classes, then those that people have typed."""
@@ -327,9 +322,3 @@ class Session:
     def answered(self) -> int:
         """Number of images that have a label, by anybody."""
         return len(self._labels.answers)
-
-
-def _values(answer: Answer) -> dict[str, str]:
-    from dataclasses import asdict
-
-    return asdict(answer)

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from boatinfer.models.card import Card
 from boatinfer.models.svm import SVM, best_class
+from boatinfer.results.reviewed import Reviewed
 from boatinfer.results.store.rows import OK, matrix, modernised, table
 from boatinfer.results.summary import run_time
 from boatinfer.results.tables.external_sort import Sorter, batches
@@ -19,7 +20,7 @@ from boatinfer.results.tables.whole import MAX_BYTES, whole_rows
 from boatinfer.storage.base import Place
 
 __all__ = [
-    "REVIEWED",
+    "TO_REVIEW",
     "UNKNOWN",
     "UNSURE",
     "Tables",
@@ -27,6 +28,7 @@ __all__ = [
     "counts",
     "network_labels",
     "required_columns",
+    "unreviewed",
 ]
 
 #: The label of an image below the abstention threshold, which is for manual review.
@@ -34,7 +36,7 @@ UNSURE = "unsure"
 #: The label of an image that is more novel than the limit.
 UNKNOWN = "unknown"
 #: The labels of images for manual review.
-REVIEWED = (UNKNOWN, UNSURE)
+TO_REVIEW = (UNKNOWN, UNSURE)
 
 #: Prefixes of the columns of the most probable class, the second, and so on.
 ORDINALS = [
@@ -104,6 +106,13 @@ def _labelled(predictions: pa.Table, new: bool) -> pa.ChunkedArray:
     return pc.and_(labelled, predictions["new"]) if new else labelled
 
 
+def unreviewed(predictions: pa.Table) -> pa.Table:
+    """The rows that nobody has labelled."""
+    if "reviewed" not in predictions.column_names:
+        return predictions
+    return predictions.filter(pc.is_null(predictions["reviewed"]))
+
+
 def network_labels(predictions: pa.Table) -> pa.ChunkedArray:
     """The network's predicted class of each image, whatever its label is."""
     return predictions["guess" if "guess" in predictions.column_names else "label"]
@@ -115,15 +124,19 @@ def counts(column: pa.ChunkedArray) -> dict[str, int]:
     return {entry["values"]: entry["counts"] for entry in entries if entry["values"] is not None}
 
 
-def required_columns(card: Card, svm: SVM | None, features: bool) -> list[str]:
+def required_columns(
+    card: Card, svm: SVM | None, features: bool, reviewed: Reviewed | None = None
+) -> list[str]:
     """The columns of the parts that `build_tables` reads.
 
     Args:
         card: the model's card.
         svm: as of `build_tables`.
         features: likewise.
+        reviewed: likewise.
     """
     columns = ["path", "status", "error", "run", "since", "probabilities"]
+    columns += ["content"] if reviewed else []
     columns += ["svm"] if card.svm and not svm else []
     columns += ["novelty"] if card.novelty else []
     return columns + (["features"] if svm or features else [])
@@ -141,6 +154,7 @@ def build_tables(
     parquet: bool,
     features: bool,
     scratch_folder: Place,
+    reviewed: Reviewed | None = None,
 ) -> Tables:
     """Builds the tables, sorted by path.
 
@@ -156,6 +170,7 @@ def build_tables(
         parquet: whether to build `Tables.whole`.
         features: whether the features are in it.
         scratch_folder: a folder on the disk for temporary files.
+        reviewed: what people have said of the images; None for no such column.
 
     Raises:
         OutputError: the disk is full.
@@ -171,6 +186,7 @@ def build_tables(
             svm=svm,
             min_confidence=min_confidence,
             max_novelty=max_novelty,
+            reviewed=reviewed,
         )
         predictions.add(_rounded(rows))
         failures.add(_failures(part, new_runs))
@@ -198,6 +214,7 @@ def _predictions(
     svm: SVM | None,
     min_confidence: float | None,
     max_novelty: float | None,
+    reviewed: Reviewed | None,
 ) -> pa.Table:
     classified = pc.equal(part["status"], OK).combine_chunks()
     classified_rows = part.filter(classified)
@@ -232,6 +249,8 @@ def _predictions(
         if max_novelty is not None:
             columns.setdefault("guess", columns["label"])
             columns["label"] = _unknown_labelled(columns["label"], columns["novelty"], max_novelty)
+    if reviewed is not None:
+        columns["reviewed"] = reviewed.of(part["content"])
     return pa.table(columns)
 
 

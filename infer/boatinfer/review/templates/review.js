@@ -59,6 +59,7 @@ async function fill(count) {
 let moving = null;
 function next() { // one at a time, so that no section is passed over
   current = null;
+  begun = performance.now();
   moving ??= move().finally(() => { moving = null; });
   return moving;
 }
@@ -95,9 +96,11 @@ function show() {
   at("end").hidden = Boolean(current) || grid && waiting.length > 0;
   at("skipped").hidden = !skipped.length;
   at("answers").hidden = !at("end").hidden && !grid;
-  zoom(false);
+  document.body.classList.remove("zoomed");
+  at("zoom").ariaPressed = "false";
   left.clear();
   if (!current) { guesses([]); if (!grid) say("There is nothing left to ask here."); return; }
+  delete document.body.dataset.shown; // until the picture is there
   const picture = at("picture");
   picture.src = `/image/${current.row}`;
   picture.alt = `The image, ${current.width} by ${current.height} pixels`;
@@ -109,8 +112,6 @@ function show() {
   nearest();
   say(`${current.reason}. Guesses: ${inWords(current.guesses)}. ${current.path}` +
     (current.images.length > 1 ? `. ${current.images.length} images together` : ""));
-  begun = performance.now();
-  document.body.dataset.row = current.row;
 }
 
 function inWords(all) { return all.map(([label, share]) => `${label} ${(100 * share).toFixed(0)} %`).join(", "); }
@@ -164,7 +165,6 @@ function showClasses(names) {
 function showGrid() {
   current = null;
   chosen.clear();
-  document.body.dataset.row = waiting.length ? waiting[0].row : "";
   at("tiles").replaceChildren(...waiting.slice(0, GRID).map((question) => {
     const more = question.images.length > 1 ? ` and ${question.images.length - 1} like it` : "";
     const text = `${question.guesses[0][0]}${more}`;
@@ -333,7 +333,8 @@ at("section").onchange = () => {
   next();
 };
 at("picture").addEventListener("load", () => {
-  document.body.dataset.shown = current ? current.row : "";
+  if (!current || !at("picture").src.endsWith(`/${current.row}`)) return;
+  document.body.dataset.shown = current.row;
   document.body.dataset.milliseconds = (performance.now() - begun).toFixed(1);
 });
 
