@@ -70,7 +70,7 @@ def test_the_page_of_a_run_shows_no_labelled_image_for_review() -> None:
             "reviewed": ["x", None, "y", None],
         }
     )
-    selection = Selection({"unsure": 2, "x": 2}, threshold=True)
+    selection = Selection({"unsure": 2, "x": 2}, ["unsure"])
     selection.add(table)
     found = {
         part: [row["path"] for row in selection.top(part)]
