@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -21,7 +22,12 @@ def _candidates(**columns: Any) -> Candidates:
         "confidence": [0.9] * count,
         **columns,
     }
-    summary = Summary(run="1", folder="/f", started="2026-01-01T00:00:00+00:00")
+    summary = Summary(
+        run="1",
+        folder="/f",
+        started="2026-01-01T00:00:00+00:00",
+        min_confidence=0.5 if "guess" in columns else None,
+    )
     return Candidates(summary, pa.table(table), False)
 
 
@@ -57,6 +63,18 @@ def test_without_a_threshold_the_least_confident_are_unsure() -> None:
     (unsure, rare) = sections(_candidates(confidence=confidence))
     assert unsure.rows.tolist() == [39, 38]
     assert rare.rows.tolist() == []
+
+
+def test_what_the_run_called_unknown_is_novel() -> None:
+    label = ["a"] * 50
+    label[7] = label[3] = "unknown"
+    novelty = [0.1] * 50
+    novelty[3], novelty[7], novelty[9] = 0.98, 0.99, 0.97
+    candidates = _candidates(label=label, guess=["a"] * 50, novelty=novelty)
+    assert sections(candidates)[0].rows.tolist() == [7]  # the top 2 %, without a limit
+    limited = msgspec.structs.replace(candidates.summary, max_novelty=0.975)
+    found = sections(Candidates(limited, candidates.table, False))
+    assert (found[0].reason, found[0].rows.tolist()) == ("novel", [7, 3])
 
 
 def test_the_page_of_a_run_shows_no_labelled_image_for_review() -> None:

@@ -59,6 +59,7 @@ async function fill(count) {
 let moving = null;
 function next() { // one at a time, so that no section is passed over
   current = null;
+  delete document.body.dataset.shown; // until the next picture is there
   begun = performance.now();
   moving ??= move().finally(() => { moving = null; });
   return moving;
@@ -100,7 +101,6 @@ function show() {
   at("zoom").ariaPressed = "false";
   left.clear();
   if (!current) { guesses([]); if (!grid) say("There is nothing left to ask here."); return; }
-  delete document.body.dataset.shown; // until the picture is there
   const picture = at("picture");
   picture.src = `/image/${current.row}`;
   picture.alt = `The image, ${current.width} by ${current.height} pixels`;
