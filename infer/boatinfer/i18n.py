@@ -20,7 +20,16 @@ from boatinfer.text import duration, rounded_percent
 if TYPE_CHECKING:
     from babel import Locale
 
-__all__ = ["DOMAIN", "LOCALES", "Choice", "Language", "language_of", "resolved", "sentence_case"]
+__all__ = [
+    "DOMAIN",
+    "ENGLISH",
+    "LOCALES",
+    "Choice",
+    "Language",
+    "language_of",
+    "resolved",
+    "sentence_case",
+]
 
 #: Name of the catalogues, and the folder that they are in.
 DOMAIN, LOCALES = "boatinfer", Path(__file__).parent / "locale"
@@ -163,6 +172,10 @@ class Language:
 def language_of(code: str) -> Language:
     """The language of a code, such as ``de``."""
     return Language(code)
+
+
+#: That of terminals.
+ENGLISH = language_of("en")
 
 
 def resolved(choice: str) -> str:

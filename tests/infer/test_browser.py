@@ -19,6 +19,7 @@ from boatinfer.analysis.compare import compare
 from boatinfer.analysis.evaluate import evaluate
 from boatinfer.analysis.options import CompareOptions, EvaluateOptions
 from boatinfer.analysis.similar import duplicates, nearest, pairs
+from boatinfer.i18n import Choice, language_of
 from boatinfer.pages import comparison, evaluation, likeness
 from boatinfer.pipeline.options import RunOptions
 from boatinfer.pipeline.run import run
@@ -32,7 +33,7 @@ HOSTILE = [
     "\u202egpj.esrever.jpg",
 ]
 OTHER_KINDS = ["evaluation", "comparison", "nearest", "pairs", "duplicates"]
-KINDS = ["report", *OTHER_KINDS, "busy", "gallery"]
+KINDS = ["report", *OTHER_KINDS, "busy", "gallery", "german report", "german evaluation"]
 PHONE = {"width": 390, "height": 844}
 DESK = {"width": 1280, "height": 900}
 
@@ -80,7 +81,13 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     run(replace(options, min_confidence=1, title="A harbour", out=folder / "busy", gallery=True))
     (gallery,) = (folder / "busy/reports").glob("*.1.html")
     busy = {"busy": folder / "busy/report.html", "gallery": gallery}
-    return {"report": out / "report.html", **found, **busy}
+    german = {
+        f"german {kind}": folder / "german" / f"{kind}.html" for kind in ("report", "evaluation")
+    }
+    run(replace(options, min_confidence=1, out=folder / "german", language=Choice.GERMAN))
+    result = evaluate(EvaluateOptions(folder / "german", target_accuracy=0.9))
+    evaluation.write(german["german evaluation"], result, language_of("de"))
+    return {"report": out / "report.html", **found, **busy, **german}
 
 
 class Visit:
@@ -249,6 +256,16 @@ def test_the_table_filters_and_sorts(browser: Browser, pages: dict[str, Path]) -
     header = page.get_by_role("columnheader", name="Confidence", exact=True)
     assert header.get_attribute("aria-sort") == "descending"
     assert sorted(_column(page, 1)) == sorted(everything)
+
+
+def test_numbers_with_a_comma_are_sorted(browser: Browser, pages: dict[str, Path]) -> None:
+    page = Visit(browser, pages["german report"]).page
+    _unfold(page)
+    page.get_by_role("button", name="Konfidenz").click()
+    rising = [float(text.replace(",", ".")) for text in _column(page, 3)]
+    assert len(set(rising)) > 1
+    assert rising == sorted(rising)
+    assert f"{len(rising)} von {len(rising)} Zeilen" in page.inner_text(".controls")
 
 
 def test_the_table_is_filtered_by_class(

@@ -132,7 +132,7 @@ def test_a_difference_counts_if_chance_makes_it_once_in_twenty(
     a_alone: int, b_alone: int, said: str
 ) -> None:
     found = compared(a_alone, b_alone)
-    assert found.verdict.endswith(said)
+    assert found.verdict().endswith(said)
     assert found.contingency == {
         **{"both": 4, "a_alone": a_alone, "b_alone": b_alone},
         "neither": 0,

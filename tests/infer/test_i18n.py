@@ -45,8 +45,8 @@ _SUMMARY = Summary(
         ),
         (
             "fr",
-            "Nuit de mardi : 1\u202f624 nouvelles images, 1 problème, 7 à vérifier. "
-            "Plus de Water que d\u2019habitude : 36\xa0%, habituellement 29\xa0%.",
+            "Nuit de mardi\xa0: 1\u202f624 nouvelles images, 1 problème, 7 à vérifier. "
+            "Plus de Water que d\u2019habitude\xa0: 36\xa0%, habituellement 29\xa0%.",
         ),
     ],
 )

@@ -374,7 +374,7 @@ def test_the_page_leads_to_the_pages_of_the_folders(
     }
     assert all((tmp_path / unquote(link)).is_file() for link in links)
     assert "exit code 4" in page
-    assert "The last night ended with 4: see second." in page
+    assert "The last night ended with exit code 4: see second." in page
 
 
 def test_the_record_of_another_file_is_not_overwritten(three: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 
 import colours
 from boatinfer.errors import UsageError
-from boatinfer.i18n import language_of
+from boatinfer.i18n import ENGLISH
 from boatinfer.pages import report as report_page
 from boatinfer.pages.first_screen import time_of_day
 from boatinfer.pages.links import Links
@@ -73,7 +73,7 @@ def _dead_links(file: Path) -> list[str]:
     ],
 )
 def test_a_night_has_the_name_of_the_day_on_which_it_begins(start: str, said: str) -> None:
-    assert time_of_day(start, language_of("en")) == said  # without a time zone it is local time
+    assert time_of_day(start, ENGLISH) == said  # without a time zone it is local time
 
 
 def test_the_first_screen_is_in_plain_words(night: Night, pictures: Path, out: Path) -> None:
@@ -111,7 +111,7 @@ def test_figures_of_what_is_unusual_are_folded(night: Night, out: Path) -> None:
     screen, details = (out / "report.html").read_text().split("<details", 1)
     assert "More red. Gone. Complete, but look" in _text(screen)
     assert "3.14" not in screen
-    assert "More red. (classes: 3.14, where ordinary nights are near 1" in _text("<main" + details)
+    assert "More red. (3.14, where ordinary nights are near 1" in _text("<main" + details)
     assert "Gone." not in details
 
 
@@ -132,7 +132,7 @@ def test_small_lines_tell_how_figures_went(night: Night, pictures: Path, out: Pa
 
 def test_a_line_goes_from_the_first_run_to_this_one() -> None:
     runs = [Summary(run="r", folder="/f", started="", new=Mix(found=n)) for n in (10, 0, 5)]
-    line = Trends(runs).found
+    line = Trends(runs, ENGLISH).found
     assert line is not None
     points = [tuple(map(float, point.split(","))) for point in line.points.split()]
     assert points == [(3, 12), (50, 21), (97, 3)]  # 5, 0, 10; y grows downwards

@@ -17,9 +17,9 @@ from msgspec import Meta
 from boatinfer.analysis import metrics
 from boatinfer.analysis.metrics import RiskCoverage
 from boatinfer.errors import UsageError
+from boatinfer.i18n import ENGLISH, Language
 from boatinfer.results.tables.predictions import UNSURE
 from boatinfer.storage.documents import DocumentError, read_document
-from boatinfer.text import percent
 
 __all__ = [
     "Threshold",
@@ -153,43 +153,66 @@ def images_required(target: float) -> int:
     return math.ceil(math.log((1 - LEVEL) / len(_COVERAGES)) / math.log(target))
 
 
-def describe_recommendation(threshold: Threshold | None, images: int, target: float) -> str:
+def describe_recommendation(
+    threshold: Threshold | None, images: int, target: float, language: Language = ENGLISH
+) -> str:
     """A sentence on the result of `find_threshold`."""
+    target_text = language.figure(target, 6)
     if threshold is None:
-        return f"Target accuracy {target:g}: {_too_few_text(images, target)}."
-    return (
-        f"Target accuracy {target:g}: leave images with a confidence below "
-        f"{threshold.min_confidence:.4f} for manual review, {_abstained_text(threshold)}, which "
-        f"shows it with a probability of {100 * LEVEL:.0f} %."
+        return language.gettext(
+            "Target accuracy %(target)s: %(reason)s.",
+            target=target_text,
+            reason=_too_few_text(images, target, language),
+        )
+    return language.gettext(
+        "Target accuracy %(target)s: leave images with a confidence below %(threshold)s for manual "
+        "review, %(counts)s, which shows it with a probability of %(probability)s.",
+        target=target_text,
+        threshold=language.decimal(threshold.min_confidence, 4),
+        counts=_abstained_text(threshold, language),
+        probability=language.percent(LEVEL),
     )
 
 
-def describe_outcome(threshold: Threshold) -> str:
+def describe_outcome(threshold: Threshold, language: Language = ENGLISH) -> str:
     """A sentence on the evaluated images below and above a run's threshold."""
-    accuracy_text = ""
-    if threshold.images:
-        interval = metrics.wilson(np.array([threshold.correct]), np.array([threshold.images]))[:, 0]
-        accuracy, (low, high) = threshold.correct / threshold.images, interval
-        accuracy_text = f" ({percent(accuracy)}, 95 % interval {percent(low)} to {percent(high)})"
-    return (
-        f"Unsure in this run, with a confidence below {threshold.min_confidence:.4f}: "
-        f"{_abstained_text(threshold)}{accuracy_text}."
+    values = {
+        "threshold": language.decimal(threshold.min_confidence, 4),
+        "counts": _abstained_text(threshold, language),
+    }
+    if not threshold.images:
+        return language.gettext(
+            "Unsure in this run, with a confidence below %(threshold)s: %(counts)s.", **values
+        )
+    interval = metrics.wilson(np.array([threshold.correct]), np.array([threshold.images]))[:, 0]
+    accuracy, (low, high) = threshold.correct / threshold.images, interval
+    return language.gettext(
+        "Unsure in this run, with a confidence below %(threshold)s: %(counts)s (%(accuracy)s, "
+        "95 %% interval %(low)s to %(high)s).",
+        accuracy=language.percent(accuracy),
+        low=language.percent(low),
+        high=language.percent(high),
+        **values,
     )
 
 
-def _abstained_text(threshold: Threshold) -> str:
-    abstained = threshold.evaluated - threshold.images
-    return (
-        f"{abstained:,} of {threshold.evaluated:,} images; {threshold.correct:,} of the other "
-        f"{threshold.images:,} are correct"
+def _abstained_text(threshold: Threshold, language: Language) -> str:
+    return language.gettext(
+        "%(abstained)s of %(evaluated)s images; %(correct)s of the other %(rest)s are correct",
+        abstained=language.number(threshold.evaluated - threshold.images),
+        evaluated=language.number(threshold.evaluated),
+        correct=language.number(threshold.correct),
+        rest=language.number(threshold.images),
     )
 
 
-def _too_few_text(images: int, target: float) -> str:
-    minimum = images_required(target)
-    return (
-        f"{images:,} evaluated images do not show an accuracy of {target:g} at any confidence "
-        f"(this needs at least {minimum:,} if all are correct, or more if a few are wrong)"
+def _too_few_text(images: int, target: float, language: Language = ENGLISH) -> str:
+    return language.gettext(
+        "%(images)s evaluated images do not show an accuracy of %(target)s at any confidence (this "
+        "needs at least %(least)s if all are correct, or more if a few are wrong)",
+        images=language.number(images),
+        target=language.figure(target, 6),
+        least=language.number(images_required(target)),
     )
 
 

@@ -15,11 +15,12 @@ from boatinfer.analysis.metrics import Labels, mcnemar
 from boatinfer.analysis.options import CompareOptions
 from boatinfer.analysis.truth import true_labels
 from boatinfer.errors import UsageError
+from boatinfer.i18n import ENGLISH, Language
 from boatinfer.results.find import find_results
 from boatinfer.results.folder import Results
 from boatinfer.results.summary import Summary
 from boatinfer.storage.base import Place
-from boatinfer.text import counted, decimal, printable, table
+from boatinfer.text import decimal, printable, table
 
 __all__ = ["Comparison", "compare", "speed"]
 
@@ -55,24 +56,37 @@ class Comparison:
         masks = {"both": a & b, "a_alone": a & ~b, "b_alone": ~a & b, "neither": ~a & ~b}
         return {name: int(mask.sum()) for name, mask in masks.items()}
 
-    @property
-    def verdict(self) -> str:
+    def verdict(self, language: Language = ENGLISH) -> str:
         """A sentence on which run is more accurate, and whether that may be chance."""
         if self.evaluations is None:
-            return (
-                "The true classes are unknown: no folder is a class of a model; give --labels FILE."
+            return language.gettext(
+                "The true classes are unknown: no folder is a class of a model; give %(option)s.",
+                option="--labels FILE",
             )
         a, b = (evaluation.accuracy for evaluation in self.evaluations)
-        images = counted(len(self.evaluations[0].truth), "image")
+        images = len(self.evaluations[0].truth)
         if a == b:
-            return f"A and B are equally accurate: {a:.4f} of {images}."
+            return language.ngettext(
+                "A and B are equally accurate: %(accuracy)s of %(num)s image.",
+                "A and B are equally accurate: %(accuracy)s of %(num)s images.",
+                images,
+                accuracy=language.decimal(a, 4),
+            )
         p = mcnemar(self.evaluations[0].correct, self.evaluations[1].correct)
-        chance = "unlikely to be chance" if p < 0.05 else "this may be chance"
-        p_text = f"= {p:.4g}" if p >= 0.0001 else "< 0.0001"
-        return (
-            f"{'A' if a > b else 'B'} is more accurate, by {100 * abs(a - b):.1f} percentage "
-            f"points ({max(a, b):.4f} and {min(a, b):.4f} of {images}): {chance} (McNemar's exact "
-            f"test: p {p_text})."
+        return language.ngettext(
+            "%(better)s is more accurate, by %(points)s percentage points (%(high)s and %(low)s "
+            "of %(num)s image): %(chance)s (McNemar's exact test: p %(p)s).",
+            "%(better)s is more accurate, by %(points)s percentage points (%(high)s and %(low)s "
+            "of %(num)s images): %(chance)s (McNemar's exact test: p %(p)s).",
+            images,
+            better="A" if a > b else "B",
+            points=language.decimal(100 * abs(a - b), 1),
+            high=language.decimal(max(a, b), 4),
+            low=language.decimal(min(a, b), 4),
+            chance=language.gettext("unlikely to be chance")
+            if p < 0.05
+            else language.gettext("this may be chance"),
+            p=f"= {language.figure(p, 4)}" if p >= 0.0001 else f"< {language.decimal(0.0001, 4)}",
         )
 
     def document(self) -> dict[str, Any]:
@@ -111,7 +125,7 @@ class Comparison:
         """All metrics, for a terminal."""
         count, interval = len(self.agreement.truth), self.agreement.intervals.accuracy
         blocks = [
-            [self.verdict],
+            [self.verdict()],
             table([self._side(0), self._side(1)], names=5),
             [
                 f"images in both: {count:,}; only in A: {self.unmatched[0]:,}; only in B: "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from boatinfer.analysis.rejection import RejectionResult, evaluate_rejection
 from boatinfer.analysis.reviewed_sample import ReviewedSample, review_truth, reviewed_sample
 from boatinfer.analysis.truth import true_labels
 from boatinfer.errors import OutputError, UsageError, first_line
+from boatinfer.i18n import ENGLISH, Language
 from boatinfer.results.find import find_results
 from boatinfer.results.folder import Results
 from boatinfer.results.labels import LABELS, Answer, is_label_file, read_labels
@@ -29,7 +30,7 @@ from boatinfer.results.summary import Summary
 from boatinfer.results.tables.csv_files import csv_plain
 from boatinfer.storage.base import Place
 from boatinfer.storage.locations import open_for_arrow
-from boatinfer.text import joined, percent, printable
+from boatinfer.text import printable
 
 __all__ = ["EvaluationResult", "evaluate"]
 
@@ -81,42 +82,55 @@ class EvaluationResult:
             return None
         return self.network.abstain_below(self.run.min_confidence)
 
-    @property
-    def abstention(self) -> list[str]:
+    def abstention(self, language: Language = ENGLISH) -> list[str]:
         """Sentences on the effect of the run's and of the recommended abstention threshold."""
         sentences = []
         if self.run_threshold:
-            sentences.append(abstention.describe_outcome(self.run_threshold))
+            sentences.append(abstention.describe_outcome(self.run_threshold, language))
         if self.target_accuracy is not None and self.network:
-            images = len(self.network.truth)
+            images, target = len(self.network.truth), self.target_accuracy
             sentences.append(
                 abstention.describe_recommendation(
-                    self.recommended_threshold, images, self.target_accuracy
+                    self.recommended_threshold, images, target, language
                 )
             )
         return sentences
 
-    @property
-    def left_out(self) -> list[str]:
+    def left_out(self, language: Language = ENGLISH) -> list[str]:
         """Sentences on the images and classes that are not evaluated."""
-        left_out = []
-        if self.run.failed:
-            left_out.append(f"{self.run.failed:,} that failed")
-        if self.unlabelled:
-            left_out.append(f"{self.unlabelled:,} without a label")
-        if self.unknown:
-            names = _listed([f"{name} {count:,}" for name, count in self.unknown.items()])
-            count = sum(self.unknown.values())
-            left_out.append(f"{count:,} of classes that the network does not know ({names})")
-        sentences = [f"Left out: {'; '.join(left_out)}."] if left_out else []
+        left_out = list(self._left_out(language))
+        sentences = []
+        if left_out:
+            what = language.gettext("; ").join(left_out)
+            sentences.append(language.gettext("Left out: %(what)s.", what=what))
         if self.unknown and self.network:
-            share = self.network.correct.sum() / (len(self.network.truth) + count)
+            count = len(self.network.truth) + sum(self.unknown.values())
+            share = language.percent(self.network.correct.sum() / count)
             sentences.append(
-                f"Counting unknown classes as wrong, the accuracy is {percent(share)}."
+                language.gettext(
+                    "Counting unknown classes as wrong, the accuracy is %(share)s.", share=share
+                )
             )
         if self.network and self.network.absent:
-            sentences.append(f"There is no image of {_listed(self.network.absent)}.")
+            names = _listed(self.network.absent, language)
+            sentences.append(language.gettext("There is no image of %(classes)s.", classes=names))
         return sentences
+
+    def _left_out(self, language: Language) -> Iterator[str]:
+        if self.run.failed:
+            yield language.ngettext("%(num)s that failed", "%(num)s that failed", self.run.failed)
+        if self.unlabelled:
+            yield language.ngettext(
+                "%(num)s without a label", "%(num)s without a label", self.unlabelled
+            )
+        if self.unknown:
+            names = [f"{name} {language.number(count)}" for name, count in self.unknown.items()]
+            yield language.ngettext(
+                "%(num)s of classes that the network does not know (%(names)s)",
+                "%(num)s of classes that the network does not know (%(names)s)",
+                sum(self.unknown.values()),
+                names=_listed(names, language),
+            )
 
     def document(self) -> dict[str, Any]:
         """All metrics, for JSON."""
@@ -155,7 +169,7 @@ class EvaluationResult:
                 (name, evaluation) for name, evaluation in evaluations if evaluation
             )
             blocks.append("\n".join(["Network and SVM, with 95 % intervals", *rows]))
-        notes = [*self.abstention, *self.left_out]
+        notes = [*self.abstention(), *self.left_out()]
         sample = [self.sample.text()] if self.sample else []
         return "\n\n".join([*sample, *blocks, *(["\n".join(notes)] if notes else [])])
 
@@ -324,5 +338,5 @@ def _names(labels: pa.Array) -> list[str]:
     return [str(name) for name in labels.drop_null().unique().to_pylist()]
 
 
-def _listed(names: Sequence[str]) -> str:
-    return printable(joined(names, _LISTED))
+def _listed(names: Sequence[str], language: Language = ENGLISH) -> str:
+    return language.joined([printable(name) for name in names], _LISTED)

@@ -13,10 +13,10 @@ import numpy as np
 from boatinfer.analysis.drift import Shares, jensen_shannon, mean_shares
 from boatinfer.analysis.unusual import comparable, compared_runs
 from boatinfer.analysis.yardstick import MIN_RUNS
+from boatinfer.i18n import Language
 from boatinfer.results.folder_mixes import MIN_IMAGES
 from boatinfer.results.mix import BINS, Mix
 from boatinfer.results.summary import Summary
-from boatinfer.text import counted
 
 __all__ = ["RunHistory"]
 
@@ -111,74 +111,118 @@ class RunHistory:
         """Share of each of the `labels`; None without images."""
         return mean_shares([self._counts(mix)]) if mix and mix.classified else None
 
-    def sentences(self) -> list[tuple[bool, str]]:
+    def sentences(self, language: Language) -> list[tuple[bool, str]]:
         """Sentences on the comparison, each with whether it reports something unusual.
 
         What ``unusual`` of the summary says is not said again.
         """
         if not self.new.classified:
-            return [(False, "This run classified no new images, so there is nothing to compare.")]
+            nothing = language.gettext(
+                "This run classified no new images, so there is nothing to compare."
+            )
+            return [(False, nothing)]
         return [
-            *self._incomplete_sentences(),
-            *self._comparison_sentences(),
-            *self._training_sentences(),
+            *self._incomplete_sentences(language),
+            *self._comparison_sentences(language),
+            *self._training_sentences(language),
         ]
 
-    def _incomplete_sentences(self) -> Iterable[tuple[bool, str]]:
+    def _incomplete_sentences(self, language: Language) -> Iterable[tuple[bool, str]]:
         incomplete = self.new.classified - self.summary.classified
         if incomplete > 0:
             yield (
                 False,
-                f"The new images include {counted(incomplete, 'image')} of an earlier, incomplete "
-                "run.",
+                language.ngettext(
+                    "The new images include %(num)s image of an earlier, incomplete run.",
+                    "The new images include %(num)s images of an earlier, incomplete run.",
+                    incomplete,
+                ),
             )
 
-    def _comparison_sentences(self) -> Iterable[tuple[bool, str]]:
+    def _comparison_sentences(self, language: Language) -> Iterable[tuple[bool, str]]:
+        values = {"runs": language.number(MIN_RUNS), "images": language.number(MIN_IMAGES)}
         if not self.earlier:
-            yield False, "There is no earlier run with this model to compare with yet."
+            yield (
+                False,
+                language.gettext("There is no earlier run with this model to compare with yet."),
+            )
         elif self.new.classified < MIN_IMAGES:
             yield (
                 False,
-                f"Fewer than {MIN_IMAGES} new images are too few to say whether they are unusual.",
+                language.gettext(
+                    "Fewer than %(images)s new images are too few to say whether they are unusual.",
+                    **values,
+                ),
             )
         elif len(compared_runs(self.earlier, "classes")) < MIN_RUNS:
             yield (
                 False,
-                f"What is unusual shows from {MIN_RUNS} earlier runs on with at least "
-                f"{MIN_IMAGES} new images each.",
+                language.gettext(
+                    "What is unusual shows from %(runs)s earlier runs on with at least "
+                    "%(images)s new images each.",
+                    **values,
+                ),
             )
         else:
-            yield from self._usual_sentences()
+            yield from ((False, sentence) for sentence in self._usual_sentences(language))
 
-    def _usual_sentences(self) -> Iterable[tuple[bool, str]]:
+    def _usual_sentences(self, language: Language) -> Iterable[str]:
         found = {unusual.kind for unusual in self.summary.unusual if unusual.folder is None}
         if "classes" not in found and self.usual is not None:
             bits = float(jensen_shannon(self._counts(self.new), self.usual))
-            figure = f"Jensen-Shannon divergence from the usual: {bits:.3f} bits"
-            yield False, f"The classes are about as usual ({figure})."
+            yield language.gettext(
+                "The classes are about as usual (Jensen-Shannon divergence from the usual: "
+                "%(bits)s bits).",
+                bits=language.decimal(bits, 3),
+            )
         mean = self.new.mean_confidence
         if "confidence" not in found and mean is not None:
             runs = self._ordinary("confidence")
             usual = float(np.mean([_mix(run).mean_confidence for run in runs]))
-            figures = f"mean confidence {mean:.2f}, usually {usual:.2f}"
-            yield False, f"The network is about as confident as usual ({figures})."
-
-    def _training_sentences(self) -> Iterable[tuple[bool, str]]:
-        divergence, training = self.from_training, self.summary.training
-        if divergence is not None:
-            meaning = (
-                "far from the training set, so trust rare classes less"
-                if divergence > _FAR_FROM_TRAINING
-                else "close to the training set"
+            yield language.gettext(
+                "The network is about as confident as usual (mean confidence %(mean)s, usually "
+                "%(usual)s).",
+                mean=language.decimal(mean, 2),
+                usual=language.decimal(usual, 2),
             )
-            yield False, f"The classes diverge from training by {divergence:.3f} bits: {meaning}."
-        mean = self.new.mean_confidence
+
+    def _training_sentences(self, language: Language) -> Iterable[tuple[bool, str]]:
+        if self.from_training is not None:
+            bits = language.decimal(self.from_training, 3)
+            yield (
+                False,
+                language.gettext(
+                    "The classes diverge from training by %(bits)s bits: far from the training "
+                    "set, so trust rare classes less.",
+                    bits=bits,
+                )
+                if self.from_training > _FAR_FROM_TRAINING
+                else language.gettext(
+                    "The classes diverge from training by %(bits)s bits: close to the training "
+                    "set.",
+                    bits=bits,
+                ),
+            )
+        training, mean = self.summary.training, self.new.mean_confidence
         if training and training.accuracy is not None and mean is not None:
             lower = mean < training.accuracy - _LOW_CONFIDENCE
-            hint = ", so these images are harder than those" if lower else ""
-            accuracy, confidence = _percent(training.accuracy), _percent(mean)
-            sentence = f"The accuracy on the validation images was {accuracy}; the mean confidence"
-            yield lower, f"{sentence} of this run is {confidence}{hint}."
+            yield lower, self._confidence_sentence(training.accuracy, mean, lower, language)
+
+    def _confidence_sentence(
+        self, accuracy: float, mean: float, lower: bool, language: Language
+    ) -> str:
+        values = {"accuracy": language.percent(accuracy, 0), "mean": language.percent(mean, 0)}
+        if lower:
+            return language.gettext(
+                "The accuracy on the validation images was %(accuracy)s; the mean confidence of "
+                "this run is %(mean)s, so these images are harder than those.",
+                **values,
+            )
+        return language.gettext(
+            "The accuracy on the validation images was %(accuracy)s; the mean confidence of this "
+            "run is %(mean)s.",
+            **values,
+        )
 
     def _ordinary(self, kind: str) -> Sequence[Summary]:
         """The earlier runs that say what is usual; all of them where that leaves none."""
@@ -190,7 +234,3 @@ class RunHistory:
 
 def _mix(run: Summary) -> Mix:
     return run.new or Mix(confidences=[0] * BINS)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f}\N{NO-BREAK SPACE}%"

@@ -19,7 +19,7 @@ from boatinfer.analysis.coordinates import (
 )
 from boatinfer.analysis.drift import jensen_shannon, mean_shares
 from boatinfer.analysis.yardstick import MIN_RUNS, Points, Verdict, judge
-from boatinfer.i18n import language_of
+from boatinfer.i18n import ENGLISH
 from boatinfer.results.folder_mixes import MIN_IMAGES
 from boatinfer.results.mix import FolderMix, Mix
 from boatinfer.results.summary import Summary, Unusual
@@ -248,7 +248,7 @@ def _compare(comparison: _Comparison, false_alarms: float) -> Unusual | None:
 
 def _told(unusual: Unusual) -> Unusual:
     """With its sentence."""
-    return replace(unusual, text=unusual_in_words(unusual, language_of("en")))
+    return replace(unusual, text=unusual_in_words(unusual, ENGLISH))
 
 
 def _points(comparison: _Comparison) -> Points:

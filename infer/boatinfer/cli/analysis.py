@@ -12,6 +12,8 @@ from typer.core import TyperCommand
 
 from boatinfer.analysis.options import CompareOptions, EvaluateOptions, SimilarOptions
 from boatinfer.cli.pandas import without_pandas
+from boatinfer.i18n import Choice, Language, language_of, resolved
+from boatinfer.options import PageLanguage
 from boatinfer.storage.locations import local_path
 from boatinfer.svm.options import SVMCompareOptions
 
@@ -41,6 +43,7 @@ class EvaluateCommand(EvaluateOptions):
     """What ``boatinfer evaluate`` takes."""
 
     html: Html = None
+    language: PageLanguage = Choice.ENGLISH
     json: Json = False
 
 
@@ -71,6 +74,7 @@ class SimilarCommand(SimilarOptions):
     """What ``boatinfer similar`` takes."""
 
     html: Html = None
+    language: PageLanguage = Choice.ENGLISH
     json: Json = False
 
 
@@ -88,6 +92,7 @@ class CompareCommand(CompareOptions):
     """What ``boatinfer compare`` takes."""
 
     html: Html = None
+    language: PageLanguage = Choice.ENGLISH
     json: Json = False
 
 
@@ -126,7 +131,7 @@ def _print(answer: Any, json: bool) -> None:
 
 def _answer(
     ask: Callable[[], Any],
-    write: Callable[[Path, Any], None],
+    write: Callable[[Path, Any, Language], None],
     command: EvaluateCommand | SimilarCommand | CompareCommand,
 ) -> None:
     from boatinfer.pages.page import require_html
@@ -135,7 +140,7 @@ def _answer(
         require_html(command.html)
     answer = ask()
     if command.html:
-        write(command.html, answer)
+        write(command.html, answer, language_of(resolved(command.language)))
     _print(answer, command.json)
     if command.html:
         typer.echo(f"page: {command.html}", err=command.json)

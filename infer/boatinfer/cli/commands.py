@@ -14,6 +14,7 @@ import typer
 
 from boatinfer.cli.pandas import without_pandas
 from boatinfer.errors import TOO_MANY_FAILURES, UNUSUAL
+from boatinfer.i18n import Choice
 from boatinfer.isolation.process import start_in_advance
 from boatinfer.logs import Level, LogFormat, is_json, say
 from boatinfer.logs import use as use_format
@@ -298,6 +299,10 @@ def report(
             metavar="RUN", help="Write the page of this run in reports/; a name in runs/."
         ),
     ] = None,
+    language: Annotated[
+        Choice | None,
+        typer.Option(help="Language of the page; by default that of its run."),
+    ] = None,
     memory: Memory = None,
 ) -> None:
     """Write the page of the last run again, or of an earlier one, from its results folder."""
@@ -305,7 +310,7 @@ def report(
     from boatinfer.pages.report import make_report
 
     with temporary_limits(memory, None):
-        typer.echo(f"report: {make_report(out, run)}")
+        typer.echo(f"report: {make_report(out, run, language)}")
 
 
 @without_pandas

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from boatinfer.text import counted, printable
+from boatinfer.text import counted, duration, printable
 
 if TYPE_CHECKING:
     from boatinfer.pipeline.dry_run import Forecast
@@ -35,8 +35,6 @@ def show_forecast(options: RunOptions, json: bool, quiet: bool) -> None:
 
 def forecast_in_words(said: Forecast) -> Iterator[str]:
     """Says what a run would do, in lines."""
-    from boatinfer.pages.page import duration
-
     again = f" + {said.again:,} again" if said.again else ""
     yield (
         f"{counted(said.found, 'image')} found = {said.new:,} new + {said.changed:,} changed "

@@ -17,7 +17,7 @@ from boatinfer.logs import use as use_format
 from boatinfer.night.schedulers import NAME, Scheduler
 from boatinfer.options import Force, LogFormatOption
 from boatinfer.storage.locations import local_path
-from boatinfer.text import counted, printable
+from boatinfer.text import counted, duration, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,8 +147,6 @@ def plan(names: Names = None, config: Config = _FILE, json: Json = False) -> Non
 
 
 def _total(seconds: list[float | None]) -> str:
-    from boatinfer.pages.page import duration
-
     known = [one for one in seconds if one is not None]
     if not known:
         return "no earlier runs to estimate the time from"

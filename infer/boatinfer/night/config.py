@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from boatinfer.errors import UsageError
+from boatinfer.i18n import Choice
 from boatinfer.night.keys import (
     DAYS,
     FORMAT,
@@ -99,6 +100,7 @@ class Night:
         schedule: when it starts; None if the file does not say.
         notify: who is told of it.
         metrics: where its figures go; None if the file does not say.
+        language: that of the page, which is the default of the folders.
     """
 
     file: Path
@@ -107,6 +109,7 @@ class Night:
     schedule: Schedule | None = None
     notify: Notify = NOBODY
     metrics: Metrics | None = None
+    language: str = "en"
 
     @property
     def targets(self) -> list[Target]:
@@ -190,6 +193,7 @@ class _Reader:
             self._schedule(tables["schedule"]),
             notify,
             self._metrics(tables["metrics"]),
+            defaults.get("language", Choice.ENGLISH),
         )
         _check_places(night)
         return night

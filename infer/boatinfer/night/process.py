@@ -117,6 +117,7 @@ def _with_figures(result: FolderResult, summary: Summary) -> FolderResult:
         failed=new.failed if new else summary.failed,
         gone=summary.gone.images if summary.gone else 0,
         unusual=[unusual.text for unusual in summary.unusual],
+        reasons=summary.unusual,
         error=summary.error or result.error,
     )
 

@@ -8,6 +8,7 @@ import msgspec
 
 from boatinfer.errors import OutputError
 from boatinfer.night.config import Night
+from boatinfer.results.summary import Unusual
 from boatinfer.storage.documents import DocumentError, read_document
 from boatinfer.storage.files import atomic_write
 from boatinfer.text import counted
@@ -49,6 +50,7 @@ class FolderResult(msgspec.Struct, kw_only=True, frozen=True):
         failed: new ones that failed.
         gone: images that are gone.
         unusual: what is unusual, in sentences.
+        reasons: the same for programs, and for sentences of other languages.
     """
 
     name: str
@@ -63,6 +65,7 @@ class FolderResult(msgspec.Struct, kw_only=True, frozen=True):
     failed: int = 0
     gone: int = 0
     unusual: list[str] = []
+    reasons: list[Unusual] = []
 
 
 class NightResult(msgspec.Struct, kw_only=True, frozen=True):

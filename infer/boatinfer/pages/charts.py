@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def chart(
     y: str,
     reference: Curve | None = None,
     points: bool = False,
+    shown: Callable[[float], str] | None = None,
 ) -> Markup:
     """Draws a line chart.
 
@@ -65,6 +66,7 @@ def chart(
         y: label of the vertical axis.
         reference: a second curve to compare with, drawn dashed.
         points: whether to mark each value.
+        shown: formats the values at the axes.
 
     Returns:
         An ``svg`` element.
@@ -82,6 +84,9 @@ def chart(
         axes.set_xlabel(x)
         axes.set_ylabel(y)
         axes.grid(visible=True)
+        if shown is not None:
+            for axis in (axes.xaxis, axes.yaxis):
+                axis.set_major_formatter(lambda value, _: shown(round(value, 9)))
         if reference is not None:
             axes.legend(frameon=False, loc="best")
         buffer = io.StringIO()

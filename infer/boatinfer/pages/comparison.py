@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from boatinfer.analysis.compare import Comparison
+from boatinfer.i18n import ENGLISH, Language
 from boatinfer.pages import page
 from boatinfer.pages.matrix import Matrix
 from boatinfer.pages.thumbnails import Album
@@ -17,7 +18,7 @@ __all__ = ["write"]
 _PICTURES = 8
 
 
-def write(file: Path, comparison: Comparison) -> None:
+def write(file: Path, comparison: Comparison, language: Language = ENGLISH) -> None:
     """Writes the page.
 
     Raises:
@@ -29,8 +30,9 @@ def write(file: Path, comparison: Comparison) -> None:
     page.write(
         file,
         "comparison.html",
+        language,
         **document,
-        verdict=comparison.verdict,
+        verdict=comparison.verdict(language),
         matrix=Matrix.from_counts(list(document["classes"]), document["confusion"], anchors),
         pairs=pairs,
     )

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from boatinfer.analysis.history import RunHistory
+from boatinfer.i18n import Language
 from boatinfer.pages import page
 from boatinfer.pages.selection import Selection
 from boatinfer.pages.thumbnails import Album, Picture
@@ -38,16 +39,6 @@ _FAILED = 50
 #: Bytes that the lists of failures may take.
 _FAILED_BYTES, _KNOWN_BYTES = 200_000, 50_000
 
-#: The stages of a run in their order, with their display names.
-_STAGES = {
-    "start": "Opening and testing the model",
-    "list": "Listing the folder",
-    "read": "Reading files",
-    "decode": "Decoding images",
-    "infer": "Running the network",
-    "record": "Recording results",
-    "tables": "Proving and writing tables",
-}
 #: The stages that are done image by image.
 _PER_IMAGE = {"read", "decode", "infer", "record"}
 
@@ -173,11 +164,24 @@ def known_failures(failures: pa.Table, link: Callable[[str], str]) -> dict[str, 
     return {"count": known.num_rows, "since": since, "rows": list(named)}
 
 
-def stages(summary: Summary) -> Iterator[dict[str, Any]]:
+def _stage_names(language: Language) -> dict[str, str]:
+    """The stages of a run in their order, with their display names."""
+    return {
+        "start": language.gettext("Opening and testing the model"),
+        "list": language.gettext("Listing the folder"),
+        "read": language.gettext("Reading files"),
+        "decode": language.gettext("Decoding images"),
+        "infer": language.gettext("Running the network"),
+        "record": language.gettext("Recording results"),
+        "tables": language.gettext("Proving and writing tables"),
+    }
+
+
+def stages(summary: Summary, language: Language) -> Iterator[dict[str, Any]]:
     """The stages of a run, with the time of each."""
     largest = max(summary.stages.values(), default=0.0)
     done = summary.classified + summary.failed
-    for stage, name in _STAGES.items():
+    for stage, name in _stage_names(language).items():
         if stage in summary.stages:
             seconds = summary.stages[stage]
             rate = done / seconds if stage in _PER_IMAGE and seconds else None

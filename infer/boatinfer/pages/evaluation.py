@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from boatinfer.analysis.evaluate import EvaluationResult
 from boatinfer.analysis.evaluation import Evaluation
+from boatinfer.i18n import ENGLISH, Language
 from boatinfer.pages import page
 from boatinfer.pages.charts import Curve, chart
 from boatinfer.pages.matrix import Matrix
@@ -19,43 +21,46 @@ __all__ = ["write"]
 _PICTURES = 6
 
 
-def write(file: Path, result: EvaluationResult) -> None:
+def write(file: Path, result: EvaluationResult, language: Language = ENGLISH) -> None:
     """Writes the page.
 
     Raises:
         OutputError: it could not be written.
     """
     album = Album(result.run.folder)
-    evaluations = [("Network", result.network), ("SVM", result.svm)]
+    evaluations = [
+        ("network", language.gettext("Network"), result.network),
+        ("svm", "SVM", result.svm),
+    ]
     page.write(
         file,
         "evaluation.html",
+        language,
         run=result.run,
-        left_out=result.left_out,
-        abstention=result.abstention,
+        left_out=result.left_out(language),
+        abstention=result.abstention(language),
         parts=[
-            _part(name, evaluation, album)
-            for name, evaluation in evaluations
+            {"id": id_, "name": name, **_part(id_, evaluation, album, language)}
+            for id_, name, evaluation in evaluations
             if evaluation is not None
         ],
     )
 
 
-def _part(name: str, evaluation: Evaluation, album: Album) -> dict[str, Any]:
+def _part(id_: str, evaluation: Evaluation, album: Album, language: Language) -> dict[str, Any]:
     document = evaluation.document()
     pairs = list(_pairs(evaluation, document["confused"], album))
     anchors = {
-        (pair["truth"], pair["predicted"]): f"{name}-pair-{number}"
+        (pair["truth"], pair["predicted"]): f"{id_}-pair-{number}"
         for number, pair in enumerate(pairs, 1)
     }
     return {
-        "name": name,
         **document,
         "classes": _worst_first(document["classes"]),
         "most": max(max(c["images"], c["predicted"]) for c in document["classes"].values()),
         "matrix": Matrix.from_counts(list(evaluation.classes), document["confusion"], anchors),
         "pairs": pairs,
-        **(_confidence_values(evaluation, document) if evaluation.confidence else {}),
+        **(_confidence_values(evaluation, document, language) if evaluation.confidence else {}),
     }
 
 
@@ -80,26 +85,36 @@ def _pairs(
         yield {**pair, "pictures": album.pictures(rows)}
 
 
-def _confidence_values(evaluation: Evaluation, document: Mapping[str, Any]) -> dict[str, Any]:
+def _confidence_values(
+    evaluation: Evaluation, document: Mapping[str, Any], language: Language
+) -> dict[str, Any]:
     bins = [entry for entry in document["calibration"] if entry["images"]]
     confidences, accuracies = (
         [entry[name] for entry in bins] for name in ("confidence", "accuracy")
     )
     curve = document["risk_coverage"]
     abstained = [1 - point["coverage"] for point in curve]
+    rest = language.gettext("accuracy of the rest")
+    shown = functools.partial(language.figure, digits=4)
     calibration = chart(
-        Curve(confidences, accuracies, "these images"),
-        description="Accuracy by confidence; the table next to it has the same figures.",
-        x="mean confidence",
-        y="accuracy",
-        reference=Curve([0, 1], [0, 1], "perfect calibration"),
+        Curve(confidences, accuracies, language.gettext("these images")),
+        description=language.gettext(
+            "Accuracy by confidence; the table next to it has the same figures."
+        ),
+        x=language.gettext("mean confidence"),
+        y=language.gettext("accuracy"),
+        reference=Curve([0, 1], [0, 1], language.gettext("perfect calibration")),
         points=True,
+        shown=shown,
     )
     risk = chart(
-        Curve(abstained, [point["accuracy"] for point in curve], "accuracy of the rest"),
-        description="Accuracy of the rest by the share for manual review; the table has figures.",
-        x="share for manual review, the least confident first",
-        y="accuracy of the rest",
+        Curve(abstained, [point["accuracy"] for point in curve], rest),
+        description=language.gettext(
+            "Accuracy of the rest by the share for manual review; the table has figures."
+        ),
+        x=language.gettext("share for manual review, the least confident first"),
+        y=rest,
+        shown=shown,
     )
     return {
         "calibration_curve": calibration,

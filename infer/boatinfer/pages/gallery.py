@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from boatinfer.i18n import language_of
 from boatinfer.pages import page
 from boatinfer.pages.kept import KeptPages
 from boatinfer.pages.links import Links
@@ -43,7 +44,7 @@ def write_gallery(
     Raises:
         OutputError: a page could not be written.
     """
-    pages = gallery_pages(summary, available)
+    pages, language = gallery_pages(summary, available), language_of(summary.language)
     taken = {label: min(available[label], _PICTURES) for label in pages}
     sample = LabelSample(available, taken)
     for rows in tables.classified(new=True) if pages else ():
@@ -57,4 +58,4 @@ def write_gallery(
             "pages": pages,
             "available": available,
         }
-        kept.write(name, page.rendered("gallery.html", summary=summary, **values))
+        kept.write(name, page.rendered("gallery.html", language, summary=summary, **values))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import re
 
+from boatinfer.i18n import Language
 from boatinfer.pages import page
 from boatinfer.pages.links import rooted
 from boatinfer.results.folder import Results
@@ -42,12 +43,13 @@ class KeptPages:
             "next_run": self._runs[after] if after < len(self._runs) else None,
         }
 
-    def keep(self, run: str, html: str) -> None:
+    def keep(self, run: str, html: str, language: Language) -> None:
         """Writes the page of a run, and links the one before it to it.
 
         Args:
             run: the run.
             html: the page as it was rendered.
+            language: of the page.
 
         Raises:
             OutputError: it could not be written.
@@ -57,7 +59,7 @@ class KeptPages:
             bisect.insort(self._runs, run)
             for neighbour in self.beside(run).values():
                 if neighbour is not None:
-                    self._link(neighbour)
+                    self._link(neighbour, language)
 
     def write(self, name: str, html: str) -> None:
         """Writes a page that belongs to that of a run.
@@ -69,8 +71,8 @@ class KeptPages:
             self._folder.mkdir(exist_ok=True)
         page.save(self._folder / name, rooted(html, _WAY))
 
-    def _link(self, run: str) -> None:
-        links = rooted(page.rendered("beside.html", **self.beside(run)), _WAY)
+    def _link(self, run: str, language: Language) -> None:
+        links = rooted(page.rendered("beside.html", language, **self.beside(run)), _WAY)
         file = self._folder / f"{run}.html"
         changed = replaced(file, "pages beside", links)
         if changed is not None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from boatinfer.analysis.options import Metric
 from boatinfer.analysis.similar import Duplicates, Nearest, Pairs
+from boatinfer.i18n import ENGLISH, Language
 from boatinfer.pages import page
 from boatinfer.pages.thumbnails import Album
 
@@ -15,7 +17,7 @@ __all__ = ["write"]
 _GROUPS, _COPIES = 50, 6
 
 
-def write(file: Path, answer: Nearest | Pairs | Duplicates) -> None:
+def write(file: Path, answer: Nearest | Pairs | Duplicates, language: Language = ENGLISH) -> None:
     """Writes the page of a result.
 
     Raises:
@@ -27,7 +29,14 @@ def write(file: Path, answer: Nearest | Pairs | Duplicates) -> None:
         template, values = "pairs.html", _pairs(answer)
     else:
         template, values = "duplicates.html", _duplicates(answer)
-    page.write(file, template, answer=answer, **values)
+    distance = _distance(answer.metric, language)
+    page.write(file, template, language, answer=answer, by_distance=distance, **values)
+
+
+def _distance(metric: Metric, language: Language) -> str:
+    if metric is Metric.COSINE:
+        return language.gettext("The distance is the cosine distance between features.")
+    return language.gettext("The distance is the Euclidean distance between features.")
 
 
 def _nearest(answer: Nearest) -> dict[str, Any]:

@@ -1,24 +1,23 @@
-"""Rendering of pages from templates, and formatting of numbers and names."""
+"""Rendering of pages from templates."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import os
-import re
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_from_bytes
 
 from boatinfer.errors import UsageError
-from boatinfer.results.summary import run_time
+from boatinfer.i18n import Language
+from boatinfer.pages import words
 from boatinfer.storage.base import Place
 from boatinfer.storage.files import atomic_write, require_folder
 from boatinfer.storage.locations import place
-from boatinfer.text import counted, from_text, printable
+from boatinfer.text import from_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -27,9 +26,7 @@ __all__ = [
     "ROOT",
     "address",
     "cost",
-    "duration",
     "fit_rows",
-    "percent",
     "rendered",
     "require_html",
     "save",
@@ -39,29 +36,25 @@ __all__ = [
 #: Stands in rendered pages where the way to the results folder goes; no escaped text has it.
 ROOT = "\0"
 
-#: An option of the command line.
-_OPTION = re.compile(r"(--[a-z][a-z-]*)")
-#: A number and a percent sign, and the same without a line break between them.
-_PERCENT, _UNBROKEN = re.compile(r"(?<=\d) %"), "\N{NO-BREAK SPACE}%"
 
-
-def write(file: Place, template: str, **values: Any) -> None:
+def write(file: Place, template: str, language: Language, **values: Any) -> None:
     """Writes a page.
 
     Args:
         file: the file to write.
         template: name of the template.
+        language: of the page.
         values: variables of the template; all text is escaped.
 
     Raises:
         OutputError: the page could not be written.
     """
-    save(file, rendered(template, **values))
+    save(file, rendered(template, language, **values))
 
 
-def rendered(template: str, **values: Any) -> str:
+def rendered(template: str, language: Language, **values: Any) -> str:
     """Renders a page; the arguments are as for `write`."""
-    return _environment().get_template(template).render(values)
+    return _environment(language).get_template(template).render(values)
 
 
 def save(file: Place, page: str) -> None:
@@ -126,7 +119,7 @@ def cost(path: str, link: str) -> int:
 
 
 @functools.cache
-def _environment() -> Environment:
+def _environment(language: Language) -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -144,53 +137,12 @@ def _environment() -> Environment:
         "script": Markup(script),
         "script_digest": digest,
         "root": ROOT,
+        **words.functions(language),
     }
-    filters: dict[str, Callable[..., str]] = {
-        "number": lambda value: f"{value:,.0f}",
-        "percent": percent,
-        "counted": counted,
-        "shown": printable,
-        "sentence": _sentence,
-        "moment": _format_time,
-        "run_moment": lambda run: _format_time(run_time(run), "%A %d\u00a0%B, %H:%M"),
-        "duration": duration,
-    }
-    environment.filters |= filters
+    environment.filters |= words.filters(language)
     return environment
 
 
 def _source(environment: Environment, name: str) -> str:
     assert environment.loader is not None
     return environment.loader.get_source(environment, name)[0]
-
-
-def percent(share: float | None, digits: int = 0) -> str:
-    """Formats a share of 1; a dash for None."""
-    if share is None:
-        return "\N{EN DASH}"
-    return f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
-
-
-def duration(seconds: float) -> str:
-    """Formats a duration."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
-
-
-def _sentence(text: str) -> str:
-    """Escapes text, and prevents line breaks in options such as ``--max-failures`` and in 5 %."""
-    from markupsafe import Markup, escape
-
-    return Markup(
-        _OPTION.sub(
-            r'<span class="option">\1</span>', str(escape(_PERCENT.sub(_UNBROKEN, printable(text))))
-        )
-    )
-
-
-def _format_time(time: str | None, format_: str = "%A %d %B %Y, %H:%M %Z") -> str:
-    """Formats an ISO 8601 time as local time."""
-    return "" if time is None else datetime.fromisoformat(time).astimezone().strftime(format_)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from msgspec.structs import replace
+
 from boatinfer.analysis.history import RunHistory
 from boatinfer.errors import UsageError
-from boatinfer.i18n import language_of
+from boatinfer.i18n import language_of, resolved
 from boatinfer.pages import contents, page
 from boatinfer.pages.first_screen import first_sentence, problems, to_check, unsure
 from boatinfer.pages.gallery import gallery_pages, write_gallery
@@ -54,17 +56,23 @@ def write(results: Results, summary: Summary, tables: Tables | None, enabled: bo
             results.report.unlink(missing_ok=True)
     elif tables is None:
         if not _announce(results, "later.html", summary):
-            page.write(results.report, "unfinished.html", summary=summary)
+            page.write(
+                results.report,
+                "unfinished.html",
+                language_of(summary.language),
+                summary=summary,
+            )
     else:
         _write_complete(results, summary, tables, anew=False)
 
 
-def make_report(out: Place, run: str | None = None) -> Place:
+def make_report(out: Place, run: str | None = None, language: str | None = None) -> Place:
     """Rewrites ``report.html`` of the last complete run, with a banner on a later one.
 
     Args:
         out: the results folder.
         run: rewrites the page of this run instead, in ``reports``.
+        language: the page's language, such as ``de``; None for that of the run.
 
     Returns:
         The path of the page.
@@ -78,16 +86,24 @@ def make_report(out: Place, run: str | None = None) -> Place:
     last = results.last_run() or results.last_finished()  # raises if there is none
     with results.lock(last.folder):
         if run is not None:
-            return _write_kept_page(results, run)
+            return _write_kept_page(results, run, language)
         complete = results.last_complete()
         if complete is not None:
-            _write_complete(results, complete, read_tables(results), anew=True)
+            tables = read_tables(results)
+            _write_complete(results, complete, tables, anew=True, language=language)
         if not last.complete:
-            write(results, last, None)
+            write(results, _in(last, language), None)
     return results.report
 
 
-def _write_complete(results: Results, summary: Summary, tables: Tables, anew: bool) -> None:
+def _in(summary: Summary, language: str | None) -> Summary:
+    """A summary with another language for its page, if there is one."""
+    return summary if language is None else replace(summary, language=resolved(language))
+
+
+def _write_complete(
+    results: Results, summary: Summary, tables: Tables, anew: bool, language: str | None = None
+) -> None:
     """Writes the page of a complete run.
 
     Args:
@@ -95,17 +111,18 @@ def _write_complete(results: Results, summary: Summary, tables: Tables, anew: bo
         summary: the run's summary.
         tables: its tables.
         anew: whether to write a page again that is there and only needs a banner.
+        language: of the page, if it is not that of its run.
     """
     shown = _run_to_show(results, summary)
     if shown is None:
-        _write_page(results, summary, tables)
+        _write_page(results, _in(summary, language), tables)
         return
     if anew or _run_of(results.report) != shown.run:
-        _write_page(results, shown, tables.as_of(results.new_runs(shown)))
-    _announce(results, "nothing_new.html", summary)
+        _write_page(results, _in(shown, language), tables.as_of(results.new_runs(shown)))
+    _announce(results, "nothing_new.html", _in(summary, language))
 
 
-def _write_kept_page(results: Results, run: str) -> Place:
+def _write_kept_page(results: Results, run: str, language: str | None) -> Place:
     names = {file.stem: file for file in (results.out / "runs").glob("*.json")}
     summary = read_summary(names[run]) if run in names else None
     if summary is None:
@@ -120,7 +137,7 @@ def _write_kept_page(results: Results, run: str) -> Place:
             f"the images of the run {run} have been classified again or are gone, so its page "
             "cannot be made again; the one that was kept stays."
         )
-    KeptPages(results).keep(run, _rendered(results, summary, tables))
+    _keep(results, _in(summary, language), tables)
     return results.reports / f"{run}.html"
 
 
@@ -143,7 +160,8 @@ def _run_of(file: Place) -> str | None:
 
 def _announce(results: Results, template: str, summary: Summary) -> bool:
     """Puts a banner on a later run into the page; says whether there was a page for it."""
-    banner = page.rendered(template, summary=summary, problems=problems(summary), earlier=True)
+    values = {"summary": summary, "problems": problems(summary), "earlier": True}
+    banner = page.rendered(template, language_of(summary.language), **values)
     html = replaced(results.report, "later run", banner)
     if html is None:
         return False
@@ -152,34 +170,48 @@ def _announce(results: Results, template: str, summary: Summary) -> bool:
 
 
 def _write_page(results: Results, summary: Summary, tables: Tables) -> None:
-    html = _rendered(results, summary, tables)
     if summary.new is not None and summary.new.found:
-        KeptPages(results).keep(summary.run, html)
+        html = _keep(results, summary, tables)
+    else:
+        html = _rendered(results, summary, tables)
     page.save(results.report, rooted(html, ""))
+
+
+def _keep(results: Results, summary: Summary, tables: Tables) -> str:
+    """Writes the run's own page, and gives it as it was rendered."""
+    html = _rendered(results, summary, tables)
+    KeptPages(results).keep(summary.run, html, language_of(summary.language))
+    return html
 
 
 def _rendered(results: Results, summary: Summary, tables: Tables) -> str:
     """Renders the page of a run, and writes its gallery."""
-    kept = KeptPages(results)
+    kept, language = KeptPages(results), language_of(summary.language)
     link = Links(summary.folder, results.out, summary.link_prefix)
     available = label_counts(tables.classified(new=True))
     values = _values(results, summary, tables, available, link)
     if available:
         write_gallery(kept, summary, tables, available, link)
     known = {run.run for run in values["runs"] if run.run in kept or run is summary}
+    beside = kept.beside(summary.run)
     return page.rendered(
-        "report.html", summary=summary, report=values, kept=known, **kept.beside(summary.run)
+        "report.html", language, summary=summary, report=values, kept=known, **beside
     )
 
 
 def _values(
-    results: Results, summary: Summary, tables: Tables, available: dict[str, int], link: Links
+    results: Results,
+    summary: Summary,
+    tables: Tables,
+    available: dict[str, int],
+    link: Links,
 ) -> dict[str, Any]:
+    language = language_of(summary.language)
     history = itertools.islice(results.history(summary), _EARLIER_RUNS)
     earlier = runs_with_new_images(history, summary.model)
     runs = [summary, *itertools.islice(earlier, RUNS - 1)]
     compared = RunHistory.select(summary, runs[1:])
-    trends = Trends(runs if summary.new and summary.new.found else runs[1:])
+    trends = Trends(runs if summary.new and summary.new.found else runs[1:], language)
     has_new = bool(available)  # otherwise the page shows all images
     available = available or label_counts(tables.classified(new=False))
     limits = {UNSURE: summary.min_confidence, UNKNOWN: summary.max_novelty}
@@ -195,12 +227,12 @@ def _values(
     shown += [part["pictures"] for part in pictures]
     paths = (picture.path for part in shown for picture in part if picture.source)
     return {
-        "sentence": first_sentence(summary, language_of(summary.language)),
+        "sentence": first_sentence(summary, language),
         "problems": problems(summary),
         "unsure": unsure(summary),
         "to_check": to_check(summary),
         "has_new": has_new,
-        "left_out": left_out_in_words(summary),
+        "left_out": left_out_in_words(summary, language),
         "history": compared,
         "runs": runs,
         "trends": trends,
@@ -212,7 +244,7 @@ def _values(
         "gallery": gallery_pages(summary, available) if has_new else {},
         "failures": list(contents.new_failures(tables.failures, link)),
         "known_failures": contents.known_failures(tables.failures, link),
-        "stages": list(contents.stages(summary)),
+        "stages": list(contents.stages(summary, language)),
         "images": list(page.fit_rows(_ROWS_BYTES, selection.sample, link)),
         "total": selection.total,
     }

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from boatinfer.pages.page import percent
+from boatinfer.i18n import Language
 from boatinfer.results.mix import Mix
 from boatinfer.results.summary import Summary
 from boatinfer.text import printable
@@ -39,9 +40,11 @@ class Trends:
 
     Args:
         runs: summaries of runs with new images, the latest first.
+        language: of the descriptions.
     """
 
-    def __init__(self, runs: Sequence[Summary]) -> None:
+    def __init__(self, runs: Sequence[Summary], language: Language) -> None:
+        self._language = language
         self._runs = [run.new or Mix() for run in reversed(runs)]
 
     @property
@@ -52,18 +55,19 @@ class Trends:
     @property
     def found(self) -> Line | None:
         """New images; None where there is but one run."""
-        return self._line("New images", lambda new: new.found, "{:,.0f}".format)
+        return self._line(self._language.gettext("New images"), lambda new: new.found)
 
     @property
     def failed(self) -> Line | None:
         """New failures."""
-        return self._line("Failures", lambda new: new.failed, "{:,.0f}".format)
+        return self._line(self._language.gettext("Failures"), lambda new: new.failed)
 
     @property
     def confidence(self) -> Line | None:
         """Mean confidence."""
-        name = "Mean confidence"
-        return self._line(name, lambda new: new.mean_confidence, "{:.2f}".format, _RANGE)
+        name = self._language.gettext("Mean confidence")
+        shown = functools.partial(self._language.decimal, digits=2)
+        return self._line(name, lambda new: new.mean_confidence, shown, _RANGE)
 
     def share(self, label: str) -> Line | None:
         """Share of a predicted class."""
@@ -71,13 +75,14 @@ class Trends:
         def share(new: Mix) -> float | None:
             return new.classes.get(label, 0) / new.classified if new.classified else None
 
-        return self._line(f"Share of {printable(label)}", share, percent)
+        name = self._language.gettext("Share of %(label)s", label=printable(label))
+        return self._line(name, share, self._language.percent)
 
     def _line(
         self,
         name: str,
         figure: Callable[[Mix], float | None],
-        shown: Callable[[float], str],
+        shown: Callable[[float], str] | None = None,
         least: float | None = None,
     ) -> Line | None:
         values = [value for value in map(figure, self._runs) if value is not None]
@@ -93,8 +98,20 @@ class Trends:
         return Line(
             " ".join(f"{x:g},{y:g}" for x, y in points),
             points[-1],
-            f"{name} over the last {len(values)} runs: from {shown(min(values))} to "
-            f"{shown(max(values))}, {shown(values[-1])} in this one.",
+            self._description(name, values, shown or self._language.number),
+        )
+
+    def _description(
+        self, name: str, values: Sequence[float], shown: Callable[[float], str]
+    ) -> str:
+        return self._language.gettext(
+            "%(name)s over the last %(runs)s runs: from %(least)s to %(most)s, %(last)s in this "
+            "one.",
+            name=name,
+            runs=self._language.number(len(values)),
+            least=shown(min(values)),
+            most=shown(max(values)),
+            last=shown(values[-1]),
         )
 
 

@@ -20,7 +20,7 @@ from boatinfer.errors import (
     OutputError,
     UsageError,
 )
-from boatinfer.i18n import language_of
+from boatinfer.i18n import ENGLISH
 from boatinfer.results.folder import Results
 from boatinfer.results.folder_mixes import new_folders
 from boatinfer.results.gone import Gone, find_gone
@@ -191,7 +191,7 @@ def _empty_folders(gone: Gone) -> Iterator[Unusual]:
     for folder, since in gone.since.items():
         before = None if folder in gone.empty else since
         unusual = Unusual("folder_gone", "", folder, since=before)
-        yield replace(unusual, text=unusual_in_words(unusual, language_of("en")))
+        yield replace(unusual, text=unusual_in_words(unusual, ENGLISH))
 
 
 def set_exit_code(summary: Summary, max_failures: str, fail_on_unusual: bool) -> Summary:

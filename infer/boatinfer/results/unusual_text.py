@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from boatinfer.i18n import Language, sentence_case
+from boatinfer.i18n import ENGLISH, Language, sentence_case
 from boatinfer.results.folder_mixes import MIN_IMAGES
 from boatinfer.results.summary import Unusual
 from boatinfer.text import printable
@@ -14,12 +14,16 @@ MIN_CONFIDENCE = 0.01
 
 
 def unusual_in_words(unusual: Unusual, language: Language) -> str:
-    """A sentence on something unusual; the English one of the run where others have too little.
+    """A sentence on something unusual.
+
+    The English one is that of the run, which also stands in where figures for others are missing.
 
     Args:
         unusual: what it is.
         language: of the sentence.
     """
+    if unusual.text and language.code == ENGLISH.code:
+        return unusual.text
     folder = printable(unusual.folder or "")
     if unusual.kind == "folder_gone":
         return _gone(unusual, folder, language)
@@ -31,7 +35,7 @@ def unusual_in_words(unusual: Unusual, language: Language) -> str:
         "novelty": _novelty,
         "features": _features,
     }
-    if unusual.kind not in changes:
+    if unusual.kind not in changes or (unusual.kind == "confidence" and not unusual.now):
         return unusual.text
     change = changes[unusual.kind](unusual, language)
     if not folder:

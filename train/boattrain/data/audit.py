@@ -124,7 +124,7 @@ def audit(options: AuditOptions) -> AuditResult:
     result = AuditResult(len(labels), disagreeing, suspects[: options.most])
     _write(options.output, result.suspects)
     if options.page is not None:
-        _write_page(options.page, options.data, result)
+        _write_page(options.page, options, result)
     return result
 
 
@@ -262,7 +262,8 @@ def _cells(suspect: Suspect) -> Iterator[str]:
             yield prefix + value if is_formula else value
 
 
-def _write_page(file: Path, data: Path, result: AuditResult) -> None:
+def _write_page(file: Path, options: AuditOptions, result: AuditResult) -> None:
+    from boatinfer.i18n import language_of, resolved
     from boatinfer.pages import page
     from boatinfer.pages.thumbnails import Album
     from boatinfer.text import to_text
@@ -271,5 +272,7 @@ def _write_page(file: Path, data: Path, result: AuditResult) -> None:
         {"path": s.path, "label": s.label, "suggested": s.suggested, "reason": s.reason}
         for s in result.suspects
     ]
-    pictures = Album(to_text(str(data.resolve()))).pictures(rows)
-    page.write(file, "audit.html", result=result, pictures=pictures, data=str(data))
+    pictures = Album(to_text(str(options.data.resolve()))).pictures(rows)
+    language = language_of(resolved(options.language))
+    values = {"result": result, "pictures": pictures, "data": str(options.data)}
+    page.write(file, "audit.html", language, **values)

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from boatinfer.options import Force, GroupBy, Memory, Table
+from boatinfer.i18n import Choice
+from boatinfer.options import Force, GroupBy, Memory, PageLanguage, Table
 from boattrain.augment import Augmentation
 
 __all__ = [
@@ -139,6 +140,7 @@ class AuditOptions:
         Path | None,
         typer.Option("--html", metavar="FILE.html", help="Also write an HTML page with images."),
     ] = None
+    language: PageLanguage = Choice.ENGLISH
     model: Annotated[
         str,
         typer.Option(

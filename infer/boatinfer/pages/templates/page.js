@@ -23,7 +23,8 @@ for (const box of document.querySelectorAll(".sortable")) {
       row.hidden = select.value !== "" && row.dataset.label !== select.value;
       shown += !row.hidden;
     }
-    count.value = `${shown} of ${rows.length} rows`;
+    const number = (value) => value.toLocaleString(document.documentElement.lang);
+    count.value = count.dataset.text.replace("{shown}", number(shown)).replace("{total}", number(rows.length));
   };
 
   const sort = (header) => {
