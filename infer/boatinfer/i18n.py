@@ -98,7 +98,8 @@ class Language:
         """Formats a number with at most so many significant digits: ``0.5``, ``12.35``."""
         from babel.numbers import format_decimal
 
-        return format_decimal(value, format=f"@{'#' * (digits - 1)}", locale=self._locale)
+        pattern = f"@{'#' * (digits - 1)}" if value else "0"  # of zero no digit is significant
+        return format_decimal(value, format=pattern, locale=self._locale)
 
     def percent(self, share: float, digits: int | None = None) -> str:
         """Formats a share of 1: ``52 %``.

@@ -93,6 +93,7 @@ def test_figures_are_those_of_the_language(code: str, figures: list[str]) -> Non
         language.joined(["a", "b", "c"]),
     ]
     assert said[: len(figures)] == figures
+    assert [language.figure(value, 4) for value in (0, 1, 12346)] == ["0", "1", "12350"]
 
 
 @pytest.mark.parametrize(

@@ -215,6 +215,7 @@ def test_nor_has_one_of_any_other_ending(
     report.write(results, summary, read_tables(results) if summary.complete else None)
     file = folder / "out/report.html"
     html = file.read_text()
+    assert not re.search(r"[a-z⟧][.:]⟦|⟧⟦", html)  # sentences have a space between them
     assert _untranslated(file, folder, *summary.versions, summary.run, "limit", "red") == set()
     for error in filter(None, (summary.error, *summary.remarks)):
         assert error not in html or f'lang="en">{error}' in html
