@@ -12,7 +12,8 @@
     ImageError                one image failed: becomes a row, never an exit code
 
 A run that is complete ends with 0, `TOO_MANY_FAILURES` (3), `UNLISTED_FOLDER` (8) or `UNUSUAL`
-(9). ``boatinfer night status`` has `NIGHT_MISSED` (10).
+(9). ``boatinfer night status`` has `NIGHT_MISSED` (10), and ``boatinfer doctor`` `DOCTOR_WARNING`
+(11) and `DOCTOR_FAULT` (12).
 
 A message is one sentence that says what is wrong, where, and what to do.
 """
@@ -25,6 +26,8 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "DOCTOR_FAULT",
+    "DOCTOR_WARNING",
     "NIGHT_MISSED",
     "TOO_MANY_FAILURES",
     "UNLISTED_FOLDER",
@@ -49,6 +52,8 @@ TOO_MANY_FAILURES = 3
 UNLISTED_FOLDER = 8
 #: Exit code of a complete run in which something is unusual, with ``--fail-on-unusual``.
 UNUSUAL = 9
+#: Exit codes of ``boatinfer doctor``: a warning is the worst that it found, or a fault.
+DOCTOR_WARNING, DOCTOR_FAULT = 11, 12
 #: Exit code of ``boatinfer night status`` if a night that was due has not started.
 NIGHT_MISSED = 10
 

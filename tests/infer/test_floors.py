@@ -26,6 +26,7 @@ FLOORS = [
     ["boatinfer.review"],
     ["boatinfer.pipeline"],
     ["boatinfer.night"],
+    ["boatinfer.doctor"],
     ["boatinfer.cli", "boatinfer.__init__", "boatinfer.__main__"],
     ["boattrain", "boatexport"],
 ]

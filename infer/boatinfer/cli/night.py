@@ -215,6 +215,35 @@ def _moment(time: str) -> str:
 
 
 @app.command()
+@without_pandas
+def prune(
+    names: Names = None,
+    config: Config = _FILE,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List what would go, and write nothing.")
+    ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Remove old nights, and rows that no run needs, as the table keep of FILE says."""
+    from boatinfer.cli.night_output import pruned_in_words
+    from boatinfer.night.pruning import prune_night
+    from boatinfer.night.record import worst
+
+    told = []
+    for pruned in prune_night(_read(config), names or [], dry_run=dry_run):
+        told.append(pruned)
+        if pruned.error:
+            say(Level.ERROR, f"{pruned.name}: {pruned.error}")
+        elif not (quiet or json):
+            for line in pruned_in_words(pruned, dry_run):
+                typer.echo(line)
+    if json:
+        _print_json(told)
+    raise typer.Exit(worst([pruned.exit_code for pruned in told]))
+
+
+@app.command()
 def notify(
     config: Config = _FILE,
     test: Annotated[

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from boatinfer.logs import Level, is_json, say
+from boatinfer.memory import format_size
 from boatinfer.night.config import Night
 from boatinfer.night.record import FolderResult, NightResult, figures
-from boatinfer.text import duration, printable, table
+from boatinfer.text import counted, duration, printable, table
 
-__all__ = ["Output", "exit_code"]
+if TYPE_CHECKING:
+    from boatinfer.night.pruning import Pruned
+
+__all__ = ["Output", "exit_code", "pruned_in_words"]
 
 
 class Output:
@@ -66,6 +72,25 @@ class Output:
             names = ("seconds", "found", "new", "failed", "gone")
             counts = {name: getattr(result, name) for name in names}
             say(Level.INFO, figures(result), **about, **counts)
+
+
+def pruned_in_words(pruned: Pruned, dry_run: bool) -> Iterator[str]:
+    """What was removed from a folder; each file, if it is only listed."""
+    name = printable(pruned.name)
+    kinds = Counter(file.partition("/")[0] for file in pruned.files)
+    parts = [f"{count:,} in {kind}/" for kind, count in sorted(kinds.items())]
+    if pruned.gone:
+        parts.append(f"rows of {counted(pruned.gone, 'gone image')}")
+    if pruned.old_models:
+        parts.append(counted(pruned.old_models, "row") + " of old models")
+    done = "would remove" if dry_run else "removed"
+    what = f"{', '.join(parts)}: {format_size(pruned.bytes)}" if parts else "nothing"
+    yield f"{name}: {done} {what}"
+    if pruned.remark:
+        yield f"{name}: {pruned.remark}"
+    if dry_run:
+        yield from (f"  {printable(file)}" for file in pruned.files)
+        yield from (f"  parts/{part}: written again" for part in pruned.parts)
 
 
 def exit_code(result: FolderResult) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import enum
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from boatinfer.night.keys import folder_keys
 from boatinfer.pipeline.options import RunOptions
 
-__all__ = ["PYTHON", "arguments", "night_command", "run_command"]
+__all__ = ["PYTHON", "arguments", "night_command", "prune_command", "run_command"]
 
 #: This Python, which looks for modules in no folder of the user's (-P).
 PYTHON = [sys.executable, "-P", "-m", "boatinfer"]
@@ -18,6 +19,11 @@ PYTHON = [sys.executable, "-P", "-m", "boatinfer"]
 def night_command(file: Path) -> list[str]:
     """The command that a scheduler starts."""
     return [*PYTHON, "night", "run", "--quiet", "--config", str(file)]
+
+
+def prune_command(file: Path, names: Iterable[str]) -> list[str]:
+    """The command that removes what is not to be kept, and prints errors alone."""
+    return [*PYTHON, "night", "prune", "--quiet", "--config", str(file), "--", *names]
 
 
 def run_command(options: RunOptions) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from boatinfer.errors import UsageError
 from boatinfer.i18n import Choice
+from boatinfer.night.keep import Keep, keep_keys, keep_of
 from boatinfer.night.keys import (
     DAYS,
     FORMAT,
@@ -41,7 +42,7 @@ from boatinfer.text import joined, printable
 __all__ = ["Folder", "Night", "Schedule", "read_night"]
 
 #: Tables of the file, apart from the defaults above them.
-_TABLES = {"folder", "metrics", "notify", "schedule"}
+_TABLES = {"folder", "keep", "metrics", "notify", "schedule"}
 
 #: Options that take the place of defaults.
 _INSTEAD = {
@@ -101,6 +102,7 @@ class Night:
         notify: who is told of it.
         metrics: where its figures go; None if the file does not say.
         language: that of the page, which is the default of the folders.
+        keep: what stays in the results folders; None if the file does not say, for everything.
     """
 
     file: Path
@@ -110,6 +112,7 @@ class Night:
     notify: Notify = NOBODY
     metrics: Metrics | None = None
     language: str = "en"
+    keep: Keep | None = None
 
     @property
     def targets(self) -> list[Target]:
@@ -194,6 +197,7 @@ class _Reader:
             notify,
             self._metrics(tables["metrics"]),
             defaults.get("language", Choice.ENGLISH),
+            self._keep(tables["keep"]),
         )
         _check_places(night)
         return night
@@ -289,6 +293,11 @@ class _Reader:
         if "file" not in values:
             raise self._error("this table has no file; add one", "metrics")
         return Metrics(Path(values["file"]), self._where("metrics", 0, "file"))
+
+    def _keep(self, table: Any) -> Keep | None:
+        if table is None:
+            return None
+        return keep_of(self._values("keep", 0, self._table(table, "keep"), keep_keys()))
 
     def _schedule(self, table: Any) -> Schedule | None:
         if table is None:

@@ -250,6 +250,8 @@ def _mistake_of_text(schema: Mapping[str, Any], text: str) -> str | None:
         return "text that is not empty"
     if "pattern" not in schema or re.search(schema["pattern"], text):
         return None
+    if "examples" in schema:
+        return f"text such as {schema['examples'][0]!r}, not {text!r}"
     meant = "a time such as 02:00" if schema["pattern"] == _TIME else f"like {schema['pattern']}"
     return f"{meant}, not {text!r}"
 

@@ -28,6 +28,7 @@ from boatinfer.night.record import (
     worst,
 )
 from boatinfer.night.reporting import Reporter
+from boatinfer.night.tidying import prune_after
 from boatinfer.signals import Stop, stop_on_signals
 from boatinfer.storage.locks import hold_lock, lock_holder
 
@@ -89,11 +90,12 @@ def run_night(
                 with contextlib.suppress(OutputError):  # the next is more important; the last tells
                     _note(night, record, result)
                 reporter.folder_ended(result, told, log)
+        result = replace(result, remarks=prune_after(night, order, stop))
         result = replace(result, finished=_text(clock()), exit_code=_exit_code(result, stop))
         _note(night, record, result)
         remarks = reporter.end(result)
         if remarks:
-            result = replace(result, remarks=remarks)
+            result = replace(result, remarks=[*result.remarks, *remarks])
             _note(night, record, result)
         return result
 

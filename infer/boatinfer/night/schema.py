@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from boatinfer.night.keep import keep_keys
 from boatinfer.night.keys import Key, default_keys, folder_keys, schedule_keys
 from boatinfer.night.metrics import metrics_keys
 from boatinfer.night.notify.settings import folder_notify_keys, notify_keys
@@ -27,6 +28,7 @@ def json_schema() -> dict[str, Any]:
         },
         "schedule": _table(schedule_keys(), "When the night starts, and what it may take."),
         "notify": _table(notify_keys(), "Who is told how a night went, and when."),
+        "keep": _table(keep_keys(), "What stays in the results folders; without it everything."),
         "metrics": _table(metrics_keys(), "Figures for Prometheus.") | {"required": ["file"]},
     }
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "night.toml"}

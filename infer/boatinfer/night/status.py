@@ -18,7 +18,7 @@ from boatinfer.night.running import lock_of
 from boatinfer.night.times import last_due, next_due
 from boatinfer.storage.locks import lock_holder
 
-__all__ = ["FolderStatus", "Status", "night_status"]
+__all__ = ["FolderStatus", "Status", "folder_size", "night_status"]
 
 #: A night that starts so much later than it is due is not missed: the machine was busy.
 _GRACE = timedelta(minutes=15)
@@ -136,11 +136,11 @@ def _folder(folder: Folder, record: Record) -> FolderStatus:
         out=str(folder.out),
         last=last[1] if last else None,
         problem=str(problem) if problem else None,
-        disk_bytes=_size(folder.out) if isinstance(folder.out, Path) else None,
+        disk_bytes=folder_size(folder.out) if isinstance(folder.out, Path) else None,
     )
 
 
-def _size(folder: Path) -> int:
+def folder_size(folder: Path) -> int:
     """Bytes of all files in a folder; 0 where there is none."""
     size = 0
     for parent, _, files in os.walk(folder):

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+from boatinfer.night.keep import keep_keys
 from boatinfer.night.keys import FORMAT, Key, default_keys, folder_keys, schedule_keys
 from boatinfer.night.metrics import metrics_keys
 from boatinfer.night.notify.settings import notify_keys
@@ -39,6 +40,8 @@ dir = "photos"
 # allow-empty = true
 """
 _TABLES = {
+    "keep": "What stays in the results folders, as the options of 'restic forget' say it; without "
+    "this table everything. 'boatinfer night prune --dry-run' says what would go.",
     "notify": "Who is told how a night went; 'boatinfer night notify --test' tries it. A folder "
     "may have its own, in a table [folder.notify] below its keys.",
     "metrics": "Figures for Prometheus, read by the textfile collector of node_exporter.",
@@ -48,6 +51,8 @@ _SHOWN = {"format", "name", "dir", "out"}
 #: What stands where an option has no default.
 _EXAMPLES = {"cpus": 4, "min-confidence": 0.5, "target-accuracy": 0.99, "memory": "4G"}
 _EXAMPLES |= {
+    **{"last": 7, "daily": 30, "weekly": 12, "monthly": 24, "yearly": 10},
+    **{"gone": "90d", "old-models": "90d", "damaged": "90d"},
     "apprise": ["mailtos://you:${MAIL_PASSWORD}@example.org"],
     "webhooks": ["file:webhook.secret"],
     "ping": "https://hc-ping.com/${PING_ID}",
@@ -79,7 +84,8 @@ def template() -> str:
     lines = [_HEAD, *(line for key in defaults for line in _commented(key)), _FOLDER, "[schedule]"]
     for key in schedule_keys().values():
         lines += _commented(key, active=key.name == "at")
-    for name, keys in (("notify", notify_keys()), ("metrics", metrics_keys())):
+    tables = {"keep": keep_keys(), "notify": notify_keys(), "metrics": metrics_keys()}
+    for name, keys in tables.items():
         lines += ["", *_wrapped(_TABLES[name]), f"# [{name}]"]
         lines += [line for key in keys.values() for line in _commented(key)]
     extra = set(folder_keys()) - set(default_keys()) - _SHOWN

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 from msgspec.structs import replace
 
 from boatinfer.analysis.history import RunHistory
-from boatinfer.errors import UsageError
+from boatinfer.errors import OutputError, UsageError
 from boatinfer.i18n import language_of, resolved
 from boatinfer.pages import contents, page
 from boatinfer.pages.first_screen import first_sentence, problems, to_check, unsure
 from boatinfer.pages.gallery import gallery_pages, write_gallery
 from boatinfer.pages.heat_maps import heat_maps
-from boatinfer.pages.kept import KeptPages, replaced
+from boatinfer.pages.kept import KeptPages, replaced, run_of
 from boatinfer.pages.links import Links, rooted
 from boatinfer.pages.selection import Selection, label_counts
 from boatinfer.pages.thumbnails import Album
@@ -117,7 +119,7 @@ def _write_complete(
     if shown is None:
         _write_page(results, _in(summary, language), tables)
         return
-    if anew or _run_of(results.report) != shown.run:
+    if anew or run_of(results.report) != shown.run:
         _write_page(results, _in(shown, language), tables.as_of(results.new_runs(shown)))
     _announce(results, "nothing_new.html", _in(summary, language))
 
@@ -145,17 +147,22 @@ def _run_to_show(results: Results, summary: Summary) -> Summary | None:
     """The last run with new images, if this one has none; None if this one's page is to be made."""
     if summary.new is None or summary.new.found:
         return None
-    earlier = runs_with_new_images(results.history(summary), summary.model)
-    return next((run for run in earlier if run.folder == summary.folder), None)
+    for runs in (_of_last_page(results), results.history(summary)):
+        earlier = runs_with_new_images(itertools.islice(runs, _EARLIER_RUNS), summary.model)
+        for run in earlier:
+            if run.folder == summary.folder and run.run < summary.run:
+                return run
+    return None
 
 
-def _run_of(file: Place) -> str | None:
-    """The run that a page is of; None if there is no page, or it does not say so."""
-    try:
-        _, found, rest = file.read_bytes().partition(b'<meta name="run" content="')
-    except OSError:
-        return None
-    return rest.partition(b'"')[0].decode(errors="replace") if found else None
+def _of_last_page(results: Results) -> Iterator[Summary]:
+    """The run that ``report.html`` is of: every run with new images writes or removes the page."""
+    run = run_of(results.report)
+    if run is not None and run in KeptPages(results):
+        with contextlib.suppress(OutputError):  # damaged
+            summary = read_summary(results.out / "runs" / f"{run}.json")
+            if summary is not None:
+                yield summary
 
 
 def _announce(results: Results, template: str, summary: Summary) -> bool:

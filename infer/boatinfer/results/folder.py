@@ -9,6 +9,7 @@
     OUT/labels.csv         what people have said of images, see `boatinfer.results.labels`
     OUT/run.json           summary of the last run; OUT/runs/*.json of all runs
     OUT/report.html        page of the last run; OUT/reports/*.html of all runs with new images
+    OUT/.unused.parquet    since when rows are not needed, see `boatinfer.results.unused`
     OUT/shards/            files of shards, see `boatinfer.pipeline.merge_shards`
 """
 
@@ -51,13 +52,13 @@ DAMAGED_SUFFIX = ".damaged"
 _OWN_NAMES = {
     *("parts", "runs", "reports", "predictions.csv", "predictions.parquet", "predictions.xlsx"),
     *("failures.csv", "review.csv", "labels.csv", "run.json", "report.html"),
-    *(".lock", ".holder", ".current.parquet", ".labels.csv.lock", SHARDS),
+    *(".lock", ".holder", ".current.parquet", ".labels.csv.lock", ".unused.parquet", SHARDS),
 }
 _SHARD = r"(-\d+-of-\d+)?"
 _LEFTOVER = re.compile(
     r"\.([1-9]\d*-of-\d+\.(json|parquet)"
     r"|(predictions|failures|review)\.csv|predictions\.(parquet|xlsx)|run\.json|report\.html"
-    r"|\.current\.parquet"
+    r"|\.(current|unused)\.parquet"
     rf"|\d{{6,}}-[0-9a-f]{{16}}{_SHARD}\.parquet|[0-9TZ.]+(-shard{_SHARD})?\.(json|html))"
     rf"\.\d+{re.escape(TEMPORARY_SUFFIX)}"
 )

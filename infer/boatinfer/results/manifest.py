@@ -70,14 +70,19 @@ def write_manifest(file: Place, rows: pa.Table, summary: Summary, part: int) -> 
             writer.write_table(pa.table(columns, schema=schema))
 
 
-def replace_summary(file: Place, summary: Summary) -> None:
+def replace_summary(file: Place, summary: Summary, part: int | None = None) -> None:
     """Replaces the summary in the manifest; the images stay.
+
+    Args:
+        file: the manifest.
+        summary: the new summary.
+        part: number of the last part, if it has changed.
 
     Raises:
         OutputError: it is damaged, or the disk is full.
     """
     manifest = read_manifest(file)
-    metadata = {_SUMMARY: summary.text(), _PART: str(manifest.part)}
+    metadata = {_SUMMARY: summary.text(), _PART: str(manifest.part if part is None else part)}
     with atomic_write(file) as temporary:
         table = manifest.images.replace_schema_metadata(metadata)
         pq.write_table(table, temporary, compression="zstd")

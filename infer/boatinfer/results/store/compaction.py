@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from boatinfer.storage.base import Place
 from boatinfer.storage.files import translate_write_errors
 from boatinfer.storage.locations import open_for_arrow
 
-__all__ = ["compact", "merge", "remove"]
+__all__ = ["compact", "drop", "merge", "remove"]
 
 #: Parts are merged when there are this many that are small or mostly out of date.
 MANY_PARTS = 64
@@ -67,9 +67,7 @@ def merge(row_index: RowIndex, used: RowMasks | None) -> list[Place]:
     files = parts.own()
     if len(files) < MANY_PARTS:
         return []
-    footers = {
-        file: translate_read_errors(file, functools.partial(_footer, file)) for file in files
-    }
+    footers = {file: translate_read_errors(file, partial(_footer, file)) for file in files}
     unused_parts = {number_of(file) for file in files if _UNUSED in (footers[file].metadata or {})}
     used_rows: dict[int, Any] = {}
     unused_rows: dict[int, Any] = {}
@@ -79,7 +77,7 @@ def merge(row_index: RowIndex, used: RowMasks | None) -> list[Place]:
         used_rows[number] = last & mask
         unused_rows[number] = last & ~mask & (used is None or not was_unused)
     due = {
-        file: modernised(footer.schema.to_arrow_schema().empty_table()).schema
+        file: modernised(_empty(footer)).schema
         for file, footer in footers.items()
         if (footer.num_rows < FULL_PART and file.stat().st_size < FULL_BYTES / 2)
         or used_rows[number_of(file)].sum() < footer.num_rows / 2
@@ -97,6 +95,42 @@ def merge(row_index: RowIndex, used: RowMasks | None) -> list[Place]:
     return list(due)
 
 
+def drop(row_index: RowIndex, unwanted: RowMasks, on_written: Callable[[], None]) -> list[Place]:
+    """Writes the parts that hold unwanted rows again, without these and without outdated rows.
+
+    Args:
+        row_index: index of the parts, as they are now.
+        unwanted: masks of the rows that go; of a path and model either all or none.
+        on_written: called when the new parts are written, before the old ones are removed.
+
+    Returns:
+        The parts that are removed.
+
+    Raises:
+        OutputError: the disk is full, read-only, or gone, or a part is damaged.
+    """
+    parts = row_index.parts
+    files = {number_of(file): file for file in parts.own()}
+    last = row_index.row_masks()
+    wanted = {n: last[n] & ~mask for n, mask in unwanted.items() if mask.any() and n in files}
+    footers = {n: translate_read_errors(files[n], partial(_footer, files[n])) for n in wanted}
+    schemas = {n: modernised(_empty(footer)).schema for n, footer in footers.items()}
+    for schema in _distinct_schemas(schemas.values()):
+        for unused in (False, True):
+            numbers = [
+                n
+                for n in wanted
+                if schemas[n].equals(schema) and (_UNUSED in (footers[n].metadata or {})) == unused
+            ]
+            metadata = {_UNUSED: b"true"} if unused else None
+            _merge(parts, {n: wanted[n] for n in numbers}, schema.with_metadata(metadata))
+    worn = [files[n] for n in wanted]
+    if worn:
+        on_written()
+        remove(parts, worn)
+    return worn
+
+
 def remove(parts: Parts, files: Iterable[Place]) -> None:
     """Removes parts whose rows have been merged into others.
 
@@ -111,6 +145,10 @@ def remove(parts: Parts, files: Iterable[Place]) -> None:
 
 def _footer(file: Place) -> pq.FileMetaData:
     return pq.read_metadata(open_for_arrow(file))
+
+
+def _empty(footer: pq.FileMetaData) -> pa.Table:
+    return footer.schema.to_arrow_schema().empty_table()
 
 
 def _distinct_schemas(schemas: Iterable[pa.Schema]) -> list[pa.Schema]:

@@ -1,0 +1,1 @@
+"""``boatinfer doctor``: whether machine and folders are fit for the next night."""
