@@ -18,7 +18,7 @@ from PIL import Image
 
 import colours
 from boatinfer.errors import UsageError
-from boatinfer.i18n import ENGLISH
+from boatinfer.i18n import ENGLISH, Choice
 from boatinfer.pages import report as report_page
 from boatinfer.pages.first_screen import time_of_day
 from boatinfer.pages.links import Links
@@ -353,10 +353,11 @@ def test_a_gallery_has_a_page_of_each_class(night: Night, pictures: Path, out: P
 def test_options_of_the_page_reach_the_end_of_a_run_in_shards(night: Night, out: Path) -> None:
     options = {"title": "Harbour 3", "link_prefix": "https://h/x", "gallery": True}
     for number in (1, 2):
-        night(shard=f"{number}/2", **options)
+        night(shard=f"{number}/2", language=Choice.ITALIAN, **options)
     summary = finish(out)
     assert (summary.title, summary.link_prefix, summary.gallery) == tuple(options.values())
     html = (out / "report.html").read_text()
+    assert '<html lang="it">' in html
     assert "<h1>Harbour 3</h1>" in html
     assert 'href="https://h/x/red/000.jpg"' in html
     assert (out / "reports" / f"{summary.run}.3.html").exists()
