@@ -102,13 +102,8 @@ def _names(classes: list[str]) -> str:
 
 def _image(card: Card) -> str:
     image = card.image
-    fit = {
-        "stretch": "stretched",
-        "crop": "cropped in the middle",
-        "pad": "padded with black",
-    }[image.fit]
     turned = "turned upright by EXIF, " if image.orientation else ""
-    return f"{turned}{fit} to {image.height} x {image.width} pixels ({image.resize})"
+    return f"{turned}{image.description}"
 
 
 def _input(spec: InputSpec, batch: int | None) -> str:

@@ -13,13 +13,13 @@ Beside a Keras model the same documents are the files ``NAME.card.json`` and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, field
 
 from boatinfer.errors import ModelError
-from boatinfer.images.spec import ImageSpec, Positive, Strict
+from boatinfer.images.spec import FORMAT_1_FIELDS, ImageSpec, Positive, Strict
 from boatinfer.models.kernel import Kernel
 from boatinfer.storage.documents import DocumentError, decode_document
 
@@ -28,9 +28,11 @@ __all__ = [
     "FORMAT",
     "GOLDEN_KEY",
     "NOVELTY_TOLERANCE",
+    "LATEST_FORMAT",
     "TOLERANCE",
     "Card",
     "Conversion",
+    "Decoding",
     "Features",
     "Figures",
     "FusedSVM",
@@ -41,13 +43,15 @@ __all__ = [
     "Outputs",
     "Rejection",
     "Training",
+    "card_format",
     "decode_card",
     "decode_golden",
     "encode",
     "from_metadata",
 ]
 
-FORMAT = 1
+#: The format of documents without anything that only newer versions know, and of all others.
+FORMAT, LATEST_FORMAT = 1, 2
 CARD_KEY = "boatinfer.card"
 GOLDEN_KEY = "boatinfer.golden"
 
@@ -58,6 +62,7 @@ TOLERANCE = {"float32": 1e-3, "float16": 1e-2, "int8": 5e-2}
 #: Largest allowed difference of a golden image's novelty.
 NOVELTY_TOLERANCE = 0.05
 
+Fraction = Annotated[float, Meta(ge=0, le=1)]
 Triple = tuple[float, float, float]
 ClassNames = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=2)]
 
@@ -236,10 +241,29 @@ class Conversion(Strict, frozen=True):
     original: Figures
     converted: Figures
     agreement: float
-    golden_difference: Annotated[float, Meta(ge=0, le=1)]
+    golden_difference: Fraction
     calibration: str = ""
     kept: list[str] = field(default_factory=list)
     novelty_difference: Annotated[float, Meta(ge=0, le=1)] = 0.0
+
+
+class Decoding(Strict, frozen=True):
+    """How much JPEGs decoded at reduced size change, measured against whole ones.
+
+    Attributes:
+        images: number of images.
+        agreement: for ``double`` and ``scaled`` (see `ImageSpec.decode`), the share of the images
+            that get the same label.
+        difference: likewise, the largest difference of a probability.
+    """
+
+    images: Positive
+    agreement: dict[str, Fraction]
+    difference: dict[str, Fraction]
+
+
+#: The fields of `Card` that came with format 2.
+_LATER_FIELDS = ("thresholds", "decoding")
 
 
 class Card(Strict, frozen=True, kw_only=True):
@@ -247,6 +271,8 @@ class Card(Strict, frozen=True, kw_only=True):
 
     ``network`` is the SHA-256 of the model file to which outputs were added, that change none of
     the others: what either file says of an image is the same. None if there is none.
+    ``thresholds`` and ``decoding`` came with format 2. Thresholds [C] are those of a multi-label
+    model, whose probabilities are independent: an image has all labels that reach theirs.
     """
 
     format: int = FORMAT
@@ -265,6 +291,8 @@ class Card(Strict, frozen=True, kw_only=True):
     precision: Literal["float32", "float16", "int8"] = "float32"
     conversion: Conversion | None = None
     network: str | None = None
+    thresholds: list[Fraction] | None = None
+    decoding: Decoding | None = None
 
     def __post_init__(self) -> None:
         """Refuses duplicate class names and incomplete descriptions of outputs."""
@@ -275,6 +303,21 @@ class Card(Strict, frozen=True, kw_only=True):
             raise ValueError("svm and outputs.svm go together")
         if (self.novelty is None) != (self.outputs.novelty is None):
             raise ValueError("novelty and outputs.novelty go together")
+        if self.thresholds is not None and len(self.thresholds) != len(self.classes):
+            raise ValueError("thresholds must be as many as classes")
+        later = [*self.image.later_fields, *(n for n in _LATER_FIELDS if getattr(self, n))]
+        if self.format == FORMAT and later:
+            raise ValueError(f"{', '.join(later)}: only in cards of format {LATEST_FORMAT}")
+
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether an image may have several labels, or none."""
+        return self.thresholds is not None
+
+
+def card_format(image: ImageSpec, *later: object) -> int:
+    """The lowest format that can hold this geometry and these later fields of a card, or None."""
+    return LATEST_FORMAT if image.later_fields or any(later) else FORMAT
 
 
 def _refuse_duplicates(classes: list[str]) -> None:
@@ -316,7 +359,16 @@ Document = TypeVar("Document", Card, Golden)
 
 def encode(document: Card | Golden) -> str:
     """Encodes a document as JSON; bytes become base64."""
+    if isinstance(document, Card) and document.format == FORMAT:
+        return msgspec.json.encode(_without_later_fields(document)).decode()
     return msgspec.json.encode(document).decode()
+
+
+def _without_later_fields(card: Card) -> dict[str, Any]:
+    """The content of a card of format 1, as versions write it that know no other."""
+    document: dict[str, Any] = msgspec.to_builtins(card)
+    document["image"] = {name: document["image"][name] for name in FORMAT_1_FIELDS}
+    return {name: value for name, value in document.items() if name not in _LATER_FIELDS}
 
 
 def decode_card(text: str | bytes, file_name: str) -> Card:
@@ -372,10 +424,11 @@ def _svm_width(card: Card) -> int:
 def _decode(text: str | bytes, kind: type[Document], description: str, file_name: str) -> Document:
     try:
         format_number = decode_document(text, _Format).format
-        if format_number != FORMAT:
+        if not FORMAT <= format_number <= LATEST_FORMAT:
             raise ModelError(
                 f"{file_name}: its {description} has format {format_number}, and this boatinfer "
-                f"reads format {FORMAT}; use the boatinfer version that wrote it, or a newer one."
+                f"reads formats {FORMAT} and {LATEST_FORMAT}; use the version that wrote it, or a "
+                "newer one."
             )
         return decode_document(text, kind)
     except DocumentError as error:
