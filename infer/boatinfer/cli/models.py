@@ -69,7 +69,7 @@ def _lines(model: Model) -> Iterator[tuple[str, str]]:
     if card.network is not None:
         yield "network", f"that of {card.network}, with outputs added"
     yield "name", card.name
-    yield "created", card.created
+    yield "created", card.created or "not stated"
     yield "licence", card.licence or "not stated"
     yield "notes", card.notes or "none"
     yield "classes", _names(card.classes)

@@ -64,7 +64,7 @@ NOVELTY_TOLERANCE = 0.05
 
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Triple = tuple[float, float, float]
-ClassNames = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=2)]
+ClassNames = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)]
 
 
 class InputSpec(Strict, frozen=True):
@@ -297,6 +297,8 @@ class Card(Strict, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Refuses duplicate class names and incomplete descriptions of outputs."""
         _refuse_duplicates(self.classes)
+        if len(self.classes) < 2 and self.format == FORMAT:
+            raise ValueError("classes must be two or more")
         if (self.features is None) != (self.outputs.features is None):
             raise ValueError("features and outputs.features go together")
         if (self.svm is None) != (self.outputs.svm is None):
