@@ -60,10 +60,9 @@ def merge_external(graph: onnx.ModelProto, path: Path) -> list[str]:
 
 def _read(path: Path, location: str) -> bytes:
     file = path.parent / location
-    folder = path.parent.resolve()
-    if not location or not file.resolve().is_relative_to(folder) or Path(location).is_absolute():
+    if not _is_inside(file, path.parent) or Path(location).is_absolute():
         raise ModelError(
-            f"{path} names weights outside its folder ({location or 'no name'}), which are never "
+            f"{path} names weights outside its folder ({location!r}), which are never "
             "read; save the model again with its weights beside it."
         )
     try:
@@ -78,3 +77,10 @@ def _read(path: Path, location: str) -> bytes:
             f"{path} has weights in {location}, which cannot be read: {reason}; put that file "
             "beside it."
         ) from error
+
+
+def _is_inside(file: Path, folder: Path) -> bool:
+    try:
+        return folder.resolve() in file.resolve().parents
+    except (OSError, ValueError):  # a name that no file has
+        return False

@@ -256,7 +256,7 @@ def _geometry(options: DescribeOptions, recipes: list[Recipe], size: Size) -> tu
     given = _given_geometry(options, size)
     fields: dict[str, Any] = {"fit": "crop", "resize": "bilinear"}
     source = "default"
-    if known is not None and "fit" not in given:
+    if known is not None and options.fit is None:
         fields, source = known[0](size), known[1]
     if "shorter_side" in given or "resize_to" in given:
         fields = {k: v for k, v in fields.items() if k not in {"shorter_side", "resize_to"}}
