@@ -43,6 +43,7 @@ from boatinfer.models.card import (
 from boatinfer.models.golden import golden_images_of_folder, make_golden
 from boatinfer.models.inference import Floats, Inferred, graph_batch_size, infer
 from boatinfer.models.model import Model, load
+from boatinfer.results.tables.predictions import SEPARATOR
 from boatinfer.storage.files import atomic_write, require_writable
 
 __all__ = ["DescribeResult", "describe_model"]
@@ -115,7 +116,7 @@ def describe_model(options: DescribeOptions) -> DescribeResult:
     originals = read_originals(
         options.golden, list(golden_images), image, lambda p: network(p).probabilities
     )
-    thresholds = _thresholds(options, known, len(classes)) if multi_label else None
+    thresholds = _thresholds(options, known, classes) if multi_label else None
     card = Card(
         format=LATEST_FORMAT,
         name=options.name or options.model.stem,
@@ -197,16 +198,21 @@ def _class_names(options: DescribeOptions, known: Preprocessing) -> tuple[list[s
     return read_class_file(Path(options.classes), f"--classes {options.classes}"), "given"
 
 
-def _thresholds(options: DescribeOptions, known: Preprocessing, count: int) -> list[float]:
-    if options.threshold is None:
-        return [0.5 if known.threshold is None else known.threshold] * count
-    values = parse_numbers("--threshold", options.threshold)
-    if len(values) not in {1, count} or not all(0 <= value <= 1 for value in values):
+def _thresholds(options: DescribeOptions, known: Preprocessing, classes: list[str]) -> list[float]:
+    if any(SEPARATOR in name for name in classes):
         raise UsageError(
-            f"--threshold {options.threshold}: give one number from 0 to 1, or {count}, one per "
-            "class."
+            f"--multi-label: a class name contains {SEPARATOR}, which separates the labels of an "
+            "image; give other names with --classes."
         )
-    return values * count if len(values) == 1 else values
+    if options.threshold is None:
+        return [0.5 if known.threshold is None else known.threshold] * len(classes)
+    values = parse_numbers("--threshold", options.threshold)
+    if len(values) not in {1, len(classes)} or not all(0 <= value <= 1 for value in values):
+        raise UsageError(
+            f"--threshold {options.threshold}: give one number from 0 to 1, or {len(classes)}, one "
+            "per class."
+        )
+    return values * len(classes) if len(values) == 1 else values
 
 
 def _average(
