@@ -31,15 +31,12 @@ class Pipeline:
         tensor: from an image file to the network's input, float32 [3, H, W].
         options: of `model describe`.
         files: what its makers write beside a model, by name.
-        tolerance: largest difference of a probability; of libraries that do not resize with
-            Pillow it is larger.
     """
 
     name: str
     tensor: Tensor
     options: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
-    tolerance: float = 1e-3
 
 
 def pipelines(size: int) -> list[Pipeline]:
@@ -112,12 +109,11 @@ def _processors(size: int) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def _transformers(kind: str, name: str, values: dict[str, Any]) -> Pipeline:
-    pil = getattr(transformers, f"{kind}ImageProcessorPil")(**values)
-    processor: Any = pil
+    processor: Any = getattr(transformers, f"{kind}ImageProcessorPil")(**values)
     return Pipeline(
         f"transformers {kind}: {name}",
         lambda path: processor(_open(path), return_tensors="np")["pixel_values"][0],
-        files={"preprocessor_config.json": json.dumps(pil.to_dict(), default=str)},
+        files={"preprocessor_config.json": json.dumps(processor.to_dict(), default=str)},
     )
 
 
@@ -142,7 +138,6 @@ def _others(size: int) -> list[Pipeline]:
             "OpenCV letterbox 114",
             lambda path: _chw(_letterbox(path, size) / 255),
             {"fit": "pad", "pad_colour": "114", "antialias": False, **unit},
-            tolerance=5e-3,
         ),
         Pipeline(
             "OpenCV stretch bicubic, BGR",
@@ -157,7 +152,6 @@ def _others(size: int) -> list[Pipeline]:
                 "mean": "128",
                 "std": "64",
             },
-            tolerance=5e-3,
         ),
         Pipeline(
             "torchvision 256/224, five crops",

@@ -90,8 +90,7 @@ def _resize(
     """Resizes to height and width, and cuts out top, left, bottom and right."""
     top, left, bottom, right = box
     if not spec.antialias:
-        cubic = spec.resize == "bicubic"
-        return Image.fromarray(interpolate(np.asarray(image), size, box, cubic=cubic))
+        return Image.fromarray(interpolate(np.asarray(image), size, box, resize=spec.resize))
     resampling = _resampling(
         image, spec, (spec.width, spec.height) if spec.is_direct else size[::-1]
     )

@@ -36,8 +36,8 @@ class ImageSpec(Strict, frozen=True):
             the centre. None: straight to height x width.
         resize_to: height and width that are filled (``crop``), taken on (``stretch``) or fitted
             into (``pad``) by resizing, before height x width are cut from the centre, likewise.
-        antialias: whether ``bilinear`` and ``bicubic`` average over all pixels when shrinking;
-            False is the interpolation of OpenCV, between the 2 x 2 or 4 x 4 nearest.
+        antialias: whether ``bilinear``, ``bicubic`` and ``lanczos`` average over all pixels when
+            shrinking; False is the interpolation of OpenCV, between the nearest few.
         pad_colour: RGB of the bars.
         pad_side: where the bars are: at ``both`` sides, or at the ``end``, right and bottom.
         decode: the size at which a JPEG or other scalable format is decoded before it is resized:
@@ -62,7 +62,7 @@ class ImageSpec(Strict, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuses combinations without a meaning."""
-        if not self.antialias and self.resize not in {"bilinear", "bicubic"}:
+        if not self.antialias and self.resize in {"area", "nearest"}:
             raise ValueError(f"{self.resize} has no variant without antialias")
         if self.shorter_side is not None and (self.fit != "crop" or self.resize_to is not None):
             raise ValueError("shorter_side needs the fit crop, and no resize_to")

@@ -1,4 +1,4 @@
-"""Compares `model describe` with a library, image by image; as a script it prints a table."""
+"""Compares `model describe` with a library; ``python -m parity.comparing`` prints a table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,8 +16,8 @@ import onnxruntime
 from boatexport.foreign.describing import describe_model
 from boatexport.options import DescribeOptions
 from boatinfer.models.model import Model, open_model
-from network import SIZE, write_network
-from pipelines import Pipeline, pipelines
+from parity.network import SIZE, write_network
+from parity.pipelines import Pipeline, pipelines
 
 IMAGES = 55
 CLASSES = ",".join(f"class {index}" for index in range(1000))
@@ -53,7 +53,7 @@ def described(network: Path, pipeline: Pipeline, photos: list[Path], folder: Pat
     return open_model(done.path, "cpu")
 
 
-def reference(network: Path, pipeline: Pipeline, photos: list[Path]) -> np.ndarray:
+def reference(network: Path, pipeline: Pipeline, photos: list[Path]) -> np.ndarray[Any, Any]:
     """Probabilities by the library's pixels and plain onnxruntime."""
     session = onnxruntime.InferenceSession(network)
     (fed,) = session.get_inputs()
@@ -67,7 +67,9 @@ def reference(network: Path, pipeline: Pipeline, photos: list[Path]) -> np.ndarr
     return np.stack(found)
 
 
-def agreement(model: Model, decode: str, photos: list[Path], wanted: np.ndarray) -> Agreement:
+def agreement(
+    model: Model, decode: Any, photos: list[Path], wanted: np.ndarray[Any, Any]
+) -> Agreement:
     """Compares with the reference, with JPEGs decoded at this size."""
     image = msgspec.structs.replace(model.card.image, decode=decode)
     card = msgspec.structs.replace(model.card, image=image)
@@ -84,7 +86,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         network = Path(name) / "network.onnx"
         write_network(network)
-        print("| pipeline | whole | twice the size | scaled |\n|---|---|---|---|")
+        sys.stdout.write("| pipeline | whole | twice the size | scaled |\n|---|---|---|---|\n")
         for pipeline in pipelines(SIZE):
             folder = Path(name) / "model"
             folder.mkdir()
@@ -92,9 +94,9 @@ def main() -> None:
             wanted = reference(network, pipeline, photos)
             cells = [agreement(model, decode, photos, wanted) for decode in DECODES]
             figures = " | ".join(f"{cell.top_1:.2f}, {cell.difference:.4f}" for cell in cells)
-            print(f"| {pipeline.name} | {figures} |", flush=True)
+            sys.stdout.write(f"| {pipeline.name} | {figures} |\n")
             shutil.rmtree(folder)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
