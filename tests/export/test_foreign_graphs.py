@@ -42,7 +42,7 @@ def described(graph: onnx.ModelProto, pictures: Path, **options: Any) -> Describ
 
 
 def describe_file(path: Path, pictures: Path, **options: Any) -> DescribeResult:
-    options = {"classes": NAMES, "scale": "1/255", "force": True} | options
+    options = dict[str, Any]({"classes": NAMES, "scale": "1/255", "force": True} | options)
     if options["scale"] is None:
         del options["scale"]
     return describe_model(
@@ -108,7 +108,7 @@ def test_outputs_of_other_kinds(graph: onnx.ModelProto, pictures: Path) -> None:
 @pytest.mark.parametrize("ends", [["Sigmoid"], ["Sigmoid", "Identity"], []])
 @pytest.mark.parametrize("names", ["boat", "no boat,boat"])
 def test_one_score_is_of_two_classes(pictures: Path, ends: list[str], names: str) -> None:
-    column = ("Gemm", ["one"], {})
+    column: tuple[str, list[str], dict[str, Any]] = ("Gemm", ["one"], {})
     graph = extended(
         column, *((e, [], {}) for e in ends), one=np.array([[1], [2], [-1], [0.5]], np.float32)
     )
@@ -171,7 +171,11 @@ def test_the_scores_are_found_among_several_outputs(pictures: Path) -> None:
 def test_weights_beside_the_model_come_inside(pictures: Path) -> None:
     folder = pictures.parent
     path = folder / "net.onnx"
-    options = {"save_as_external_data": True, "location": "net.onnx.data", "size_threshold": 0}
+    options: dict[str, Any] = {
+        "save_as_external_data": True,
+        "location": "net.onnx.data",
+        "size_threshold": 0,
+    }
     onnx.save(networks.torch_layout(), path, **options)
     whole = described(networks.torch_layout(), pictures)
     content = whole.path.read_bytes()
@@ -210,7 +214,7 @@ def test_five_crops_are_averaged(pictures: Path, layout: str, softmax: bool) -> 
         graph.graph.output.append(helper.make_tensor_value_info("logits", TensorProto.FLOAT, None))
     features = "flat" if layout == "NCHW" else "model/pool/Mean:0"
     scale = "1" if layout == "NHWC" else "1/255"
-    options = {"scale": scale, "resize_to": "30x50", "features": features}
+    options: dict[str, Any] = {"scale": scale, "resize_to": "30x50", "features": features}
     once = open_model(described(graph, pictures, **options).path)
     five = open_model(described(graph, pictures, crops=5, **options).path)
     assert five.card.image.shape == (100, 36, 3)
@@ -220,7 +224,10 @@ def test_five_crops_are_averaged(pictures: Path, layout: str, softmax: bool) -> 
     assert found.features is not None
     wanted = np.mean([part.probabilities for part in parts], axis=0)
     assert np.abs(found.probabilities - wanted).max() < 1e-5
-    assert np.abs(found.features - np.mean([p.features for p in parts], axis=0)).max() < 1e-4
+    assert (
+        np.abs(found.features - np.mean([np.asarray(p.features) for p in parts], axis=0)).max()
+        < 1e-4
+    )
     summary = run(RunOptions(pictures, pictures.parent / "out", five.path))
     assert summary.classified == 6
 
@@ -260,7 +267,7 @@ def test_the_newest_opset(pictures: Path) -> None:
         except Exception:
             newest -= 1
     assert newest >= 21
-    options = {"crops": 5, "resize_to": "30x50"}
+    options: dict[str, Any] = {"crops": 5, "resize_to": "30x50"}
     assert open_model(described(graph, pictures, **options).path).card.image.crops == 5
 
 

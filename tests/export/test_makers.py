@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
 
 def described(folder: Path, **options: Any) -> tuple[DescribeResult, Card]:
     output = folder / "described.onnx"
-    options = {"force": True} | options
+    options = dict[str, Any]({"force": True} | options)
     done = describe_model(
         DescribeOptions(folder / "net.onnx", output, folder / "pictures", **options)
     )
@@ -90,7 +90,7 @@ def pixels(card: Card) -> Any:
     ],
 )
 def test_timm(folder: Path, changes: Any, wanted: Any) -> None:
-    document = TIMM | {"pretrained_cfg": TIMM["pretrained_cfg"] | changes}  # type: ignore[operator]
+    document = TIMM | {"pretrained_cfg": TIMM["pretrained_cfg"] | changes}
     write(folder, "config.json", document)
     done, card = described(folder)
     assert geometry(card) == wanted

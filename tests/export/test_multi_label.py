@@ -25,7 +25,9 @@ def described(folder: Path, *ends: str, **options: Any) -> Path:
     colours.write_pictures(folder / "pictures", each=2)
     model = networks.save(networks.torch_layout(ends=ends), folder / "net.onnx")
     output = folder / "described.onnx"
-    options = {"classes": NAMES, "scale": "1/255", "multi_label": True, "force": True} | options
+    options = dict[str, Any](
+        {"classes": NAMES, "scale": "1/255", "multi_label": True, "force": True} | options
+    )
     return describe_model(DescribeOptions(model, output, folder / "pictures", **options)).path
 
 

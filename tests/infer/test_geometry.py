@@ -157,7 +157,7 @@ def test_how_large_a_jpeg_is_decoded(decode: Any, monkeypatch: pytest.MonkeyPatc
 @settings(max_examples=80, deadline=None)
 @given(sides, sides, st.data())
 def test_every_geometry_gives_its_shape(height: int, width: int, data: st.DataObject) -> None:
-    fit = data.draw(st.sampled_from(["stretch", "crop", "pad"]))
+    fit: Any = data.draw(st.sampled_from(["stretch", "crop", "pad"]))
     direct = data.draw(st.booleans())
     shorter = not direct and fit == "crop" and data.draw(st.booleans())
     target = None if direct or shorter else data.draw(st.tuples(sides, sides))

@@ -235,7 +235,7 @@ class _Adder:
         return self.node("Cast", tensor, to=TensorProto.FLOAT)
 
     def output(self, tensor: str, length: int) -> str:
-        shape = ["batch", length]
+        shape: list[str | int | None] = ["batch", length]
         self._model.graph.output.append(
             helper.make_tensor_value_info(tensor, TensorProto.FLOAT, shape)
         )

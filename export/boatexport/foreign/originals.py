@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 
 from boatinfer import images
-from boatinfer.errors import ImageError
 from boatinfer.images import Pixels
 from boatinfer.images.spec import ImageSpec
 from boatinfer.models.card import Decoding
@@ -84,7 +83,7 @@ def read_originals(
         for start in range(0, len(chosen), _BATCH_SIZE):
             batch = chosen[start : start + _BATCH_SIZE]
             results = reader.map([folder / from_text(path) for path in batch])
-            read = [(p, r) for p, r in zip(batch, results, strict=True) if not _failed(r)]
+            read = [(p, r) for p, r in zip(batch, results, strict=True) if isinstance(r, _Read)]
             if not read:
                 continue
             kept += [path for path, _ in read]
@@ -108,7 +107,3 @@ def read_originals(
         ),
         float(np.median(cuts)),
     )
-
-
-def _failed(result: object) -> bool:
-    return isinstance(result, ImageError)

@@ -52,7 +52,7 @@ def interpolate(
 def _smooth(lines: npt.NDArray[np.uint8], rows: _Taps, columns: _Taps) -> npt.NDArray[np.uint8]:
     across = np.einsum("hwkc,wk->hwc", lines[:, columns[0]].astype(np.float32), columns[1])
     both = np.einsum("hkwc,hk->hwc", across[rows[0]], rows[1])
-    return np.clip(np.rint(both), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(both), 0, 255), np.uint8)
 
 
 def _bilinear(lines: npt.NDArray[np.uint8], rows: _Taps, columns: _Taps) -> npt.NDArray[np.uint8]:
@@ -65,7 +65,7 @@ def _bilinear(lines: npt.NDArray[np.uint8], rows: _Taps, columns: _Taps) -> npt.
 
 
 def _fixed(weights: Floats) -> npt.NDArray[np.int32]:
-    return np.rint(weights.astype(np.float32) * np.float32(2048)).astype(np.int32)
+    return np.asarray(np.rint(weights * np.float32(2048)), np.int32)
 
 
 def _taps(length: int, resized: int, indices: npt.NDArray[np.intp], resize: str) -> _Taps:
