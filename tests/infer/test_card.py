@@ -18,7 +18,6 @@ from boatinfer.models.card import (
     GoldenImage,
     InputSpec,
     Outputs,
-    card_format,
     decode_card,
     decode_golden,
     encode,
@@ -132,8 +131,6 @@ def test_a_card_of_format_2_keeps_its_geometry() -> None:
         crops=5,
     )
     decoding = Decoding(3, {"double": 1.0, "scaled": 0.5}, {"double": 0.0, "scaled": 0.1})
-    card = colours.card(
-        format=card_format(image), image=image, thresholds=[0.1, 0.2, 0.3], decoding=decoding
-    )
+    card = colours.card(format=2, image=image, thresholds=[0.1, 0.2, 0.3], decoding=decoding)
     assert card.format == 2
     assert decode_card(encode(card), "here") == card

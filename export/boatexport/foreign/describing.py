@@ -134,8 +134,7 @@ def describe_model(options: DescribeOptions) -> DescribeResult:
     )
     golden = make_golden(golden_images.values(), image, lambda p: network(p).probabilities)
     graph = foreign.graph
-    if image.crops == 1 and not options.embedding:
-        card = with_class_activation(graph, card)
+    card = with_class_activation(graph, card)
     with atomic_write(output) as temporary:
         temporary.write_bytes(embed_card(graph, card, golden))
         model = load(temporary.read_bytes(), output, "cpu")

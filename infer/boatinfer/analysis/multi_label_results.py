@@ -78,11 +78,11 @@ def evaluate_labels(options: EvaluateOptions) -> MultiLabelResult | None:
     predictions = read_tables(results).predictions
     if LABELS not in predictions.column_names:
         return None
-    if options.labels is None or options.by or options.target_accuracy is not None:
+    if options.labels is None or options.by or options.target_accuracy or options.foreign:
         raise UsageError(
             f"{results.out} is of a multi-label model: give its true labels with --labels FILE, a "
-            f"CSV file whose column {LABELS} has all of them, joined by {SEPARATOR}; --by and "
-            "--target-accuracy are for one label per image."
+            f"CSV file whose column {LABELS} has all of them, joined by {SEPARATOR}; --by, "
+            "--target-accuracy and --foreign are for one label per image."
         )
     truth = _true_labels(options, run)
     images = results.current().sort_by([("part", "ascending"), ("row", "ascending")])

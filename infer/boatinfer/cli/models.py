@@ -75,6 +75,12 @@ def _lines(model: Model) -> Iterator[tuple[str, str]]:
     yield "classes", _names(card.classes)
     yield "images", _image(card)
     yield "input", _input(card.input, model.graph_batch_size)
+    if card.thresholds is not None:
+        limits = ", ".join(f"{value:g}" for value in card.thresholds[:_NAMED])
+        yield "thresholds", f"of the labels of an image: {limits}"
+    if card.decoding is not None:
+        shares = ", ".join(f"{name} {share:.1%}" for name, share in card.decoding.agreement.items())
+        yield "decoding", f"same label as full, of {card.decoding.images} images: {shares}"
     yield "precision", card.precision
     if card.conversion is not None:
         yield from _conversion(card.conversion)

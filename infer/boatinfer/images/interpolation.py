@@ -50,8 +50,12 @@ def interpolate(
 
 
 def _smooth(lines: npt.NDArray[np.uint8], rows: _Taps, columns: _Taps) -> npt.NDArray[np.uint8]:
-    across = np.einsum("hwkc,wk->hwc", lines[:, columns[0]].astype(np.float32), columns[1])
-    both = np.einsum("hkwc,hk->hwc", across[rows[0]], rows[1])
+    across = np.zeros((len(lines), len(columns[0]), 3), np.float32)
+    for place, weight in zip(columns[0].T, columns[1].T, strict=True):  # little memory at a time
+        across += lines[:, place] * weight[:, None]
+    both = np.zeros((len(rows[0]), *across.shape[1:]), np.float32)
+    for place, weight in zip(rows[0].T, rows[1].T, strict=True):
+        both += across[place] * weight[:, None, None]
     return np.asarray(np.clip(np.rint(both), 0, 255), np.uint8)
 
 
