@@ -56,6 +56,8 @@ def with_class_activation(graph: onnx.ModelProto, card: Card) -> Card:
         The card with the output, or without it if there is none.
     """
     scores = str(card.outputs.probabilities or card.outputs.logits)
+    if card.image.crops > 1 or len(card.classes) < 2:
+        return card
     added = add_class_activation(graph, scores, len(card.classes))
     if added:
         try:

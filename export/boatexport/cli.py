@@ -56,13 +56,22 @@ def _describe(options: DescribeOptions) -> None:
     result = describe_model(options)
     for name, value, source in result.facts:
         typer.echo(f"{name:<11}{value} ({source})")
-    for path, label, confidence in zip(
-        result.golden, result.labels, result.confidences, strict=True
+    typer.echo("the images of --golden, and the small copies of them stored for the self-test:")
+    for path, label, confidence, stored, stored_confidence in zip(
+        result.golden,
+        result.labels,
+        result.confidences,
+        result.stored_labels,
+        result.stored_confidences,
+        strict=True,
     ):
-        typer.echo(f"{confidence:>10.1%}  {printable(label):<24}  {printable(str(path))}")
+        copy = f"{stored_confidence:.1%}{'' if stored == label else f' {printable(stored)}'}"
+        typer.echo(f"{confidence:>10.1%}  {printable(label):<24}  {copy:<10}  {printable(path)}")
     if result.correct is not None:
         correct, count = result.correct
         typer.echo(f"{correct} of {count} golden images are labelled as their folder")
+    for warning in result.warnings:
+        _print_to_stderr(warning)
     typer.echo(f"{result.path} ({result.path.stat().st_size:,} bytes)")
 
 

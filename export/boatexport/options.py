@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from boatexport.foreign.makers.likes import Like
 from boatinfer.options import Force
 
 __all__ = [
@@ -210,19 +211,110 @@ class DescribeOptions:
         Literal["NCHW", "NHWC"] | None,
         typer.Option(show_default="from the model", help="Memory layout of the input."),
     ] = None
-    order: Annotated[Literal["RGB", "BGR"], typer.Option(help="Channel order of the input.")] = (
-        "RGB"
-    )
-    fit: Annotated[
-        Literal["crop", "stretch", "pad"],
+    order: Annotated[
+        Literal["RGB", "BGR"] | None,
+        typer.Option(show_default="RGB", help="Channel order of the input."),
+    ] = None
+    like: Annotated[
+        Like | None,
         typer.Option(
-            help="How images of another aspect ratio are fitted: centre crop, stretch, or pad."
+            help="Preprocess as this tool does by default, where its makers wrote nothing down."
         ),
-    ] = "crop"
+    ] = None
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|DIR|NAME",
+            show_default="the files beside the model",
+            help="What the makers wrote: config.json, preprocessor_config.json, labels.txt, an "
+            "OpenVINO .xml, a folder of these, or the name of weights of torchvision.",
+        ),
+    ] = None
+    fit: Annotated[
+        Literal["crop", "stretch", "pad"] | None,
+        typer.Option(
+            show_default="crop",
+            help="How images of another aspect ratio are fitted: centre crop, stretch, or pad.",
+        ),
+    ] = None
     resize: Annotated[
-        Literal["bilinear", "area", "nearest"],
-        typer.Option(help="Interpolation when images are downsized."),
-    ] = "bilinear"
+        Literal["bilinear", "bicubic", "lanczos", "area", "nearest"] | None,
+        typer.Option(show_default="bilinear", help="Interpolation when images are resized."),
+    ] = None
+    resize_to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PIXELS|HEIGHTxWIDTH",
+            show_default="the input size",
+            help="Resize the shorter side, or height and width, to this; then cut out the centre.",
+        ),
+    ] = None
+    crop_pct: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FLOAT",
+            help="Share of the resized image that is cut out, as in timm, instead of --resize-to.",
+        ),
+    ] = None
+    antialias: Annotated[
+        bool | None,
+        typer.Option(
+            show_default="antialias",
+            help="Whether shrinking averages over all pixels, as Pillow does and OpenCV does not.",
+        ),
+    ] = None
+    pad_colour: Annotated[
+        str | None,
+        typer.Option(
+            metavar="R,G,B", show_default="0", help="Colour of the bars, one number or three."
+        ),
+    ] = None
+    pad_side: Annotated[
+        Literal["both", "end"] | None,
+        typer.Option(
+            show_default="both", help="Whether bars are at both sides, or at the right and bottom."
+        ),
+    ] = None
+    crops: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=5,
+            metavar="1|5",
+            show_default="1",
+            help="Classify the centre, or average over the centre and the four corners.",
+        ),
+    ] = None
+    decode: Annotated[
+        Literal["full", "double", "scaled"],
+        typer.Option(
+            help="Decode JPEGs whole, or faster at no less than twice or once the size needed. How "
+            "much that changes is measured on the images of --golden."
+        ),
+    ] = "full"
+    multi_label: Annotated[
+        bool,
+        typer.Option(
+            "--multi-label",
+            help="Each image may have several labels, or none: the scores go through a sigmoid.",
+        ),
+    ] = False
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,C",
+            show_default="0.5",
+            help="Probability from which an image has a label; one number, or one per class.",
+        ),
+    ] = None
+    embedding: Annotated[
+        bool,
+        typer.Option(
+            "--embedding",
+            help="The model has no classes: its output is a feature vector, for 'svm fit' and "
+            "'similar'.",
+        ),
+    ] = False
     features: Annotated[
         str | None,
         typer.Option(

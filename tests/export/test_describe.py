@@ -77,7 +77,7 @@ def test_a_torch_network_gives_in_a_night_what_plain_onnxruntime_gives(
     (part,) = (tmp_path / "out" / "parts").iterdir()
     found = {row["path"]: row for row in pq.read_table(part).to_pylist()}
     paths = [pictures / path for path in found]
-    spec = ImageSpec(height=20, width=36, resize="bilinear", fit="crop")
+    spec = ImageSpec(height=20, width=36, resize="bilinear", fit="crop", decode="full")
     if batch == 4:  # the reference is the same network with a free axis
         networks.save(networks.torch_layout(), model)
     scores = reference(model, torch_pixels(paths, spec), single=batch is None)
@@ -93,7 +93,7 @@ def test_a_keras_network_that_scales_inside(pictures: Path, tmp_path: Path) -> N
     model = networks.save(networks.tf_layout(), tmp_path / "tf.onnx")
     done = described(model, pictures, scale="1", fit="stretch", features="model/pool/Mean:0")
     paths = sorted(pictures.rglob("*.jpg"))
-    spec = ImageSpec(height=20, width=36, resize="bilinear", fit="stretch")
+    spec = ImageSpec(height=20, width=36, resize="bilinear", fit="stretch", decode="full")
     pixels = np.stack([images.read(path.read_bytes(), spec) for path in paths])
     opened = open_model(done.path)
     assert opened.card.outputs.probabilities == "predictions"
@@ -146,13 +146,13 @@ def test_what_an_ultralytics_file_tells_need_not_be_given(
         "pixels     (pixel / 255 - (0 0 0)) / (1 1 1) (from the file)",
         "classes    4: red, green, blue, none (from the file)",
         "scores     softmax, probabilities (from the golden images)",
-        "fit        crop (default)",
+        "images     stretched to 20 x 36 pixels (bilinear), decoded whole (from the file)",
         "--features flat would add",
         "of 3 golden images are labelled as their folder",
     ]:
         assert said in done.out
     card = open_model(tmp_path / "d.onnx").card
-    assert (card.licence, card.input.scale, card.image.fit) == ("AGPL-3.0", 1 / 255, "crop")
+    assert (card.licence, card.input.scale, card.image.fit) == ("AGPL-3.0", 1 / 255, "stretch")
 
 
 def test_damaged_metadata_is_as_none(pictures: Path, tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def _mixed(graph: onnx.GraphProto) -> None:
 
 
 REFUSED: list[tuple[Any, dict[str, Any], str]] = [
-    (_external, {}, "has its weights in external files (net.onnx.data)"),
+    (_external, {}, "has weights in net.onnx.data, which cannot be read: No such file"),
     (lambda g: setattr(g.node[1], "domain", "my.ops"), {}, "does not have (my.ops.Relu)"),
     (_second_image, {}, "has 2 inputs (input (tensor(float), ? x 3 x 20 x 36), other"),
     (_text, {}, "has the output label (tensor(string), ? x 4)"),
@@ -286,6 +286,8 @@ def test_what_cannot_be_described_is_one_sentence_and_writes_nothing(
     ("ends", "options", "said"),
     [
         (("Sigmoid",), {}, "ends in a sigmoid"),
+        (("Sigmoid", "Identity", "Flatten"), {}, "ends in a sigmoid"),
+        (("Sigmoid", "Sqrt"), {}, "gives numbers from 0 to 1"),
         (("Softmax",), {"logits": True}, "omit --logits"),
         (("Softmax", "Log", "Sqrt"), {}, "are not finite"),
     ],
@@ -358,7 +360,7 @@ def test_the_real_boats(mardct: Path, tmp_path: Path) -> None:
     assert (summary.classified, summary.failed) == (395, 0)
     (part,) = (tmp_path / "out" / "parts").iterdir()
     table = pq.read_table(part)
-    spec = ImageSpec(height=20, width=36, resize="bilinear", fit="crop")
+    spec = ImageSpec(height=20, width=36, resize="bilinear", fit="crop", decode="full")
     pixels = torch_pixels([mardct / "valid" / path for path in table["path"].to_pylist()], spec)
     wanted = networks.softmax(reference(model, pixels))
     got = np.array(table["probabilities"].to_pylist())

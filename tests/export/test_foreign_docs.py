@@ -32,4 +32,6 @@ def test_its_commands_work(
 
 def test_it_names_every_option() -> None:
     options = set(DescribeOptions.__dataclass_fields__) - {"model", "output", "force"}
-    assert options <= set(re.findall(r"--(\w+)", DOCUMENT))
+    assert options <= {
+        name.replace("-", "_").removeprefix("no_") for name in re.findall(r"--([\w-]+)", DOCUMENT)
+    }

@@ -13,6 +13,7 @@ from boatinfer.images.spec import ImageSpec
 from boatinfer.models.card import (
     CARD_KEY,
     GOLDEN_KEY,
+    Decoding,
     Golden,
     GoldenImage,
     InputSpec,
@@ -52,12 +53,27 @@ def test_golden_images_survive_byte_for_byte(images: list[bytes]) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"format": 2}, "format 2"),
+        ({"format": 3}, "format 3"),
         ({"colour": "red"}, "colour"),
         ({"classes": ["one"]}, "classes"),
         ({"classes": ["one", "one"]}, "same name"),
         ({"image": {"height": 0, "width": 8}}, "height"),
         ({"image": {"height": 8, "width": 8, "fit": "squeeze"}}, "squeeze"),
+        (
+            {"image": {"height": 8, "width": 8, "decode": "full"}},
+            "decode: only in cards of format 2",
+        ),
+        ({"thresholds": [0.5, 0.5, 0.5]}, "thresholds: only in cards of format 2"),
+        ({"format": 2, "thresholds": [0.5]}, "as many as classes"),
+        ({"format": 2, "image": {"height": 8, "width": 8, "crops": 5}}, "five crops need"),
+        (
+            {"format": 2, "image": {"height": 8, "width": 8, "shorter_side": 9}},
+            "shorter_side needs the fit crop",
+        ),
+        (
+            {"format": 2, "image": {"height": 8, "width": 8, "antialias": False}},
+            "area has no variant",
+        ),
         ({"outputs": {"features": "f"}}, "exactly one"),
         ({"outputs": {"probabilities": "p", "logits": "l", "features": "f"}}, "exactly one"),
         ({"features": None}, "go together"),
@@ -94,3 +110,27 @@ def test_a_float_input_may_be_normalised_and_outputs_may_be_logits() -> None:
     normalised = InputSpec("x", dtype="float32", scale=1 / 255, mean=(0.5, 0.5, 0.5))
     card = colours.card(input=normalised, outputs=Outputs(logits="logits", features="features"))
     assert decode_card(encode(card), "here").input == normalised
+
+
+def test_a_card_of_format_1_is_written_as_ever() -> None:
+    document = json.loads(encode(colours.card()))
+    assert document["format"] == 1
+    assert list(document["image"]) == ["height", "width", "resize", "fit", "orientation"]
+    assert list(document)[-1] == "network"
+
+
+def test_a_card_of_format_2_keeps_its_geometry() -> None:
+    image = ImageSpec(
+        height=8,
+        width=9,
+        resize="bicubic",
+        fit="crop",
+        shorter_side=12,
+        pad_colour=(1, 2, 3),
+        decode="full",
+        crops=5,
+    )
+    decoding = Decoding(3, {"double": 1.0, "scaled": 0.5}, {"double": 0.0, "scaled": 0.1})
+    card = colours.card(format=2, image=image, thresholds=[0.1, 0.2, 0.3], decoding=decoding)
+    assert card.format == 2
+    assert decode_card(encode(card), "here") == card

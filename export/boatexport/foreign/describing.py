@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
+import msgspec
 import numpy as np
 import onnx
 
 from boatexport.adding import with_class_activation
 from boatexport.convert import embed_card
+from boatexport.foreign.adapting import add_softmax, average_crops
 from boatexport.foreign.foreign import (
     ForeignModel,
     add_features_output,
@@ -19,25 +21,35 @@ from boatexport.foreign.foreign import (
     precision_of,
     read_foreign,
 )
-from boatexport.foreign.preprocessing import ModelFact, preprocessing
+from boatexport.foreign.makers.files import read_class_file
+from boatexport.foreign.numbers import parse_numbers
+from boatexport.foreign.originals import Originals, read_originals
+from boatexport.foreign.preprocessing import ModelFact, Preprocessing, preprocessing
+from boatexport.foreign.scores import NO_CLASS, Scores, find_scores
 from boatexport.options import DescribeOptions
 from boatexport.verify import compare_outputs, with_random_images
 from boatinfer import images
-from boatinfer.errors import ModelError, UsageError, first_line
+from boatinfer.errors import ModelError, UsageError
 from boatinfer.images import Pixels
-from boatinfer.models.card import TOLERANCE, Card, Features, InputSpec, Outputs
+from boatinfer.images.spec import ImageSpec
+from boatinfer.models.card import (
+    LATEST_FORMAT,
+    TOLERANCE,
+    Card,
+    Features,
+    InputSpec,
+    Outputs,
+)
 from boatinfer.models.golden import golden_images_of_folder, make_golden
 from boatinfer.models.inference import Floats, Inferred, graph_batch_size, infer
 from boatinfer.models.model import Model, load
-from boatinfer.models.session import TimeLimitedSession, open_session
+from boatinfer.results.tables.predictions import SEPARATOR
 from boatinfer.storage.files import atomic_write, require_writable
 
 __all__ = ["DescribeResult", "describe_model"]
 
-#: Non-negative rows whose sum differs from 1 by at most this are probabilities.
-_SUM_TOLERANCE = 1e-2
-
-_FLOATS = {"tensor(float)", "tensor(float16)", "tensor(double)"}
+#: Share of a typical image that may be cut off without a warning: of 3:2 it is a half.
+_MAX_CUT = 0.6
 
 
 @dataclass(frozen=True)
@@ -48,10 +60,13 @@ class DescribeResult:
         path: the file written.
         facts: what is known of the model, and from where.
         golden: paths of the golden images.
-        labels: predicted label of each golden image.
+        labels: predicted label of each of these files.
         confidences: float32 [N], probabilities of those labels.
+        stored_labels: predicted label of the small copies in the model, of the self-test.
+        stored_confidences: float32 [N], probabilities of those labels.
         correct: number of golden images labelled as their folder, and number of those whose
             folder is a class; None if there are none.
+        warnings: what should be reconsidered.
     """
 
     path: Path
@@ -59,7 +74,10 @@ class DescribeResult:
     golden: list[str]
     labels: list[str]
     confidences: Floats
+    stored_labels: list[str]
+    stored_confidences: Floats
     correct: tuple[int, int] | None
+    warnings: list[str]
 
 
 def describe_model(options: DescribeOptions) -> DescribeResult:
@@ -81,15 +99,28 @@ def describe_model(options: DescribeOptions) -> DescribeResult:
         raise UsageError(f"{output}: the output file must end in .onnx.")
     foreign = read_foreign(options.model)
     require_writable(output, options.model, force=options.force)
-    image, input_spec, facts = preprocessing(options, foreign)
-    classes = _class_names(options, foreign)
+    known = preprocessing(options, foreign)
+    image, single = known.image, msgspec.structs.replace(known.image, crops=1)
+    classes, classes_source = _class_names(options, known)
+    multi_label = options.multi_label or known.multi_label
     golden_images = golden_images_of_folder(options.golden, image)
-    pixels = np.stack([images.read(content, image) for content in golden_images.values()])
-    outputs = _find_scores(options, foreign, input_spec, pixels, len(classes))
-    graph, outputs, features = _add_features(options, foreign, input_spec, outputs, pixels)
+    pixels = np.stack([images.read(content, single) for content in golden_images.values()])
+    scores = find_scores(options, foreign, known.input, pixels, classes, multi_label=multi_label)
+    classes = _unique_names(scores.classes)
+    foreign, outputs, features = _add_features(options, scores, known.input, pixels)
+    if image.crops > 1:
+        foreign, outputs = _average(foreign, known, outputs, len(classes), features)
+        pixels = np.stack([images.read(content, image) for content in golden_images.values()])
+    input_spec = msgspec.structs.replace(known.input, name=foreign.image.name)
+    network = _Network(foreign, input_spec, outputs)
+    originals = read_originals(
+        options.golden, list(golden_images), image, lambda p: network(p).probabilities
+    )
+    thresholds = _thresholds(options, known, classes) if multi_label else None
     card = Card(
+        format=LATEST_FORMAT,
         name=options.name or options.model.stem,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created="",  # the same model and options give the same file
         licence=options.licence or foreign.metadata.get("license", ""),
         notes=options.notes,
         classes=classes,
@@ -98,49 +129,123 @@ def describe_model(options: DescribeOptions) -> DescribeResult:
         outputs=outputs,
         features=features,
         precision=precision_of(foreign.graph),
+        thresholds=thresholds,
+        decoding=originals.decoding,
     )
-    golden = make_golden(
-        golden_images.values(), image, lambda p: _run_original(foreign, card, p).probabilities
-    )
+    golden = make_golden(golden_images.values(), image, lambda p: network(p).probabilities)
+    graph = foreign.graph
     card = with_class_activation(graph, card)
     with atomic_write(output) as temporary:
         temporary.write_bytes(embed_card(graph, card, golden))
         model = load(temporary.read_bytes(), output, "cpu")
-        _verify(model, foreign, pixels)
-    scores = np.array([image.probabilities for image in golden.images], np.float32)
-    labels = [classes[index] for index in scores.argmax(axis=1)]
+        _verify(model, network, pixels)
+    stored = np.array([image.probabilities for image in golden.images], np.float32)
+    whole = np.array([originals.probabilities[path] for path in golden_images], np.float32)
+    labels = [classes[index] for index in whole.argmax(axis=1)]
     return DescribeResult(
         path=output,
-        facts=[*facts, *_more_facts(card, options, foreign)],
+        facts=[
+            *known.facts,
+            *_more_facts(card, options, foreign, scores.description, classes_source),
+        ],
         golden=list(golden_images),
         labels=labels,
-        confidences=scores.max(axis=1),
+        confidences=whole.max(axis=1),
+        stored_labels=[classes[index] for index in stored.argmax(axis=1)],
+        stored_confidences=stored.max(axis=1),
         correct=_count_correct(list(golden_images), labels, classes),
+        warnings=list(_warnings(originals, image)),
     )
 
 
-def _class_names(options: DescribeOptions, foreign: ForeignModel) -> list[str]:
-    if options.classes is None:  # then the metadata has them, as checked before
-        return _unique_names(foreign.names)
+@dataclass(frozen=True)
+class _Network:
+    """Runs the graph that the file is to have."""
+
+    foreign: ForeignModel
+    input: InputSpec
+    outputs: Outputs
+
+    def __call__(self, pixels: Pixels) -> Inferred:
+        return infer(self.foreign.session, self.input, self.outputs, pixels)
+
+
+def _warnings(originals: Originals, image: ImageSpec) -> Iterator[str]:
+    if originals.cut > _MAX_CUT:
+        yield (
+            f"The centre crop cuts {originals.cut:.0%} off a typical image of --golden; if what "
+            "matters may be there, use --fit stretch or --fit pad, and compare the accuracy."
+        )
+    if image.decode != "full" and originals.decoding.agreement[image.decode] < 1:
+        yield (
+            f"--decode {image.decode} changes the label of "
+            f"{1 - originals.decoding.agreement[image.decode]:.1%} of {originals.decoding.images} "
+            "images; --decode full gives what the makers' pixels give."
+        )
+
+
+def _class_names(options: DescribeOptions, known: Preprocessing) -> tuple[list[str], str]:
+    """Returns the class names, and their source."""
+    if options.embedding:
+        if options.classes is not None or options.features is not None:
+            raise UsageError("--embedding: omit --classes and --features, as it has no classes.")
+        return [NO_CLASS], "given"
+    if options.classes is None:
+        return known.classes or ([], "")  # there are some, as checked before
     if "," in options.classes:
-        return _unique_names([name.strip() for name in options.classes.split(",")])
-    try:
-        text = Path(options.classes).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        return [name.strip() for name in options.classes.split(",")], "given"
+    return read_class_file(Path(options.classes), f"--classes {options.classes}"), "given"
+
+
+def _thresholds(options: DescribeOptions, known: Preprocessing, classes: list[str]) -> list[float]:
+    if any(SEPARATOR in name for name in classes):
         raise UsageError(
-            f"--classes {options.classes}: the file cannot be read: {reason}; give a file with one "
-            "name per line, or names separated by commas."
-        ) from error
-    return _unique_names([line.strip() for line in text.rstrip().splitlines()])
+            f"--multi-label: a class name contains {SEPARATOR}, which separates the labels of an "
+            "image; give other names with --classes."
+        )
+    if options.threshold is None:
+        return [0.5 if known.threshold is None else known.threshold] * len(classes)
+    values = parse_numbers("--threshold", options.threshold)
+    if len(values) not in {1, len(classes)} or not all(0 <= value <= 1 for value in values):
+        raise UsageError(
+            f"--threshold {options.threshold}: give one number from 0 to 1, or {len(classes)}, one "
+            "per class."
+        )
+    return values * len(classes) if len(values) == 1 else values
+
+
+def _average(
+    foreign: ForeignModel,
+    known: Preprocessing,
+    outputs: Outputs,
+    classes: int,
+    features: Features | None,
+) -> tuple[ForeignModel, Outputs]:
+    """Averages the outputs over the crops."""
+    if len(foreign.image.shape) != 4 or foreign.image.shape[0] is not None:
+        raise UsageError(
+            f"--crops {known.image.crops}: {foreign.path} takes a fixed number of images; export "
+            "it with a free batch axis."
+        )
+    graph = onnx.ModelProto()
+    graph.CopyFrom(foreign.graph)
+    if outputs.logits is not None:  # probabilities are averaged
+        outputs = Outputs(add_softmax(graph, outputs.logits, classes), None, outputs.features)
+    lengths = {str(outputs.probabilities): classes}
+    if features is not None and outputs.features is not None:
+        lengths[outputs.features] = features.dimension
+    size = (known.image.height, known.image.width)
+    names = average_crops(graph, known.input.layout, size, lengths, known.image.crops)
+    probabilities = names[str(outputs.probabilities)]
+    return foreign.reopened(graph), Outputs(probabilities, None, names.get(outputs.features or ""))
 
 
 def _unique_names(names: list[str]) -> list[str]:
     """Adds numbers to duplicate names, such as the two cranes of ImageNet."""
-    if len(names) < 2 or "" in names:
+    if "" in names:
         raise UsageError(
             f"--classes: {len(names)} names, and {names.count('')} of them empty; give the name of "
-            "each class, two or more."
+            "each class."
         )
     counts = collections.Counter(names)
     unique = [name if counts[name] == 1 else f"{name} ({i})" for i, name in enumerate(names)]
@@ -149,122 +254,34 @@ def _unique_names(names: list[str]) -> list[str]:
     return unique
 
 
-def _find_scores(
-    options: DescribeOptions,
-    foreign: ForeignModel,
-    input_spec: InputSpec,
-    pixels: Pixels,
-    count: int,
-) -> Outputs:
-    """Finds the output with the class scores, and whether they are probabilities or logits."""
-    name = _scores_output(options, foreign, count)
-    try:
-        scores = infer(
-            foreign.session, input_spec, Outputs(probabilities=name), pixels
-        ).probabilities
-    except Exception as error:  # onnxruntime has many exception types
-        raise ModelError(
-            f"{foreign.path} cannot be run on the golden images ({first_line(error)}); check "
-            "--size and --layout."
-        ) from error
-    if scores.shape[1] != count:
-        raise UsageError(
-            f"{foreign.path} gives {scores.shape[1]:,} scores per image, but there are "
-            f"{count:,} class names; correct --classes."
-        )
-    if not np.isfinite(scores).all():
-        raise ModelError(
-            f"{foreign.path} gives scores that are not finite for the golden images; check "
-            "--scale, --mean and --std."
-        )
-    in_unit_range = scores.min() >= -_SUM_TOLERANCE and scores.max() <= 1 + _SUM_TOLERANCE
-    if in_unit_range and np.abs(scores.sum(axis=1) - 1).max() <= _SUM_TOLERANCE:
-        if options.logits:
-            raise UsageError(
-                f"--logits: the scores of {foreign.path} are probabilities, as they sum to 1 on "
-                "every golden image; omit --logits."
-            )
-        return Outputs(probabilities=name)
-    if in_unit_range and _producer(foreign, name) == "Sigmoid":
-        raise ModelError(
-            f"{foreign.path} ends in a sigmoid, as multi-label classifiers do; boatinfer needs one "
-            "class per image: use a model that ends in a softmax or in logits."
-        )
-    return Outputs(logits=name)
-
-
-def _scores_output(options: DescribeOptions, foreign: ForeignModel, count: int) -> str:
-    all_outputs = ", ".join(map(str, foreign.outputs))
-    floats = [output for output in foreign.outputs if output.value_type in _FLOATS]
-    if options.scores is not None:
-        if options.scores not in {output.name for output in floats}:
-            raise UsageError(
-                f"--scores {options.scores}: {foreign.path} has no such floating-point output; its "
-                f"outputs are {all_outputs}."
-            )
-        return options.scores
-    unusable = [output for output in foreign.outputs if not output.value_type.startswith("tensor(")]
-    unusable += [output for output in foreign.outputs if output.value_type == "tensor(string)"]
-    if unusable or not floats:
-        raise ModelError(
-            f"{foreign.path} has the output {', '.join(map(str, unusable or foreign.outputs))}, "
-            "but boatinfer needs one number per class; export it without that output"
-            + (f", or choose the other with --scores {floats[0].name}." if floats else ".")
-        )
-    matching = (
-        [output for output in floats if output.shape[1:2] == (count,)]
-        if len(floats) > 1
-        else floats
-    )
-    if len(matching) != 1:
-        raise UsageError(
-            f"{foreign.path} has the outputs {all_outputs}; choose the one with the class scores "
-            "with --scores."
-        )
-    return matching[0].name
-
-
-def _producer(foreign: ForeignModel, tensor: str) -> str:
-    """Returns the operator that computes a tensor."""
-    return next((n.op_type for n in foreign.graph.graph.node if tensor in n.output), "")
-
-
 def _add_features(
-    options: DescribeOptions,
-    foreign: ForeignModel,
-    input_spec: InputSpec,
-    outputs: Outputs,
-    pixels: Pixels,
-) -> tuple[onnx.ModelProto, Outputs, Features | None]:
+    options: DescribeOptions, scores: Scores, input_spec: InputSpec, pixels: Pixels
+) -> tuple[ForeignModel, Outputs, Features | None]:
     """Adds the features as an output, if requested."""
-    if options.features is None:
-        return foreign.graph, outputs, None
-    graph, tensor = add_features_output(foreign, options.features)
-    session = TimeLimitedSession(open_session(graph.SerializeToString(), foreign.path, "cpu")[0])
-    shape = next(output.shape for output in session.get_outputs() if output.name == tensor)
-    axes = shape[0 if graph_batch_size(session) == 0 else 1 :]
+    foreign, outputs = scores.foreign, scores.outputs
+    layer = outputs.features or options.features
+    if layer is None:
+        return foreign, outputs, None
+    graph, tensor = add_features_output(foreign, layer)
+    foreign = foreign.reopened(graph)
+    shape = next(output.shape for output in foreign.outputs if output.name == tensor)
+    axes = shape[0 if graph_batch_size(foreign.session) == 0 else 1 :]
     if sum(axis != 1 for axis in axes) > 1:
         raise UsageError(
-            f"--features {options.features}: it has {' x '.join(map(str, axes))} values per "
+            f"--features {layer}: it has {' x '.join(map(str, axes))} values per "
             "image, but features are one vector; choose a node after the pooling"
-            + (f", such as {example}." if (example := find_feature_tensor(foreign.graph)) else ".")
+            + (f", such as {example}." if (example := find_feature_tensor(graph)) else ".")
         )
     outputs = Outputs(outputs.probabilities, outputs.logits, tensor)
-    features = infer(session, input_spec, outputs, pixels).features
+    features = infer(foreign.session, input_spec, outputs, pixels).features
     assert features is not None
-    return graph, outputs, Features(dimension=features.shape[1], layer=options.features)
+    return foreign, outputs, Features(dimension=features.shape[1], layer=layer)
 
 
-def _run_original(foreign: ForeignModel, card: Card, pixels: Pixels) -> Inferred:
-    outputs = Outputs(card.outputs.probabilities, card.outputs.logits)
-    return infer(foreign.session, card.input, outputs, pixels)
-
-
-def _verify(model: Model, foreign: ForeignModel, pixels: Pixels) -> None:
+def _verify(model: Model, network: _Network, pixels: Pixels) -> None:
     """Compares the finished file with the original, at several batch sizes."""
-    pixels = with_random_images(pixels)
-    probabilities = _run_original(foreign, model.card, pixels).probabilities
-    expected = Inferred(probabilities, model.infer(pixels).features)
+    foreign, pixels = network.foreign, with_random_images(pixels)
+    expected = Inferred(network(pixels).probabilities, model.infer(pixels).features)
     for size, name, difference in compare_outputs(model, pixels, expected):
         if not difference <= TOLERANCE[model.card.precision]:
             raise ModelError(
@@ -274,24 +291,34 @@ def _verify(model: Model, foreign: ForeignModel, pixels: Pixels) -> None:
             )
 
 
-def _more_facts(card: Card, options: DescribeOptions, foreign: ForeignModel) -> list[ModelFact]:
+def _more_facts(
+    card: Card,
+    options: DescribeOptions,
+    foreign: ForeignModel,
+    scores: str,
+    classes_source: str,
+) -> Iterator[ModelFact]:
     named, features = ", ".join(card.classes[:5]), "none"
     if card.features is not None:
         features = f"{card.outputs.features}, {card.features.dimension:,} values"
     elif example := find_feature_tensor(foreign.graph):
         features = f"none (--features {example} would add the input of the last layer)"
-    score_type = "logits" if card.outputs.logits else "probabilities"
-    scores = f"{card.outputs.logits or card.outputs.probabilities}, {score_type}"
-    return [
-        ModelFact(
-            "classes",
-            f"{len(card.classes):,}: {named}{', ...' if len(card.classes) > 5 else ''}",
-            "given" if options.classes else "from the file",
-        ),
-        ModelFact("scores", scores, "from the golden images"),
-        ModelFact("features", features, "given" if card.features else "default"),
-        ModelFact("precision", card.precision, "from the file"),
-    ]
+    more = ", ..." if len(card.classes) > 5 else ""
+    yield ModelFact("classes", f"{len(card.classes):,}: {named}{more}", classes_source)
+    yield ModelFact("scores", scores, "from the golden images")
+    if card.thresholds is not None:
+        values = sorted(set(card.thresholds))
+        limits = f"{values[0]:g}" + (f" to {values[-1]:g}" if len(values) > 1 else "")
+        source = "default" if options.threshold is None else "given"
+        yield ModelFact("thresholds", limits, source)
+    yield ModelFact("features", features, "given" if card.features else "default")
+    yield ModelFact("precision", card.precision, "from the file")
+    if card.decoding is not None:
+        faster = ", ".join(
+            f"--decode {name} {share:.1%}" for name, share in card.decoding.agreement.items()
+        )
+        value = f"same label as decoded whole, of {card.decoding.images} images: {faster}"
+        yield ModelFact("decoding", value, "from the golden images")
 
 
 def _count_correct(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +9,8 @@ from typing import Any, Literal
 import onnx
 from onnx import TensorProto
 
+from boatexport.foreign.adapting import adapt_input, all_nodes, widen_bfloat16
+from boatexport.foreign.external import merge_external
 from boatexport.graph.graphs import add_output
 from boatinfer.errors import ModelError, UsageError
 from boatinfer.models.card import CARD_KEY
@@ -73,34 +73,9 @@ class ForeignModel:
     metadata: dict[str, str]
     session: Any
 
-    @property
-    def names(self) -> list[str]:
-        """Class names in the metadata, as written by Ultralytics; empty if there are none."""
-        names = self._literal("names")
-        if isinstance(names, dict):
-            names = [names[key] for key in sorted(names)]
-        return [str(name) for name in names] if isinstance(names, list | tuple) else []
-
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """Height and width in the metadata, as written by Ultralytics."""
-        size = self._literal("imgsz")
-        size = [size, size] if isinstance(size, int) else size
-        if isinstance(size, list | tuple) and len(size) == 2:
-            return int(size[0]), int(size[1])
-        return None
-
-    @property
-    def is_ultralytics(self) -> bool:
-        """Whether it was made by Ultralytics, whose classifiers take pixels from 0 to 1."""
-        return "ultralytics" in " ".join(self.metadata.values()).lower() and bool(self.names)
-
-    def _literal(self, key: str) -> Any:
-        """Parses a Python literal in the metadata; None if it is not one."""
-        try:
-            return ast.literal_eval(self.metadata.get(key, "None"))
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return None
+    def reopened(self, graph: onnx.ModelProto) -> ForeignModel:
+        """The model with another graph."""
+        return _opened(graph, self.path, self.metadata)
 
 
 def read_foreign(path: Path) -> ForeignModel:
@@ -118,23 +93,24 @@ def read_foreign(path: Path) -> ForeignModel:
             f"{path} has a model card already, so 'boatinfer run -m' accepts it as it is; "
             "describe its original instead."
         )
-    if external := sorted({_location(t) for t in _all_tensors(graph.graph) if _is_external(t)}):
+    merge_external(graph, path)
+    widen_bfloat16(graph)
+    adapt_input(graph)
+    if metadata.get("task", "classify") != "classify":
         raise ModelError(
-            f"{path} has its weights in external files ({', '.join(external[:3])}), but boatinfer "
-            "needs a single file; save it as one, in Python with onnx.save(onnx.load"
-            f"('{path.name}'), 'whole.onnx')."
+            f"{path} is for the task {metadata['task']}, not classification; use a classifier."
         )
-    session = _load(content, graph, path)
+    return _opened(graph, path, metadata)
+
+
+def _opened(graph: onnx.ModelProto, path: Path, metadata: dict[str, str]) -> ForeignModel:
+    session = _load(graph.SerializeToString(), graph, path)
     inputs = [_tensor(tensor) for tensor in session.get_inputs()]
     outputs = [_tensor(tensor) for tensor in session.get_outputs()]
     if len(inputs) != 1:
         raise ModelError(
             f"{path} has {len(inputs)} inputs ({', '.join(map(str, inputs)) or 'none'}), but "
             "boatinfer needs one, the image; use a model with one input."
-        )
-    if metadata.get("task", "classify") != "classify":
-        raise ModelError(
-            f"{path} is for the task {metadata['task']}, not classification; use a classifier."
         )
     return ForeignModel(path, graph, inputs[0], outputs, metadata, session)
 
@@ -161,7 +137,7 @@ def _load(content: bytes, graph: onnx.ModelProto, path: Path) -> Any:
         custom = sorted(
             {
                 f"{node.domain}.{node.op_type}"
-                for node in _all_nodes(graph.graph)
+                for node in all_nodes(graph.graph)
                 if node.domain and not node.domain.startswith(_SUPPORTED_DOMAINS)
                 if (node.domain, node.op_type) not in local_functions
             }
@@ -179,36 +155,9 @@ def _tensor(argument: Any) -> Tensor:
     return Tensor(argument.name, argument.type, tuple(axes))
 
 
-def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Yields all nodes, including those of branches and loops."""
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for inner in [attribute.g, *attribute.graphs]:
-                yield from _all_nodes(inner)
-
-
-def _all_tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
-    """Yields all constant tensors, including those of branches and loops."""
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield from [attribute.t, *attribute.tensors]
-            for inner in [attribute.g, *attribute.graphs]:
-                yield from _all_tensors(inner)
-
-
-def _is_external(tensor: TensorProto) -> bool:
-    return tensor.data_location == TensorProto.EXTERNAL
-
-
-def _location(tensor: TensorProto) -> str:
-    return next((e.value for e in tensor.external_data if e.key == "location"), "unnamed")
-
-
 def precision_of(graph: onnx.ModelProto) -> Precision:
     """Finds the precision of a network, which sets the tolerance of its self-test."""
-    if any(node.op_type in _QUANTISED_OPS for node in _all_nodes(graph.graph)):
+    if any(node.op_type in _QUANTISED_OPS for node in all_nodes(graph.graph)):
         return "int8"
     weights = list(graph.graph.initializer)
     half = sum(tensor.data_type == TensorProto.FLOAT16 for tensor in weights)

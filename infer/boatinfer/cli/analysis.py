@@ -12,6 +12,7 @@ from typer.core import TyperCommand
 
 from boatinfer.analysis.options import CompareOptions, EvaluateOptions, SimilarOptions
 from boatinfer.cli.pandas import without_pandas
+from boatinfer.errors import UsageError
 from boatinfer.i18n import Choice, Language, language_of, resolved
 from boatinfer.options import PageLanguage
 from boatinfer.storage.locations import local_path
@@ -64,8 +65,14 @@ class EvaluateParser(TyperCommand):
 def evaluate(command: EvaluateCommand) -> None:
     """Evaluate the predictions of the last run against the ground truth."""
     from boatinfer.analysis.evaluate import evaluate as compare_with_truth
+    from boatinfer.analysis.multi_label_results import evaluate_labels
     from boatinfer.pages import evaluation
 
+    if (labels := evaluate_labels(command)) is not None:
+        if command.html:
+            raise UsageError("--html: there is no page for multi-label models; omit it.")
+        _print(labels, command.json)
+        return
     _answer(lambda: compare_with_truth(command), evaluation.write, command)
 
 

@@ -69,12 +69,18 @@ def _lines(model: Model) -> Iterator[tuple[str, str]]:
     if card.network is not None:
         yield "network", f"that of {card.network}, with outputs added"
     yield "name", card.name
-    yield "created", card.created
+    yield "created", card.created or "not stated"
     yield "licence", card.licence or "not stated"
     yield "notes", card.notes or "none"
     yield "classes", _names(card.classes)
     yield "images", _image(card)
     yield "input", _input(card.input, model.graph_batch_size)
+    if card.thresholds is not None:
+        limits = ", ".join(f"{value:g}" for value in card.thresholds[:_NAMED])
+        yield "thresholds", f"of the labels of an image: {limits}"
+    if card.decoding is not None:
+        shares = ", ".join(f"{name} {share:.1%}" for name, share in card.decoding.agreement.items())
+        yield "decoding", f"same label as full, of {card.decoding.images} images: {shares}"
     yield "precision", card.precision
     if card.conversion is not None:
         yield from _conversion(card.conversion)
@@ -102,13 +108,8 @@ def _names(classes: list[str]) -> str:
 
 def _image(card: Card) -> str:
     image = card.image
-    fit = {
-        "stretch": "stretched",
-        "crop": "cropped in the middle",
-        "pad": "padded with black",
-    }[image.fit]
     turned = "turned upright by EXIF, " if image.orientation else ""
-    return f"{turned}{fit} to {image.height} x {image.width} pixels ({image.resize})"
+    return f"{turned}{image.description}"
 
 
 def _input(spec: InputSpec, batch: int | None) -> str:

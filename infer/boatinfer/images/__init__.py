@@ -6,7 +6,7 @@ everywhere.
 
 from boatinfer.images.admission import Gate, LargeFileSlot, current_limits, temporary_limits
 from boatinfer.images.files import MAX_BYTES, load, load_from_folder
-from boatinfer.images.geometry import MAX_PIXELS, Pixels, fit
+from boatinfer.images.geometry import MAX_PIXELS, Pixels, fit, resized_size
 from boatinfer.images.isolated import IsolatedReader, PixelReader
 from boatinfer.images.reader import read, size
 
@@ -23,6 +23,7 @@ __all__ = [
     "load",
     "load_from_folder",
     "read",
+    "resized_size",
     "size",
     "temporary_limits",
 ]

@@ -13,13 +13,14 @@ Beside a Keras model the same documents are the files ``NAME.card.json`` and
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, field
 
 from boatinfer.errors import ModelError
-from boatinfer.images.spec import ImageSpec, Positive, Strict
+from boatinfer.images.spec import FORMAT_1_FIELDS, ImageSpec, Positive, Strict
+from boatinfer.models.figures import Conversion, Decoding, Figures, Fraction, Novelty, Rejection
 from boatinfer.models.kernel import Kernel
 from boatinfer.storage.documents import DocumentError, decode_document
 
@@ -27,10 +28,12 @@ __all__ = [
     "CARD_KEY",
     "FORMAT",
     "GOLDEN_KEY",
+    "LATEST_FORMAT",
     "NOVELTY_TOLERANCE",
     "TOLERANCE",
     "Card",
     "Conversion",
+    "Decoding",
     "Features",
     "Figures",
     "FusedSVM",
@@ -47,7 +50,8 @@ __all__ = [
     "from_metadata",
 ]
 
-FORMAT = 1
+#: The format of documents without anything that only newer versions know, and of all others.
+FORMAT, LATEST_FORMAT = 1, 2
 CARD_KEY = "boatinfer.card"
 GOLDEN_KEY = "boatinfer.golden"
 
@@ -59,7 +63,7 @@ TOLERANCE = {"float32": 1e-3, "float16": 1e-2, "int8": 5e-2}
 NOVELTY_TOLERANCE = 0.05
 
 Triple = tuple[float, float, float]
-ClassNames = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=2)]
+ClassNames = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)]
 
 
 class InputSpec(Strict, frozen=True):
@@ -163,83 +167,8 @@ class Training(Strict, frozen=True):
     temperature: float | None = None
 
 
-class Rejection(Strict, frozen=True):
-    """How well foreign pictures are told from valid images.
-
-    Attributes:
-        auroc: probability that a foreign picture is more novel than a valid image.
-        let_through: share of the foreign pictures that are less novel than the most novel 5 % of
-            the valid images.
-    """
-
-    auroc: float
-    let_through: float
-
-
-class Novelty(Strict, frozen=True):
-    """How novelty is computed, and how well that was measured to work.
-
-    The novelty of an image is the share of the valid images that are less novel.
-
-    Attributes:
-        method: the method, one of those of ``figures``.
-        images: number of images, ``train`` and ``valid``.
-        figures: for each method that was tried, and each kind of foreign pictures.
-        max_novelty: images above it are called unknown, unless another limit is given.
-    """
-
-    method: str
-    images: dict[str, int]
-    figures: dict[str, dict[str, Rejection]]
-    max_novelty: Annotated[float, Meta(ge=0, le=1)] = 0.99
-
-
-class Figures(Strict, frozen=True):
-    """Accuracy, speed and size of a model file.
-
-    Attributes:
-        accuracy: share of the labelled images whose likeliest class is the true one.
-        macro_f1: mean F1 over the classes, each counting the same.
-        calibration_error: difference between confidence and accuracy, see
-            `boatinfer.analysis.metrics.calibration_error`.
-        images_per_second: speed of the network alone, on one thread or one GPU.
-        bytes: size of the file.
-    """
-
-    accuracy: float
-    macro_f1: float
-    calibration_error: float
-    images_per_second: float
-    bytes: int
-
-
-class Conversion(Strict, frozen=True):
-    """Comparison of a file of lower precision with its original.
-
-    Attributes:
-        source: SHA-256 of the original file, hex.
-        images: number of labelled images that both classified.
-        device: where both were run, on the same machine.
-        original: figures of the original file.
-        converted: figures of this file.
-        agreement: share of the images that both give the same label.
-        golden_difference: largest difference of a golden image's probability from the original.
-            The self-test adds it to its tolerance.
-        calibration: how the int8 ranges were chosen.
-        kept: layers of an int8 model that stay in float32.
-        novelty_difference: largest difference of a golden image's novelty from the original.
-    """
-
-    source: str
-    images: int
-    device: Literal["cpu", "cuda"]
-    original: Figures
-    converted: Figures
-    agreement: float
-    golden_difference: Annotated[float, Meta(ge=0, le=1)]
-    calibration: str = ""
-    kept: list[str] = field(default_factory=list)
-    novelty_difference: Annotated[float, Meta(ge=0, le=1)] = 0.0
+#: The fields of `Card` that came with format 2.
+_LATER_FIELDS = ("thresholds", "decoding")
 
 
 class Card(Strict, frozen=True, kw_only=True):
@@ -247,6 +176,8 @@ class Card(Strict, frozen=True, kw_only=True):
 
     ``network`` is the SHA-256 of the model file to which outputs were added, that change none of
     the others: what either file says of an image is the same. None if there is none.
+    ``thresholds`` and ``decoding`` came with format 2. Thresholds [C] are those of a multi-label
+    model, whose probabilities are independent: an image has all labels that reach theirs.
     """
 
     format: int = FORMAT
@@ -265,16 +196,25 @@ class Card(Strict, frozen=True, kw_only=True):
     precision: Literal["float32", "float16", "int8"] = "float32"
     conversion: Conversion | None = None
     network: str | None = None
+    thresholds: list[Fraction] | None = None
+    decoding: Decoding | None = None
 
     def __post_init__(self) -> None:
         """Refuses duplicate class names and incomplete descriptions of outputs."""
         _refuse_duplicates(self.classes)
+        if len(self.classes) < 2 and self.format == FORMAT:
+            raise ValueError("classes must be two or more")
         if (self.features is None) != (self.outputs.features is None):
             raise ValueError("features and outputs.features go together")
         if (self.svm is None) != (self.outputs.svm is None):
             raise ValueError("svm and outputs.svm go together")
         if (self.novelty is None) != (self.outputs.novelty is None):
             raise ValueError("novelty and outputs.novelty go together")
+        if self.thresholds is not None and len(self.thresholds) != len(self.classes):
+            raise ValueError("thresholds must be as many as classes")
+        later = [*self.image.later_fields, *(n for n in _LATER_FIELDS if getattr(self, n))]
+        if self.format == FORMAT and later:
+            raise ValueError(f"{', '.join(later)}: only in cards of format {LATEST_FORMAT}")
 
 
 def _refuse_duplicates(classes: list[str]) -> None:
@@ -316,7 +256,16 @@ Document = TypeVar("Document", Card, Golden)
 
 def encode(document: Card | Golden) -> str:
     """Encodes a document as JSON; bytes become base64."""
+    if isinstance(document, Card) and document.format == FORMAT:
+        return msgspec.json.encode(_without_later_fields(document)).decode()
     return msgspec.json.encode(document).decode()
+
+
+def _without_later_fields(card: Card) -> dict[str, Any]:
+    """The content of a card of format 1, as versions write it that know no other."""
+    document: dict[str, Any] = msgspec.to_builtins(card)
+    document["image"] = {name: document["image"][name] for name in FORMAT_1_FIELDS}
+    return {name: value for name, value in document.items() if name not in _LATER_FIELDS}
 
 
 def decode_card(text: str | bytes, file_name: str) -> Card:
@@ -372,10 +321,11 @@ def _svm_width(card: Card) -> int:
 def _decode(text: str | bytes, kind: type[Document], description: str, file_name: str) -> Document:
     try:
         format_number = decode_document(text, _Format).format
-        if format_number != FORMAT:
+        if not FORMAT <= format_number <= LATEST_FORMAT:
             raise ModelError(
                 f"{file_name}: its {description} has format {format_number}, and this boatinfer "
-                f"reads format {FORMAT}; use the boatinfer version that wrote it, or a newer one."
+                f"reads formats {FORMAT} and {LATEST_FORMAT}; use the version that wrote it, or a "
+                "newer one."
             )
         return decode_document(text, kind)
     except DocumentError as error:

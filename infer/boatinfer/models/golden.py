@@ -45,14 +45,15 @@ def golden_image_bytes(data: bytes, spec: ImageSpec) -> bytes:
 
     Returns:
         A JPEG without metadata, upright if ``spec.orientation``, with the aspect ratio of
-        the original and at most twice the network's height and width.
+        the original and at most twice the height and width to which it is resized.
 
     Raises:
         ImageError: the image cannot be read.
     """
     images.read(data, spec)  # its errors are more precise than those of images.size
     height, width = images.size(data, orientation=spec.orientation)
-    ratio = min(1.0, _SCALE * spec.height / height, _SCALE * spec.width / width)
+    resized = images.resized_size(height, width, spec)
+    ratio = min(1.0, _SCALE * resized[0] / height, _SCALE * resized[1] / width)
     small = ImageSpec(
         height=max(1, round(height * ratio)),
         width=max(1, round(width * ratio)),

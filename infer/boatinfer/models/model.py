@@ -364,8 +364,8 @@ def _check_tensors(session: Any, card: Card, path: Place) -> None:
             "again."
         )
     image, tensor = card.image, inputs[card.input.name]
-    shape = (3, image.height, image.width)
-    shape = shape if card.input.layout == "NCHW" else (*shape[1:], 3)
+    height, width, channels = image.shape
+    shape = (channels, height, width) if card.input.layout == "NCHW" else image.shape
     fits = len(tensor.shape) in {3, 4} and all(
         not isinstance(length, int) or length < 1 or length == expected
         for length, expected in zip(tensor.shape[-3:], shape, strict=True)

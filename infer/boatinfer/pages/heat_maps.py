@@ -128,9 +128,7 @@ def region(width: int, height: int, spec: ImageSpec) -> tuple[float, ...]:
 
     With ``pad`` it is larger than the picture, with ``crop`` smaller.
     """
-    if spec.fit == "stretch":
-        return (0, 0, width, height)
-    scales = (spec.width / width, spec.height / height)
-    scale = max(scales) if spec.fit == "crop" else min(scales)
-    seen = (spec.width / scale, spec.height / scale)
+    resized = images.resized_size(height, width, spec)
+    across, down = width / resized[1], height / resized[0]
+    seen = (spec.width * across, spec.height * down)
     return ((width - seen[0]) / 2, (height - seen[1]) / 2, *seen)

@@ -104,7 +104,7 @@ class Classifier:
     def decode(self, fetched: Iterable[_Fetched]) -> Loaded:
         """Hashes and decodes files, at most ``size``; reads those that have not been."""
         spec = self.model.card.image
-        pixels = np.zeros((self.size, spec.height, spec.width, 3), np.uint8)
+        pixels = np.zeros((self.size, *spec.shape), np.uint8)
         rows: list[Row] = []
         readable: list[Row] = []
         for row, data in _one_in_hand(fetched):

@@ -20,6 +20,8 @@ from boatinfer.results.tables.whole import MAX_BYTES, whole_rows
 from boatinfer.storage.base import Place
 
 __all__ = [
+    "LABELS",
+    "SEPARATOR",
     "TO_REVIEW",
     "UNKNOWN",
     "UNSURE",
@@ -37,6 +39,9 @@ UNSURE = "unsure"
 UNKNOWN = "unknown"
 #: The labels of images for manual review.
 TO_REVIEW = (UNKNOWN, UNSURE)
+
+#: The column of all labels of an image by a multi-label model, and what separates them.
+LABELS, SEPARATOR = "labels", ";"
 
 #: Prefixes of the columns of the most probable class, the second, and so on.
 ORDINALS = [
@@ -251,6 +256,8 @@ def _predictions(
             columns["label"] = _unknown_labelled(columns["label"], columns["novelty"], max_novelty)
     if reviewed is not None:
         columns["reviewed"] = reviewed.of(part["content"])
+    if card.thresholds is not None:
+        columns[LABELS] = _labels(classified_rows, card).take(row_indices)
     return pa.table(columns)
 
 
@@ -260,6 +267,16 @@ def _unknown_labelled(
     """Labels, those of more novel images replaced; rows of older runs may lack their novelty."""
     unknown = pc.fill_null(pc.greater(novelty, max_novelty), False)
     return pc.if_else(unknown, UNKNOWN, labels.cast(pa.string())).dictionary_encode()
+
+
+def _labels(classified_rows: pa.Table, card: Card) -> pa.Array:
+    """The labels that reach their thresholds, the most probable first."""
+    probabilities = _matrix(classified_rows, "probabilities", len(card.classes))
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    reached = probabilities >= np.array(card.thresholds, np.float32)
+    names = np.array(card.classes, object)
+    rows = [names[ranks[has[ranks]]] for ranks, has in zip(order, reached, strict=True)]
+    return pa.array([SEPARATOR.join(row) for row in rows], pa.string())
 
 
 def _new(part: pa.Table, new_runs: Sequence[str]) -> pa.ChunkedArray:

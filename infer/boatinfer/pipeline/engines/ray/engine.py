@@ -110,7 +110,7 @@ def _task(
 def _part_rows(context: RunContext) -> int:
     """Images that make a part, as far as one batch tells how many seconds they take."""
     image, size = context.model.card.image, context.model.batch_size
-    batch = np.zeros((size, image.height, image.width, 3), np.uint8)
+    batch = np.zeros((size, *image.shape), np.uint8)
     started = time.perf_counter()
     assert isinstance(context.model, Model)
     context.model.infer(batch)
