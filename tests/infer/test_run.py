@@ -78,7 +78,7 @@ def test_run_json_is_the_summary_and_is_kept_per_run(
         *("svm_labels", "unsure", "min_confidence", "target_accuracy", "unknown", "max_novelty"),
         *("title", "language", "link_prefix", "gallery"),
         *("complete", "exit_code", "error", "model_name", "classes"),
-        *("new", "gone", "unusual", "stages", "threads", "training", "shards"),
+        *("new", "gone", "model_change", "unusual", "stages", "threads", "training", "shards"),
         *("warnings", "unlisted", "restrictions", "remarks", "tables"),
         *("other_files", "system_folders", "digest"),
     }

@@ -29,6 +29,7 @@ from boatinfer.svm.options import FitOptions
 from boatinfer.text import counted, decimal, duration, printable, to_text
 
 if TYPE_CHECKING:
+    from boatinfer.results.model_change import ModelChange
     from boatinfer.results.store.rows import Row
     from boatinfer.results.summary import Summary
 
@@ -193,8 +194,21 @@ def _print_new(summary: Summary) -> None:
             f"gone: {counted(gone.images, 'image')} of the last run "
             f"({', '.join(itertools.islice(folders, _FOLDERS))})"
         )
+    if summary.model_change is not None:
+        typer.echo(_model_change_in_words(summary.model_change, summary.model_name))
     for unusual in summary.unusual:
         typer.echo(f"unusual: {unusual.text}")
+
+
+def _model_change_in_words(change: ModelChange, name: str) -> str:
+    most = "".join(
+        f", most often {printable(one.before)} -> {printable(one.now)} ({one.images:,})"
+        for one in change.labels[:1]
+    )
+    return (
+        f"another model: {printable(name)}, before {printable(change.model_name)}; "
+        f"{change.changed:,} of {counted(change.images, 'image')} have another label{most}"
+    )
 
 
 def _numbers(count: int, label: str, new: dict[str, int] | None) -> str:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from boatinfer.errors import OutputError
 from boatinfer.results.folder import Results
+from boatinfer.results.model_change import ModelChange, compare_labels
 from boatinfer.results.summary import Summary, run_time
 from boatinfer.results.tables.csv_files import read_csv, write_csv
 from boatinfer.results.tables.external_sort import Sorter, batches
@@ -31,13 +32,14 @@ def write_tables(results: Results, tables: Tables, summary: Summary, xlsx: bool 
     so that a failed write leaves the tables of the run before.
 
     Returns:
-        The summary with the digests of the tables.
+        The summary with the digests of the tables, and what another model has changed.
 
     Raises:
         OutputError: a table could not be written.
     """
     results.parts.check()
     predictions = tables.predictions
+    change = _model_change(results, predictions, summary)
     written = {results.failures: tables.failures, results.predictions: predictions}
     review = review_rows(results, predictions, summary)
     if review is not None:
@@ -61,7 +63,19 @@ def write_tables(results: Results, tables: Tables, summary: Summary, xlsx: bool 
         if optional.name not in digests:
             with translate_write_errors(optional):
                 optional.unlink(missing_ok=True)
-    return msgspec.structs.replace(summary, tables=digests)
+    return msgspec.structs.replace(summary, tables=digests, model_change=change)
+
+
+def _model_change(results: Results, now: pa.Table, summary: Summary) -> ModelChange | None:
+    """What another model than that of the last run has changed; None for none, or if not known."""
+    try:
+        last = results.last_complete()
+        if last is None or last.model == summary.model:
+            return None
+        before = read_csv(results.predictions, ["path", "label"])
+    except OutputError:  # this run replaces what is damaged
+        return None
+    return compare_labels(before, now, last.model, last.model_name, results.out)
 
 
 def review_rows(results: Results, predictions: pa.Table, summary: Summary) -> pa.Table | None:

@@ -14,6 +14,7 @@ from boatinfer.errors import OutputError
 from boatinfer.models.card import Card
 from boatinfer.results.gone import Gone
 from boatinfer.results.mix import Mix
+from boatinfer.results.model_change import ModelChange
 from boatinfer.storage.base import Place
 from boatinfer.storage.documents import DocumentError, decode_document, read_content
 
@@ -93,7 +94,8 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     ``new`` is of the images that are new, changed, or classified by another model than before, in
     this run or in one before it that did not come to its end; an unchanged image that has failed
     before is not new. ``gone`` is of the images of the last complete run that are gone; null if
-    this run did not look at the whole folder. ``unusual`` lists what a person should look at.
+    this run did not look at the whole folder. ``model_change`` is null if the last complete run
+    had the same model. ``unusual`` lists what a person should look at.
     ``stages`` are seconds of work, summed over ``threads``. ``restrictions`` are
     the options that kept the run from looking at the whole folder, ``remarks`` sentences on what
     else a person should know, and ``tables`` the xxh3-128 of each table by its name. ``error``
@@ -133,6 +135,7 @@ class Summary(msgspec.Struct, kw_only=True, frozen=True):
     versions: dict[str, str] = {}
     new: Mix | None = None
     gone: Gone | None = None
+    model_change: ModelChange | None = None
     unusual: list[Unusual] = []
     threads: int | None = None
     stages: dict[str, float] = {}
