@@ -14,6 +14,7 @@ import pytest
 from prometheus_client.parser import text_fd_to_metric_families
 
 from boatinfer.errors import OutputError
+from boatinfer.night import gauges
 from boatinfer.night.config import Night
 from boatinfer.night.problems import find_night_problems
 from boatinfer.night.record import record_file
@@ -224,3 +225,33 @@ def test_without_the_client_the_line_that_installs_it_is_told(
     (remark,) = result.remarks
     assert "line 9: metrics needs prometheus_client, which is not installed; run pip" in remark
     assert "[metrics]'" in remark
+
+
+def test_a_table_that_people_have_spoiled_neither_ends_a_night_nor_hides_its_figures(
+    tmp_path: Path, pictures: Path, model_file: Path, boatinfer: Command
+) -> None:
+    (tmp_path / "metrics").mkdir()
+    folder = '[[folder]]\nname = "{}"\ndir = "pictures"\nmodel = "colours.onnx"\n'
+    folder += "min-confidence = 1.0\n"
+    file = write(tmp_path, folder.format("first") + folder.format("second") + TABLE)
+    assert boatinfer("night", "run", "-c", file).code == 0
+    review = tmp_path / "boatinfer-out" / "first" / "review.csv"
+    review.write_text("path,run\nx,notarun\n")
+    gauges._details.cache_clear()  # each night is a process of its own
+    assert boatinfer("night", "run", "-c", file, "second").code == 0
+    assert read(tmp_path, "second")["last_exit_code"] == 0
+    assert read(tmp_path, "first")["unreviewed_images"] == 1
+
+
+def test_figures_that_cannot_be_made_are_not_those_of_another_night(
+    night: Night, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "metrics" / "night.prom").write_text("boatinfer_last_exit_code 0.0\n")
+
+    def fails(*_: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("boatinfer.night.reporting.write_metrics", fails)
+    result = run_night(night)
+    assert [remark for remark in result.remarks if "no metrics: ValueError" in remark]
+    assert not (tmp_path / "metrics" / "night.prom").exists()

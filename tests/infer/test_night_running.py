@@ -119,7 +119,7 @@ def test_a_process_that_is_killed_is_told_and_the_next_is_run(
     assert result.exit_code == 1
     assert told == result.folders
     assert told[0].error is not None
-    assert "killed by SIGKILL, perhaps for want of memory" in told[0].error
+    assert "killed by SIGKILL, perhaps because memory ran out" in told[0].error
     assert told[1].error == "Trace"
 
 

@@ -15,7 +15,7 @@ from boatinfer.results.unused import Limits
 __all__ = ["Keep", "keep_keys", "keep_of"]
 
 _COUNT = {"type": "integer", "minimum": 1}
-_TIME = {"type": "string", "pattern": r"^\d{1,5}[dwmy]$", "examples": ["90d"]}
+_TIME = {"type": "string", "pattern": r"^[1-9]\d{0,4}[dwmy]$", "examples": ["90d"]}
 #: Days of the units of time.
 _DAYS = {"d": 1, "w": 7, "m": 30, "y": 365}
 

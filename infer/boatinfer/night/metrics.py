@@ -83,7 +83,7 @@ def require_client(metrics: Metrics) -> None:
 
 @contextlib.contextmanager
 def written_metrics(metrics: Metrics) -> Iterator[Path]:
-    """Yields the file to write; if it cannot be written, nothing is left that would look well.
+    """Yields the file to write; an error says where the file is set.
 
     Raises:
         OutputError: it could not be written, with the place in ``night.toml``.
@@ -92,7 +92,5 @@ def written_metrics(metrics: Metrics) -> Iterator[Path]:
         with atomic_write(metrics.file) as temporary:
             yield temporary
     except OutputError as error:
-        with contextlib.suppress(OSError):
-            metrics.file.unlink(missing_ok=True)
         problem = find_metrics_problem(metrics)
         raise problem or OutputError(f"{metrics.where}: {error}") from error

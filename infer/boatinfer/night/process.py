@@ -48,7 +48,7 @@ class FolderProcess:
         self.folder = folder
         self.log = FolderLog(folder.name, prefix)
         self._started, self._clock = started, time.monotonic()
-        self._signalled = False
+        self._signalled = 0
         self._printed = tempfile.TemporaryFile(dir=temporary_folder())  # noqa: SIM115
         self._process = subprocess.Popen(
             run_command(folder.options),
@@ -77,11 +77,16 @@ class FolderProcess:
         """Passes a signal on, once."""
         if not self._signalled:
             self._process.send_signal(number)
-            self._signalled = True
+            self._signalled = number
 
     def kill(self) -> None:
         """Kills it."""
         self._process.kill()
+
+    def _exit_code(self, code: int) -> int:
+        if code >= 0:
+            return code
+        return 128 + self._signalled if self._signalled == -code else BoatinferError.exit_code
 
     def result(self) -> FolderResult:
         """What came of it, after its end."""
@@ -94,7 +99,7 @@ class FolderProcess:
             name=self.folder.name,
             started=self._started.isoformat(timespec="milliseconds"),
             seconds=round(time.monotonic() - self._clock, 1),
-            exit_code=code if code >= 0 else BoatinferError.exit_code,
+            exit_code=self._exit_code(code),
             error=_sentence(self.folder, code, self.log),
         )
         with self._printed:
@@ -132,7 +137,7 @@ def _sentence(folder: Folder, code: int, log: FolderLog) -> str | None:
     if code < 0:
         with contextlib.suppress(ValueError):
             name = signal.Signals(-code).name
-            hint = ", perhaps for want of memory" if name == "SIGKILL" else ""
+            hint = ", perhaps because memory ran out" if name == "SIGKILL" else ""
             return (
                 f"the process was killed by {name}{hint}; what was done is kept, and the next "
                 "night goes on from there."

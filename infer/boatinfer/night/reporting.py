@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 
 from msgspec.structs import replace
 
-from boatinfer.errors import BoatinferError, BusyError, OutputError, UsageError
+from boatinfer.errors import BoatinferError, BusyError
 from boatinfer.night.config import Folder, Night
 from boatinfer.night.gauges import write_metrics
 from boatinfer.night.notify.message import folder_status, make_message
@@ -151,8 +152,13 @@ class Reporter:
             write_metrics(
                 self._night, self._record.beginning_with(self._result), self._folders, metrics
             )
-        except (OutputError, UsageError) as error:
-            self._remarks.append(str(error))
+        except Exception as error:  # the night goes on, and old figures must not look well
+            with contextlib.suppress(OSError):
+                metrics.file.unlink(missing_ok=True)
+            said = str(error) if isinstance(error, BoatinferError) else type(error).__name__
+            self._remarks.append(
+                said if metrics.where in said else f"{metrics.where}: no metrics: {said}."
+            )
 
 
 def _pings(night: Night, folders: Sequence[Folder]) -> dict[Target, set[str]]:

@@ -90,12 +90,11 @@ def run_night(
                 with contextlib.suppress(OutputError):  # the next is more important; the last tells
                     _note(night, record, result)
                 reporter.folder_ended(result, told, log)
-        result = replace(result, remarks=prune_after(night, order, stop))
         result = replace(result, finished=_text(clock()), exit_code=_exit_code(result, stop))
         _note(night, record, result)
-        remarks = reporter.end(result)
+        remarks = [*reporter.end(result), *prune_after(night, order, stop)]  # telling comes first
         if remarks:
-            result = replace(result, remarks=[*result.remarks, *remarks])
+            result = replace(result, remarks=remarks)
             _note(night, record, result)
         return result
 
@@ -159,6 +158,8 @@ def _results(
                 started.append(FolderProcess(folder, night.file.parent, clock(), prefix))
             for process in [one for one in started if one.ended(_LOOK_SECONDS / at_once)]:
                 started.remove(process)
+                if stop.signal_number:  # the system may have signalled the whole group
+                    process.signal(stop.signal_number)
                 yield process.result(), process.log.text
     finally:
         for process in started:  # a second Ctrl-C

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import NamedTuple
 
 import pyarrow.compute as pc
@@ -36,5 +37,9 @@ def find_unreviewed(out: Place) -> Unreviewed:
     if not review.exists():
         return Unreviewed()
     rows = read_csv(review, ["path", "run"])
-    oldest = pc.min(rows["run"]).as_py()
-    return Unreviewed(rows.num_rows, run_time(oldest) if oldest else None)
+    since = run_time(pc.min(rows["run"]).as_py() or "")
+    try:
+        datetime.fromisoformat(since)
+    except ValueError:  # people may have edited the file
+        return Unreviewed(rows.num_rows)
+    return Unreviewed(rows.num_rows, since)

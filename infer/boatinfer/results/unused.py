@@ -6,6 +6,7 @@ time, and forgets what is used again.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ from boatinfer.results.folder import Results
 from boatinfer.results.manifest import read_paths
 from boatinfer.results.store.keyed_arrays import Array, keys
 from boatinfer.results.store.parts import RowMasks, number_of
-from boatinfer.results.summary import Summary
+from boatinfer.results.summary import Summary, run_time
 from boatinfer.storage.files import atomic_write
 from boatinfer.storage.locations import open_for_arrow
 
@@ -110,7 +111,8 @@ def find_unused(results: Results, complete: Summary, limits: Limits, now: dateti
         OutputError: a part or the manifest is damaged.
     """
     seconds, scan = int(now.timestamp()), _Scan(results, complete)
-    noted = _noted(scan, Unused.read(results), seconds)
+    # A clock that is behind must not make what is unused look old.
+    noted = _noted(scan, Unused.read(results), max(seconds, _latest(results)))
     old = [m for m, since in noted.models.items() if _is_over(since, limits.old_models, seconds)]
     over = [_is_over(since, limits.gone, seconds) for since in noted.since.tolist()]
     keys_over = noted.keys[np.array(over, np.bool_)][: None if scan.whole else 0]
@@ -122,6 +124,15 @@ def find_unused(results: Results, complete: Summary, limits: Limits, now: dateti
         gone, of_old_models = gone + int(is_gone.sum()), of_old_models + int(is_old.sum())
         masks[rows.part] = is_gone | is_old
     return UnusedRows(noted, masks, gone, of_old_models)
+
+
+def _latest(results: Results) -> int:
+    """When the latest run started, in seconds since 1970; 0 if no run says."""
+    times = [0.0]
+    for file in (results.out / "runs").glob("*.json"):
+        with contextlib.suppress(ValueError):
+            times.append(datetime.fromisoformat(run_time(file.stem)).timestamp())
+    return int(max(times))
 
 
 def _noted(scan: _Scan, before: Unused, now: int) -> Unused:
