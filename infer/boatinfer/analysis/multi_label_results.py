@@ -15,9 +15,9 @@ from boatinfer.dataset.label_tables import read_label_table
 from boatinfer.errors import UsageError
 from boatinfer.results.find import find_results
 from boatinfer.results.folder import Results
-from boatinfer.results.published_tables import read_tables
 from boatinfer.results.store.rows import matrix
 from boatinfer.results.summary import Summary
+from boatinfer.results.tables.csv_files import read_csv
 from boatinfer.results.tables.predictions import LABELS, SEPARATOR
 from boatinfer.text import joined, printable
 
@@ -74,8 +74,10 @@ def evaluate_labels(options: EvaluateOptions) -> MultiLabelResult | None:
         OutputError: the results are damaged.
     """
     results = find_results(options.out)
-    run = results.last_finished()
-    predictions = read_tables(results).predictions
+    run = results.last_complete()
+    if run is None or not results.predictions.exists():
+        return None  # the evaluation of single labels says why
+    predictions = read_csv(results.predictions, ["path", "label"])
     if LABELS not in predictions.column_names:
         return None
     if options.labels is None or options.by or options.target_accuracy or options.foreign:

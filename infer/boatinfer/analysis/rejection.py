@@ -145,7 +145,8 @@ def evaluate_rejection(
     unknown = {}
     if run.max_novelty is not None and "novelty" in figures:
         shares = {"known": values["novelty"][known], "foreign": foreign["novelty"]}
-        unknown = {name: float((its > run.max_novelty).mean()) for name, its in shares.items()}
+        measured_of = {name: its[~np.isnan(its)] for name, its in shares.items()}
+        unknown = {name: float((its > run.max_novelty).mean()) for name, its in measured_of.items()}
     return RejectionResult(int(known.sum()), len(foreign["confidence"]), figures, unknown)
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from boatinfer.errors import UsageError
 from boatinfer.formats.options import ExportOptions
 from boatinfer.storage.base import Place
+from boatinfer.storage.locations import is_remote, place
+from boatinfer.text import from_text
 
 if TYPE_CHECKING:
     from boatinfer.formats.base import Format, Written
+    from boatinfer.results.reader import ResultsReader
 
 __all__ = ["ENTRY_POINTS", "FORMATS", "export", "find_format"]
 
@@ -50,7 +55,28 @@ def export(out: Place, name: str, options: ExportOptions) -> Written:
         if given and option not in kind.options:
             flag = option.replace("_", "-")
             raise UsageError(f"--{flag} is no option of the format {name}; leave it out.")
-    return kind.write(read_results(out), options)
+    results = read_results(out)
+    _refuse_places_in_use(name, results, options)
+    return kind.write(results, options)
+
+
+def _refuse_places_in_use(name: str, results: ResultsReader, options: ExportOptions) -> None:
+    """Refuses to write into the results folder, or over images or among them."""
+    if options.output is None:
+        return
+    target = Path(os.path.realpath(options.target))
+    if _is_inside(target, results.folder.out):
+        raise UsageError(f"{target} is in the results folder; give a place outside of it with -o.")
+    images = place(from_text(results.summary.folder))
+    among = name == "folders" or options.embed
+    if _is_inside(target, images) and (among or (target.is_file() and name != "xmp")):
+        raise UsageError(
+            f"{target} is in the folder of the images; give a place outside of it with -o."
+        )
+
+
+def _is_inside(target: Path, folder: Place) -> bool:
+    return not is_remote(folder) and target.is_relative_to(os.path.realpath(str(folder)))
 
 
 def find_format(name: str) -> Format:

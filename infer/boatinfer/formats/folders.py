@@ -146,10 +146,14 @@ def undo(folder: Path) -> str:
     if not listed.is_file():
         raise UsageError(f"{folder} holds no {LIST}; give a folder that --to folders has made.")
     removed = stayed = 0
+    folders: set[Path] = set()
     try:
         with _listing(listed, "r") as lines, translate_write_errors(folder):
             for row in csv.DictReader(lines):
                 made, source = (from_text(row[name]) for name in ("made", "of"))
+                if not _is_inside(folder, folder / made):
+                    raise ValueError(made)
+                folders.add((folder / made).parent)
                 removable = _is_as_made(folder / made, Path(source), Link(row["how"]))
                 if removable:
                     (folder / made).unlink()
@@ -158,10 +162,16 @@ def undo(folder: Path) -> str:
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise OutputError(f"{listed} is damaged; remove what it lists by hand.") from error
     with translate_write_errors(folder):
-        listed.unlink()
-        _remove_empty(folder)
-    rest = f"; {counted(stayed, 'file')} changed since stay" if stayed else ""
+        if not stayed:
+            listed.unlink()
+        _remove_empty([*folders, folder])
+    rest = f"; {counted(stayed, 'file')} changed since stay, and the list" if stayed else ""
     return f"{counted(removed, 'file')} removed from {folder}{rest}"
+
+
+def _is_inside(folder: Path, made: Path) -> bool:
+    """Whether a file is in a class folder, and that is a folder of its own and no link."""
+    return made.parent.parent == folder and ".." not in made.parts and not made.parent.is_symlink()
 
 
 def _is_as_made(made: Path, source: Path, how: Link) -> bool:
@@ -176,12 +186,13 @@ def _is_as_made(made: Path, source: Path, how: Link) -> bool:
         if how is Link.HARDLINK:
             return made.samefile(source) and status.st_nlink > 1
         of = source.stat()
-        return (status.st_size, status.st_mtime_ns) == (of.st_size, of.st_mtime_ns)
+        same = (status.st_size, status.st_mtime_ns) == (of.st_size, of.st_mtime_ns)
+        return same and not os.path.samestat(status, of)
     except FileNotFoundError:
         return False
 
 
-def _remove_empty(folder: Path) -> None:
-    for inside in [*folder.iterdir(), folder]:
+def _remove_empty(folders: list[Path]) -> None:
+    for inside in folders:
         if inside.is_dir() and not inside.is_symlink() and not any(inside.iterdir()):
             inside.rmdir()

@@ -66,7 +66,10 @@ def read_capture(file: Path, name: str, mtime_ns: int) -> Capture:
         return found
     taken, source = time_in_name(name), NAME
     if taken is None:
-        moment = datetime.fromtimestamp(mtime_ns / 1e9, UTC)
+        try:
+            moment = datetime.fromtimestamp(mtime_ns / 1e9, UTC)
+        except (ValueError, OverflowError, OSError):  # no year from 1 to 9999
+            return found
         taken, source = moment.isoformat(timespec="seconds"), MTIME
     return found._replace(taken=taken, taken_source=source)
 
