@@ -58,9 +58,9 @@ def test_a_share_is_of_the_contents_and_time_has_an_end(
         for path, content in scene.contents().items()
         if re.search(r"/1\d\d\.jpg", path)
     }
-    sampled = {path for path, content in contents.items() if int(content[:2], 16) < 0.4 * 256 - 1}
-    assert 0 < len(sampled) < 25
-    assert sampled <= set(found["path"].to_pylist()) <= set(contents)
+    sampled = {path for path, content in contents.items() if int(content, 16) < 0.4 * 2**128}
+    assert 0 < len(sampled) < 30
+    assert set(found["path"].to_pylist()) == sampled
 
     monkeypatch.setattr("boatinfer.pipeline.shadow._SECONDS", -1000.0)
     monkeypatch.setattr("boatinfer.pipeline.shadow._SHARE", -1.0)

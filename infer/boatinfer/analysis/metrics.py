@@ -344,7 +344,7 @@ def mcnemar(correct_a: Mask, correct_b: Mask) -> float:
     """
     only_a, only_b = int((correct_a & ~correct_b).sum()), int((correct_b & ~correct_a).sum())
     tail = binomial_tail(max(only_a, only_b), only_a + only_b, 0.5)  # half of the p-value
-    return min(1.0, 2 * tail)
+    return float(f"{min(1.0, 2 * tail):.10g}")  # without rounding errors
 
 
 def binomial_tail(successes: int, trials: int, share: float) -> float:

@@ -37,8 +37,8 @@ def challenger_section(
     Returns:
         ``name`` of the challenger; ``images`` that both classified, and in how many they ``agree``;
         ``pairs`` of labels in which they differ (``label``, ``other``, ``images``), the most
-        frequent first, and how many ``others`` there are; ``pictures`` of these, of which the challenger is surest. None if no
-        challenger ran beside the run.
+        frequent first, and how many images differ in ``others``; ``pictures`` of those of which the
+        challenger is surest. None if no challenger ran beside the run.
     """
     try:
         rows = shadow_rows(results.out, summary.run)
