@@ -113,9 +113,8 @@ class Trial:
 
     @property
     def _chance(self) -> str:
-        return f"McNemar's exact test: p = {self._p:.2g}" + (
-            "" if self._p < 0.05 else ", this may be chance"
-        )
+        chance = "unlikely to be chance" if self._p < 0.05 else "a difference may be chance"
+        return f"McNemar's exact test: p = {self._p:.2g}, {chance}"
 
     def document(self) -> dict[str, Any]:
         """All figures, for the log."""
