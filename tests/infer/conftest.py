@@ -17,7 +17,9 @@ from boatinfer.pipeline.options import RunOptions
 from boatinfer.pipeline.run import run
 from boatinfer.results.summary import Summary
 from boatinfer.storage.connections import _cached_connection
+from champions import Scene
 from s3 import ENVIRONMENT, Server, serving
+from support import Command
 
 
 @pytest.fixture
@@ -48,6 +50,18 @@ def night(model_file: Path, pictures: Path, tmp_path: Path) -> Callable[..., Sum
         return run(RunOptions(**(defaults | changes)))
 
     return call
+
+
+@pytest.fixture
+def scene(
+    boatinfer: Command, night: Callable[..., Summary], tmp_path: Path, model_file: Path
+) -> Scene:
+    """A folder of pictures, and two models for it."""
+    pictures = tmp_path / "pictures"
+    colours.write_pictures(pictures, each=8)
+    card = colours.card(name="worse", classes=["red", "blue", "green"])
+    worse = colours.write_model(tmp_path / "worse.onnx", card=card)
+    return Scene(boatinfer, night, tmp_path / "out", pictures, model_file, worse)
 
 
 @pytest.fixture

@@ -342,10 +342,9 @@ def mcnemar(correct_a: Mask, correct_b: Mask) -> float:
         correct_a: bool [N], whether each prediction of the first is correct.
         correct_b: bool [N], likewise for the second, on the same images.
     """
-    from scipy.stats import binomtest
-
-    only_a, discordant = int((correct_a & ~correct_b).sum()), int((correct_a ^ correct_b).sum())
-    return float(binomtest(only_a, discordant).pvalue) if discordant else 1.0
+    only_a, only_b = int((correct_a & ~correct_b).sum()), int((correct_b & ~correct_a).sum())
+    tail = binomial_tail(max(only_a, only_b), only_a + only_b, 0.5)  # half of the p-value
+    return float(f"{min(1.0, 2 * tail):.10g}")  # without rounding errors
 
 
 def binomial_tail(successes: int, trials: int, share: float) -> float:

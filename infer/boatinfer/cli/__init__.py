@@ -51,7 +51,11 @@ _SETTINGS = {
 
 
 #: Groups of this package that are loaded when they are used, so that the others start sooner.
-_LATER = {"doctor": "boatinfer.cli.doctor", "night": "boatinfer.cli.night"}
+_LATER = {
+    "doctor": "boatinfer.cli.doctor",
+    "models": "boatinfer.cli.registry",
+    "night": "boatinfer.cli.night",
+}
 
 
 class Commands(TyperGroup):

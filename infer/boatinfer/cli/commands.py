@@ -78,10 +78,11 @@ def run(command: RunCommand) -> None:
         show_forecast(command, command.json, command.quiet)
         return
     if command.isolate and command.engine is Engine.LOCAL:
+        from boatinfer.pipeline.service import with_model_in_service
         from boatinfer.pipeline.worker import Classification
 
         start_in_advance(
-            Classification.of(command)
+            Classification.of(with_model_in_service(command))
         )  # while this process loads what the worker needs not
     from boatinfer.pipeline.run import run as run_night
 

@@ -10,6 +10,7 @@ from boatinfer.errors import BoatinferError, ModelError, OutputError, UsageError
 from boatinfer.night.config import Folder, Night
 from boatinfer.night.metrics import find_metrics_problem
 from boatinfer.night.notify.trial import checked_targets
+from boatinfer.pipeline.service import with_model_in_service
 from boatinfer.storage.base import Place
 
 __all__ = ["find_night_problems", "find_problem"]
@@ -36,6 +37,21 @@ def find_problem(folder: Folder) -> BoatinferError | None:
             return UsageError(
                 f"{folder.place_of(key)}: {key} {file} does not exist; check its name."
             )
+    return _other_model(folder) or _not_writable(folder)
+
+
+def _other_model(folder: Folder) -> BoatinferError | None:
+    """Another model in the file than the one in service; or the log of the models is damaged."""
+    try:
+        with_model_in_service(folder.options)
+    except UsageError as error:
+        return UsageError(f"{folder.place_of('model')}: {error}")
+    except BoatinferError as error:
+        return error
+    return None
+
+
+def _not_writable(folder: Folder) -> BoatinferError | None:
     held = _existing(folder.out)
     if held is not None and not (os.path.isdir(held) and os.access(held, os.W_OK)):  # noqa: PTH112
         return OutputError(

@@ -13,6 +13,7 @@ from boatinfer.analysis.history import RunHistory
 from boatinfer.errors import OutputError, UsageError
 from boatinfer.i18n import language_of, resolved
 from boatinfer.pages import contents, page
+from boatinfer.pages.challenger import challenger_section
 from boatinfer.pages.first_screen import first_sentence, problems, to_check, unsure
 from boatinfer.pages.gallery import gallery_pages, write_gallery
 from boatinfer.pages.heat_maps import heat_maps
@@ -246,6 +247,7 @@ def _values(
         "classes": contents.class_rows(compared, trends),
         "confidences": contents.confidence_histogram(compared),
         "review": review,
+        "challenger": challenger_section(results, summary, tables, album),
         "pictures": pictures,
         "heat_maps": heat_maps(summary, paths),
         "gallery": gallery_pages(summary, available) if has_new else {},

@@ -16,6 +16,7 @@ from boatinfer.models.seal import sealed_digest
 from boatinfer.pipeline.options import RunOptions
 from boatinfer.pipeline.plan import changed, chunks, sufficient
 from boatinfer.pipeline.selection import Selection
+from boatinfer.pipeline.service import with_model_in_service
 from boatinfer.results.folder import Results
 from boatinfer.results.gone import gone_rows
 from boatinfer.results.manifest import read_paths, read_summary_of
@@ -80,6 +81,7 @@ def forecast(options: RunOptions) -> Forecast:
     Raises:
         BoatinferError: what would keep the run from starting.
     """
+    options = with_model_in_service(options)
     shard = Shard.parse(options.shard) if options.shard else None
     folder, results = resolve(options.folder), Results(options.results_folder, shard)
     with s3_endpoint(options.endpoint):

@@ -33,6 +33,8 @@ from boatinfer.pipeline.engines import local
 from boatinfer.pipeline.options import Engine, RunOptions
 from boatinfer.pipeline.progress import Progress
 from boatinfer.pipeline.selection import Selection
+from boatinfer.pipeline.service import with_model_in_service
+from boatinfer.pipeline.shadow import run_challenger
 from boatinfer.pipeline.worker import Classification, lost_in_run
 from boatinfer.results import proof, published_tables
 from boatinfer.results.folder import Results
@@ -86,6 +88,7 @@ def run(options: RunOptions, progress: Callable[[Progress], None] = lambda _: No
     if not isinstance(options, RunOptions):  # as Python users without types may write it
         raise UsageError("run takes RunOptions; write run(RunOptions('photos')).")
     _require_utf8()
+    options = with_model_in_service(options)
     proof.allowance(options.max_failures)  # refuses what is none
     if options.xlsx:
         spreadsheet.require_writer()
@@ -326,6 +329,7 @@ def _publish(context: RunContext, proved: proof.Proof, row_index: RowIndex) -> N
     context.summary = proof.set_exit_code(summary, options.max_failures, options.fail_on_unusual)
     context.close(context.summary.exit_code)
     results.write_current(tables.predictions, context.summary)
+    run_challenger(context, proved)
     context.report(tables)
     context.write_summary()
     # Mere housekeeping: the next run tries again.

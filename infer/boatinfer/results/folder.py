@@ -51,7 +51,7 @@ DAMAGED_SUFFIX = ".damaged"
 #: Names in a results folder, and temporary files that a killed run may leave in it.
 _OWN_NAMES = {
     *("parts", "runs", "reports", "predictions.csv", "predictions.parquet", "predictions.xlsx"),
-    *("failures.csv", "review.csv", "labels.csv", "run.json", "report.html"),
+    *("failures.csv", "review.csv", "labels.csv", "run.json", "report.html", "models"),
     *(".lock", ".holder", ".current.parquet", ".labels.csv.lock", ".unused.parquet", SHARDS),
 }
 _SHARD = r"(-\d+-of-\d+)?"

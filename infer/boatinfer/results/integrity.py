@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from boatinfer.errors import OutputError
 from boatinfer.results.folder import DAMAGED_SUFFIX, Results
+from boatinfer.results.registry import Registry
 from boatinfer.results.store.parts import Parts, digest
 from boatinfer.results.summary import Summary
 from boatinfer.results.tables.csv_files import csv_digest
@@ -25,6 +26,7 @@ def find_damage(results: Results) -> Iterator[str]:
     """
     results.require()
     damaged = [*damaged_parts(results.parts), *results.damaged_summaries()]
+    damaged += Registry(results.out).damage()
     yield from damaged
     if damaged:
         return

@@ -29,6 +29,7 @@ __all__ = [
     "CANNOT_TELL",
     "LABELS",
     "NONE_OF_THESE",
+    "RANDOM",
     "SEVERAL",
     "SPECIAL",
     "Answer",
@@ -36,6 +37,7 @@ __all__ = [
     "Reading",
     "is_label_file",
     "read_labels",
+    "read_sampled",
 ]
 
 #: Name of the file in a results folder.
@@ -43,6 +45,8 @@ LABELS = "labels.csv"
 #: Answers that are no class; a class in parentheses cannot be given by hand.
 NONE_OF_THESE, SEVERAL, CANNOT_TELL = "(none of these)", "(several)", "(cannot tell)"
 SPECIAL = (NONE_OF_THESE, SEVERAL, CANNOT_TELL)
+#: The reason of images that were chosen at random.
+RANDOM = "random"
 
 _CONTENT = re.compile(r"[0-9a-f]{32}")
 #: What begins a formula in a spreadsheet, and an apostrophe that was put before it.
@@ -259,6 +263,22 @@ def read_labels(path: Place) -> Reading:
         else:
             _apply(answers, [answer])
     return Reading(answers, [_problem(path, bad)] if bad else [])
+
+
+def read_sampled(path: Path) -> set[str]:
+    """The contents of which any answer was about a random sample; otherwise as `read_labels`."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return set()
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read: {error.strerror}; check it.") from error
+    layout = _layout(data, path)
+    rows = (
+        dict(zip(layout.columns, cells, strict=False)) for _, cells in _rows(data, layout.separator)
+    )
+    answers = filter(None, map(_answer, rows))
+    return {answer.content for answer in answers if answer.reason.strip() == RANDOM}
 
 
 def _apply(known: dict[str, Answer], answers: Iterable[Answer]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from boatinfer.errors import UsageError
+from boatinfer.results.registry import user_name
 from boatinfer.storage.base import Place
 from boatinfer.storage.locations import place
 
@@ -67,9 +67,4 @@ class ReviewOptions:
     @property
     def who(self) -> str:
         """Who answers."""
-        if self.name is not None:
-            return self.name
-        try:
-            return getpass.getuser()
-        except (OSError, KeyError, ImportError):  # a user without a name
-            return ""
+        return user_name() if self.name is None else self.name

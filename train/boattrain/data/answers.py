@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from boatinfer.errors import UsageError
-from boatinfer.results.labels import SPECIAL
+from boatinfer.results.labels import RANDOM, SPECIAL
 
 __all__ = ["Answer", "read_answers"]
 
@@ -17,8 +17,6 @@ _COLUMNS = ("path", "content", "label", "by", "when", "shown_label", "model", "r
 #: Answers that name no class, without parentheses and in any case; an empty one withdraws a label.
 _NO_CLASS = {label.strip("()") for label in SPECIAL} | {"", "skip", "unsure"}
 _DIGEST = re.compile(r"[0-9a-f]{32}")
-#: The reason of images that were chosen at random.
-_RANDOM = "random"
 
 
 class Answer(NamedTuple):
@@ -55,7 +53,7 @@ def read_answers(file: Path) -> list[Answer]:
             )
         label = re.sub(r"^'(?=[=+\-@\t\r])", "", row["label"].strip())
         known = answers.get(content)
-        is_random = row["reason"].strip() == _RANDOM or (known is not None and known.is_random)
+        is_random = row["reason"].strip() == RANDOM or (known is not None and known.is_random)
         label = "" if label.strip("()").casefold() in _NO_CLASS else label
         answers[content] = Answer(row["path"], content, label, is_random)
     return [answers[content] for content in sorted(answers)]

@@ -13,6 +13,7 @@ import xxhash
 from boatinfer import images
 from boatinfer.dataset.groups import CONTENT, link_groups, path_folders
 from boatinfer.dataset.groups import group_names as name_groups
+from boatinfer.dataset.held_back import in_share
 from boatinfer.dataset.labelled_images import Collection, assign_splits, read_collection
 from boatinfer.dataset.near_duplicates import near_duplicates, read_thumbnails
 from boatinfer.dataset.splits import TEST, TRAIN, VALID, parse_share
@@ -184,7 +185,7 @@ def _assign(
         for split in (TRAIN, VALID, TEST):
             if split in splits[group]:
                 return split
-        return TEST if int(first[group][:8], 16) / 2**32 < share else TRAIN
+        return TEST if in_share(first[group], share) else TRAIN
 
     assigned = [
         image if image.split else image._replace(split=TEST if image.is_random else split_of(group))

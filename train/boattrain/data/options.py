@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from boatinfer.dataset.held_back import HELD_BACK
 from boatinfer.i18n import Choice
 from boatinfer.options import Force, GroupBy, Memory, PageLanguage, Table
 from boattrain.augment import Augmentation
@@ -205,7 +206,7 @@ class BuildOptions:
             help="Share of the labelled images for test/, by a hash of their content; those of a "
             "random sample are all held back.",
         ),
-    ] = "20%"
+    ] = HELD_BACK
     valid: ValidOption = "10%"
     group_by: GroupBy = None
     as_table: Annotated[
