@@ -162,10 +162,9 @@ def undo(folder: Path) -> str:
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise OutputError(f"{listed} is damaged; remove what it lists by hand.") from error
     with translate_write_errors(folder):
-        if not stayed:
-            listed.unlink()
+        listed.unlink()
         _remove_empty([*folders, folder])
-    rest = f"; {counted(stayed, 'file')} changed since stay, and the list" if stayed else ""
+    rest = f"; {counted(stayed, 'file')} changed since stay" if stayed else ""
     return f"{counted(removed, 'file')} removed from {folder}{rest}"
 
 
