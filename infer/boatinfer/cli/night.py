@@ -230,16 +230,21 @@ def prune(
     from boatinfer.night.pruning import prune_night
     from boatinfer.night.record import worst
 
-    told = []
-    for pruned in prune_night(_read(config), names or [], dry_run=dry_run):
-        told.append(pruned)
-        if pruned.error:
-            say(Level.ERROR, f"{pruned.name}: {pruned.error}")
-        elif not (quiet or json):
-            for line in pruned_in_words(pruned, dry_run):
-                typer.echo(line)
+    told, failed = [], None
+    try:
+        for pruned in prune_night(_read(config), names or [], dry_run=dry_run):
+            told.append(pruned)
+            if pruned.error:
+                say(Level.ERROR, f"{pruned.name}: {pruned.error}")
+            if not (quiet or json) and (pruned.files or not pruned.error):
+                for line in pruned_in_words(pruned, dry_run):
+                    typer.echo(line)
+    except OutputError as error:  # the page of all folders
+        failed = error
     if json:
         _print_json(told)
+    if failed is not None:
+        raise failed
     raise typer.Exit(worst([pruned.exit_code for pruned in told]))
 
 
