@@ -19,7 +19,7 @@ import pytest
 from boatinfer.doctor import speed
 from boatinfer.doctor.examine import examine
 from boatinfer.doctor.findings import Finding, Level
-from boatinfer.errors import DOCTOR_FAULT, DOCTOR_WARNING
+from boatinfer.errors import DOCTOR_FAULT, DOCTOR_WARNING, UsageError
 from boatinfer.storage.locks import hold_lock
 from nightly import write
 from support import Command
@@ -239,6 +239,47 @@ def test_an_address_whose_secret_is_missing_is_a_fault(
 def test_metrics_that_cannot_be_written_are_a_fault(file: Path) -> None:
     file.write_text(FILE + '[metrics]\nfile = "missing/boatinfer.prom"\n')
     assert found(file, "metrics").level is Level.FAULT
+
+
+BUCKETS = """
+[[folder]]
+name = "first"
+dir = "pictures"
+model = "colours.onnx"
+out = "s3://first/out"
+endpoint = "http://first.example"
+[[folder]]
+name = "second"
+dir = "pictures"
+model = "colours.onnx"
+out = "s3://second/out"
+endpoint = "http://second.example"
+"""
+
+
+def test_a_bucket_is_asked_at_its_endpoint_and_one_that_is_away_costs_no_other_finding(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def connection(_: str, bucket: str) -> Any:
+        asked.append((bucket, os.environ.get("AWS_ENDPOINT_URL_S3")))
+        raise UsageError("it cannot be reached")
+
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    monkeypatch.setattr("boatinfer.storage.bucket.connection", connection)
+    file.write_text(BUCKETS + f"[[folder]]\n{FILE.partition(']]')[2]}")
+    runs = tmp_path / "out" / "runs"
+    runs.mkdir(parents=True)
+    now = datetime.now(UTC)
+    (runs / f"{now:%Y%m%dT%H%M%S.%fZ}.json").write_text("{}")
+    findings = examine(file, now - AHEAD).findings
+    (clock,) = [one for one in findings if one.check == "clock"]
+    assert (clock.level, "before the newest run" in clock.text) == (Level.FAULT, True)
+    away = [one.subject for one in findings if one.check == "examination"]
+    assert set(away) == {"first", "second"}
+    assert set(asked) == {(name, f"http://{name}.example") for name in ("first", "second")}
+    assert "AWS_ENDPOINT_URL_S3" not in os.environ
 
 
 HOSTILE = """

@@ -23,8 +23,9 @@ import colours
 from boatinfer.errors import OutputError
 from boatinfer.night import pruning, tidying
 from boatinfer.night.config import read_night
+from boatinfer.night.index_page import page_address
 from boatinfer.night.pruning import Pruned, prune_night
-from boatinfer.night.record import Record, record_file
+from boatinfer.night.record import FolderResult, Record, record_file
 from boatinfer.pipeline import run as running
 from boatinfer.results.folder import Results
 from boatinfer.results.integrity import find_damage
@@ -270,6 +271,19 @@ def test_on_a_full_disk_what_can_go_goes_and_is_told(
     assert told.bytes >= 100
     assert not damaged.exists()
     assert boatinfer("night", "prune", "-c", night.file).code == 0
+
+
+def test_a_night_whose_page_went_has_no_link(nights: Nights) -> None:
+    night = read_night(write(nights.folder, KEEP))
+    (folder,) = night.folders
+    ran = [nights.run(*new) for new in (["red-0"], ["red-1"], ["red-2"], ["red-3"], [])]
+    nights.prune(f"{FILE}[keep]\nlast = 2\n")
+    results = [
+        FolderResult(name="harbour", run=one.run, new=one.new.found, exit_code=0) for one in ran
+    ]
+    links = [page_address(one, folder.out, nights.folder) for one in results]
+    pages = [f"out/reports/{one.run}.html" for one in ran[2:4]]
+    assert links == ["", "", *pages, "out/report.html"]
 
 
 def test_the_page_of_all_folders_is_written_again_even_if_nothing_goes(nights: Nights) -> None:

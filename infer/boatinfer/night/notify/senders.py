@@ -153,11 +153,13 @@ def send_by_apprise(address: str, message: Message, timeout: float) -> None:
                 service.socket_read_timeout = timeout
             sender = apprise.Apprise(asset=asset)
             sender.add(service)
-            sent = sender.notify(
-                message.text,
-                message.title,
-                notify_type=apprise.NotifyType(kinds.get(message.status, "info")),
-                body_format=apprise.NotifyFormat.TEXT,
+            sent = bool(
+                sender.notify(
+                    message.text,
+                    message.title,
+                    notify_type=apprise.NotifyType(kinds.get(message.status, "info")),
+                    body_format=apprise.NotifyFormat.TEXT,
+                )
             )
     if not sent:
         said = redacted(" ".join(dict.fromkeys(log.lines)), [address])
