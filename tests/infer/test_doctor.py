@@ -20,6 +20,7 @@ from boatinfer.doctor import speed
 from boatinfer.doctor.examine import examine
 from boatinfer.doctor.findings import Finding, Level
 from boatinfer.errors import DOCTOR_FAULT, DOCTOR_WARNING, UsageError
+from boatinfer.night.config import read_night
 from boatinfer.storage.locks import hold_lock
 from nightly import write
 from support import Command
@@ -71,6 +72,17 @@ def test_all_is_well_on_one_screen(
     assert report["exit_code"] == 0
 
 
+def test_few_bytes_of_images_are_held(
+    file: Path, night: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night()
+    sizes = [one.stat().st_size for one in (file.parent / "pictures").rglob("*.*")]
+    monkeypatch.setattr(speed, "_HELD", 3 * max(sizes))
+    (folder,) = read_night(file).folders
+    held = sum(map(len, speed._known_images(folder.options)))
+    assert 0 < held <= 3 * max(sizes) < sum(sizes)
+
+
 def test_without_a_file_it_looks_at_the_machine_and_the_built_in_model(boatinfer: Command) -> None:
     ended = boatinfer("doctor", "--json")
     checks = [one["check"] for one in json.loads(ended.out)["findings"]]
@@ -86,6 +98,7 @@ def test_a_broken_seal_is_a_fault(file: Path, model_file: Path, boatinfer: Comma
     assert finding.level is Level.FAULT
     assert "damaged" in str(finding.detail)
     assert boatinfer("doctor", file).code == DOCTOR_FAULT
+    assert "harbour" in boatinfer("doctor", "-c", file).out
 
 
 def test_a_model_or_folder_that_is_missing_is_a_fault(file: Path, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ app = typer.Typer(
 
 Config = Annotated[
     Path,
-    typer.Option("-c", "--config", parser=local_path, metavar="FILE", help="What a night is."),
+    typer.Option("-c", "--config", parser=local_path, metavar="FILE", help="Configuration file."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
@@ -168,6 +168,7 @@ def status(config: Config = _FILE, json: Json = False) -> None:
 
 def _status_in_words(said: Status) -> Iterator[str]:
     from boatinfer.memory import format_size
+    from boatinfer.night.installed import NOT_INSTALLED
 
     if said.missed:
         yield f"missed: the night that was due {_moment(said.missed)} did not start"
@@ -180,6 +181,8 @@ def _status_in_words(said: Status) -> Iterator[str]:
     for sentence in (*said.earlier, *said.remarks):
         yield f"  {printable(sentence)}"
     yield f"next night: {_moment(said.next) if said.next else 'the file has no [schedule]'}"
+    if said.installed is False:
+        yield NOT_INSTALLED
     yield f"disk: {format_size(said.disk_free)} free"
     for folder in said.folders:
         yield from _folder_in_words(folder)
@@ -248,7 +251,7 @@ def prune(
 def notify(
     config: Config = _FILE,
     test: Annotated[
-        bool, typer.Option("--test", help="Send a message, to pings a line of their log.")
+        bool, typer.Option("--test", help="Send a test message; a ping URL gets a log entry.")
     ] = False,
 ) -> None:
     """Check who is told of a night, and with --test send each a message."""
