@@ -19,7 +19,8 @@ import pytest
 from boatinfer.doctor import speed
 from boatinfer.doctor.examine import examine
 from boatinfer.doctor.findings import Finding, Level
-from boatinfer.errors import DOCTOR_FAULT, DOCTOR_WARNING
+from boatinfer.errors import DOCTOR_FAULT, DOCTOR_WARNING, UsageError
+from boatinfer.night.config import read_night
 from boatinfer.storage.locks import hold_lock
 from nightly import write
 from support import Command
@@ -71,6 +72,17 @@ def test_all_is_well_on_one_screen(
     assert report["exit_code"] == 0
 
 
+def test_few_bytes_of_images_are_held(
+    file: Path, night: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    night()
+    sizes = [one.stat().st_size for one in (file.parent / "pictures").rglob("*.*")]
+    monkeypatch.setattr(speed, "_HELD", 3 * max(sizes))
+    (folder,) = read_night(file).folders
+    held = sum(map(len, speed._known_images(folder.options)))
+    assert 0 < held <= 3 * max(sizes) < sum(sizes)
+
+
 def test_without_a_file_it_looks_at_the_machine_and_the_built_in_model(boatinfer: Command) -> None:
     ended = boatinfer("doctor", "--json")
     checks = [one["check"] for one in json.loads(ended.out)["findings"]]
@@ -86,6 +98,7 @@ def test_a_broken_seal_is_a_fault(file: Path, model_file: Path, boatinfer: Comma
     assert finding.level is Level.FAULT
     assert "damaged" in str(finding.detail)
     assert boatinfer("doctor", file).code == DOCTOR_FAULT
+    assert "harbour" in boatinfer("doctor", "-c", file).out
 
 
 def test_a_model_or_folder_that_is_missing_is_a_fault(file: Path, tmp_path: Path) -> None:
@@ -239,6 +252,47 @@ def test_an_address_whose_secret_is_missing_is_a_fault(
 def test_metrics_that_cannot_be_written_are_a_fault(file: Path) -> None:
     file.write_text(FILE + '[metrics]\nfile = "missing/boatinfer.prom"\n')
     assert found(file, "metrics").level is Level.FAULT
+
+
+BUCKETS = """
+[[folder]]
+name = "first"
+dir = "pictures"
+model = "colours.onnx"
+out = "s3://first/out"
+endpoint = "http://first.example"
+[[folder]]
+name = "second"
+dir = "pictures"
+model = "colours.onnx"
+out = "s3://second/out"
+endpoint = "http://second.example"
+"""
+
+
+def test_a_bucket_is_asked_at_its_endpoint_and_one_that_is_away_costs_no_other_finding(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def connection(_: str, bucket: str) -> Any:
+        asked.append((bucket, os.environ.get("AWS_ENDPOINT_URL_S3")))
+        raise UsageError("it cannot be reached")
+
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    monkeypatch.setattr("boatinfer.storage.bucket.connection", connection)
+    file.write_text(BUCKETS + f"[[folder]]\n{FILE.partition(']]')[2]}")
+    runs = tmp_path / "out" / "runs"
+    runs.mkdir(parents=True)
+    now = datetime.now(UTC)
+    (runs / f"{now:%Y%m%dT%H%M%S.%fZ}.json").write_text("{}")
+    findings = examine(file, now - AHEAD).findings
+    (clock,) = [one for one in findings if one.check == "clock"]
+    assert (clock.level, "before the newest run" in clock.text) == (Level.FAULT, True)
+    away = [one.subject for one in findings if one.check == "examination"]
+    assert set(away) == {"first", "second"}
+    assert set(asked) == {(name, f"http://{name}.example") for name in ("first", "second")}
+    assert "AWS_ENDPOINT_URL_S3" not in os.environ
 
 
 HOSTILE = """

@@ -172,6 +172,19 @@ def test_the_journal_gets_priorities(other: int) -> None:
     assert "Traceback" in json.loads(said[3][3:])["traceback"]
 
 
+def test_the_traceback_of_a_bug_in_a_folder_is_passed_on(
+    boatinfer: Command, tmp_path: Path, scripts: dict[str, str]
+) -> None:
+    scripts["first"] = (
+        "from boatinfer.logs import LogFormat, use; use(LogFormat.JSON); raise ValueError('a bug')"
+    )
+    file = write(tmp_path, FAKE)
+    ended = boatinfer("night", "run", "-c", file, "--log-format", "json")
+    assert ended.code == 1
+    (line,) = [line for line in lines(ended.err) if line["level"] == "critical"]
+    assert (line["folder"], "Traceback" in line["traceback"]) == ("first", True)
+
+
 def test_secrets_of_the_environment_are_in_no_log(tmp_path: Path) -> None:
     write(tmp_path, FAKE + '[notify]\nwebhooks = ["${HOOK}"]\nwhen = "always"')
     hook = {"HOOK": f"http://127.0.0.1:9/{SECRET}"}

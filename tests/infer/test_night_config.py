@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,10 @@ from boatinfer.errors import UsageError
 from boatinfer.models.built_in import BUILT_IN
 from boatinfer.night.command import arguments
 from boatinfer.night.config import read_night
-from boatinfer.night.keys import folder_keys
+from boatinfer.night.keep import keep_keys
+from boatinfer.night.keys import default_keys, folder_keys, mistake, schedule_keys
+from boatinfer.night.metrics import metrics_keys
+from boatinfer.night.notify.settings import notify_keys
 from boatinfer.night.problems import find_problem
 from boatinfer.night.schema import json_schema
 from boatinfer.night.template import template
@@ -99,6 +103,56 @@ def _as_typer_reads(said: list[str]) -> RunOptions:
     return RunOptions(**values | {key: list(values[key]) for key in ("include", "exclude")})
 
 
+KEYS = {
+    **{f"[[folder]].{name}": key for name, key in folder_keys().items()},
+    **{f"top.{name}": key for name, key in default_keys().items()},
+    **{f"schedule.{name}": key for name, key in schedule_keys().items()},
+    **{f"notify.{name}": key for name, key in notify_keys().items()},
+    **{f"keep.{name}": key for name, key in keep_keys().items()},
+    **{f"metrics.{name}": key for name, key in metrics_keys().items()},
+}
+
+
+def test_no_mistake_is_told_by_a_regular_expression() -> None:
+    patterns = [key for key in KEYS.values() if "pattern" in key.schema]
+    assert len(patterns) > 4
+    for key in patterns:
+        said = mistake(key, "-/ ?")
+        assert said is not None, key.name
+        assert str(key.schema["pattern"]) not in said
+        assert said.endswith("not '-/ ?'")
+
+
+TEMPLATE = template().splitlines()
+EXAMPLES = [at for at, line in enumerate(TEMPLATE) if re.match(r"# [a-z-]+ = ", line)]
+
+
+@pytest.mark.parametrize("at", EXAMPLES, ids=[TEMPLATE[at][2:] for at in EXAMPLES])
+def test_every_example_of_the_template_is_accepted(
+    at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = list(TEMPLATE)
+    name = lines[at][2:].partition(" = ")[0]
+    head = next((one for one in reversed(lines[:at]) if re.match(r"(# )?\[", one)), None)
+    lines[at] = lines[at][2:]
+    shown = {head: head.removeprefix("# ")} if head else {}
+    if head == "# [[folder]]":
+        shown |= {one: one[2:] for one in lines if one.startswith("#") and "inbox" in one}
+    if head == "# [metrics]":
+        shown |= {one: one[2:] for one in lines if one.startswith("# file =")}
+    with_it = {
+        "ray-address": "engine = 'ray'",
+        "workers": "engine = 'ray'",
+        "target-accuracy": "evaluation = 'e.json'",
+        "evaluation": "target-accuracy = 0.9",
+    }
+    lines = [shown.get(one, one) for one in lines]
+    text = "\n".join([with_it.get(name, ""), *lines])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert re.search(rf"^{name} = ", text, re.MULTILINE)
+    read_night(write(tmp_path, text))
+
+
 def test_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
     monkeypatch.setenv("HOME", "/home/somebody")
@@ -129,6 +183,8 @@ def test_a_folder_may_set_its_threshold_in_another_way_than_the_default(tmp_path
 MISTAKES = {
     "unknown key": (f"{ONE}modle = 'x'", 4, "there is no key modle here; did you mean model?"),
     "unknown default": (f"bacth-size = 3\n{ONE}", 1, "did you mean batch-size?"),
+    "folders": ("[folders]\nname = 'a'", 1, "did you mean [[folder]]?"),
+    "a language": (f"language = 'dee'\n{ONE}", 1, "not 'dee'; did you mean de?"),
     "unknown table": (f"{ONE}[schedul]\nat = '02:00'", 4, "did you mean schedule?"),
     "later table": (f"{ONE}[weather]\nfair = 'x'", 4, "there is no table [weather] here"),
     "unknown key of the schedule": (f"{ONE}[schedule]\natt = '1'", 5, "did you mean at?"),
@@ -139,7 +195,7 @@ MISTAKES = {
     "no name": ("[[folder]]\ndir = 'x'", 1, "this folder has no name"),
     "no dir": (f"{ONE}[[folder]]\nname = 'b'", 4, "this folder has no dir"),
     "name twice": (f"{ONE}[[folder]]\nname = 'a'\ndir = 'y'", 5, "stands on line 2 too"),
-    "name with a slash": ("[[folder]]\nname = 'a/b'\ndir = 'x'", 2, "name must be"),
+    "name with a slash": ("[[folder]]\nname = 'a/b'\ndir = 'x'", 2, "name must not contain /"),
     "text for a number": (f"{ONE}top = '3'", 4, "top must be a whole number"),
     "true for a number": (f"{ONE}top = true", 4, "top must be a whole number"),
     "number for true": (f"{ONE}features = 1", 4, "features must be true or false"),
@@ -154,11 +210,15 @@ MISTAKES = {
     "standard input": (f"{ONE}from-file = '-'", 4, "a night has no standard input"),
     "twice": (f"{ONE}batch-size = 1\nbatch_size = 2", 5, "batch-size is given twice"),
     "time": (f"{ONE}[schedule]\nat = '24:00'", 5, "a time such as 02:00, not '24:00'"),
-    "day": (f"{ONE}[schedule]\ndays = ['monday']", 5, "one of mon, tue"),
+    "day": (f"{ONE}[schedule]\ndays = ['monday']", 5, "not 'monday'; did you mean mon?"),
     "memory": (f"{ONE}[schedule]\nmemory = '2 GB'", 5, "a size such as 8G or 75%"),
     "no table": (f"notify = 3\n{ONE}", 1, "notify must be a table; write [notify] above it"),
     "no file of metrics": (f"{ONE}[metrics]", 4, "this table has no file"),
-    "a wrong file of metrics": (f"{ONE}[metrics]\nfile = 'x.txt'", 5, "file must be"),
+    "a wrong file of metrics": (
+        f"{ONE}[metrics]\nfile = 'x.txt'",
+        5,
+        "file must end in .prom, not 'x.txt'",
+    ),
     "no such time": (f"{ONE}[folder.notify]\nwhen = 'never'", 5, "one of failure, unusual"),
     "no TOML": (f"{ONE}top = = 1", 4, "this is not valid TOML"),
     "one out": (

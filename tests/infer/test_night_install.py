@@ -17,9 +17,12 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from boatinfer.doctor.examine import examine
+from boatinfer.doctor.findings import Level
 from boatinfer.night import systemd
 from boatinfer.night.config import Night
 from boatinfer.night.install import files
+from boatinfer.night.installed import is_installed
 from boatinfer.night.schedulers import NAME, Scheduler
 from nightly import parsed, write
 from support import Command, rows
@@ -248,6 +251,20 @@ def test_the_units_of_another_night_are_left_alone(
     assert boatinfer("night", "install", "-c", other, *arguments, "--name", "second").code == 0
 
 
+def test_status_says_whether_anything_starts_the_night(
+    night: Night, boatinfer: Command, systemctl: Path
+) -> None:
+    arguments, said = ["-c", night.file], "not installed: nothing starts this night"
+    status = boatinfer("night", "status", *arguments)
+    assert (status.code, said in status.out) == (0, True)
+    (finding,) = [one for one in examine(night.file).findings if one.check == "schedule"]
+    assert finding.level is Level.WARNING
+    boatinfer("night", "install", *arguments, "--scheduler", "systemd", "--user")
+    assert said not in boatinfer("night", "status", *arguments).out
+    other = write(night.file.parent, TEXT, "night.tom")  # the beginning of its name
+    assert said in boatinfer("night", "status", "-c", other).out
+
+
 CRONTAB = 'if [ "$1" = -l ]; then cat "$LOG"; else cat > "$LOG"; fi'
 
 
@@ -259,6 +276,7 @@ def test_a_line_of_cron_is_installed_beside_others_and_removed(
     arguments = ["-c", night.file, "--scheduler", "cron"]
     for _ in range(2):
         assert boatinfer("night", "install", *arguments).code == 0
+    assert is_installed(night)
     *others, line = table.read_text().splitlines()
     assert others == ["MAILTO=me", "0 1 * * * backup"]
     assert line.startswith("5 3 * * 1,7 ")

@@ -330,6 +330,13 @@ def test_a_night_that_was_due_and_did_not_start_is_told(
     assert said.exit_code == (NIGHT_MISSED if missed else 0)
 
 
+def test_results_that_may_not_be_written_are_in_the_status(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").write_text("no folder")
+    night = parsed(tmp_path, '[[folder]]\nname = "a"\ndir = "in"\nout = "out"')
+    assert night_status(night).exit_code == 7
+
+
 def test_before_the_first_night_none_is_missed_until_one_was_due(
     three: Path, tmp_path: Path
 ) -> None:

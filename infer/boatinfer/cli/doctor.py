@@ -30,6 +30,12 @@ def doctor(
             help="What a night is; by default night.toml, if there is one here.",
         ),
     ] = None,
+    named: Annotated[
+        Path | None,
+        typer.Option(
+            "-c", "--config", parser=local_path, metavar="FILE", help="The same, as an option."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     anonymous: Annotated[
         bool,
@@ -43,7 +49,7 @@ def doctor(
 
     from boatinfer.doctor.examine import examine
 
-    report = examine(config or (_FILE if _FILE.exists() else None))
+    report = examine(config or named or (_FILE if _FILE.exists() else None))
     code = report.exit_code
     report = report.anonymous() if anonymous else report
     if json:

@@ -39,7 +39,7 @@ app = typer.Typer(
 
 Config = Annotated[
     Path,
-    typer.Option("-c", "--config", parser=local_path, metavar="FILE", help="What a night is."),
+    typer.Option("-c", "--config", parser=local_path, metavar="FILE", help="Configuration file."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]
@@ -136,14 +136,10 @@ def plan(names: Names = None, config: Config = _FILE, json: Json = False) -> Non
             error = printable(folder.error or "")
             typer.echo(f"boatinfer: {printable(folder.name)}: {error}", err=True)
     for problem in problems:
-        say(Level.ERROR, str(problem))
+        say(Level.WARNING, f"warning: {problem}")
     if not json:
         typer.echo(f"{_total([folder.seconds for folder in said])}; nothing was written")
-    codes: list[int | None] = [
-        *(folder.exit_code for folder in said),
-        *(one.exit_code for one in problems),
-    ]
-    raise typer.Exit(worst(codes))
+    raise typer.Exit(worst([folder.exit_code for folder in said]))
 
 
 def _total(seconds: list[float | None]) -> str:
@@ -172,6 +168,7 @@ def status(config: Config = _FILE, json: Json = False) -> None:
 
 def _status_in_words(said: Status) -> Iterator[str]:
     from boatinfer.memory import format_size
+    from boatinfer.night.installed import NOT_INSTALLED
 
     if said.missed:
         yield f"missed: the night that was due {_moment(said.missed)} did not start"
@@ -184,6 +181,8 @@ def _status_in_words(said: Status) -> Iterator[str]:
     for sentence in (*said.earlier, *said.remarks):
         yield f"  {printable(sentence)}"
     yield f"next night: {_moment(said.next) if said.next else 'the file has no [schedule]'}"
+    if said.installed is False:
+        yield NOT_INSTALLED
     yield f"disk: {format_size(said.disk_free)} free"
     for folder in said.folders:
         yield from _folder_in_words(folder)
@@ -230,16 +229,21 @@ def prune(
     from boatinfer.night.pruning import prune_night
     from boatinfer.night.record import worst
 
-    told = []
-    for pruned in prune_night(_read(config), names or [], dry_run=dry_run):
-        told.append(pruned)
-        if pruned.error:
-            say(Level.ERROR, f"{pruned.name}: {pruned.error}")
-        elif not (quiet or json):
-            for line in pruned_in_words(pruned, dry_run):
-                typer.echo(line)
+    told, failed = [], None
+    try:
+        for pruned in prune_night(_read(config), names or [], dry_run=dry_run):
+            told.append(pruned)
+            if pruned.error:
+                say(Level.ERROR, f"{pruned.name}: {pruned.error}")
+            if not (quiet or json) and (pruned.files or not pruned.error):
+                for line in pruned_in_words(pruned, dry_run):
+                    typer.echo(line)
+    except OutputError as error:  # the page of all folders
+        failed = error
     if json:
         _print_json(told)
+    if failed is not None:
+        raise failed
     raise typer.Exit(worst([pruned.exit_code for pruned in told]))
 
 
@@ -247,7 +251,7 @@ def prune(
 def notify(
     config: Config = _FILE,
     test: Annotated[
-        bool, typer.Option("--test", help="Send a message, to pings a line of their log.")
+        bool, typer.Option("--test", help="Send a test message; a ping URL gets a log entry.")
     ] = False,
 ) -> None:
     """Check who is told of a night, and with --test send each a message."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from boatinfer.errors import BoatinferError, UsageError
 from boatinfer.night.config import Folder, Night, read_night
 from boatinfer.night.record import read_record
 from boatinfer.pipeline.options import RunOptions
+from boatinfer.storage.connections import s3_endpoint
 
 __all__ = ["examine"]
 
@@ -54,8 +56,9 @@ def _findings(file: Path | None, now: datetime) -> Iterator[Finding]:
     yield from _guarded(examine_disks(night, now))
     measured: dict[tuple[object, ...], str] = {}
     for folder in night.folders:
-        yield from _guarded(examine_folder(folder, now), folder.name)
-        yield from _guarded(_model(folder, measured), folder.name)
+        with s3_endpoint(folder.options.endpoint):
+            yield from _guarded(examine_folder(folder, now), folder.name)
+            yield from _guarded(_model(folder, measured), folder.name)
 
 
 def _guarded(findings: Iterator[Finding], subject: str | None = None) -> Iterator[Finding]:
@@ -75,7 +78,12 @@ def _clock(night: Night, now: datetime) -> Iterator[Finding]:
 
 def _moments(night: Night) -> Iterator[datetime]:
     for folder in night.folders:
-        yield from newest_moments(folder)
+        # What cannot be reached is a finding of its folder.
+        with (
+            contextlib.suppress(BoatinferError, OSError),
+            s3_endpoint(folder.options.endpoint),
+        ):
+            yield from newest_moments(folder)
     for one in read_record(night).nights[:1]:
         yield datetime.fromisoformat(one.started)
 

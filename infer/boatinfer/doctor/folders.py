@@ -14,6 +14,7 @@ from boatinfer.doctor.findings import Finding, Level
 from boatinfer.doctor.machine import started
 from boatinfer.memory import format_size
 from boatinfer.night.config import Folder, Night
+from boatinfer.night.installed import NOT_INSTALLED, is_installed
 from boatinfer.night.metrics import find_metrics_problem
 from boatinfer.night.notify.trial import checked_targets
 from boatinfer.night.problems import find_problem
@@ -166,6 +167,13 @@ def examine_night(night: Night, now: datetime) -> Iterator[Finding]:
         advice=None if good else "give another index, or the user of the night the right",
         detail=str(night.index),
     )
+    installed = is_installed(night)
+    if installed is not None:
+        yield Finding(
+            check="schedule",
+            level=Level.OK if installed else Level.WARNING,
+            text="installed" if installed else NOT_INSTALLED,
+        )
     yield _lock("night", None, lock_holder(lock_of(night)), now)
     if night.metrics is not None:
         problem = find_metrics_problem(night.metrics)

@@ -29,6 +29,8 @@ __all__ = ["examine_model"]
 _IMAGES, _SECONDS = 48, 0.6
 #: Larger images are left out, in bytes.
 _LARGE = 64 << 20
+#: Bytes of images that are held at once at most, and images of a batch.
+_HELD, _BATCH = 256 << 20, 32
 
 
 def examine_model(options: RunOptions, subject: str) -> Finding:
@@ -91,11 +93,15 @@ def _known_images(options: RunOptions) -> list[bytes]:
     except BoatinferError:
         return []
     paths = manifest.images.filter(manifest.images["classified"])["path"].slice(0, _IMAGES)
-    found = []
+    found: list[bytes] = []
+    room = _HELD
     for path in paths.to_pylist():
         try:
             file = folder / from_text(path)
-            found += [file.read_bytes()] if file.stat().st_size <= _LARGE else []
+            size = file.stat().st_size
+            if size <= min(_LARGE, room):
+                found.append(file.read_bytes())
+                room -= size
         except OSError:
             continue
     return found
@@ -103,7 +109,7 @@ def _known_images(options: RunOptions) -> list[bytes]:
 
 def _rates(model: Model, contents: Sequence[bytes], threads: int) -> dict[str, float]:
     """Images a second, by what is done with them, in as many threads as a run has."""
-    spec, size = model.card.image, model.batch_size
+    spec, size = model.card.image, min(model.batch_size, _BATCH)
 
     def decode(data: bytes) -> images.Pixels | None:
         try:

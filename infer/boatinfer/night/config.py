@@ -325,7 +325,9 @@ class _Reader:
             key = keys.get(name) or next((k for k in keys.values() if k.field == name), None)
             if key is None:
                 what = f"table [{name}]" if isinstance(value, dict | list) else f"key {name}"
-                known = tables if isinstance(value, dict | list) and tables else [*keys, *tables]
+                known = [*keys, *tables]
+                if isinstance(value, dict | list) and tables:
+                    known = ["[[folder]]" if one == "folder" else one for one in tables]
                 hint = _nearest(name, known)
                 raise self._error(f"there is no {what} here; {hint}", table, number, name)
             if key.field in values:

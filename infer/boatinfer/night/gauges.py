@@ -18,6 +18,7 @@ from boatinfer.night.record import FolderResult, NightResult, Record
 from boatinfer.results.summary import Summary, read_summary
 from boatinfer.results.unreviewed import Unreviewed, find_unreviewed
 from boatinfer.storage.base import Place
+from boatinfer.storage.connections import s3_endpoint
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -135,7 +136,8 @@ class _Gauges:
             (self.unusual, len(result.unusual)),
         ):
             gauge.labels(name).set(number)
-        details = _details(folder.out, result.run)  # type: ignore[arg-type]
+        with s3_endpoint(folder.options.endpoint):
+            details = _details(folder.out, result.run)  # type: ignore[arg-type]
         if details is not None:
             self._summary(name, details.summary)
             self._unreviewed(name, details.unreviewed)

@@ -13,6 +13,7 @@ from boatinfer.i18n import Language, language_of, resolved
 from boatinfer.night.config import Folder, Night
 from boatinfer.night.record import FolderResult, NightResult, Record, record_file
 from boatinfer.pages import page
+from boatinfer.pages.kept import run_of
 from boatinfer.results.unusual_text import unusual_in_words
 from boatinfer.storage.base import Place
 
@@ -122,7 +123,9 @@ def _figures(result: FolderResult, language: Language) -> str:
 
 
 def page_address(result: FolderResult, out: Place, beside: Path, prefix: str | None = None) -> str:
-    """The address of the page: that of the run if it was kept, else that of the last one.
+    """The address of the page: that of the run, or the last one if nothing came in.
+
+    It is empty if the page of the run was removed.
 
     Args:
         result: what the night came to.
@@ -132,11 +135,12 @@ def page_address(result: FolderResult, out: Place, beside: Path, prefix: str | N
     """
     if not isinstance(out, Path):
         return f"{out.as_uri().rstrip('/')}/report.html"
-    pages = [out / "reports" / f"{result.run}.html"] if result.run else []
-    for file in (*pages, out / "report.html"):
-        if file.is_file():
-            return _address(file, beside, prefix)
-    return ""
+    own, last = out / "reports" / f"{result.run}.html", out / "report.html"
+    if result.run and own.is_file():
+        return _address(own, beside, prefix)
+    # A run with new images has a page of its own: the last one may be of another.
+    pruned = result.run and result.new and run_of(last) != result.run
+    return _address(last, beside, prefix) if last.is_file() and not pruned else ""
 
 
 def _address(file: Path, beside: Path, prefix: str | None) -> str:

@@ -6,6 +6,7 @@ Most are made of the fields of `RunOptions`: a new option of ``boatinfer run`` i
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import enum
 import functools
 import re
@@ -50,6 +51,7 @@ class Key:
         schema: what its value may be, in JSON schema.
         default: the value that it has where it is not given; None for none.
         path: whether the value names a file or folder.
+        form: what the pattern of the schema asks for, as in "must end in .html".
     """
 
     name: str
@@ -57,6 +59,7 @@ class Key:
     schema: Mapping[str, Any]
     default: Any = None
     path: bool = False
+    form: str | None = None
 
     @property
     def field(self) -> str:
@@ -78,6 +81,7 @@ INDEX_KEY = Key(
     {**_TEXT, "pattern": r"\.html?$"},
     "index.html",
     path=True,
+    form="must end in .html",
 )
 _OUT = "Results folder, or its URI; by default boatinfer-out/ and the name, beside this file."
 _OWN = [
@@ -85,6 +89,7 @@ _OWN = [
         "name",
         "Name of the folder, for 'boatinfer night run NAME' and the page.",
         {**_TEXT, "pattern": r"^[^/\\\x00-\x1f\x7f-][^/\\\x00-\x1f\x7f]*$"},
+        form="must not contain / or \\ or begin with -",
     ),
     Key("dir", "Folder of images, or its URI.", _TEXT, path=True),
 ]
@@ -114,6 +119,7 @@ def schedule_keys() -> dict[str, Key]:
             "Time of day at which the night starts, HH:MM.",
             {"type": "string", "pattern": _TIME},
             "02:00",
+            form="must be a time such as 02:00",
         ),
         Key("days", "Days on which it starts; by default all.", days, list(DAYS)),
         Key(
@@ -144,6 +150,7 @@ def schedule_keys() -> dict[str, Key]:
             "systemd unit to start when a night fails; by default one that notes the status in "
             "the journal.",
             {"type": "string", "pattern": r"^[A-Za-z0-9:_.@\\-]+\.[a-z]+$"},
+            form="must be the name of a unit, such as mail.service",
         ),
     ]
     return {key.name: key for key in keys}
@@ -210,14 +217,20 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 
 def mistake(key: Key, value: Any) -> str | None:
     """What is wrong with a value, such as ``top must be a whole number``; None if nothing is."""
+    if (
+        key.form
+        and value
+        and isinstance(value, str)
+        and not re.search(key.schema["pattern"], value)
+    ):
+        return f"{key.name} {key.form}, not {value!r}"
     said = _mistake(key.schema, value)
     return said and f"{key.name} must be {said}"
 
 
 def _mistake(schema: Mapping[str, Any], value: Any) -> str | None:
     if "enum" in schema:
-        one_of = ", ".join(map(str, schema["enum"]))
-        return None if value in schema["enum"] else f"one of {one_of}"
+        return None if value in schema["enum"] else _mistake_of_choice(schema["enum"], value)
     types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
     if not any(_is(value, type_) for type_ in types):
         return " or ".join(_CALLED[type_] for type_ in types)
@@ -226,6 +239,12 @@ def _mistake(schema: Mapping[str, Any], value: Any) -> str | None:
     if isinstance(value, str):
         return _mistake_of_text(schema, value)
     return _mistake_of_number(schema, value)
+
+
+def _mistake_of_choice(choices: list[str], value: Any) -> str:
+    similar = difflib.get_close_matches(str(value).lower(), choices, 1)
+    hint = f"; did you mean {similar[0]}?" if similar else ""
+    return f"one of {', '.join(choices)}, not {value!r}{hint}"
 
 
 def _mistake_of_number(schema: Mapping[str, Any], number: float) -> str | None:
@@ -248,12 +267,9 @@ def _mistake_of_items(schema: Mapping[str, Any], items: list[Any]) -> str | None
 def _mistake_of_text(schema: Mapping[str, Any], text: str) -> str | None:
     if len(text) < schema.get("minLength", 0):
         return "text that is not empty"
-    if "pattern" not in schema or re.search(schema["pattern"], text):
+    if "examples" not in schema or re.search(schema["pattern"], text):
         return None
-    if "examples" in schema:
-        return f"text such as {schema['examples'][0]!r}, not {text!r}"
-    meant = "a time such as 02:00" if schema["pattern"] == _TIME else f"like {schema['pattern']}"
-    return f"{meant}, not {text!r}"
+    return f"text such as {schema['examples'][0]!r}, not {text!r}"
 
 
 def _is(value: Any, type_: str) -> bool:

@@ -68,8 +68,11 @@ class FolderLog:
 
     def end(self, code: int) -> None:
         """Passes the last line on, unless it is the sentence with which a command fails."""
-        if self._lines and (code <= 0 or not self._lines[-1].ours):
-            self._pass_on(self._lines[-1])
+        if not self._lines:
+            return
+        last = self._lines[-1]
+        if code <= 0 or not last.ours or last.level is Level.CRITICAL:  # a bug has a traceback
+            self._pass_on(last)
 
     @property
     def last_words(self) -> str:

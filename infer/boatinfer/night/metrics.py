@@ -42,6 +42,7 @@ def metrics_keys() -> dict[str, Key]:
         "metrics.",
         {"type": "string", "minLength": 1, "pattern": r"\.prom$"},
         path=True,
+        form="must end in .prom",
     )
     return {key.name: key}
 

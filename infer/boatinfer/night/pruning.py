@@ -7,7 +7,7 @@ links before the pages that they lead to, and rows by writing the parts that hol
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -39,7 +39,7 @@ __all__ = ["Pruned", "prune_night"]
 
 
 class Pruned(msgspec.Struct, kw_only=True, frozen=True):
-    """What was removed from a results folder, or would be.
+    """What was removed from a results folder, before an error if there is one, or would be.
 
     Attributes:
         name: of the folder.
@@ -84,12 +84,9 @@ def prune_night(
     folders = night.chosen(names)
     if night.keep is None:
         raise UsageError(f"{night.file} has no [keep], so everything stays; add one to prune.")
-    pruned = False
     for folder in folders:
-        told = _prune(folder, night.keep, now or datetime.now(UTC), dry_run)
-        pruned = pruned or bool(told.files)
-        yield told
-    if pruned and not dry_run:
+        yield _prune(folder, night.keep, now or datetime.now(UTC), dry_run)
+    if not dry_run:
         _refresh_index(night)
 
 
@@ -101,7 +98,7 @@ def _refresh_index(night: Night) -> None:
 
 
 def _prune(folder: Folder, keep: Keep, now: datetime, dry_run: bool) -> Pruned:
-    result = Pruned(name=folder.name, out=str(folder.out))
+    result, pruning = Pruned(name=folder.name, out=str(folder.out)), None
     try:
         with s3_endpoint(folder.options.endpoint):
             results = Results(folder.out)
@@ -111,11 +108,15 @@ def _prune(folder: Folder, keep: Keep, now: datetime, dry_run: bool) -> Pruned:
                 if not dry_run:
                     check = stack.enter_context(lock_results(results.out, None))
                     results.parts.check = check
-                return _Pruning(results, keep, now).done(result, dry_run)
+                pruning = _Pruning(results, keep, now)
+                return pruning.done(result, dry_run)
     except (BoatinferError, StoreError) as error:
         code, said = error.exit_code, str(error)
     except OSError as error:
         code, said = BoatinferError.exit_code, str(error)
+    if pruning is not None and not dry_run:
+        with contextlib.suppress(OSError), s3_endpoint(folder.options.endpoint):
+            result = pruning.removed(result)
     return msgspec.structs.replace(result, exit_code=code, error=said)
 
 
@@ -138,15 +139,12 @@ class _Pruning:
         until = None if self._complete is None else self._complete.run
         self._summaries = old_summaries(results, keep.nights, stay, until)
         self._damaged = list(self._old_damaged(keep.damaged))
+        files = [*self._damaged, *self._summaries, *self._pages]
+        self._sizes = {file: _size(file) for file in files}
 
     def done(self, result: Pruned, dry_run: bool) -> Pruned:
         """Removes what goes, or says what would go."""
-        files = [*self._pages, *self._summaries, *self._damaged]
-        result = msgspec.structs.replace(
-            result,
-            files=[f"{file.parent.name}/{file.name}" for file in files],
-            bytes=sum(_size(file) for file in files),
-        )
+        result = _with_files(result, self._sizes)
         if not dry_run:
             self._remove()
         if self._keep.rows == (None, None):
@@ -168,16 +166,22 @@ class _Pruning:
             bytes=result.bytes + size,
         )
 
+    def removed(self, result: Pruned) -> Pruned:
+        """Says which of the files that go have gone."""
+        gone = {file: size for file, size in self._sizes.items() if not file.exists()}
+        return _with_files(result, gone)
+
     def _remove(self) -> None:
+        """Removes files; first those that nothing links to, since pages need room on the disk."""
         results = self._results
         results.clean()
-        if self._runs:
-            results.parts.check()
-            self._kept.remove(self._runs, results.report)
-        for file in (*self._summaries, *self._damaged):
+        for file in (*self._damaged, *self._summaries):
             results.parts.check()
             with translate_write_errors(file):
                 file.unlink(missing_ok=True)
+        if self._runs:
+            results.parts.check()
+            self._kept.remove(self._runs, results.report)
 
     def _why_rows_stay(self) -> str | None:
         """Why the rows of the last complete run cannot be told from others."""
@@ -219,6 +223,11 @@ class _Pruning:
             for file in sorted(folder.glob(f"*{DAMAGED_SUFFIX}")):
                 if _set_aside(file) <= until:
                     yield file
+
+
+def _with_files(result: Pruned, sizes: Mapping[Place, int]) -> Pruned:
+    files = [f"{file.parent.name}/{file.name}" for file in sizes]
+    return msgspec.structs.replace(result, files=files, bytes=sum(sizes.values()))
 
 
 def _finished(summary: Summary) -> datetime:

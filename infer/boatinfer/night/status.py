@@ -9,9 +9,10 @@ from pathlib import Path
 
 import msgspec
 
-from boatinfer.errors import NIGHT_MISSED, BoatinferError
+from boatinfer.errors import NIGHT_MISSED, BoatinferError, OutputError
 from boatinfer.night.config import Folder, Night
 from boatinfer.night.earlier import known_since
+from boatinfer.night.installed import is_installed
 from boatinfer.night.problems import find_problem
 from boatinfer.night.record import FolderResult, Record, read_record, worst
 from boatinfer.night.running import lock_of
@@ -32,6 +33,7 @@ class FolderStatus(msgspec.Struct, kw_only=True, frozen=True):
         out: its results folder.
         last: what the last night in which it was came to; None if there was none.
         problem: what would keep the next night from it, as far as can be seen.
+        problem_code: exit code of the next night if the results may not be written, else 0.
         disk_bytes: what the results take; None in a bucket.
     """
 
@@ -39,6 +41,7 @@ class FolderStatus(msgspec.Struct, kw_only=True, frozen=True):
     out: str
     last: FolderResult | None = None
     problem: str | None = None
+    problem_code: int = 0
     disk_bytes: int | None = None
 
 
@@ -53,12 +56,14 @@ class Status(msgspec.Struct, kw_only=True, frozen=True):
         holder: the process of the night that goes on; None if none does.
         killed: whether the last night did not come to its end.
         next: when the next is due; None if the file has no schedule.
+        installed: whether the system starts it, as far as can be seen; None without a schedule.
         missed: when one was due that did not start.
         disk_free: bytes that are free where the page is.
         earlier: what the last night told of those before it, in sentences.
         remarks: whom it could not tell, in sentences.
         exit_code: for monitoring: 10 if a night was missed, 1 if the last was killed, else that
-            of the worst folder in its last night, 0 if all is well.
+            of the worst folder in its last night, or 7 if results may not be written, 0 if all is
+            well.
     """
 
     config: str
@@ -68,6 +73,7 @@ class Status(msgspec.Struct, kw_only=True, frozen=True):
     holder: str | None = None
     killed: bool = False
     next: str | None = None
+    installed: bool | None = None
     missed: str | None = None
     disk_free: int = 0
     earlier: list[str] = []
@@ -100,6 +106,7 @@ def night_status(night: Night, now: datetime | None = None) -> Status:
         holder=holder,
         killed=killed,
         next=_text(next_due(night.schedule, now)) if night.schedule else None,
+        installed=is_installed(night),
         missed=_text(missed) if missed else None,
         disk_free=shutil.disk_usage(night.index.parent).free,
         earlier=last.earlier if last else [],
@@ -113,7 +120,8 @@ def _exit_code(folders: list[FolderStatus], killed: bool, missed: bool) -> int:
         return NIGHT_MISSED
     if killed:
         return BoatinferError.exit_code
-    return worst([folder.last.exit_code for folder in folders if folder.last])
+    codes = [folder.last.exit_code for folder in folders if folder.last]
+    return worst([*codes, *(folder.problem_code for folder in folders)])
 
 
 def _text(moment: datetime) -> str:
@@ -136,6 +144,7 @@ def _folder(folder: Folder, record: Record) -> FolderStatus:
         out=str(folder.out),
         last=last[1] if last else None,
         problem=str(problem) if problem else None,
+        problem_code=problem.exit_code if isinstance(problem, OutputError) else 0,
         disk_bytes=folder_size(folder.out) if isinstance(folder.out, Path) else None,
     )
 

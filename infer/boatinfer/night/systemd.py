@@ -16,13 +16,14 @@ from boatinfer.storage.base import Place
 from boatinfer.storage.files import atomic_write, translate_write_errors
 from boatinfer.storage.locations import is_remote, resolve
 
-__all__ = ["files", "install", "uninstall"]
+__all__ = ["files", "folder_of", "install", "uninstall"]
 
 #: Where the units of the machine are.
 SYSTEM_FOLDER = Path("/etc/systemd/system")
 
 
-def _folder(system: bool) -> Path:
+def folder_of(system: bool) -> Path:
+    """Where the units of the machine, or of the user, are."""
     if system:
         return SYSTEM_FOLDER
     home = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
@@ -34,7 +35,7 @@ def files(job: Job) -> dict[Path, str]:
     units = {f"{job.name}.service": _service(job), f"{job.name}.timer": _timer(job)}
     if job.schedule.on_failure is None:
         units[f"{job.name}-failed.service"] = _failed(job)
-    return {_folder(job.system) / name: text for name, text in units.items()}
+    return {folder_of(job.system) / name: text for name, text in units.items()}
 
 
 def install(job: Job) -> Iterator[str]:
@@ -74,7 +75,7 @@ def uninstall(job: Job) -> Iterator[str]:
         BoatinferError: something was refused.
     """
     names = [f"{job.name}{end}" for end in (".timer", ".service", "-failed.service")]
-    units = [_folder(job.system) / name for name in names]
+    units = [folder_of(job.system) / name for name in names]
     there = [file for file in units if owned_by(file, job)]
     if not there:
         return

@@ -49,10 +49,20 @@ _TABLES = {
 #: Keys of the two folders above.
 _SHOWN = {"format", "name", "dir", "out"}
 #: What stands where an option has no default.
-_EXAMPLES = {"cpus": 4, "min-confidence": 0.5, "target-accuracy": 0.99, "memory": "4G"}
+_EXAMPLES = {
+    "cpus": 4,
+    "min-confidence": 0.5,
+    "max-novelty": 0.99,
+    "target-accuracy": 0.99,
+    "memory": "4G",
+}
 _EXAMPLES |= {
     **{"last": 7, "daily": 30, "weekly": 12, "monthly": 24, "yearly": 10},
     **{"gone": "90d", "old-models": "90d", "damaged": "90d"},
+    "link-prefix": "https://server/nights",
+    "endpoint": "https://server:9000",
+    "shard": "1/2",
+    "on-failure": "mail.service",
     "apprise": ["mailtos://you:${MAIL_PASSWORD}@example.org"],
     "webhooks": ["file:webhook.secret"],
     "ping": "https://hc-ping.com/${PING_ID}",

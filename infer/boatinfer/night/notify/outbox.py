@@ -108,7 +108,7 @@ def send_message(outbox: Outbox, target: Target, message: Message) -> None:
     if target.kind is Kind.WEBHOOK:
         outbox.put(target, lambda url, limit: post_document(url, message, limit))
     else:
-        outbox.put(target, lambda url, _: send_by_apprise(url, message))
+        outbox.put(target, lambda url, limit: send_by_apprise(url, message, limit))
 
 
 def _sentence(target: Target, reasons: Iterable[str]) -> str:

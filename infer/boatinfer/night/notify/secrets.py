@@ -15,7 +15,8 @@ __all__ = ["environment_names", "read_address", "redacted"]
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _FILE = "file:"
-#: Shorter pieces of an address are no secrets, such as ``to``, and are parts of other words.
+#: Shorter pieces of an address, such as ``to``, are parts of other words, and no secrets but for
+#: the user and the password.
 _SHORTEST = 4
 
 
@@ -70,13 +71,18 @@ def _read(target: Target, name: str) -> str:
 def redacted(text: str, addresses: Iterable[str]) -> str:
     """The text without the addresses, and without any piece of them that may be a secret."""
     pieces: set[str] = set()
+    names: set[str] = set()
     for address in addresses:
         _, _, rest = address.partition("://")
         for form in (address, rest, unquote(rest)):
             pieces |= {form, *re.split(r"[/:@?&=,;#\s]+", form)}
         user, _, _ = re.split(r"[/?#]", rest, maxsplit=1)[0].rpartition("@")
-        pieces |= {unquote(part) for part in user.split(":")}  # with what else would divide it
-    for piece in sorted(pieces, key=len, reverse=True):
+        # The user and the password, however short, and with what else would divide them.
+        names |= {form for part in user.split(":") if part for form in (part, unquote(part))}
+    found = names | {piece for piece in pieces if len(piece) >= _SHORTEST}
+    for piece in sorted(found, key=len, reverse=True):
         if len(piece) >= _SHORTEST:
             text = text.replace(piece, "***")
+        else:  # not inside of other words
+            text = re.sub(rf"(?<!\w){re.escape(piece)}(?!\w)", "***", text)
     return text

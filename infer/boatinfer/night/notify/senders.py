@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import http.client
 import json
 import logging
@@ -10,7 +11,7 @@ import threading
 import urllib.error
 import urllib.request
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from boatinfer._version import __version__
 from boatinfer.errors import UsageError, install_hint
@@ -126,8 +127,13 @@ def check_apprise(target: Target, address: str) -> None:
         )
 
 
-def send_by_apprise(address: str, message: Message) -> None:
+def send_by_apprise(address: str, message: Message, timeout: float) -> None:
     """Sends a message through apprise.
+
+    Args:
+        address: of apprise; its ``cto`` and ``rto`` take the place of the timeout.
+        message: what is told.
+        timeout: seconds that the server may take.
 
     Raises:
         DeliveryError: it was not sent.
@@ -135,38 +141,65 @@ def send_by_apprise(address: str, message: Message) -> None:
     import apprise
 
     kinds = {"failure": "failure", "unusual": "warning", "ok": "success"}
+    asset = apprise.AppriseAsset(async_mode=False, app_id="boatinfer")
     with _AppriseLog() as log:
-        sender = apprise.Apprise(asset=apprise.AppriseAsset(async_mode=False, app_id="boatinfer"))
-        sender.add(address)
-        sent = sender.notify(
-            message.text,
-            message.title,
-            notify_type=apprise.NotifyType(kinds.get(message.status, "info")),
-            body_format=apprise.NotifyFormat.TEXT,
-        )
+        service = apprise.Apprise.instantiate(address, asset=asset, suppress_exceptions=True)
+        sent = False
+        if service is not None:
+            given = dict(parse_qsl(urlsplit(address).query))
+            if "cto" not in given:
+                service.socket_connect_timeout = timeout
+            if "rto" not in given:
+                service.socket_read_timeout = timeout
+            sender = apprise.Apprise(asset=asset)
+            sender.add(service)
+            sent = bool(
+                sender.notify(
+                    message.text,
+                    message.title,
+                    notify_type=apprise.NotifyType(kinds.get(message.status, "info")),
+                    body_format=apprise.NotifyFormat.TEXT,
+                )
+            )
     if not sent:
-        said = redacted(" ".join(log.lines), [address])
+        said = redacted(" ".join(dict.fromkeys(log.lines)), [address])
         raise DeliveryError(said.rstrip(".") or "apprise does not say why")
 
 
+#: The log of the message that is being sent; apprise hands it on to its own threads.
+_current: contextvars.ContextVar[_AppriseLog | None] = contextvars.ContextVar("log", default=None)
+
+
 class _AppriseLog(logging.Handler):
-    """What apprise says in this thread, which is not printed."""
+    """What apprise says of one message, in any thread, which is not printed."""
+
+    _guard = threading.Lock()
+    _open = 0
+    _propagated = True
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.lines: list[str] = []
-        self._thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.thread == self._thread:
+        if _current.get() is self:
             self.lines.append(record.getMessage())
 
     def __enter__(self) -> _AppriseLog:
-        log = logging.getLogger("apprise")
-        log.propagate = False
-        log.addHandler(self)
+        self._token = _current.set(self)
+        log, kind = logging.getLogger("apprise"), type(self)
+        with self._guard:
+            if not kind._open:
+                kind._propagated, log.propagate = log.propagate, False
+            kind._open += 1
+            log.addHandler(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        logging.getLogger("apprise").removeHandler(self)
-        logging.getLogger("apprise").addHandler(logging.NullHandler())
+        log, kind = logging.getLogger("apprise"), type(self)
+        with self._guard:
+            log.removeHandler(self)
+            kind._open -= 1
+            if not kind._open:
+                log.propagate = kind._propagated
+        _current.reset(self._token)
