@@ -24,7 +24,11 @@ __all__ = [
     "rounded_percent",
     "table",
     "to_text",
+    "xml_text",
 ]
+
+#: Characters that XML 1.0 does not allow (section 2.2).
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def printable(text: str) -> str:
@@ -32,6 +36,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def xml_text(text: str) -> str:
+    """Leaves out the characters that XML 1.0 does not allow."""
+    return _NOT_XML.sub("", text)
 
 
 def counted(number: int, noun: str) -> str:

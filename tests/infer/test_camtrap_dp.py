@@ -112,8 +112,14 @@ def test_observations_say_what_the_model_says(
             assert found == pytest.approx(float(csv["confidence"]), abs=1e-4)
             assert (row["classificationMethod"], row["classifiedBy"]) == ("machine", "colours")
             assert f"label:{csv['label']}" in row["observationTags"].split("|")
-    (failed,) = (row for row in rows(target, "media.csv") if row["mediaComments"])
-    assert failed["mediaComments"].startswith("not_an_image: ")
+    comments = {row["mediaID"]: row["mediaComments"] for row in rows(target, "media.csv")}
+    others = "timestamp of the last change of the file"
+    failed = comments.pop("broken.jpg")
+    assert (failed.startswith("not_an_image: "), failed.endswith(f"; {others}")) == (True, True)
+    assert {path for path, comment in comments.items() if comment} == {"so..odd.jpg"}
+    assert comments["so..odd.jpg"] == others
+    issues = {r["deploymentID"]: r["timestampIssues"] for r in rows(target, "deployments.csv")}
+    assert issues == {"blue": "true", "green": "", "pictures": "true", "red": ""}
     document = json.loads((target / "datapackage.json").read_text())
     assert document["taxonomic"] == [{"scientificName": "Vulpes vulpes"}]
     assert (document["title"], document["name"]) == ("Our reserve", "our-reserve")

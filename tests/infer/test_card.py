@@ -80,6 +80,9 @@ def test_golden_images_survive_byte_for_byte(images: list[bytes]) -> None:
         ({"input": {"name": "image", "scale": 2.0}}, "uint8"),
         ({"input": {"name": "image", "dtype": "float32", "std": [1.0, 0.0, 1.0]}}, "zero"),
         ({"precision": "int4"}, "int4"),
+        ({"network": "a" * 63}, "network"),
+        ({"network": "A" * 64}, "network"),
+        ({"network": "../" + "a" * 61}, "network"),
     ],
 )
 def test_nonsense_is_refused_by_name(change: dict[str, Any], said: str) -> None:

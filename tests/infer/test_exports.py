@@ -220,7 +220,7 @@ def test_fiftyone(out: Path, made: Path) -> None:
     marked = {
         Path(file).relative_to(pictures).as_posix()
         for file, one in document["labels"].items()
-        if one["attributes"]["boatinfer_label"] == "unsure"
+        if one["attributes"].get("boatinfer_label") == "unsure"
     }
     assert marked == unsure
     moved = written(out, "fiftyone", image_root="/elsewhere")["labels"]

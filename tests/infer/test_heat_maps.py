@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from boatinfer.images.geometry import fit_image
 from boatinfer.images.spec import ImageSpec
 from boatinfer.models.built_in import BUILT_IN
 from boatinfer.models.model import Model
@@ -37,6 +39,27 @@ def test_the_shade_is_clear_where_the_class_was_seen() -> None:
 def test_the_region_that_the_network_sees(fit: str, expected: tuple[float, ...]) -> None:
     spec = ImageSpec(height=64, width=64, fit=fit)  # type: ignore[arg-type]
     assert region(200, 100, spec) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, (0, 0, 200, 200)),
+        ({"resize_to": (32, 32)}, (0, 0, 400, 400)),
+        ({"fit": "crop", "shorter_side": 48}, (33.33, 0, 133.33, 133.33)),
+        ({"fit": "crop", "shorter_side": 16}, (0, 0, 400, 400)),
+    ],
+)
+def test_bars_at_the_end_leave_the_picture_where_it_begins(
+    options: dict[str, Any], expected: tuple[float, ...]
+) -> None:
+    spec = ImageSpec(height=64, width=64, pad_side="end", **{"fit": "pad", **options})
+    assert region(200, 100, spec) == pytest.approx(expected, abs=0.01)
+    fitted = np.asarray(fit_image(Image.new("RGB", (200, 100), "white"), spec)).any(axis=2)
+    x, y, across, down = region(200, 100, spec)
+    for number, bounds in ((64 * (200 - x) / across, fitted[0]), (64 * 100 / down, fitted[:, 0])):
+        assert bounds.sum() == min(64, round(number))
+        assert bounds[0]
 
 
 def test_the_page_shows_where_the_network_looked(

@@ -83,6 +83,7 @@ PANELS = {
 def results(command: ResultsCommand) -> None:
     """Show a results folder and its nights, verify it, finish a run in shards, or export it."""
     if command.to is not None or command.undo is not None:
+        _refuse_others(command)
         _export(command)
     elif command.output is not None or any(command.special().values()) or command.overwrite:
         raise UsageError("these options need a format; give it with --to.")
@@ -98,6 +99,14 @@ def results(command: ResultsCommand) -> None:
         _show(command.out, command.verify, command.json)
 
 
+def _refuse_others(command: ResultsCommand) -> None:
+    """Refuses what --to and --undo do not do."""
+    first = "--undo" if command.to is None else "--to"
+    for name in ("finish", "verify", "moved", "undo", "json", "force"):
+        if getattr(command, name) and f"--{name}" != first:
+            raise UsageError(f"{first} and --{name} do not go together; give one of them.")
+
+
 def _export(command: ResultsCommand) -> None:
     """Writes the results in a format, or takes that back."""
     if command.undo is not None:
@@ -106,9 +115,11 @@ def _export(command: ResultsCommand) -> None:
         typer.echo(printable(undo(command.undo)))
         return
     from boatinfer.formats import export
+    from boatinfer.results.reader import read_results
 
     written = export(command.out, command.to or "", command)
-    typer.echo(f"{counted(written.images, 'image')}: {printable(str(command.output))}")
+    where = command.output or read_results(command.out).summary.folder  # into the images
+    typer.echo(f"{counted(written.images, 'image')}: {printable(str(where))}")
     for remark in written.remarks:
         typer.echo(printable(remark))
 

@@ -71,13 +71,15 @@ class Image(NamedTuple):
 
     Attributes:
         path: text of the path relative to the scanned folder.
-        label: the class, or ``unsure`` below the abstention threshold; None for a failure.
+        label: the class, ``unsure`` below the abstention threshold, or ``unknown`` above the limit
+            of novelty; None for a failure.
         ranked: the most probable classes of the network and their confidences, descending; empty
             for a failure.
         failure: the reason of a failure; None if it was classified.
         error: the message of a failure, or the decoder's warning.
         more: all other columns that the row has a value in, by name: ``run``, ``new``,
-            ``svm_label`` and what later versions add.
+            ``svm_label`` and what later versions add; and ``boatinfer_label``, the label where it
+            is not the most probable class.
     """
 
     path: str
@@ -111,9 +113,11 @@ def images(results: ResultsReader) -> Iterator[Image]:
                 if label[row] is not None
             ]
             more = {name: value for name in others if (value := column[name][row]) is not None}
+            image_label = column["label"][row]
+            if ranked and image_label != ranked[0][0]:
+                more["boatinfer_label"] = image_label
             failure = None if status == OK else status
-            error = column["error"][row]
-            yield Image(path, column["label"][row], ranked, failure, error, more)
+            yield Image(path, image_label, ranked, failure, column["error"][row], more)
 
 
 def images_folder(results: ResultsReader) -> Path:

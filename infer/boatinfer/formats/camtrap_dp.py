@@ -33,7 +33,7 @@ from boatinfer.formats.base import (
 from boatinfer.formats.class_types import ClassTypes
 from boatinfer.formats.deployments import Deployments
 from boatinfer.formats.options import ExportOptions
-from boatinfer.images.capture import Capture, read_capture
+from boatinfer.images.capture import MTIME, NAME, Capture, read_capture
 from boatinfer.results.reader import ResultsReader
 from boatinfer.results.summary import run_time
 from boatinfer.text import from_text
@@ -55,6 +55,11 @@ _OBSERVATIONS = (
 )
 #: Relative paths that the standard allows.
 _RELATIVE = re.compile(r"(?![./~])(?!.*\.\.).*", re.DOTALL)
+#: What is said of a time that is not of the EXIF data, by its source.
+_TIME_OF = {
+    NAME: "timestamp from the name of the file",
+    MTIME: "timestamp of the last change of the file",
+}
 #: Columns that are no tags of an observation.
 _NO_TAGS = {"run", "new", "taken", "taken_source", "latitude", "longitude", "camera"}
 
@@ -84,6 +89,11 @@ class CamtrapDP:
                 "Some times have no offset from UTC: they are written as UTC, and their "
                 "deployments have timestampIssues."
             )
+        if deployments.not_exif:
+            remarks.append(
+                "Some times are not of EXIF data: mediaComments say so, and their deployments have "
+                "timestampIssues."
+            )
         return Written(count, remarks)
 
 
@@ -112,7 +122,7 @@ class _Package:
             count += 1
             deployment = os.path.dirname(image.path) or self._folder.name  # noqa: PTH120
             moment = self._deployments.note(deployment, capture)
-            media.writerow(self._medium(image, deployment, moment))
+            media.writerow(self._medium(image, deployment, moment, capture))
             observations.writerow(self._observation(image, deployment, moment))
         return count, gone
 
@@ -125,12 +135,15 @@ class _Package:
             return read_capture(file, image.path, file.stat().st_mtime_ns)
         return None
 
-    def _medium(self, image: Image, deployment: str, moment: str) -> tuple[object, ...]:
+    def _medium(
+        self, image: Image, deployment: str, moment: str, capture: Capture
+    ) -> tuple[object, ...]:
         name = os.path.basename(image.path)  # noqa: PTH119
         ending = os.path.splitext(name)[1].lower()  # noqa: PTH122
         guess = mimetypes.types_map.get(ending, "")
         kind = guess if guess.startswith("image/") else f"image/x-{ending[1:] or 'unknown'}"
-        comment = image.failure and f"{image.failure}: {image.error or ''}".rstrip(": ")
+        failure = image.failure and f"{image.failure}: {image.error or ''}".rstrip(": ")
+        comment = "; ".join(filter(None, (failure, _TIME_OF.get(capture.taken_source or ""))))
         path = self._file_path(image.path)
         return image.path, deployment, moment, path, "false", name, kind, comment
 

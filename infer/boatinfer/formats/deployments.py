@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from boatinfer.errors import UsageError
-from boatinfer.images.capture import Capture
+from boatinfer.images.capture import EXIF, Capture
 
 __all__ = ["Deployments"]
 
@@ -32,6 +32,7 @@ class _Deployment:
     longitude: float | None = None
     camera: str | None = None
     without_offset: bool = False
+    not_exif: bool = False
 
 
 class Deployments:
@@ -53,6 +54,11 @@ class Deployments:
     def without_offset(self) -> bool:
         """Whether the offset from UTC of a time was not known."""
         return any(found.without_offset for found in self._found.values())
+
+    @property
+    def not_exif(self) -> bool:
+        """Whether a time was not that of the EXIF data."""
+        return any(found.not_exif for found in self._found.values())
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -77,6 +83,7 @@ class Deployments:
         found = self._found.setdefault(name, _Deployment(moment, moment))
         found.start, found.end = min(found.start, moment), max(found.end, moment)
         found.without_offset |= without_offset
+        found.not_exif |= capture.taken_source != EXIF
         if found.latitude is None:
             found.latitude, found.longitude = capture.latitude, capture.longitude
         found.camera = found.camera or capture.camera
@@ -121,7 +128,7 @@ class Deployments:
                 "deploymentStart": _text(found.start),
                 "deploymentEnd": _text(found.end),
                 "cameraModel": found.camera,
-                "timestampIssues": "true" if found.without_offset else None,
+                "timestampIssues": "true" if found.without_offset or found.not_exif else None,
             }
             given = {key: value for key, value in self._given.get(name, {}).items() if value}
             rows.append({**row, **given, "deploymentID": name})

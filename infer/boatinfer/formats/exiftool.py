@@ -7,15 +7,15 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from boatinfer.errors import UsageError
 
-__all__ = ["add_keywords", "require_exiftool"]
+__all__ = ["replace_keywords", "require_exiftool"]
 
 _PROGRAM = "exiftool"
-#: Lists of keywords to which a label is added, once.
+#: Lists of keywords in which a label stands, once.
 _LISTS = ("XMP-dc:Subject", "XMP-lr:HierarchicalSubject")
 _UPDATED = re.compile(rb"^\s*(\d+) image files? updated", re.M)
 
@@ -33,11 +33,14 @@ def require_exiftool(option: str) -> None:
         )
 
 
-def add_keywords(files: Iterable[tuple[Path, str]]) -> tuple[int, int]:
-    """Adds a keyword to each of some files; other metadata, and the file's time, stay.
+def replace_keywords(
+    files: Iterable[tuple[Path, str | None]], earlier: Collection[str]
+) -> tuple[int, int]:
+    """Gives each of some files its keyword; other metadata, and the file's time, stay.
 
     Args:
-        files: a file and its keyword.
+        files: a file and its keyword; None for no keyword.
+        earlier: keywords that are removed first.
 
     Returns:
         How many were written, and how many could not be.
@@ -48,7 +51,7 @@ def add_keywords(files: Iterable[tuple[Path, str]]) -> tuple[int, int]:
         with listed.open("wb") as arguments:
             for file, keyword in files:
                 count += 1
-                arguments.write(b"\n".join(map(_line, _arguments(file, keyword))) + b"\n")
+                arguments.write(b"\n".join(map(_line, _arguments(file, keyword, earlier))) + b"\n")
         command = [_PROGRAM, "-@", str(listed)]
         subprocess.run(command, stdout=output, stderr=subprocess.DEVNULL, check=False)
         output.seek(0)
@@ -56,8 +59,10 @@ def add_keywords(files: Iterable[tuple[Path, str]]) -> tuple[int, int]:
     return updated, count - updated
 
 
-def _arguments(file: Path, keyword: str) -> list[bytes]:
-    changes = [f"-{name}{sign}{keyword}" for name in _LISTS for sign in ("-=", "+=")]
+def _arguments(file: Path, keyword: str | None, earlier: Collection[str]) -> list[bytes]:
+    added = [] if keyword is None else [keyword]
+    changes = [f"-{name}-={old}" for name in _LISTS for old in dict.fromkeys([*earlier, *added])]
+    changes += [f"-{name}+={new}" for name in _LISTS for new in added]
     options = ["-charset", "filename=utf8", "-overwrite_original", "-P", *changes]
     return [*map(str.encode, options), os.fsencode(file.absolute()), b"-execute"]
 

@@ -36,6 +36,5 @@ def _labels(results: ResultsReader, root: str) -> Iterator[tuple[str, dict[str, 
     for image in images(results):
         if image.ranked:
             label, confidence = image.ranked[0]
-            more = {"boatinfer_label": image.label, **image.more}
-            target = {"label": label, "confidence": confidence, "attributes": more}
+            target = {"label": label, "confidence": confidence, "attributes": image.more}
             yield os.path.join(root, image.path), target  # noqa: PTH118 (it may be a URL)

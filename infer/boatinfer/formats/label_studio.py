@@ -17,7 +17,7 @@ from boatinfer.formats.base import Image, Written, images, left_out, new_file
 from boatinfer.formats.json_files import write_array
 from boatinfer.formats.options import ExportOptions
 from boatinfer.results.reader import ResultsReader
-from boatinfer.text import from_text
+from boatinfer.text import from_text, xml_text
 
 __all__ = ["LabelStudio"]
 
@@ -53,7 +53,7 @@ class LabelStudio:
 
 
 def _configuration(classes: list[str]) -> str:
-    choices = "\n".join(f"    <Choice value={quoteattr(label)}/>" for label in classes)
+    choices = "\n".join(f"    <Choice value={quoteattr(xml_text(label))}/>" for label in classes)
     return (
         '<View>\n  <Image name="image" value="$image"/>\n'
         f'  <Choices name="label" toName="image">\n{choices}\n  </Choices>\n</View>\n'
@@ -67,7 +67,7 @@ def _task(image: Image, root: str, model: str) -> dict[str, Any]:
         "type": "choices",
         "from_name": "label",
         "to_name": "image",
-        "value": {"choices": [label]},
+        "value": {"choices": [xml_text(label)]},
     }
     address = root + quote(str(Path(from_text(image.path))), errors="surrogateescape")
     prediction = {"model_version": model, "score": confidence, "result": [result]}

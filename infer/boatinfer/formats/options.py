@@ -38,7 +38,10 @@ class ExportOptions:
         ),
     ] = None
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="With --to, replace what is there.")
+        bool,
+        typer.Option(
+            "--overwrite", help="With --to, replace what is there, but no folder of images."
+        ),
     ] = False
     image_root: Annotated[
         str | None,

@@ -7,7 +7,7 @@
     source  folder: whose results these are
 
 Writing again updates the rows, in one transaction. An image that is gone stays, with ``present`` 0.
-Tables, columns and views of others are left alone.
+A column that the run no longer has is emptied. Tables, columns and views of others are left alone.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from boatinfer.formats.base import Written, new_file
 from boatinfer.formats.options import ExportOptions
 from boatinfer.results.nights import Night
 from boatinfer.results.reader import ResultsReader
+from boatinfer.results.tables.predictions import LABELS, ORDINALS
 from boatinfer.text import counted
 
 __all__ = ["SQLite"]
@@ -33,6 +34,11 @@ __all__ = ["SQLite"]
 _MARK = b"boat"
 
 _VECTORS = ("probabilities", "features")
+#: Columns that a run has or has not; old values of theirs would contradict its labels.
+_VARYING = (
+    *("error", "guess", "svm_label", "svm_score", "novelty", "reviewed", LABELS),
+    *(f"{rank}{of}" for rank in ORDINALS for of in ("label", "confidence")),
+)
 
 
 class SQLite:
@@ -60,7 +66,9 @@ def _update(results: ResultsReader, path: Path) -> int:
         )
     with _opened(path) as database:
         (folder,) = database.execute("SELECT folder FROM source").fetchone()
-        if folder != results.summary.folder:
+        runs = {run for (run,) in database.execute("SELECT run FROM nights")}
+        is_same = not runs.isdisjoint({results.summary.run, *(n.run for n in results.nights())})
+        if folder != results.summary.folder and not is_same:  # the folder may have been moved
             raise UsageError(
                 f"{path} holds the results of {folder}, not of {results.summary.folder}; give "
                 "another name, or --overwrite to replace it."
@@ -101,11 +109,12 @@ def _fill(results: ResultsReader, path: Path) -> int:
         _make_table(database, "images", "path", {f.name: _type(f.type) for f in schema})
         _add_columns(database, "images", {"present": "INTEGER NOT NULL DEFAULT 1"})
         database.execute("UPDATE images SET present = 0")
-        statement = _upsert("images", "path", [*names, "present"])
+        stale = sorted(_columns(database, "images") & {*_VARYING} - {*names})
+        statement = _upsert("images", "path", [*names, "present", *stale])
+        rest = [1, *[None] * len(stale)]
         for batch in results.batches(names):
             columns = (batch[name].to_pylist() for name in names)
-            rows = zip(*columns, [1] * batch.num_rows, strict=True)
-            database.executemany(statement, rows)
+            database.executemany(statement, ((*row, *rest) for row in zip(*columns, strict=True)))
         # Runs of shards have no night of their own.
         database.execute("INSERT OR IGNORE INTO nights (run) SELECT DISTINCT run FROM images")
         (gone,) = database.execute("SELECT count(*) FROM images WHERE NOT present").fetchone()
@@ -114,7 +123,8 @@ def _fill(results: ResultsReader, path: Path) -> int:
 
 def _make_source(database: sqlite3.Connection, folder: str) -> None:
     database.execute("CREATE TABLE IF NOT EXISTS source (folder TEXT PRIMARY KEY)")
-    database.execute("INSERT OR IGNORE INTO source VALUES (?)", (folder,))
+    database.execute("DELETE FROM source")
+    database.execute("INSERT INTO source VALUES (?)", (folder,))
 
 
 def _write_nights(database: sqlite3.Connection, nights: list[Night]) -> None:
@@ -137,10 +147,15 @@ def _make_table(
 
 
 def _add_columns(database: sqlite3.Connection, table: str, columns: dict[str, str]) -> None:
-    there = {row[1].casefold() for row in database.execute(f"PRAGMA table_info({table})")}
+    there = _columns(database, table)
     for name, kind in columns.items():
         if name.casefold() not in there:
             database.execute(f"ALTER TABLE {table} ADD COLUMN {_quoted(name)} {kind}")
+
+
+def _columns(database: sqlite3.Connection, table: str) -> set[str]:
+    """The columns of a table, in lower case."""
+    return {row[1].casefold() for row in database.execute(f"PRAGMA table_info({table})")}
 
 
 def _upsert(table: str, key: str, names: list[str]) -> str:

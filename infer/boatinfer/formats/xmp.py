@@ -25,11 +25,12 @@ from boatinfer.formats.base import (
     left_out,
     new_folder,
 )
-from boatinfer.formats.exiftool import add_keywords, require_exiftool
+from boatinfer.formats.exiftool import replace_keywords, require_exiftool
 from boatinfer.formats.options import ExportOptions
 from boatinfer.results.reader import ResultsReader
+from boatinfer.results.tables.predictions import TO_REVIEW
 from boatinfer.storage.files import atomic_write
-from boatinfer.text import counted, from_text
+from boatinfer.text import counted, from_text, xml_text
 
 __all__ = ["XMP"]
 
@@ -74,10 +75,10 @@ class XMP:
             require_exiftool("--embed")
             with new_folder(options, ()) as target:
                 copied = _each(results, lambda image: _copied(image, folder, target))
-                return _told(results, add_keywords(copied), "image")
+                return _told(results, replace_keywords(copied, _ours(results)), "image")
         if os.path.realpath(options.target) == os.path.realpath(folder):
             return _told(results, _beside(results, folder, options.overwrite), "sidecar")
-        with new_folder(options, ()) as target:
+        with new_folder(options, _sidecars_alone(options.target)) as target:
             written = sum(1 for _ in _each(results, lambda image: _sidecar(image, target)))
         return _told(results, (written, 0), "sidecar")
 
@@ -86,8 +87,14 @@ class XMP:
             raise UsageError("--in-place writes into the images; leave out -o and --embed.")
         require_exiftool("--in-place")
         folder = images_folder(results)
-        files = _each(results, lambda image: file_of(folder, image.path))
-        return _told(results, add_keywords(files), "image")
+        labelled = _each(results, lambda image: file_of(folder, image.path))
+        files = ((file, None if label in TO_REVIEW else label) for file, label in labelled)
+        return _told(results, replace_keywords(files, _ours(results)), "image")
+
+
+def _ours(results: ResultsReader) -> list[str]:
+    """The keywords that an earlier run may have written."""
+    return [xml_text(name) for name in (*results.classes, *TO_REVIEW)]
 
 
 def _told(results: ResultsReader, counts: tuple[int, int], noun: str) -> Written:
@@ -107,7 +114,7 @@ def _each(
         if image.label is not None:
             made = make(image)
             if made is not None:
-                yield made, image.label
+                yield made, xml_text(image.label)
 
 
 def _copied(image: Image, folder: Path, target: Path) -> Path | None:
@@ -153,6 +160,16 @@ def _is_ours(file: Path) -> bool:
     return False
 
 
+def _sidecars_alone(folder: Path) -> list[str]:
+    """The names in a folder that holds nothing but sidecars of ours; else none."""
+    names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208
+    within = (file for file in folder.rglob("*") if file.is_symlink() or not file.is_dir())
+    alone = all(
+        file.suffix == ".xmp" and not file.is_symlink() and _is_ours(file) for file in within
+    )
+    return names if alone else []
+
+
 def _packet(image: Image) -> str:
     values: dict[str, Any] = {"confidence": image.ranked[0][1], **image.more}
     more = [
@@ -160,8 +177,8 @@ def _packet(image: Image) -> str:
         for name, value in values.items()
         if _NAME.fullmatch(name)
     ]
-    return _PACKET.format(ours=_OURS, more="".join(more), label=escape(image.label or ""))
+    return _PACKET.format(ours=_OURS, more="".join(more), label=escape(xml_text(image.label or "")))
 
 
 def _text(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else xml_text(str(value))

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 
 from boatinfer.images.warned import collected_warnings
 
-__all__ = ["Capture", "capture_of_exif", "read_capture", "time_in_name"]
+__all__ = ["EXIF", "MTIME", "NAME", "Capture", "capture_of_exif", "read_capture", "time_in_name"]
 
 #: A date and, if it has one, a time of day in a name of a file: ``20260401_020000``,
 #: ``2026-04-01 02.00.00``, ``IMG_20260401``.
@@ -122,14 +122,21 @@ def _time(text: object, offset: object) -> str | None:
 
 
 def _iso(*parts: int, offset: str | None = None) -> str | None:
-    match = _OFFSET.fullmatch(offset or "")
     try:
-        zone = None
-        if match:
-            shift = timedelta(hours=int(match[2]), minutes=int(match[3]))
-            zone = timezone(-shift if match[1] == "-" else shift)
-        return datetime(*parts, tzinfo=zone).isoformat(timespec="seconds")  # type: ignore[misc,arg-type]
+        taken = datetime(*parts, tzinfo=_zone(offset))  # type: ignore[misc,arg-type]
     except ValueError:  # 0000:00:00, as a camera without a clock writes
+        return None
+    return taken.isoformat(timespec="seconds")
+
+
+def _zone(offset: str | None) -> timezone | None:
+    match = _OFFSET.fullmatch(offset or "")
+    if match is None:
+        return None
+    shift = timedelta(hours=int(match[2]), minutes=int(match[3]))
+    try:
+        return timezone(-shift if match[1] == "-" else shift)
+    except ValueError:  # a day or more
         return None
 
 

@@ -63,6 +63,8 @@ TOLERANCE = {"float32": 1e-3, "float16": 1e-2, "int8": 5e-2}
 NOVELTY_TOLERANCE = 0.05
 
 Triple = tuple[float, float, float]
+#: A SHA-256 in hexadecimal digits.
+Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 ClassNames = Annotated[list[Annotated[str, Meta(min_length=1)]], Meta(min_length=1)]
 
 
@@ -195,7 +197,7 @@ class Card(Strict, frozen=True, kw_only=True):
     training: Training | None = None
     precision: Literal["float32", "float16", "int8"] = "float32"
     conversion: Conversion | None = None
-    network: str | None = None
+    network: Digest | None = None
     thresholds: list[Fraction] | None = None
     decoding: Decoding | None = None
 

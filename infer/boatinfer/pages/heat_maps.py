@@ -131,4 +131,9 @@ def region(width: int, height: int, spec: ImageSpec) -> tuple[float, ...]:
     resized = images.resized_size(height, width, spec)
     across, down = width / resized[1], height / resized[0]
     seen = (spec.width * across, spec.height * down)
-    return ((width - seen[0]) / 2, (height - seen[1]) / 2, *seen)
+    return (_start(width, seen[0], spec), _start(height, seen[1], spec), *seen)
+
+
+def _start(size: int, seen: float, spec: ImageSpec) -> float:
+    """Where what is seen begins: bars may be at the end alone, what is cut is at both sides."""
+    return 0.0 if seen > size and spec.pad_side == "end" else (size - seen) / 2
