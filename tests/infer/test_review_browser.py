@@ -23,6 +23,7 @@ from boatinfer.review.options import ReviewOptions
 from reviewing import reviewing
 
 PHONE = {"width": 390, "height": 844}
+DESK = {"width": 1280, "height": 720}
 HOSTILE = ["<img src=x onerror=alert(1)>.jpg", '"><script>alert(2)<&script>.jpg']
 
 
@@ -149,6 +150,32 @@ def test_it_is_accessible_on_a_desk_and_on_a_phone(browser: Browser, out: Path) 
             expect(visit.page.locator("#picture")).to_have_attribute("src", re.compile("^/full/"))
         expect(visit.page.locator("#live")).to_contain_text("Guesses:")
         assert visit.page.locator("#live").get_attribute("aria-live") == "polite"
+
+
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_no_answer_covers_the_picture_or_its_name(
+    browser: Browser, out: Path, size: dict[str, int]
+) -> None:
+    with reviewing(ReviewOptions(out)) as review:
+        visit = Visit(browser, review.links[-1], viewport=size)
+        names = [f"class number {number}" for number in range(20)]
+        visit.page.evaluate("names => showClasses([...classes, ...names])", names)
+
+        def box_of(name: str) -> Any:
+            return visit.page.evaluate("name => at(name).getBoundingClientRect().toJSON()", name)
+
+        answers = box_of("answers")
+        for name in ("picture", "name", "when"):
+            box = box_of(name)
+            assert box["top"] >= 0 and box["bottom"] <= size["height"]
+            assert box["width"] > 50
+            below = answers["top"] >= box["bottom"]
+            beside = answers["left"] >= box["right"]
+            assert below if size is PHONE else beside
+        if size is DESK:
+            assert box_of("skip")["bottom"] <= size["height"]
+            hidden = "at('answers').scrollHeight - at('answers').clientHeight"
+            assert visit.page.evaluate(hidden) <= 0
 
 
 def test_hostile_names_are_text(browser: Browser, out: Path) -> None:
