@@ -17,7 +17,7 @@ from boatinfer.errors import OutputError
 from boatinfer.night import gauges
 from boatinfer.night.config import Night
 from boatinfer.night.problems import find_night_problems
-from boatinfer.night.record import record_file
+from boatinfer.night.record import FolderResult, NightResult, Record, record_file
 from boatinfer.night.running import lock_of, run_night
 from boatinfer.results.summary import read_summary
 from boatinfer.storage.locks import hold_lock
@@ -25,6 +25,7 @@ from nightly import FAKE, parsed, write
 from support import Command
 
 TABLE = '[metrics]\nfile = "metrics/night.prom"\n'
+ENDPOINT = "AWS_ENDPOINT_URL_S3"
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 
 Figures = dict[str, float]
@@ -175,7 +176,7 @@ def test_a_folder_for_metrics_that_is_not_there_fails_no_night(
     tmp_path: Path, scripts: dict[str, str], boatinfer: Command, make: Break, said: str
 ) -> None:
     make(tmp_path / "metrics")
-    file = write(tmp_path, FAKE + TABLE)
+    file = write(tmp_path, "allow-empty = true" + FAKE + TABLE)
     ended = boatinfer("night", "run", "-c", file)
     assert ended.code == 0
     sentence = f"boatinfer: {file}, line 9: the metrics folder {tmp_path / 'metrics'} {said}\n"
@@ -183,8 +184,8 @@ def test_a_folder_for_metrics_that_is_not_there_fails_no_night(
     (tmp_path / "first").mkdir()
     (tmp_path / "second").mkdir()
     plan = boatinfer("night", "plan", "-c", file)
-    assert plan.code == 7
-    assert sentence in plan.err
+    assert plan.code == 0
+    assert sentence.replace("boatinfer: ", "boatinfer: warning: ", 1) in plan.err
 
 
 def test_a_folder_that_may_not_be_written_to_is_told_with_its_line(
@@ -255,3 +256,24 @@ def test_figures_that_cannot_be_made_are_not_those_of_another_night(
     result = run_night(night)
     assert [remark for remark in result.remarks if "no metrics: ValueError" in remark]
     assert not (tmp_path / "metrics" / "night.prom").exists()
+
+
+def test_results_in_a_bucket_are_read_at_their_endpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(
+        gauges, "_details", lambda out, _: asked.append((str(out), os.environ[ENDPOINT]))
+    )
+    text = FAKE.replace("[[folder]]", 'endpoint = "http://server:9"\n[[folder]]', 1)
+    (tmp_path / "metrics").mkdir()
+    night = parsed(
+        tmp_path, text.replace('"first"\n[', '"first"\nout = "s3://bucket/out"\n[') + TABLE
+    )
+    result = FolderResult(name="first", run="x", started=NOON.isoformat(), exit_code=0)
+    record = Record(
+        config="", nights=[NightResult(started=NOON.isoformat(), whole=True, folders=[result])]
+    )
+    assert night.metrics is not None
+    gauges.write_metrics(night, record, night.folders, night.metrics)
+    assert asked == [("s3://bucket/out", "http://server:9")]
