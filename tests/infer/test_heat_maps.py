@@ -55,8 +55,8 @@ def test_bars_at_the_end_leave_the_picture_where_it_begins(
 ) -> None:
     spec = ImageSpec(height=64, width=64, pad_side="end", **{"fit": "pad", **options})
     assert region(200, 100, spec) == pytest.approx(expected, abs=0.01)
-    fitted = np.asarray(fit_image(Image.new("RGB", (200, 100), "white"), spec)).any(axis=2)
-    x, y, across, down = region(200, 100, spec)
+    fitted = np.asarray(fit_image(Image.new("L", (200, 100), 255).convert("RGB"), spec))[..., 0] > 0
+    x, _, across, down = region(200, 100, spec)
     for number, bounds in ((64 * (200 - x) / across, fitted[0]), (64 * 100 / down, fitted[:, 0])):
         assert bounds.sum() == min(64, round(number))
         assert bounds[0]

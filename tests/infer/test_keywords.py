@@ -32,7 +32,15 @@ needs_exiftool = pytest.mark.skipif(
 def keywords(folder: Path) -> dict[str, list[str]]:
     """The keywords of each image, of both lists."""
     lists = ("Subject", "HierarchicalSubject")
-    command = ["exiftool", "-j", "-r", "-sep", "|", *(f"-XMP:{name}" for name in lists), folder]
+    command = [
+        "exiftool",
+        "-j",
+        "-r",
+        "-sep",
+        "|",
+        *(f"-XMP:{name}" for name in lists),
+        str(folder),
+    ]
     done = subprocess.run(command, capture_output=True, check=True)
     return {
         Path(one["SourceFile"]).relative_to(folder).as_posix(): [

@@ -27,11 +27,13 @@ from boatinfer.analysis.options import EvaluateOptions
 from boatinfer.analysis.rejection import auroc, let_through
 from boatinfer.analysis.unusual import find_unusual
 from boatinfer.errors import ModelError, UsageError
+from boatinfer.i18n import Choice, language_of
 from boatinfer.models.card import CARD_KEY, GOLDEN_KEY, encode
 from boatinfer.models.model import open_model
 from boatinfer.pipeline.merge_shards import finish
 from boatinfer.results.mix import Mix
-from boatinfer.results.summary import Summary
+from boatinfer.results.summary import Summary, Unusual
+from boatinfer.results.unusual_text import unusual_in_words
 from support import Command, rows
 
 Night = Callable[..., Summary]
@@ -185,9 +187,25 @@ def test_a_drift_of_novelty_is_unusual() -> None:
     (found,) = find_unusual(night(11, 0.3), earlier)
     assert found.kind == "novelty"
     assert found.now["mean"] > found.usual["mean"]
-    assert "mean novelty" in found.text
+    assert "not as like those of training as usual: mean novelty" in found.text
+    (found,) = find_unusual(night(11, 3), earlier)
+    assert found.now["mean"] < found.usual["mean"]
+    assert "more like those of training than usual: mean novelty" in found.text
     without = [replace(run, new=replace(run.new or Mix(), novelties=[])) for run in earlier]
     assert find_unusual(night(11, 0.3), without) == []
+
+
+@pytest.mark.parametrize("language", sorted({*Choice} - {"auto"}))
+def test_a_drift_of_novelty_says_which_way(language: str) -> None:
+    said = [
+        unusual_in_words(
+            Unusual("novelty", "", now={"mean": mean}, usual={"mean": 0.5}), language_of(language)
+        )
+        for mean in (0.3, 0.495, 0.505, 0.7)
+    ]
+    shapes = ["".join(c for c in sentence if not c.isdigit()) for sentence in said]
+    assert shapes[1] == shapes[2]
+    assert len(set(shapes)) == 3
 
 
 def test_a_wrong_golden_novelty_is_found(model_file: Path) -> None:

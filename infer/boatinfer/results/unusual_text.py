@@ -7,10 +7,12 @@ from boatinfer.results.folder_mixes import MIN_IMAGES
 from boatinfer.results.summary import Unusual
 from boatinfer.text import printable
 
-__all__ = ["MIN_CONFIDENCE", "unusual_in_words"]
+__all__ = ["MIN_CONFIDENCE", "MIN_NOVELTY", "unusual_in_words"]
 
 #: A smaller change of the mean confidence is not worth a word.
 MIN_CONFIDENCE = 0.01
+#: Likewise of the mean novelty.
+MIN_NOVELTY = 0.01
 
 
 def unusual_in_words(unusual: Unusual, language: Language) -> str:
@@ -107,11 +109,24 @@ def _confidence(unusual: Unusual, language: Language) -> str:
 
 
 def _novelty(unusual: Unusual, language: Language) -> str:
+    now, usual = unusual.now["mean"], unusual.usual["mean"]
+    values = {"mean": language.decimal(now, 2), "usual": language.decimal(usual, 2)}
+    if abs(now - usual) < MIN_NOVELTY:
+        return language.gettext(
+            "the novelty is spread in another way than usual: mean novelty %(mean)s, usually "
+            "%(usual)s.",
+            **values,
+        )
+    if now > usual:
+        return language.gettext(
+            "the images are not as like those of training as usual: mean novelty %(mean)s, usually "
+            "%(usual)s.",
+            **values,
+        )
     return language.gettext(
-        "the images are not as like those of training as usual: mean novelty %(mean)s, usually "
+        "the images are more like those of training than usual: mean novelty %(mean)s, usually "
         "%(usual)s.",
-        mean=language.decimal(unusual.now["mean"], 2),
-        usual=language.decimal(unusual.usual["mean"], 2),
+        **values,
     )
 
 
