@@ -45,7 +45,6 @@ CASES = {
         "svm fit OUT --labels LABELS -o new.joblib --folds 0",
         "svm compare OUT --labels LABELS",
         "evaluate OUT --labels LABELS --html new.html",
-        "compare OUT OUT --labels LABELS",
     ],
     "bucket": [
         *(f"run {scheme}://bucket/photos -o new" for scheme in ("s3", "gs", "S3")),
