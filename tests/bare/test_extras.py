@@ -45,6 +45,7 @@ CASES = {
         "svm fit OUT --labels LABELS -o new.joblib --folds 0",
         "svm compare OUT --labels LABELS",
         "evaluate OUT --labels LABELS --html new.html",
+        "data audit DATA -o new.csv",
     ],
     "bucket": [
         *(f"run {scheme}://bucket/photos -o new" for scheme in ("s3", "gs", "S3")),

@@ -25,7 +25,7 @@ from boatinfer.errors import install_hint
 from boatinfer.models.card import Golden, GoldenImage, Training, decode_card
 from boatinfer.pipeline.options import RunOptions
 from boatinfer.pipeline.run import run
-from support import Command
+from support import Command, rows
 
 HEAVY = ["onnxruntime", "pyarrow", "sklearn", "matplotlib", "tensorflow", "keras", "scipy"]
 
@@ -140,6 +140,39 @@ def test_run_prints_what_it_did(
     assert "\nnew: 1 image = 0 classified + 1 failed; 1 failed before, and again\n" in too_many.out
     assert "\n   images       new\n" in too_many.out
     assert "1 of 1 new image failed, more than --max-failures 5% allows" in too_many.err
+
+
+def test_a_folder_that_cannot_be_listed_has_not_failed_before(
+    boatinfer: Command,
+    pictures: Path,
+    model_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opening = os.open
+
+    def refuse(path: Any, *flags: int) -> int:
+        if str(path).endswith("green"):  # the superuser may open every folder
+            raise PermissionError(13, "Permission denied")
+        return opening(path, *flags)
+
+    monkeypatch.setattr("boatinfer.storage.listing.os.open", refuse)
+    done = boatinfer("run", pictures, "-o", tmp_path / "out", "-m", model_file)
+    assert done.code == 8
+    said = "\nnew: 8 images = 8 classified + 0 failed; 1 folder could not be listed\n"
+    assert said in done.out
+    assert "failed before" not in done.out
+
+
+def test_review_csv_is_named_if_it_has_rows(
+    boatinfer: Command, pictures: Path, model_file: Path, tmp_path: Path
+) -> None:
+    for limit, named in ((0.0, False), (1.0, True)):
+        out = tmp_path / str(limit)
+        done = boatinfer("run", pictures, "-o", out, "-m", model_file, "--min-confidence", limit)
+        assert done.code == 0, done.err
+        assert ("to review:" in done.out) == named
+        assert bool(rows(out, "review.csv")) == named
 
 
 def test_quiet_prints_nothing_but_errors(
@@ -340,6 +373,21 @@ def test_a_missing_extra_is_the_line_that_brings_it(
     assert done.code == 2
     assert f"'boatinfer {' '.join(words)}' needs no_such_library" in done.err
     assert install_hint("dreams") in done.err
+
+
+def test_a_library_of_the_analysis_is_brought_by_the_smaller_extra(
+    boatinfer: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    (tmp_path / "needs_more.py").write_text(
+        "import typer\napp = typer.Typer()\n@app.command()\ndef go(): import sklearn\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = EntryPoint("guess", "needs_more:app [train,export]", cli.ENTRY_POINTS)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: EntryPoints([entry]))
+    done = boatinfer("guess")
+    assert done.code == 2
+    assert install_hint("analysis") in done.err
 
 
 def test_a_failed_import_of_ours_is_a_bug_and_not_an_extra(

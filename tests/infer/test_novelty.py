@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import io
 import json
 from collections.abc import Callable
@@ -77,6 +78,9 @@ def test_it_is_labelled_unknown_with_the_guess_beside(
     assert summary.labels["unknown"] == 1
     reviewed = rows(tmp_path / "out", "review.csv")
     assert [row["path"] for row in reviewed] == ["red/grey.png"]
+    page = html.unescape((tmp_path / "out" / "report.html").read_text())
+    assert f"unlike training; the network's guess: {row['guess']} " in page
+    assert "images, unsure and unknown ones by the class that the network predicts." in page
 
 
 def test_the_novelty_is_that_of_the_network(night: Night, tmp_path: Path, pictures: Path) -> None:

@@ -80,4 +80,5 @@ def test_as_many_more_labels_as_it_says_suffice() -> None:
     assert after.interval is not None
     assert (after.interval[1] - after.interval[0]) / 2 == pytest.approx(0.01, rel=0.15)
     assert "1 point" in first.text()
+    assert Estimate(0).text() == "The last run had no new images to estimate the accuracy on."
     assert Estimate(10).text().startswith("No image of the random sample of 10 images")

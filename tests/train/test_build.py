@@ -148,6 +148,27 @@ def test_near_duplicates_of_the_base_go_where_it_is(
     assert result.seen == 1
 
 
+def test_a_new_class_goes_to_train(
+    data: Path, shots: Path, tmp_path: Path, boatinfer: Command
+) -> None:
+    first, second, third = sorted(shots.iterdir())[:3]
+    (shots / "base.jpg").write_bytes((data / "valid/red/00.jpg").read_bytes())
+    rows = [row(first, "canoe"), row(second, "raft", "random"), row(shots / "base.jpg", "barge")]
+    labels = labels_file(tmp_path / "out", [*rows, row(third, NONE_OF_THESE)])
+    arguments = ("--base", data, "--labels", labels, "--images", shots, "--held-back", "99.9%")
+    done = boatinfer("data", "build", *arguments, "-o", tmp_path / "made")
+    assert done.code == 0, done.err
+    found = where(tmp_path / "made")
+    assert found[first.read_bytes()] == ("train", "canoe")
+    assert found[second.read_bytes()] == ("test", "raft")
+    lines = done.err.splitlines()
+    assert lines[0].startswith("boatinfer: train has no image of barge: ")
+    assert lines[1].startswith("boatinfer: train has no image of raft: ")
+    assert lines[2:] == [
+        "boatinfer: 1 answers are 'none of these', 'several' or 'cannot tell', and are left out."
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

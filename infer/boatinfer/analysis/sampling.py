@@ -113,6 +113,8 @@ class Estimate:
     def text(self) -> str:
         """A sentence."""
         ends, more = self.interval, self.more
+        if not self.images:
+            return "The last run had no new images to estimate the accuracy on."
         if ends is None or self.accuracy is None or more is None:
             return (
                 f"No image of the random sample of {counted(self.images, 'image')} is labelled yet."

@@ -40,7 +40,7 @@ __all__ = ["app", "main"]
 
 ENTRY_POINTS = "boatinfer.commands"
 
-#: What commands of this package import of the extra ``analysis``.
+#: What the extra ``analysis`` brings, for commands of this package and ``data audit``.
 _ANALYSIS_LIBRARIES = {"joblib", "matplotlib", "scipy", "sklearn"}
 
 #: Settings of libraries, which must stand before these are loaded.
@@ -95,10 +95,10 @@ class Commands(TyperGroup):
             raise
         except ModuleNotFoundError as error:
             name = f"{_path(ctx)}{ctx.invoked_subcommand}"
+            if error.name in _ANALYSIS_LIBRARIES:  # the smallest extra that brings it
+                raise _missing_extra(name, error, "analysis") from error
             for entry in _extras(name):
                 raise _missing_extra(name, error, ",".join(entry.extras)) from error
-            if error.name in _ANALYSIS_LIBRARIES:
-                raise _missing_extra(name, error, "analysis") from error
             raise
 
 

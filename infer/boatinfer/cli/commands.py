@@ -180,8 +180,10 @@ def _print_new(summary: Summary) -> None:
     """Prints what is new, gone or unusual, if that is not all there is."""
     new, gone = summary.new, summary.gone
     if new is not None and new.found != summary.found:
-        before = summary.failed - new.failed
+        before = summary.failed - summary.unlisted - new.failed
         again = f"; {before:,} failed before, and again" if before else ""
+        if summary.unlisted:
+            again += f"; {counted(summary.unlisted, 'folder')} could not be listed"
         typer.echo(
             f"new: {counted(new.found, 'image')} = {new.classified:,} classified + "
             f"{new.failed:,} failed{again}"
@@ -219,8 +221,10 @@ def _numbers(count: int, label: str, new: dict[str, int] | None) -> str:
 
 def print_files(out: Place, summary: Summary, report: bool) -> None:
     """Prints where the tables of a run are, and its page."""
+    from boatinfer.results.unreviewed import find_unreviewed
+
     typer.echo(f"predictions: {out / 'predictions.csv'}")
-    if summary.min_confidence is not None or summary.max_novelty is not None:
+    if (summary.unsure or summary.unknown) and find_unreviewed(out).images:
         typer.echo(f"to review:   {out / 'review.csv'}")
     if report:
         typer.echo(f"report:      {out / 'report.html'}")

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from boatinfer.dataset.near_duplicates import SIMILARITY
 from boatinfer.dataset.splits import TRAIN, VALID
-from boatinfer.text import counted, decimal, joined
+from boatinfer.text import counted, joined, percent
 from boattrain.data.inventory import ImageInfo, Inventory
 
 __all__ = ["near_duplicate_cases", "shared_group_cases"]
@@ -106,7 +106,8 @@ def _flattery(images: Sequence[ImageInfo], sides: _Sides, related: npt.NDArray[n
     control = np.mean([accuracy(rng.permuted(related, axis=1)) for _ in range(_CONTROLS)])
     without = accuracy(related)
     return (
-        f"the nearest image of {TRAIN} has the class of {decimal(accuracy(related & False))} of "
-        f"{VALID}, without the related ones of {decimal(without)}, without as many others of "
-        f"{decimal(float(control))}: they flatter by {max(0.0, float(control) - without):.3f}"
+        f"if each image of {VALID} is given the class of the image of {TRAIN} most like it, "
+        f"{percent(accuracy(related & False))} are right; {percent(without)} if the related images "
+        f"of {TRAIN} are left out, {percent(float(control))} if as many others are: accuracy "
+        f"looks about {100 * max(0.0, float(control) - without):.1f} points too high"
     )

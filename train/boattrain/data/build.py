@@ -42,6 +42,7 @@ class BuildResult(NamedTuple):
         corrected: images of the base that got another class.
         held_back: labelled images in test.
         without_class: answers that name no class.
+        untrained: classes without an image in train, sorted.
         gone: labelled images that are no longer there.
         changed: labelled images whose file has another content now.
         seen: images held back as random that have near duplicates in train.
@@ -53,6 +54,7 @@ class BuildResult(NamedTuple):
     corrected: int
     held_back: int
     without_class: int
+    untrained: list[str]
     gone: int
     changed: int
     seen: int
@@ -76,6 +78,7 @@ def build(options: BuildOptions) -> BuildResult:
     others all of a random sample go to test, and so does a fixed share by a hash of the content,
     so that a later build holds the same ones back. Groups and near duplicates stay together: with
     an image of the base where it is, or held back by the hash of the first of their contents.
+    The hash holds back no image of a class that train would not have without it.
 
     Raises:
         UsageError: an input cannot be used, or the new folder exists.
@@ -113,6 +116,7 @@ def build(options: BuildOptions) -> BuildResult:
         corrected=sum(corrected),
         held_back=sum(image.split == TEST for image in everything[len(base) :]),
         without_class=sum(not answer.label for answer in answers),
+        untrained=[name for name in classes if not counts[TRAIN, name]],
         gone=problems["gone"],
         changed=problems["changed"],
         seen=seen,
@@ -185,12 +189,18 @@ def _assign(
         for split in (TRAIN, VALID, TEST):
             if split in splits[group]:
                 return split
-        return TEST if in_share(first[group], share) else TRAIN
+        return TEST if in_share(first[group], share) and group not in needed else TRAIN
 
-    assigned = [
-        image if image.split else image._replace(split=TEST if image.is_random else split_of(group))
-        for image, group in zip(everything, groups, strict=True)
-    ]
+    def assign() -> list[_Image]:
+        return [
+            i if i.split else i._replace(split=TEST if i.is_random else split_of(group))
+            for i, group in zip(everything, groups, strict=True)
+        ]
+
+    needed: set[str] = set()
+    trained = {image.label for image in assign() if image.split == TRAIN}
+    needed = {g for i, g in zip(everything, groups, strict=True) if i.label not in trained}
+    assigned = assign()
     seen = sum(
         image.is_random and bool({TRAIN, VALID} & splits[group])
         for image, group in zip(everything, groups, strict=True)

@@ -14,9 +14,9 @@ import msgspec
 import typer
 
 from boatinfer.cli.fields import from_fields
-from boatinfer.dataset.splits import TEST, VALID
+from boatinfer.dataset.splits import TEST, TRAIN, VALID
 from boatinfer.errors import RunInterruptedError
-from boatinfer.text import counted
+from boatinfer.text import counted, printable
 from boattrain.data.options import (
     AuditOptions,
     BuildOptions,
@@ -157,8 +157,18 @@ def _build(options: BuildOptions) -> None:
         f"added {counted(result.added, 'image')}, {result.held_back:,} of them held back in "
         f"{TEST}; corrected {result.corrected:,} of the base"
     )
+    for name in result.untrained:
+        typer.echo(
+            f"boatinfer: {TRAIN} has no image of {printable(name)}: those labelled are of "
+            f"the random sample, or belong to images of {VALID} or {TEST}; label more of it "
+            "before a training.",
+            err=True,
+        )
     left_out = [
-        (result.without_class, "answers name no class"),
+        (
+            result.without_class,
+            "answers are 'none of these', 'several' or 'cannot tell', and are left out",
+        ),
         (result.gone, "labelled images are gone or cannot be read"),
         (result.changed, "labelled images have changed since"),
         (result.seen, "images held back as random look like one of train or valid"),

@@ -60,7 +60,7 @@ def print_report(report: Report, max_cases: int) -> None:
     verdict = (
         f"{errors} of these would break a training or make its metrics wrong"
         if errors
-        else "nothing here would break a training or make its metrics wrong"
+        else "nothing here would break a training"
     )
     console.print(f"{verdict}; warnings: {warnings}")
 
