@@ -226,7 +226,7 @@ def test_what_cannot_be_converted_is_one_sentence_and_writes_nothing(
         ([network], 2, "int8 needs --calibrate"),
         ([network, "--precision", "float16"], 2, "float16 needs --labelled"),
         ([network, "--calibrate", tmp_path / "nowhere"], 2, "does not exist"),
-        ([network, "--calibrate", network], 2, "is not a folder"),
+        ([network, "--calibrate", network], 2, "is no table of labels"),
         ([network, "--calibrate", strange], 2, "holds the folder violet"),
         ([network, "--calibrate", pictures.parent], 2, "the model knows no such class"),
         ([network, "--calibrate", flat], 2, "holds no images in folders of the model's classes"),
