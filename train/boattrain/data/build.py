@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter, defaultdict
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +24,13 @@ from boatinfer.storage.locations import local_path, place
 from boatinfer.text import from_text
 from boattrain.data.answers import Answer, read_answers
 from boattrain.data.options import BuildOptions
-from boattrain.data.transfer import free_targets, require_folder_names, require_outside, transfer
+from boattrain.data.transfer import (
+    free_targets,
+    require_folder_names,
+    require_inside,
+    require_outside,
+    transfer,
+)
 
 __all__ = ["BuildResult", "build"]
 
@@ -148,7 +154,7 @@ def _labelled_images(folder: Path, answers: list[Answer]) -> tuple[list[_Image],
     for answer in answers:
         if not answer.label:
             continue
-        path = folder / from_text(answer.path)
+        path = folder / _inside(answer.path, folder)
         try:
             content = xxhash.xxh3_128_hexdigest(images.load(path)[0])
         except ImageError:
@@ -159,6 +165,16 @@ def _labelled_images(folder: Path, answers: list[Answer]) -> tuple[list[_Image],
             continue
         found.append(_Image(path, answer.path, answer.label, "", content, answer.is_random))
     return found, problems
+
+
+def _inside(path: str, folder: Path) -> PurePath:
+    """The path of an answer, which is one below the folder of the images."""
+    inside = PurePath(from_text(path))
+    if inside.is_absolute() or ".." in inside.parts:
+        raise UsageError(
+            f"the answers name {path}, which is not inside {folder}; remove these rows."
+        )
+    return inside
 
 
 def _assign(
@@ -219,16 +235,17 @@ def _write(options: BuildOptions, everything: list[_Image], classes: list[str]) 
             for name in classes:
                 (folder / part / from_text(name)).mkdir(parents=True)
         wanted = [
-            Path(
-                folder,
-                image.split,
-                from_text(image.label),
-                from_text(path_folders(image.name, image.label)),
-                image.path.name,
-            )
-            for image in everything
+            Path(folder, i.split, from_text(i.label), _sub_folders(i), i.path.name)
+            for i in everything
         ]
+        require_inside(folder, wanted)
         transfer([image.path for image in everything], free_targets(wanted), link=options.link)
+
+
+def _sub_folders(image: _Image) -> PurePath:
+    """The folders of an image below that of its class; none for one from outside of its data."""
+    folders = PurePath(from_text(path_folders(image.name, image.label)))
+    return PurePath() if folders.is_absolute() or ".." in folders.parts else folders
 
 
 def _write_table(file: Path, everything: list[_Image]) -> None:

@@ -14,7 +14,13 @@ from boatinfer.errors import UsageError
 from boatinfer.storage.files import atomic_folder, require_new_folder
 from boatinfer.text import from_text
 from boattrain.data.options import SplitOptions
-from boattrain.data.transfer import free_targets, require_folder_names, require_outside, transfer
+from boattrain.data.transfer import (
+    free_targets,
+    require_folder_names,
+    require_inside,
+    require_outside,
+    transfer,
+)
 
 __all__ = ["SplitResult", "split"]
 
@@ -70,6 +76,7 @@ def split(options: SplitOptions) -> SplitResult:
             for name in classes:
                 (folder / part / from_text(name)).mkdir(parents=True)
         targets = _targets(folder, files, splits, is_table=options.table is not None)
+        require_inside(folder, targets)
         transfer(files.paths, targets, link=options.link)
     counts = Counter(zip(splits, files.labels, strict=True))
     return SplitResult(
