@@ -6,25 +6,18 @@ import csv
 from pathlib import Path
 
 import pytest
-import xxhash
 
 import colours
+from answered import labels_file, row
 from boatinfer.dataset.labelled_images import read_collection
 from boatinfer.errors import UsageError
 from boattrain.data.build import BuildResult, build
 from boattrain.data.options import BuildOptions
 
-HEADER = "path,content,label,by,when,shown_label,model,reason"
-
 
 def tree(folder: Path) -> dict[Path, bytes]:
     """All files of a folder."""
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def answer(path: Path, name: str, label: str = "red", reason: str = "unsure") -> str:
-    digest = xxhash.xxh3_128_hexdigest(path.read_bytes())
-    return f"{name},{digest},{label},me,2024-01-01T00:00:00Z,blue,abc,{reason}"
 
 
 @pytest.fixture
@@ -33,8 +26,7 @@ def labels(tmp_path: Path) -> Path:
     picture = tmp_path / "deep/shots/a.jpg"
     picture.parent.mkdir(parents=True)
     picture.write_bytes(colours.picture("red", 9000))
-    (tmp_path / "labels.csv").write_text(f"{HEADER}\n{answer(picture, picture.name)}\n")
-    return tmp_path / "labels.csv"
+    return labels_file(tmp_path, [row(picture, "red")])
 
 
 def built(data: Path, labels: Path, **options: object) -> BuildResult:
@@ -59,8 +51,8 @@ def test_an_answer_about_an_image_outside_is_refused(
 ) -> None:
     for folder in (tmp_path, tmp_path / "deep"):
         (folder / "v.jpg").write_bytes(colours.picture("red", 9001))
-    row = answer(tmp_path / "v.jpg", outside.format(tmp_path))
-    labels.write_text(f"{labels.read_text()}{row}\n")
+    line = row(tmp_path / "v.jpg", "red", name=outside.format(tmp_path))
+    labels.write_text(f"{labels.read_text()}{line}\n")
     before = tree(tmp_path)
     with pytest.raises(UsageError, match=r"v\.jpg, which is not inside"):
         built(data, labels)

@@ -65,6 +65,11 @@ def split(options: SplitOptions) -> SplitResult:
         )
     require_new_folder(output)
     collection = read_collection(source, options.table)
+    if collection.splits is not None:
+        raise UsageError(
+            f"{options.table} is split already, by its column split; remove the column to split "
+            "anew."
+        )
     files, classes = collection.files, collection.files.classes
     require_folder_names(classes)
     if options.table is None:
