@@ -58,7 +58,7 @@ def test_a_share_is_of_the_contents_and_time_has_an_end(
         for path, content in scene.contents().items()
         if re.search(r"/1\d\d\.jpg", path)
     }
-    sampled = {path for path, content in contents.items() if int(content, 16) < 0.4 * 2**128}
+    sampled = {path for path, content in contents.items() if int(content[8:16], 16) < 0.4 * 2**32}
     assert 0 < len(sampled) < 30
     assert set(found["path"].to_pylist()) == sampled
 

@@ -46,6 +46,28 @@ def test_no_image_is_judged_by_a_model_that_was_fitted_to_it() -> None:
     assert np.mean(probabilities.argmax(axis=1) == labels) < 0.75
 
 
+@pytest.mark.parametrize("counts", [[20, 3, 1], [2, 2], [3, 2, 1, 1], [1, 30, 2]])
+def test_classes_of_few_images(counts: list[int]) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    features = np.random.default_rng(0).normal(size=(len(labels), 4)).astype(np.float32)
+    probabilities = cross_validated(features, labels, len(counts), 5)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    single = np.bincount(labels)[labels] == 1
+    assert (probabilities[single, labels[single]] == 0).all()
+
+
+@pytest.mark.parametrize("counts", [(20, 1), (1, 1)])
+def test_two_classes_need_two_images_each(
+    counts: tuple[int, int], tmp_path: Path, boatinfer: Command
+) -> None:
+    for name, count in zip(("boat", "water"), counts, strict=True):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for seed in range(count):
+            (tmp_path / "data" / name / f"{seed}.jpg").write_bytes(drawing(seed + 50 * count))
+    done = boatinfer("data", "audit", tmp_path / "data", "-o", tmp_path / "audit.csv")
+    assert (done.code, "has not two classes with two readable images" in done.err) == (2, True)
+
+
 def test_near_duplicates_of_two_classes_and_a_wrong_label(
     data: Path, tmp_path: Path, boatinfer: Command
 ) -> None:

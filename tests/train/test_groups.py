@@ -128,6 +128,18 @@ def test_near_duplicates_join_groups() -> None:
     assert link_groups(groups, np.array([0, 1, 1, 3, 0])) == ["a", "b", "b", "b", "a"]
 
 
+def test_a_long_chain_of_groups_is_joined_at_once() -> None:
+    """Each group is linked with the next from the last on: one by one this took minutes."""
+    count = 100_000
+    groups = [f"{number:06}" for number in range(count)]
+    linked = np.arange(count)[:, None].repeat(2, axis=1).ravel()[1:-1]  # 0 1 1 2 2 3 ...
+    names = [groups[row] for row in linked.tolist()]
+    firsts = np.arange(len(linked)) // 2 * 2
+    order = np.arange(len(linked)).reshape(-1, 2)[::-1].ravel()
+    found = link_groups([names[row] for row in order], firsts)
+    assert set(found) == {groups[0]}
+
+
 def test_a_split_by_days(days: Path, tmp_path: Path, boatinfer: Command) -> None:
     made = tmp_path / "made"
     (days / "boat/20240101_000000.jpg").write_bytes(drawing(21, quality=40))  # one of day 3
@@ -282,3 +294,59 @@ def test_a_training_says_whether_valid_is_apart(
         assert said in done.out
         report = json.loads(model.with_suffix(".report.json").read_text())
         assert (report["group_by"], said in report["note"]) == (group_by, True)
+
+
+def table_of(data: Path, days: Path, groups: list[str]) -> Path:
+    """A table of split images, every fifth of which is in valid."""
+    paths = sorted(days.rglob("*.jpg"))
+    rows = [
+        {
+            "path": path.relative_to(data).as_posix(),
+            "label": path.parent.name,
+            "split": "train" if number % 5 else "valid",
+            "group": groups[number % len(groups)],
+        }
+        for number, path in enumerate(paths)
+    ]
+    return write_table(data / "labels.csv", rows)
+
+
+def test_the_column_group_of_a_split_table_is_checked(days: Path, tmp_path: Path) -> None:
+    apart = table_of(tmp_path, days, ["v", "t", "t", "t", "t"])
+    assert {files.group_by for files in find_images(tmp_path, table=apart)} == {"group"}
+    shared = table_of(tmp_path, days, ["v", "t", "v"])
+    with pytest.raises(
+        UsageError, match=r"--group-by group: .* has t and v in more than one split"
+    ):
+        find_images(tmp_path, table=shared)
+
+
+def test_near_duplicates_on_two_sides_are_refused(data: Path) -> None:
+    (data / "train/red/drawn.jpg").write_bytes(drawing(1))
+    assert {files.group_by for files in find_images(data, group_by="content")} == {"content"}
+    (data / "valid/red/drawn.jpg").write_bytes(drawing(1, quality=50))
+    with pytest.raises(UsageError, match=r"near duplicates of train/red/drawn\.jpg in more than"):
+        find_images(data, group_by="content")
+
+
+def test_a_table_that_is_split_is_not_split_again(
+    days: Path, tmp_path: Path, boatinfer: Command
+) -> None:
+    table = table_of(tmp_path, days, ["g"])
+    done = boatinfer("data", "split", tmp_path, "--table", table, "-o", tmp_path / "made")
+    assert (done.code, "is split already, by its column split" in done.err) == (2, True)
+    assert not (tmp_path / "made").exists()
+
+
+def test_blanks_and_other_ways_to_write_a_path(tmp_path: Path) -> None:
+    text = "path, label ,group\na.jpg, Topa,1\nx/../a.jpg,Topa , 1\n././b/c.jpg,Gondola,2\n"
+    text += "d.jpg,unknown,3\ne.jpg, unsure,3\nf.jpg,  ,3\n"
+    (tmp_path / "labels.csv").write_text(text)
+    table = read_label_table(tmp_path / "labels.csv")
+    assert list(zip(table.paths, table.labels, table.columns["group"], strict=True)) == [
+        ("a.jpg", "Topa", "1"),
+        ("b/c.jpg", "Gondola", "2"),
+    ]
+    (tmp_path / "labels.csv").write_text("path,label\na.jpg,Topa\nx/../a.jpg,Gondola\n")
+    with pytest.raises(UsageError, match=r"'a\.jpg' two different labels"):
+        read_label_table(tmp_path / "labels.csv")

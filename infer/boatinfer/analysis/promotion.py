@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from boatinfer.analysis.metrics import mcnemar, wilson
-from boatinfer.dataset.held_back import in_share
+from boatinfer.dataset.held_back import near_sample, share_of_groups
 from boatinfer.dataset.near_duplicates import near_duplicates, read_thumbnails
-from boatinfer.results.labels import SPECIAL, Answer
+from boatinfer.results.labels import Answer, is_class
 from boatinfer.storage.base import Place
 from boatinfer.text import counted, decimal, percent, table
 
@@ -33,18 +33,15 @@ def held_back(
     Args:
         answers: of each content the last one.
         paths: where a file of a content is; others are left out.
-        sampled: contents that were chosen at random, which are all held back.
+        sampled: contents that were asked for at random, which are all held back, as is whatever
+            has its place in the random sample.
         share: share of the others.
     """
-    named = sorted(content for content in paths if answers[content].label not in SPECIAL)
+    named = sorted(content for content in paths if is_class(answers[content].label))
     vectors, _ = read_thumbnails([Path(str(paths[content])) for content in named])
-    groups = near_duplicates(vectors, named).tolist()  # the first of a group has its first content
-    of_sample = {group for group, content in zip(groups, named, strict=True) if content in sampled}
-    return [
-        content
-        for content, group in zip(named, groups, strict=True)
-        if group in of_sample or in_share(named[group], share)
-    ]
+    near = near_duplicates(vectors, named).tolist()
+    of_sample, of_share = near_sample(named, near, sampled), share_of_groups(named, near, share)
+    return [named[row] for row in range(len(named)) if of_sample[row] or of_share[row]]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import xxhash
 
 from boatinfer.dataset.splits import TRAIN, split_name
+from boatinfer.dataset.union_find import first_rows
 from boatinfer.errors import UsageError
 
 __all__ = ["CONTENT", "day_of", "group_names", "link_groups", "path_folders", "split_by_groups"]
@@ -115,17 +116,12 @@ def link_groups(groups: Sequence[str], duplicates: npt.NDArray[np.int64]) -> lis
     Returns:
         The group of each image; of joined ones the name that is first in the order of names.
     """
-    joined: dict[str, str] = {name: name for name in groups}
-
-    def root(name: str) -> str:
-        while joined[name] != name:
-            name = joined[name]
-        return name
-
-    for row, first in enumerate(duplicates.tolist()):
-        low, high = sorted((root(groups[row]), root(groups[first])))
-        joined[high] = low
-    return [root(name) for name in groups]
+    names = sorted(set(groups))
+    places = {name: place for place, name in enumerate(names)}
+    rows = [places[name] for name in groups]
+    links = ((row, rows[first]) for row, first in zip(rows, duplicates.tolist(), strict=True))
+    firsts = first_rows(len(names), links)
+    return [names[firsts[row]] for row in rows]
 
 
 def split_by_groups(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import posixpath
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,19 +12,19 @@ from typing import NamedTuple
 from boatinfer.dataset.splits import SPLITS, split_name
 from boatinfer.errors import UsageError
 
-__all__ = ["GROUP", "LabelTable", "read_label_table"]
+__all__ = ["GROUP", "UNLABELLED", "LabelTable", "read_label_table"]
 
 #: The column that is taken for the group of each image if no other is asked for.
 GROUP = "group"
 #: Labels that say nothing: of images that nobody has looked at, in a copy of review.csv.
-_UNLABELLED = {"", "unsure"}
+UNLABELLED = frozenset({"", "unsure", "unknown"})
 
 
 class LabelTable(NamedTuple):
     """The labelled rows of a table, in its order, each path once.
 
     Attributes:
-        paths: as they are written, without a leading ``./``.
+        paths: as they are written, but normalized: without ``./`` and ``x/../``.
         labels: class names.
         splits: train, valid or test of each; None if the table has no splits.
         columns: all columns, by name; ``path`` and ``label`` too.
@@ -44,9 +45,9 @@ def read_label_table(file: Path) -> LabelTable:
     rows = _read_rows(file)
     labelled: dict[str, dict[str, str]] = {}
     for row in rows:
-        row["path"] = re.sub(r"^(\./)+", "", row["path"])
+        row["path"] = posixpath.normpath(row["path"])
         row["label"] = re.sub(r"^'(?=[=+\-@\t\r])", "", row["label"])
-        if row["label"] in _UNLABELLED:
+        if row["label"].casefold() in UNLABELLED:
             continue
         known = labelled.setdefault(row["path"], row)
         if known["label"] != row["label"]:
@@ -67,7 +68,9 @@ def _read_rows(file: Path) -> list[dict[str, str]]:
             delimiter = next((mark for mark in ",;\t" if mark in header), ",")
             opened.seek(0)
             reader = csv.DictReader(opened, delimiter=delimiter, strict=True)
-            rows, names = list(reader), reader.fieldnames or []
+            names = [name.strip() for name in reader.fieldnames or []]
+            reader.fieldnames = names
+            rows = list(reader)
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}; check its name.") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -78,7 +81,10 @@ def _read_rows(file: Path) -> list[dict[str, str]]:
     for number, row in enumerate(rows, 2):
         if None in row or None in row.values():
             raise _unusable(file, f"row {number:,} has not as many cells as the first")
-    return rows
+    return [
+        {name: cell if name == "path" else cell.strip() for name, cell in row.items()}
+        for row in rows
+    ]
 
 
 def _unusable(file: Path, reason: str) -> UsageError:

@@ -16,7 +16,7 @@ from boatinfer.dataset.class_folders import (
     split_folders,
     split_paths,
 )
-from boatinfer.dataset.groups import group_names, link_groups, split_by_groups
+from boatinfer.dataset.groups import CONTENT, group_names, link_groups, split_by_groups
 from boatinfer.dataset.label_tables import GROUP, read_label_table
 from boatinfer.dataset.near_duplicates import near_duplicates, read_thumbnails
 from boatinfer.dataset.splits import TEST, TRAIN, VALID, stratify
@@ -78,7 +78,7 @@ def find_images(
 
     Raises:
         UsageError: a folder is missing, there are fewer than two classes, a split has no images,
-            train lacks a class, or a group is in both.
+            train lacks a class, or a group is in more than one split.
     """
     collection = read_collection(data, table)
     by = collection.default_group(group_by)
@@ -89,8 +89,8 @@ def find_images(
             _require_both(data, train, valid_files)
     else:
         train, valid_files = collection.of(TRAIN), collection.of(VALID)
-        if group_by:
-            _require_apart(collection, group_by)
+        if by:
+            _require_apart(collection, by)
     require_every_class(train.folder, train.classes, train.labels)
     require_images(valid_files.folder, valid_files.labels)
     return train._replace(group_by=by or ""), valid_files._replace(group_by=by or "")
@@ -172,12 +172,16 @@ def _require_both(data: Path, train: LabelledFiles, valid: LabelledFiles) -> Non
 
 def _require_apart(collection: Collection, by: str) -> None:
     """Refuses a split that has a group on two sides."""
+    groups, what = collection.groups(by), ""
+    if by == CONTENT and by not in collection.columns:
+        near = near_duplicates(*read_thumbnails(collection.files.paths))
+        groups, what = link_groups(groups, near), "near duplicates of "
     sides: dict[str, set[str]] = {}
-    for group, split in zip(collection.groups(by), collection.splits or [], strict=True):
+    for group, split in zip(groups, collection.splits or [], strict=True):
         sides.setdefault(group, set()).add(split)
     shared = sorted(group for group, splits in sides.items() if len(splits) > 1)
     if shared:
         raise UsageError(
-            f"--group-by {by}: {collection.files.folder} has {joined(shared)} in more than one "
-            "split; make a new one from class folders with boatinfer data split --group-by."
+            f"--group-by {by}: {collection.files.folder} has {what}{joined(shared)} in more than "
+            "one split; make a new one from class folders with boatinfer data split --group-by."
         )

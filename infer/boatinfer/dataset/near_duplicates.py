@@ -7,6 +7,7 @@ do not matter, and the correlation of all values. On photographs of a fixed came
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import xxhash
 
 from boatinfer import images
+from boatinfer.dataset.union_find import first_rows
 from boatinfer.errors import ImageError
 from boatinfer.images.spec import ImageSpec
 from boatinfer.progress import progress_bar
@@ -97,18 +99,8 @@ def near_duplicates(vectors: Floats, digests: Sequence[str]) -> npt.NDArray[np.i
     Returns:
         int64 [N], the first row of each image's group.
     """
-    first = list(range(len(digests)))
-
-    def root(row: int) -> int:
-        while first[row] != row:
-            first[row] = first[first[row]]
-            row = first[row]
-        return row
-
-    for one, other in (*_same(digests), *_similar(vectors)):
-        low, high = sorted((root(one), root(other)))
-        first[high] = low
-    return np.array([root(row) for row in range(len(first))], np.int64)
+    links = itertools.chain(_same(digests), _similar(vectors))
+    return np.array(first_rows(len(digests), links), np.int64)
 
 
 def _same(digests: Sequence[str]) -> Iterator[tuple[int, int]]:

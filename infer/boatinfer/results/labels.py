@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
+from boatinfer.dataset.label_tables import UNLABELLED
 from boatinfer.errors import OutputError
 from boatinfer.storage.base import Place
 from boatinfer.storage.files import translate_write_errors
@@ -35,7 +36,9 @@ __all__ = [
     "Answer",
     "LabelFile",
     "Reading",
+    "is_class",
     "is_label_file",
+    "is_special",
     "read_labels",
     "read_sampled",
 ]
@@ -45,6 +48,8 @@ LABELS = "labels.csv"
 #: Answers that are no class; a class in parentheses cannot be given by hand.
 NONE_OF_THESE, SEVERAL, CANNOT_TELL = "(none of these)", "(several)", "(cannot tell)"
 SPECIAL = (NONE_OF_THESE, SEVERAL, CANNOT_TELL)
+#: What is no class either, written by hand.
+_NO_CLASS = UNLABELLED | {"skip"}
 #: The reason of images that were chosen at random.
 RANDOM = "random"
 
@@ -227,6 +232,20 @@ def _end_of_half_a_line(before: bytes, separator: str) -> str:
 
 
 _HEADER = Answer(*_COLUMNS)
+
+
+def is_special(label: str) -> bool:
+    """Whether a label is one of `SPECIAL`, in any case and with or without its parentheses."""
+    return _folded(label) in {_folded(special) for special in SPECIAL}
+
+
+def is_class(label: str) -> bool:
+    """Whether a label names a class that a training can learn."""
+    return not is_special(label) and _folded(label) not in _NO_CLASS
+
+
+def _folded(label: str) -> str:
+    return label.strip().strip("()").casefold()
 
 
 def is_label_file(path: Path) -> bool:

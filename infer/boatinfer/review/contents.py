@@ -14,10 +14,7 @@ from boatinfer.analysis.sampling import positions
 from boatinfer.results.folder import Results
 from boatinfer.review.candidates import Candidates
 
-__all__ = ["SAMPLE", "Contents", "read_contents"]
-
-#: Share of the images that is kept for the random sample; nothing else asks for them.
-SAMPLE = 0.1
+__all__ = ["Contents", "read_contents"]
 
 
 class Contents(NamedTuple):

@@ -14,13 +14,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from boatinfer.analysis.sampling import RANDOM, Estimate, estimate, positions
+from boatinfer.analysis.sampling import RANDOM, Estimate, estimate
+from boatinfer.dataset.held_back import SAMPLE, in_sample
 from boatinfer.errors import BoatinferError, UsageError
 from boatinfer.results.folder import Results
 from boatinfer.results.labels import SPECIAL, Answer, LabelFile
 from boatinfer.results.tables.predictions import network_labels
 from boatinfer.review.candidates import Candidates
-from boatinfer.review.contents import SAMPLE, Contents, read_contents
+from boatinfer.review.contents import Contents, read_contents
 from boatinfer.review.nearest import Training
 from boatinfer.review.order import REASONS, Section
 from boatinfer.review.pictures import Pictures
@@ -182,7 +183,7 @@ class Session:
             return False
         if reason in {*RANDOM, "changed", "suspect"}:
             return True
-        return bool(positions(pa.array([content]))[0] >= SAMPLE)
+        return not in_sample(content)
 
     def _is_answered(self, question: Question) -> bool:
         return all(content in self._labels.answers for content in question.contents.values())

@@ -99,8 +99,11 @@ def audit(options: AuditOptions) -> AuditResult:
     model = open_model(model_place(options.model))
     features, files = _features(model, files)
     labels, names = np.array(files.labels), files.names
-    if len(np.unique(labels)) < 2:
-        raise UsageError(f"{files.folder} has readable images of one class only; add another.")
+    if (np.bincount(labels) > 1).sum() < 2:
+        raise UsageError(
+            f"{files.folder} has not two classes with two readable images each, which it takes to "
+            "judge a label; add images."
+        )
     vectors, digests = read_thumbnails(files.paths)
     probabilities = cross_validated(features, labels, len(files.classes), options.folds)
     likeliest = probabilities.argmax(axis=1)
@@ -168,7 +171,8 @@ def cross_validated(
         features: float32 [N, D].
         labels: int64 [N].
         classes: number of classes C.
-        folds: number of folds; a class with fewer images is missing from the model of some.
+        folds: number of folds. An image that is the only one of its class is in none of them, and
+            is judged by a model of all others.
 
     Returns:
         float64 [N, C].
@@ -180,15 +184,18 @@ def cross_validated(
     from threadpoolctl import threadpool_limits
 
     probabilities = np.zeros((len(labels), classes))
-    largest = int(np.bincount(labels).max())
-    splitter = StratifiedKFold(min(folds, largest), shuffle=True, random_state=0)
+    counts = np.bincount(labels)
+    single = counts[labels] == 1
+    rows, singles = np.flatnonzero(~single), np.flatnonzero(single)
+    splitter = StratifiedKFold(min(folds, int(counts.max())), shuffle=True, random_state=0)
     with (
         warnings.catch_warnings(),
         threadpool_limits(1),  # many threads on small matrices only wait for each other
         progress_bar("cross-validating", splitter.n_splits, "folds") as advance,
     ):
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)
-        for train, rest in splitter.split(features, labels):
+        pairs = [(rows[t], rows[r]) for t, r in splitter.split(features[rows], labels[rows])]
+        for train, rest in [*pairs, *([(rows, singles)] if len(singles) else [])]:
             model = make_pipeline(StandardScaler(), LogisticRegression(C=_C, max_iter=300))
             model.fit(features[train], labels[train])
             probabilities[np.ix_(rest, model.classes_)] = model.predict_proba(features[rest])

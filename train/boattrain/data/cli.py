@@ -167,15 +167,38 @@ def _build(options: BuildOptions) -> None:
     left_out = [
         (
             result.without_class,
+            "answer is 'none of these', 'several' or 'cannot tell', and is left out",
             "answers are 'none of these', 'several' or 'cannot tell', and are left out",
         ),
-        (result.gone, "labelled images are gone or cannot be read"),
-        (result.changed, "labelled images have changed since"),
-        (result.seen, "images held back as random look like one of train or valid"),
+        (
+            result.dropped,
+            "image of the base is left out, for its last answer is one of these",
+            "images of the base are left out, for their last answer is one of these",
+        ),
+        (
+            result.gone,
+            "labelled image is gone or cannot be read",
+            "labelled images are gone or cannot be read",
+        ),
+        (
+            result.changed,
+            "labelled image has changed since",
+            "labelled images have changed since",
+        ),
+        (
+            result.sample_in_base,
+            "labelled image of the random sample is in train or valid of the base",
+            "labelled images of the random sample are in train or valid of the base",
+        ),
+        (
+            result.seen,
+            "image held back as random looks like one of train or valid",
+            "images held back as random look like one of train or valid",
+        ),
     ]
-    for count, what in left_out:
+    for count, one, many in left_out:
         if count:
-            typer.echo(f"boatinfer: {count:,} {what}.", err=True)
+            typer.echo(f"boatinfer: {count:,} {one if count == 1 else many}.", err=True)
     typer.echo(f"wrote {options.output}")
 
 

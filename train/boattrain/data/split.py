@@ -14,7 +14,13 @@ from boatinfer.errors import UsageError
 from boatinfer.storage.files import atomic_folder, require_new_folder
 from boatinfer.text import from_text
 from boattrain.data.options import SplitOptions
-from boattrain.data.transfer import free_targets, require_folder_names, require_outside, transfer
+from boattrain.data.transfer import (
+    free_targets,
+    require_folder_names,
+    require_inside,
+    require_outside,
+    transfer,
+)
 
 __all__ = ["SplitResult", "split"]
 
@@ -59,6 +65,11 @@ def split(options: SplitOptions) -> SplitResult:
         )
     require_new_folder(output)
     collection = read_collection(source, options.table)
+    if collection.splits is not None:
+        raise UsageError(
+            f"{options.table} is split already, by its column split; remove the column to split "
+            "anew."
+        )
     files, classes = collection.files, collection.files.classes
     require_folder_names(classes)
     if options.table is None:
@@ -70,6 +81,7 @@ def split(options: SplitOptions) -> SplitResult:
             for name in classes:
                 (folder / part / from_text(name)).mkdir(parents=True)
         targets = _targets(folder, files, splits, is_table=options.table is not None)
+        require_inside(folder, targets)
         transfer(files.paths, targets, link=options.link)
     counts = Counter(zip(splits, files.labels, strict=True))
     return SplitResult(

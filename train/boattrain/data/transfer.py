@@ -10,8 +10,15 @@ from pathlib import Path
 
 from boatinfer.errors import UsageError
 from boatinfer.progress import map_files_in_threads
+from boatinfer.text import from_text
 
-__all__ = ["free_targets", "require_folder_names", "require_outside", "transfer"]
+__all__ = [
+    "free_targets",
+    "require_folder_names",
+    "require_inside",
+    "require_outside",
+    "transfer",
+]
 
 #: Errors of hard links: other file system, not permitted, too many links, not supported.
 _LINK_ERRORS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS}
@@ -24,7 +31,8 @@ def require_folder_names(classes: Sequence[str]) -> None:
         UsageError: names the first such class.
     """
     for name in classes:
-        if "/" in name or "\0" in name or name in {".", ".."}:
+        folder = from_text(name)
+        if "/" in folder or "\0" in folder or folder in {"", ".", ".."}:
             raise UsageError(f"the class {name!r} cannot be the name of a folder; rename it.")
 
 
@@ -38,6 +46,17 @@ def free_targets(targets: Sequence[Path]) -> list[Path]:
             free = target.with_name(f"{target.stem}-{number}{target.suffix}")
         taken[free] = None
     return list(taken)
+
+
+def require_inside(folder: Path, targets: Sequence[Path]) -> None:
+    """Refuses targets that are not inside of the new folder.
+
+    Raises:
+        UsageError: names the first one.
+    """
+    for target in targets:
+        if not Path(os.path.normpath(target)).is_relative_to(os.path.normpath(folder)):
+            raise UsageError(f"{target} would not be inside the new folder; rename the image.")
 
 
 def require_outside(source: Path, output: Path) -> None:
