@@ -146,6 +146,9 @@ class Session:
 
         Returns:
             The questions, and where to go on; None at the end.
+
+        Raises:
+            UsageError: ``after`` is not what a call returned.
         """
         if reason in {"changed", *RANDOM}:
             self._begun.set()
@@ -153,6 +156,8 @@ class Session:
         found: list[dict[str, Any]] = []
         with self._asking:
             made = self._made[reason]
+            if after > len(made):
+                raise UsageError("there is no such question; load the page again.")
             while len(found) < count:
                 if after == len(made):
                     question = next(self._maker(reason), None)
