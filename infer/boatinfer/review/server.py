@@ -12,7 +12,7 @@ import functools
 import json
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -45,6 +45,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_NOTHING: Mapping[str, Any] = {}
 _TEMPLATES = files("boatinfer.review") / "templates"
 
 
@@ -190,12 +191,12 @@ class _Handler(BaseHTTPRequestHandler):
                 and isinstance(request, str)
             ):
                 raise _Refused(HTTPStatus.BAD_REQUEST, "this is no answer.")
-            session.answer(request, rows, label)
+            told = session.answer(request, rows, label)
         elif self.path == "/undo":
-            session.undo()
+            told = session.undo()
         else:
             raise _Refused(HTTPStatus.NOT_FOUND, "there is no such page.")
-        self._news({"since": str(body.get("since", 0))})
+        self._news({"since": str(body.get("since", 0))}, told._asdict())
 
     def _require_cookie(self) -> None:
         try:
@@ -259,12 +260,13 @@ class _Handler(BaseHTTPRequestHandler):
         questions, where = self.server.session.ask(reason, after, count)
         self._send_json({"questions": questions, "after": where})
 
-    def _news(self, query: dict[str, str]) -> None:
+    def _news(self, query: dict[str, str], told: Mapping[str, Any] = _NOTHING) -> None:
         session = self.server.session
         changes, since = session.changes(_number(query.get("since")))
         estimate = session.estimate()
         self._send_json(
             {
+                **told,
                 "changes": changes,
                 "since": since,
                 "sections": session.section_list(),
