@@ -115,6 +115,84 @@ def test_one_key_an_image(browser: Browser, out: Path) -> None:
         assert visit.trouble == []
 
 
+def test_a_key_that_is_held_down_answers_once(browser: Browser, out: Path) -> None:
+    with reviewing(ReviewOptions(out)) as review:
+        visit = Visit(browser, review.links[-1])
+        visit.press("1")
+        for _ in range(5):  # further presses without a release are repetitions
+            visit.page.keyboard.down("g")
+            visit.shown()
+        visit.page.keyboard.up("g")
+        visit.press("b")
+        visit.saved(3)
+        assert _labels(out)[1:] == ["green", "blue"]
+
+
+def test_nothing_is_answered_before_its_picture_is_there(browser: Browser, out: Path) -> None:
+    with reviewing(ReviewOptions(out)) as review:
+        visit = Visit(browser, review.links[-1])
+        visit.page.route("**/image/*", lambda route: None)  # no further picture comes
+        name = visit.page.locator("#name")
+        for _ in range(12):  # more than were fetched ahead
+            before = name.inner_text()
+            visit.page.keyboard.press("ArrowRight")
+            expect(name).not_to_have_text(before)
+        expect(visit.page.locator("body")).not_to_have_attribute("data-shown", re.compile("."))
+        visit.page.keyboard.press("g")
+        expect(visit.page.locator("#live")).to_have_text("The image is not shown yet.")
+        visit.page.get_by_role("button", name="None of these").click()
+        visit.page.keyboard.press("/")
+        visit.page.keyboard.type("kayak")
+        visit.page.keyboard.press("Enter")
+        expect(visit.page.locator("#class")).to_have_value("kayak")
+        assert not (out / LABELS).exists()
+
+
+def test_a_letter_stays_with_its_class(browser: Browser, out: Path) -> None:
+    with reviewing(ReviewOptions(out)) as review:
+        visit = Visit(browser, review.links[-1])
+        for number, name in enumerate(["kayak", "ketch", "kaa"], 1):
+            visit.page.keyboard.press("/")
+            visit.page.keyboard.type(name)
+            visit.press("Enter")
+            visit.saved(number)
+        for key, name in (("k", "kayak"), ("e", "ketch"), ("a", "kaa")):
+            expect(visit.page.get_by_role("button", name=f"{key} {name}")).to_be_visible()
+        visit.press("Backspace")
+        visit.saved(2)
+        visit.press("Backspace")
+        visit.saved(1)
+        expect(visit.page.get_by_role("button", name="a kaa")).to_be_visible()
+
+
+def test_what_was_left_out_is_asked_next_and_undo_brings_back_the_rest(
+    browser: Browser, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(30):  # but for their comments they are the same
+        comment = bytes([255, 254, 0, 3, number])
+        data = colours.picture("red", 1)
+        (tmp_path / "in" / f"{number:02}.jpg").write_bytes(data[:2] + comment + data[2:])
+    model = colours.write_model(tmp_path / "colours.onnx")
+    run(RunOptions(tmp_path / "in", tmp_path / "out", model, min_confidence=1.0))
+    with reviewing(ReviewOptions(tmp_path / "out")) as review:
+        visit = Visit(browser, review.links[-1])
+        frames = visit.page.locator("#frames button")
+        count = frames.count()
+        assert count > 2
+        first = visit.shown()
+        frames.nth(0).click()
+        visit.page.keyboard.press("g")
+        visit.saved(count - 1)
+        while visit.shown() != first:
+            visit.press("ArrowRight")
+        assert frames.count() == 0
+        visit.page.keyboard.press("Backspace")
+        visit.saved(0)
+        expect(frames).to_have_count(count)
+        assert visit.trouble == []
+
+
 def test_a_selection_in_the_grid_is_labelled_together(browser: Browser, out: Path) -> None:
     with reviewing(ReviewOptions(out)) as review:
         visit = Visit(browser, review.links[-1])

@@ -167,7 +167,7 @@ class LabelFile:
         Raises:
             OutputError: the disk is full, or the file is no table of labels; it is as it was.
         """
-        with self._locked(), translate_write_errors(self.path):
+        with self.locked(), translate_write_errors(self.path):
             known = _state(self.path) == self._seen
             handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _BINARY, 0o666)
             try:
@@ -182,7 +182,12 @@ class LabelFile:
             self.refresh()
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
+        """Keeps other processes from appending meanwhile; it may be nested.
+
+        Raises:
+            OutputError: another one holds the lock for too long.
+        """
         try:
             with translate_write_errors(self.path):
                 self._lock.acquire()
@@ -252,7 +257,7 @@ def is_label_file(path: Path) -> bool:
     """Whether a table is one of answers, by its columns; False where it cannot be read."""
     try:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            return set(_split(file.readline())[0]) >= _REQUIRED
+            return set(_split(file.readline())[0]) >= {*_REQUIRED, "by", "when", "reason"}
     except OSError:
         return False
 
@@ -308,14 +313,26 @@ def _apply(known: dict[str, Answer], answers: Iterable[Answer]) -> None:
 
 
 def _rows(data: bytes, separator: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows under the header with their numbers, blank ones left out."""
-    text = io.StringIO(data.decode("utf-8-sig"), newline="")
-    reader = csv.reader(text, delimiter=separator)
+    """The rows under the header with their numbers, blank ones left out.
+
+    Excel leaves out empty cells at the end of a row, and ends it with CR LF; half a line of ours,
+    which a kill has left, has no CR.
+    """
+    lines, last = io.StringIO(data.decode("utf-8-sig"), newline=""), ""
+
+    def read() -> Iterator[str]:
+        nonlocal last
+        for line in lines:
+            last = line
+            yield line
+
+    reader = csv.reader(read(), delimiter=separator)
     try:
-        next(reader, None)
+        columns = len(next(reader, []))
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                yield reader.line_num, cells
+                missing = columns - len(cells) if last.endswith("\r\n") else 0
+                yield reader.line_num, cells + [""] * missing
     except csv.Error:  # a cell of 128 KiB, which only an open quote makes
         yield reader.line_num, []
 

@@ -21,7 +21,7 @@ from boatinfer.results.tables.csv_files import read_csv
 from boatinfer.results.tables.predictions import network_labels
 from boatinfer.storage.locations import open_for_arrow
 
-__all__ = ["Candidates", "read_candidates"]
+__all__ = ["Candidates", "is_inside", "read_candidates"]
 
 _REQUIRED = ["path", "label", "confidence", "status"]
 _REPEATED = ["label", "status", "second_label", "guess", "svm_label", "run"]
@@ -72,8 +72,13 @@ class Candidates:
 
     def may_show(self, row: int) -> bool:
         """Whether the path stays inside the scanned folder."""
-        path = PurePosixPath(self.path(row))
-        return not path.is_absolute() and ".." not in path.parts
+        return is_inside(self.path(row))
+
+
+def is_inside(path: str) -> bool:
+    """Whether the path of an image stays inside the folder that it is relative to."""
+    parts = PurePosixPath(path)
+    return not parts.is_absolute() and ".." not in parts.parts
 
 
 def read_candidates(results: Results, summary: Summary, everything: bool) -> Candidates:

@@ -12,7 +12,7 @@ import functools
 import json
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +24,7 @@ import jinja2
 
 from boatinfer.errors import BoatinferError, ImageError, UsageError
 from boatinfer.results.labels import CANNOT_TELL, NONE_OF_THESE, SEVERAL
+from boatinfer.review.candidates import is_inside
 from boatinfer.review.pictures import FULL, SMALL, Picture, Pictures
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_NOTHING: Mapping[str, Any] = {}
 _TEMPLATES = files("boatinfer.review") / "templates"
 
 
@@ -146,7 +148,12 @@ class _Handler(BaseHTTPRequestHandler):
             raise _Refused(HTTPStatus.FORBIDDEN, "another page may not ask for this.")
 
     def _get(self) -> None:
-        url = urlsplit(self.path)
+        if self.headers.get("Content-Length", "0") != "0" or self.headers.get("Transfer-Encoding"):
+            raise _Refused(HTTPStatus.BAD_REQUEST, "what only reads has no body.")
+        try:
+            url = urlsplit(self.path)
+        except ValueError:
+            raise _Refused(HTTPStatus.BAD_REQUEST, "this is no address.") from None
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
         if url.path == "/" and "token" in query and self.server.redeem(query["token"]):
             self._welcome()
@@ -184,12 +191,12 @@ class _Handler(BaseHTTPRequestHandler):
                 and isinstance(request, str)
             ):
                 raise _Refused(HTTPStatus.BAD_REQUEST, "this is no answer.")
-            session.answer(request, rows, label)
+            told = session.answer(request, rows, label)
         elif self.path == "/undo":
-            session.undo()
+            told = session.undo()
         else:
             raise _Refused(HTTPStatus.NOT_FOUND, "there is no such page.")
-        self._news({"since": str(body.get("since", 0))})
+        self._news({"since": str(body.get("since", 0))}, told._asdict())
 
     def _require_cookie(self) -> None:
         try:
@@ -212,8 +219,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _body(self) -> dict[str, Any]:
         length = self.headers.get("Content-Length", "")
-        if not length.isdecimal() or int(length) > _BODY or self.headers.get("Transfer-Encoding"):
-            self.close_connection = True
+        known = re.fullmatch("[0-9]{1,9}", length) and not self.headers.get("Transfer-Encoding")
+        if not known or int(length) > _BODY:
             raise _Refused(HTTPStatus.BAD_REQUEST, "the request is too large.")
         data = self.rfile.read(int(length))
         if self.headers.get_content_type() != "application/json":
@@ -253,12 +260,13 @@ class _Handler(BaseHTTPRequestHandler):
         questions, where = self.server.session.ask(reason, after, count)
         self._send_json({"questions": questions, "after": where})
 
-    def _news(self, query: dict[str, str]) -> None:
+    def _news(self, query: dict[str, str], told: Mapping[str, Any] = _NOTHING) -> None:
         session = self.server.session
         changes, since = session.changes(_number(query.get("since")))
         estimate = session.estimate()
         self._send_json(
             {
+                **told,
                 "changes": changes,
                 "since": since,
                 "sections": session.section_list(),
@@ -275,9 +283,10 @@ class _Handler(BaseHTTPRequestHandler):
         if kind == "training":
             if server.training is None or session.training is None:
                 raise _Refused(HTTPStatus.NOT_FOUND, "there are no training images.")
-            if row >= len(session.training.paths):
+            paths = session.training.paths
+            if row >= len(paths) or not is_inside(paths[row].as_py()):
                 raise _Refused(HTTPStatus.NOT_FOUND, "there is no such image.")
-            jpeg = _made(server.training, session.training.paths[row].as_py(), SMALL)
+            jpeg = _made(server.training, paths[row].as_py(), SMALL)
         elif row >= len(session.candidates) or not session.candidates.may_show(row):
             raise _Refused(HTTPStatus.NOT_FOUND, "there is no such image.")
         elif kind == "full":
@@ -291,6 +300,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _fail(self, status: HTTPStatus, message: str) -> None:
         self.send_response(status)
+        # the body may be unread, and must not be taken for a second request
+        self.send_header("Connection", "close")
+        self.close_connection = True
         self._end("application/json", json.dumps({"error": message}).encode(), "no-store")
 
     def _send(self, kind: str, data: bytes, cache: str = "no-store") -> None:

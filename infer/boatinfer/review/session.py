@@ -7,7 +7,7 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from boatinfer.dataset.held_back import SAMPLE, in_sample
 from boatinfer.errors import BoatinferError, UsageError
 from boatinfer.results.folder import Results
 from boatinfer.results.labels import SPECIAL, Answer, LabelFile
-from boatinfer.results.tables.predictions import network_labels
+from boatinfer.results.tables.predictions import UNKNOWN, UNSURE, network_labels
 from boatinfer.review.candidates import Candidates
 from boatinfer.review.contents import Contents, read_contents
 from boatinfer.review.nearest import Training
@@ -35,6 +35,18 @@ _CLASS, _UNDO = 100, 1000
 _FIRST_SECONDS = 3.0
 #: Requests whose repetition is noticed.
 _REMEMBERED = 10_000
+
+
+class Told(NamedTuple):
+    """What the page is told of an answer, or of one that was taken back.
+
+    Attributes:
+        kept: number of its images whose answer is somebody else's, and stays.
+        open: its questions that have images without an answer.
+    """
+
+    kept: int
+    open: list[dict[str, Any]]
 
 
 class Session:
@@ -71,9 +83,11 @@ class Session:
         self._made: dict[str, list[Question]] = collections.defaultdict(list)
         self._makers: dict[str, Iterator[Question]] = {}
         self._by_row: dict[int, Question] = {}
-        self._undo: collections.deque[list[Answer]] = collections.deque(maxlen=_UNDO)
-        self._done: collections.OrderedDict[str, None] = collections.OrderedDict()
+        self._undo: collections.deque[tuple[dict[str, Answer], list[Question]]]
+        self._undo = collections.deque(maxlen=_UNDO)
+        self._done: collections.OrderedDict[str, Told] = collections.OrderedDict()
         self._changes: list[dict[str, Any]] = []
+        self._classes: dict[str, None] = dict.fromkeys(candidates.summary.classes)
         self._told: dict[int, str] = {}
         self._asking, self._answering = threading.Lock(), threading.RLock()
         self._contents: Contents | None = None
@@ -147,6 +161,9 @@ class Session:
 
         Returns:
             The questions, and where to go on; None at the end.
+
+        Raises:
+            UsageError: ``after`` is not what a call returned.
         """
         if reason in {"changed", *RANDOM}:
             self._begun.set()
@@ -154,19 +171,19 @@ class Session:
         found: list[dict[str, Any]] = []
         with self._asking:
             made = self._made[reason]
+            if after > len(made):
+                raise UsageError("there is no such question; load the page again.")
             while len(found) < count:
                 if after == len(made):
                     question = next(self._maker(reason), None)
                     if question is None:
                         return found, None
                     made.append(question)
-                    if not question.broken:
-                        self._by_row[question.row] = question
+                    self._by_row.update(dict.fromkeys(question.pictures, question))
                 question = made[after]
                 after += 1
-                if question.broken or self._is_answered(question):
-                    continue
-                found.append(self._document(question))
+                if images := self._open(question):
+                    found.append(self._document(question, images))
         self._begun.set()
         return found, after
 
@@ -181,15 +198,18 @@ class Session:
         """Whether an image is to be asked for; the random sample is asked for by itself."""
         if content in self._labels.answers:
             return False
-        if reason in {*RANDOM, "changed", "suspect"}:
+        if reason in RANDOM:
             return True
         return not in_sample(content)
 
-    def _is_answered(self, question: Question) -> bool:
-        return all(content in self._labels.answers for content in question.contents.values())
+    def _open(self, question: Question) -> dict[int, str]:
+        """The contents of the images of a question that nobody has answered, by row."""
+        known = self._labels.answers
+        return {row: content for row, content in question.contents.items() if content not in known}
 
-    def _document(self, question: Question) -> dict[str, Any]:
-        candidates, row = self.candidates, question.row
+    def _document(self, question: Question, images: Collection[int]) -> dict[str, Any]:
+        """A question about those of its images that are open, of which the first is shown large."""
+        candidates, row = self.candidates, next(iter(images))
         picture = question.pictures[row]
         time = datetime.fromtimestamp(picture.time).astimezone()
         return {
@@ -200,37 +220,37 @@ class Session:
             "width": picture.size[0],
             "height": picture.size[1],
             "guesses": candidates.guesses(row),
-            "images": [{"row": one, "path": candidates.path(one)} for one in question.pictures],
+            "images": [{"row": one, "path": candidates.path(one)} for one in images],
             "nearest": self.training.nearest(candidates.path(row)) if self.training else [],
         }
 
-    def answer(self, request: str, rows: Collection[int], label: str) -> None:
+    def answer(self, request: str, rows: Collection[int], label: str) -> Told:
         """Records an answer; the same request twice is recorded once.
 
         Args:
             request: a name of the request.
-            rows: the images that it is of.
+            rows: the images that it is of; those that somebody has answered meanwhile keep theirs.
             label: a class, or one of `SPECIAL`.
 
         Raises:
             UsageError: there is no such image, or no such class can be given.
             OutputError: it could not be saved.
         """
-        label = label.strip()
-        if label not in [*SPECIAL, *self.candidates.summary.classes] and (
-            not label or not label.isprintable() or len(label) > _CLASS or label.startswith("(")
-        ):
-            raise UsageError(
-                f"a class must have 1 to {_CLASS} printable characters and must not begin with a "
-                "parenthesis; type another name."
-            )
-        with self._answering:
+        label = self._class(label.strip())
+        with self._answering, self._labels.locked():
             if request in self._done:
-                return
-            contents = self._contents_of(rows)
+                return self._done[request]
+            self._labels.refresh()
+            asked = self._asked(rows)
+            contents = {
+                row: content
+                for question in asked
+                for row, content in self._open(question).items()
+                if row in rows
+            }
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            answers = [
-                Answer(
+            answers = {
+                content: Answer(
                     path=self.candidates.path(row),
                     content=content,
                     label=label,
@@ -238,56 +258,74 @@ class Session:
                     when=now,
                     shown_label=self.candidates.label(row),
                     model=self.candidates.summary.model,
-                    reason=reason,
+                    reason=self._by_row[row].reason,
                 )
-                for row, (content, reason) in contents.items()
-            ]
-            before = [self._before(answer) for answer in answers]
-            self._labels.append(answers)
-            self._undo.append(before)
+                for row, content in contents.items()
+            }
+            if answers:
+                self._labels.append(list(answers.values()))
+                self._undo.append((answers, asked))
             self.saved += len(answers)
-            self._done[request] = None
+            told = Told(len(set(rows)) - len(contents), self._still_open(asked))
+            self._done[request] = told
             while len(self._done) > _REMEMBERED:
                 self._done.popitem(last=False)
+            return told
 
-    def _contents_of(self, rows: Collection[int]) -> dict[int, tuple[str, str]]:
-        """The content and the reason of images that were asked for."""
-        known = {
-            row: (content, question.reason)
-            for question in list(self._by_row.values())
-            for row, content in question.contents.items()
-            if row in rows
-        }
-        if not rows or len(known) < len(set(rows)):
+    def _class(self, label: str) -> str:
+        """An answer that can be given."""
+        if label in {*SPECIAL, *self.candidates.summary.classes}:
+            return label
+        if (
+            not (label and label.isprintable() and len(label) <= _CLASS)
+            or "/" in label
+            or label.startswith((".", "("))
+            or label.casefold() in {UNSURE, UNKNOWN}
+        ):
+            raise UsageError(
+                f"a class must have 1 to {_CLASS} printable characters without /, must not begin "
+                f"with a dot or a parenthesis, and must not be {UNSURE} or {UNKNOWN}; type another "
+                "name."
+            )
+        known = self.classes()
+        alike = [name for name in known if name.casefold() == label.casefold()]
+        if alike and label not in alike:
+            raise UsageError(f"there is the class {alike[0]} already; press its button instead.")
+        return label
+
+    def _asked(self, rows: Collection[int]) -> list[Question]:
+        """The questions of images."""
+        if not rows or not self._by_row.keys() >= set(rows):
             raise UsageError("there is no such question; load the page again.")
-        return known
+        return list({self._by_row[row].row: self._by_row[row] for row in rows}.values())
 
-    def _before(self, answer: Answer) -> Answer:
-        """What takes an answer back: the one before, said again, or none."""
-        known = self._labels.answers.get(answer.content)
-        if known is None:
-            return replace(answer, label="")
-        return replace(known, path=answer.path)
+    def _still_open(self, questions: Sequence[Question]) -> list[dict[str, Any]]:
+        """What is to be asked again of questions."""
+        images = [(question, self._open(question)) for question in questions]
+        return [self._document(question, rows) for question, rows in images if rows]
 
-    def undo(self) -> int:
-        """Takes the last answer back, and says of how many images it was.
+    def undo(self) -> Told:
+        """Takes the last answer back, where nobody else has given another one since.
 
         Raises:
             UsageError: there is none.
             OutputError: it could not be saved.
         """
-        with self._answering:
+        with self._answering, self._labels.locked():
             if not self._undo:
                 raise UsageError("there is no answer of this session left to undo.")
+            self._labels.refresh()
+            (last, asked), known = self._undo[-1], self._labels.answers
+            own = [answer for content, answer in last.items() if known.get(content) == answer]
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            back = [replace(answer, by=self._who, when=now) for answer in self._undo[-1]]
-            self._labels.append(back)
+            if own:
+                self._labels.append([replace(answer, label="", when=now) for answer in own])
             self._undo.pop()
-            self.saved -= len(back)
-            return len(back)
+            self.saved -= len(own)
+            return Told(len(last) - len(own), self._still_open(asked))
 
     def changes(self, since: int) -> tuple[list[dict[str, Any]], int]:
-        """What was answered by anybody since a call: label and person of questions.
+        """What was answered by anybody since a call: label and person of images.
 
         Raises:
             OutputError: labels.csv cannot be read any more.
@@ -314,10 +352,11 @@ class Session:
         return estimate(contents.hashes, contents.places, self._predicted, answers)
 
     def classes(self) -> list[str]:
-        """The model's classes, then those that people have typed."""
-        typed = {answer.label for answer in list(self._labels.answers.values())}
-        names = self.candidates.summary.classes
-        return [*names, *sorted(typed - set(names) - set(SPECIAL))]
+        """The model's classes, then those that people have typed; none goes or moves again."""
+        for answer in list(self._labels.answers.values()):
+            if answer.label not in SPECIAL:
+                self._classes[answer.label] = None
+        return list(self._classes)
 
     @property
     def answered(self) -> int:

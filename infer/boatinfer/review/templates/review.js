@@ -3,7 +3,8 @@
 const at = (id) => document.getElementById(id);
 const secret = document.querySelector("meta[name=review]").content;
 const AHEAD = 8, GRID = 24, POLL = 2000;
-let sections = [], classes = [], letters = new Map();
+let sections = [], classes = [];
+const letters = new Map();
 let waiting = [], skipped = [], current = null, after = 0, reason = null, ended = false;
 let since = 0, asking = null, grid = false, chosen = new Set(), left = new Set(), begun = performance.now();
 let saving = Promise.resolve();
@@ -151,8 +152,8 @@ function guesses(all) {
 function showClasses(names) {
   if (names.join("\n") === classes.join("\n")) return;
   classes = names;
-  letters = new Map();
-  for (const name of classes) {
+  const keyed = new Set(letters.values());
+  for (const name of classes.filter((one) => !keyed.has(one))) { // a letter never changes
     const free = [...name.toLowerCase(), ..."abcdefghijklmnopqrstuvwxyz"];
     const letter = free.find((one) => /^[a-z]$/.test(one) && !letters.has(one));
     if (letter) letters.set(letter, name);
@@ -199,7 +200,8 @@ function zoom(on) {
 
 function answer(label) {
   const of = grid ? [...chosen] : current ? [current] : [];
-  const rows = of.flatMap((one) => one.images.map((image) => image.row)).filter((row) => !left.has(row));
+  const rows = of.flatMap((one) => one.images.map((image) => image.row))
+    .filter((row) => !left.has(row) && !answered.get(row));
   if (!rows.length) return say("Nothing is selected.");
   for (const one of of) answered.set(one.row, true);
   waiting = waiting.filter((one) => !of.includes(one));
@@ -211,9 +213,13 @@ function answer(label) {
 async function save(body, of) {
   for (let attempt = 0; ; attempt++) {
     try {
-      news(await request("/answer", { ...body, since }));
+      const reply = await request("/answer", { ...body, since });
+      news(reply);
       at("alert").textContent = "";
-      say(`Saved: ${body.label}, ${body.rows.length} image${body.rows.length > 1 ? "s" : ""}.`);
+      const count = body.rows.length - reply.kept;
+      say(`Saved: ${body.label}, ${count} image${count === 1 ? "" : "s"}.`);
+      kept(reply);
+      askAgain(reply.open);
       return;
     } catch (error) {
       if (attempt < 1) continue; // it may have been saved: the same request counts once
@@ -226,11 +232,30 @@ async function save(body, of) {
   }
 }
 
+function kept(reply) {
+  if (!reply.kept) return;
+  complain(new Error(`Somebody else has answered ${reply.kept === 1 ? "one" : reply.kept} of these meanwhile; that answer stays.`));
+}
+
+function askAgain(questions, now) { // what was left out, or taken back
+  if (!questions.length) return;
+  const rows = new Set(questions.map((one) => one.row));
+  for (const row of rows) answered.delete(row);
+  waiting = waiting.filter((one) => !rows.has(one.row));
+  if (now && current && !rows.has(current.row)) waiting.unshift(current);
+  waiting.unshift(...questions);
+  if (now || !current && !grid) next();
+}
+
 function undo() {
   saving = saving.then(async () => {
     try {
-      news(await request("/undo", { since }));
+      const reply = await request("/undo", { since });
+      for (const one of reply.open) seen.delete(one.row); // they come back as they are now
+      news(reply);
       say("The last answer was taken back.");
+      askAgain(reply.open, true);
+      kept(reply);
     } catch (error) { complain(error); }
   });
 }
@@ -292,7 +317,17 @@ async function poll() {
 
 // --- Keys and buttons
 
-function pressed(label) { for (const one of [current, ...chosen]) if (one) seen.set(one.row, one); answer(label); }
+function unseen() { // whether the picture of the question is not there yet
+  if (grid || !current || document.body.dataset.shown === String(current.row)) return false;
+  say("The image is not shown yet.");
+  return true;
+}
+
+function pressed(label) {
+  if (unseen()) return;
+  for (const one of [current, ...chosen]) if (one) seen.set(one.row, one);
+  answer(label);
+}
 
 document.addEventListener("keydown", (event) => {
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
@@ -301,6 +336,10 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.repeat) { // a key that is held down answers once
+    if (key === "Enter") event.preventDefault();
+    return;
+  }
   const control = document.querySelector(`[aria-keyshortcuts="${CSS.escape(key)}"]`);
   if (!control || control.closest("[hidden]")) return;
   event.preventDefault();
@@ -312,6 +351,7 @@ at("answers").addEventListener("click", (event) => {
 });
 at("typed").addEventListener("submit", (event) => {
   event.preventDefault();
+  if (unseen()) return;
   const label = at("class").value.trim();
   at("class").value = "";
   at("class").blur();
