@@ -114,6 +114,20 @@ def test_what_lies_in_the_random_sample_is_held_back(data: Path, shot: Make, rea
     assert {found[path.name] for path in outside} == {"train"}
 
 
+def test_what_lies_in_the_sample_stays_apart_from_a_near_duplicate_in_train(
+    data: Path, shot: Make
+) -> None:
+    (data / "train/red/drawn.jpg").write_bytes(drawing(1))
+    path = shot("near.jpg")
+    for quality in range(50, 85):
+        path.write_bytes(drawing(1, quality=quality))
+        if in_sample(content_of(path)):
+            break
+    assert in_sample(content_of(path))
+    result = built(data, [row(path, "red")])
+    assert (sides(data)["near.jpg"], result.seen) == ("test", 1)
+
+
 def test_what_the_base_has_and_shows_no_class_is_left_out(
     data: Path, shot: Make, boatinfer: Command
 ) -> None:

@@ -13,6 +13,7 @@ from boatinfer.dataset.labelled_images import read_collection
 from boatinfer.errors import UsageError
 from boattrain.data.build import BuildResult, build
 from boattrain.data.options import BuildOptions
+from boattrain.data.transfer import require_inside
 
 
 def tree(folder: Path) -> dict[Path, bytes]:
@@ -82,3 +83,10 @@ def test_a_class_that_is_no_folder_name_is_refused(name: str, data: Path, labels
     with pytest.raises(UsageError, match="cannot be the name of a folder"):
         built(data, labels)
     assert tree(data.parent) == before
+
+
+@pytest.mark.parametrize("target", ["../a.jpg", "x/../../a.jpg", "/a.jpg"])
+def test_a_target_outside_of_the_new_folder_is_refused(target: str, tmp_path: Path) -> None:
+    require_inside(tmp_path, [tmp_path / "a.jpg", tmp_path / "x/../b.jpg"])
+    with pytest.raises(UsageError, match="would not be inside the new folder"):
+        require_inside(tmp_path, [tmp_path / "a.jpg", tmp_path / target])
