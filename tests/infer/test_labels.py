@@ -104,6 +104,24 @@ def test_a_spreadsheet_may_have_saved_it(tmp_path: Path, separator: str) -> None
     assert reading.answers[CONTENTS[1]] == _answer(1, "green", "b.jpg")
 
 
+def test_cells_that_excel_leaves_out_are_empty_and_half_a_line_is_none(tmp_path: Path) -> None:
+    rows = [HEADER, f"a.jpg,{CONTENTS[0]},red", f"b.jpg,{CONTENTS[1]},blue,ann", f"c,{CONTENTS[2]}"]
+    (tmp_path / LABELS).write_bytes("\r\n".join([*rows, ""]).encode())
+    file = LabelFile(tmp_path)
+    assert file.problems == []
+    assert {one.content: (one.label, one.by) for one in file.answers.values()} == {
+        CONTENTS[0]: ("red", ""),
+        CONTENTS[1]: ("blue", "ann"),
+    }
+    with file.path.open("ab") as opened:
+        opened.write(f"d.jpg,{CONTENTS[3]},gre".encode())  # of green
+    file.append([_answer(4)])
+    reading = read_labels(file.path)
+    assert CONTENTS[3] not in reading.answers
+    assert CONTENTS[4] in reading.answers
+    assert "line 5 could not be understood" in reading.problems[0]
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [

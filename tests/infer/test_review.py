@@ -98,7 +98,7 @@ def test_an_answer_is_one_line_and_undo_is_another(reviewed: Review, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "label", ["", " ", "(x)", "a\nb", "x" * 101, "a/b", ".a", "..", "Unsure", "unknown"]
+    "label", ["", " ", "(x)", "a\nb", "x" * 101, "a/b", ".a", "..", "Unsure", "unknown", "Several"]
 )
 def test_what_is_no_class_is_refused(reviewed: Review, tmp_path: Path, label: str) -> None:
     client = reviewed.client()

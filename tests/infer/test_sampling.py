@@ -72,6 +72,44 @@ def test_all_labelled_is_exact_and_what_nobody_can_tell_is_left_out() -> None:
     assert (found.left_out, found.unanswered) == (1, 1)
 
 
+def test_copies_of_an_image_are_one_answer() -> None:
+    contents = _contents(1000, 5)
+    order = np.argsort(positions(contents))
+    copied = np.repeat(order, np.where(np.arange(1000) == 2, 4000, 1))  # of the third one
+    contents = contents.take(pa.array(copied))
+    names = [contents[row].as_py() for row in (0, 1, 2, 4002, 4003)]
+    answers = {name: Answer("", name, "a", reason="random") for name in names}
+    found = estimate(contents, positions(contents), pa.array(["a"] * len(contents)), answers)
+    assert (found.images, found.labelled, found.correct) == (4999, 4004, 4004)
+    assert found.effective == pytest.approx(1, abs=0.01)
+    assert found.interval is not None
+    assert found.interval == (4004 / 4999, 1)  # the others may all be wrong
+    assert found.more is not None
+    assert found.more > 10
+    assert "sample of 4,004, as much as 1 without copies;" in found.text()
+
+
+def test_the_interval_holds_where_images_have_copies() -> None:
+    inside = 0
+    for seed in range(150):
+        random = np.random.default_rng(seed)
+        copies = random.choice([1, 1, 1, 12], 800)
+        right = random.random(800) < 0.8
+        each = _contents(800, seed)
+        places = positions(each)
+        names = each.to_pylist()
+        answers = {
+            names[row]: Answer("", names[row], "a" if right[row] else "b", reason="random")
+            for row in np.argsort(places)[:150].tolist()
+        }
+        rows = np.repeat(np.arange(800), copies)
+        contents, predicted = each.take(pa.array(rows)), pa.array(["a"] * len(rows))
+        ends = estimate(contents, places[rows], predicted, answers).interval
+        assert ends is not None
+        inside += ends[0] <= np.average(right, weights=copies) <= ends[1]
+    assert 0.9 * 150 <= inside < 150
+
+
 def test_as_many_more_labels_as_it_says_suffice() -> None:
     first = Estimate(100_000, labelled=200, correct=190)
     assert first.more is not None

@@ -12,7 +12,8 @@ import numpy as np
 from boatinfer.analysis import metrics
 from boatinfer.analysis.evaluation import Evaluation
 from boatinfer.dataset.groups import group_names
-from boatinfer.dataset.label_tables import read_label_table
+from boatinfer.dataset.label_tables import column_names, read_label_table
+from boatinfer.results.labels import is_label_file
 from boatinfer.text import counted, decimal, printable, table
 
 __all__ = ["ByGroup", "by_group"]
@@ -34,11 +35,12 @@ class ByGroup:
     groups: Mapping[str, Evaluation]
 
     def interval(self, metric: Callable[[Evaluation], float]) -> tuple[float, float, float] | None:
-        """Mean of a metric over the groups, and its 95 % interval for a further group's mean.
+        """Mean of a metric over the groups, and the 95 % interval of that mean.
 
         Each group counts the same, however many images it has. The interval is that of
         Student's t for the mean of independent groups, within 0 and 1; with one group there is
-        none.
+        none. It says where the mean over very many such groups is; a further group may well be
+        outside.
         """
         from scipy.stats import t
 
@@ -137,11 +139,9 @@ def _columns(
     labels: Path | None, by: str, paths: Sequence[str], folder: str
 ) -> dict[str, list[str]]:
     """The column of the groups, in the order of the images; nothing if there is no such column."""
-    if labels is None:
+    if labels is None or is_label_file(labels) or by not in column_names(labels):
         return {}
     known = read_label_table(labels)
-    if by not in known.columns:
-        return {}
     prefix = folder.rstrip("/") + "/"
     names = (path.removeprefix(prefix) for path in known.paths)
     groups = dict(zip(names, known.columns[by], strict=True))

@@ -53,7 +53,7 @@ class ReviewedSample:
             self.new.text(),
             *weeks,
             "What follows is of all labelled images: most were asked for because they are doubtful,"
-            " so the accuracy on all is higher.",
+            " so the accuracy on all may be higher.",
         ]
         return "\n".join(lines)
 

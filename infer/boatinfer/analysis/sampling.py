@@ -53,6 +53,8 @@ class Estimate:
         correct: number of those that are right.
         left_out: number of images in the sample that show several things, or that nobody can tell.
         unanswered: number of images in the sample that were skipped.
+        effective: number of independent labels that say as much as these, where several images
+            are copies of one; None if all are different.
     """
 
     images: int
@@ -60,6 +62,7 @@ class Estimate:
     correct: int = 0
     left_out: int = 0
     unanswered: int = 0
+    effective: float | None = None
 
     @property
     def accuracy(self) -> float | None:
@@ -70,8 +73,9 @@ class Estimate:
     def interval(self) -> tuple[float, float] | None:
         """95 % interval of the accuracy on all images; None without a sample.
 
-        Wilson's, with the effective number of labels of a sample without replacement from a finite
-        population (Cochran, Sampling Techniques, 1977, section 2.6).
+        Wilson's, with the effective number of labels: of a sample without replacement from a
+        finite population (Cochran, Sampling Techniques, 1977, section 2.6), in which copies of one
+        image are one draw (Kish, Survey Sampling, 1965).
         """
         if not self.labelled:
             return None
@@ -79,10 +83,18 @@ class Estimate:
         share = self.correct / self.labelled
         if not others:
             return share, share
-        factor = (others + self.labelled - 1) / others
+        factor = (others + self._independent - 1) / others * self._independent / self.labelled
         counts = np.array([self.correct]) * factor, np.array([self.labelled]) * factor
         low, high = wilson(*counts)[:, 0]
-        return float(low), float(high)
+        whole = self.labelled + others  # of which the labelled ones are known
+        return (
+            max(float(low), self.correct / whole),
+            min(float(high), (self.correct + others) / whole),
+        )
+
+    @property
+    def _independent(self) -> float:
+        return self.labelled if self.effective is None else self.effective
 
     @property
     def more(self) -> int | None:
@@ -92,10 +104,12 @@ class Estimate:
             return None
         if (ends[1] - ends[0]) / 2 <= _AIM:
             return 0
-        share = (self.correct + _Z * _Z / 2) / (self.labelled + _Z * _Z)
+        known = self._independent
+        weight = known / self.labelled
+        share = (weight * self.correct + _Z * _Z / 2) / (known + _Z * _Z)
         unlimited = _Z * _Z * share * (1 - share) / _AIM**2
-        needed = unlimited / (1 + (unlimited - 1) / max(self.images, 1))
-        return max(1, math.ceil(needed) - self.labelled)
+        needed = unlimited / (1 + (unlimited - 1) / max(self.images - self.labelled + known, 1))
+        return max(1, math.ceil(needed - known))
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
@@ -105,6 +119,7 @@ class Estimate:
             "correct": self.correct,
             "left_out": self.left_out,
             "unanswered": self.unanswered,
+            "effective_labels": self._independent,
             "accuracy": self.accuracy,
             "accuracy_interval": self.interval,
             "more_labels": self.more,
@@ -124,6 +139,8 @@ class Estimate:
             for count, what in ((self.left_out, "left out"), (self.unanswered, "unanswered"))
             if count
         ]
+        if self.effective is not None:
+            besides.append(f"as much as {self.effective:,.0f} without copies")
         return (
             f"Accuracy on {counted(self.images, 'image')}: {percent(self.accuracy)} (95 % interval "
             f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f} %), from a random sample of "
@@ -158,15 +175,21 @@ def estimate(
         return Estimate(len(places))
     last = places[rows[asked]].max()
     counts: Counter[str] = Counter()
+    copies: Counter[str] = Counter()
     for row, answer in zip(rows.tolist(), said, strict=True):
         if places[row] <= last:
-            counts[_state(answer.label, predicted[row].as_py())] += 1
+            state = _state(answer.label, predicted[row].as_py())
+            counts[state] += 1
+            if state != "left out":
+                copies[answer.content] += 1
+    labelled, squares = copies.total(), sum(count**2 for count in copies.values())
     return Estimate(
         images=len(places),
-        labelled=counts["right"] + counts["wrong"],
+        labelled=labelled,
         correct=counts["right"],
         left_out=counts["left out"],
         unanswered=int((places <= last).sum()) - counts.total(),
+        effective=None if labelled == squares else labelled**2 / squares,
     )
 
 

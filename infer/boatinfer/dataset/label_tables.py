@@ -5,14 +5,21 @@ from __future__ import annotations
 import csv
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from boatinfer.dataset.splits import SPLITS, split_name
 from boatinfer.errors import UsageError
 
-__all__ = ["GROUP", "UNLABELLED", "LabelTable", "read_label_table"]
+__all__ = [
+    "GROUP",
+    "UNLABELLED",
+    "LabelTable",
+    "column_names",
+    "read_label_table",
+    "read_path_list",
+]
 
 #: The column that is taken for the group of each image if no other is asked for.
 GROUP = "group"
@@ -42,7 +49,7 @@ def read_label_table(file: Path) -> LabelTable:
     Raises:
         UsageError: it cannot be read or used.
     """
-    rows = _read_rows(file)
+    rows = _read_rows(file, ("path", "label"))
     labelled: dict[str, dict[str, str]] = {}
     for row in rows:
         row["path"] = posixpath.normpath(row["path"])
@@ -61,7 +68,42 @@ def read_label_table(file: Path) -> LabelTable:
     )
 
 
-def _read_rows(file: Path) -> list[dict[str, str]]:
+def read_path_list(file: Path) -> list[str]:
+    """The column ``path`` of a table such as `read_label_table` reads, without ``./``.
+
+    Raises:
+        UsageError: it cannot be read or used.
+    """
+    return [posixpath.normpath(row["path"]) for row in _read_rows(file, ("path",))]
+
+
+def column_names(file: Path) -> list[str]:
+    """The names of the columns of a table such as `read_label_table` reads.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    return _read(file, ("path", "label"), whole=False)[1]
+
+
+def _read_rows(file: Path, required: Sequence[str]) -> list[dict[str, str]]:
+    rows, names = _read(file, required)
+    for name in required:
+        if name not in names:
+            raise _unusable(file, f"it has no column {name}", required)
+    for number, row in enumerate(rows, 2):
+        if None in row or None in row.values():
+            raise _unusable(file, f"row {number:,} has not as many cells as the first", required)
+    return [
+        {name: cell if name == "path" else cell.strip() for name, cell in row.items()}
+        for row in rows
+    ]
+
+
+def _read(
+    file: Path, required: Sequence[str], whole: bool = True
+) -> tuple[list[dict[str, str]], list[str]]:
+    """The rows, if the whole file is read, and the names of the columns."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as opened:
             header = opened.readline()
@@ -70,27 +112,19 @@ def _read_rows(file: Path) -> list[dict[str, str]]:
             reader = csv.DictReader(opened, delimiter=delimiter, strict=True)
             names = [name.strip() for name in reader.fieldnames or []]
             reader.fieldnames = names
-            rows = list(reader)
+            return list(reader) if whole else [], names
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}; check its name.") from error
     except (UnicodeDecodeError, csv.Error) as error:
-        raise _unusable(file, f"{error}") from None
-    for name in ("path", "label"):
-        if name not in names:
-            raise _unusable(file, f"it has no column {name}")
-    for number, row in enumerate(rows, 2):
-        if None in row or None in row.values():
-            raise _unusable(file, f"row {number:,} has not as many cells as the first")
-    return [
-        {name: cell if name == "path" else cell.strip() for name, cell in row.items()}
-        for row in rows
-    ]
+        raise _unusable(file, f"{error}", required) from None
 
 
-def _unusable(file: Path, reason: str) -> UsageError:
+def _unusable(file: Path, reason: str, required: Sequence[str]) -> UsageError:
+    what, columns = "table of labels", "columns path and label"
+    if "label" not in required:
+        what, columns = "list of images", "column path"
     return UsageError(
-        f"{file} is no table of labels: {reason}; it must be a CSV file in UTF-8 with the columns "
-        "path and label."
+        f"{file} is no {what}: {reason}; it must be a CSV file in UTF-8 with the {columns}."
     )
 
 

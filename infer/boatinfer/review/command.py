@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.csv
+import pyarrow.compute as pc
 
+from boatinfer.dataset.label_tables import read_path_list
 from boatinfer.errors import UsageError
 from boatinfer.results.find import find_results
 from boatinfer.results.labels import LabelFile
-from boatinfer.review.candidates import read_candidates
+from boatinfer.review.candidates import Candidates, read_candidates
 from boatinfer.review.nearest import Training
 from boatinfer.review.options import ReviewOptions
 from boatinfer.review.order import sections
@@ -21,7 +22,7 @@ from boatinfer.review.pictures import Pictures
 from boatinfer.review.server import ReviewServer
 from boatinfer.review.session import Session
 from boatinfer.storage.locations import place
-from boatinfer.text import from_text
+from boatinfer.text import counted, from_text
 
 __all__ = ["serving"]
 
@@ -45,7 +46,7 @@ def serving(options: ReviewOptions, on_link: Callable[[str], None]) -> Iterator[
     with contextlib.ExitStack() as stack:
         pictures = stack.enter_context(Pictures(folder))  # it starts while the tables are read
         candidates = read_candidates(results, summary, options.everything)
-        suspects = None if options.suspects is None else _paths(options.suspects)
+        suspects = None if options.suspects is None else _listed(options.suspects, candidates)
         training = None if options.train is None else Training(options.train, results)
         asked = sections(candidates, suspects)
         session = Session(
@@ -59,18 +60,14 @@ def serving(options: ReviewOptions, on_link: Callable[[str], None]) -> Iterator[
         yield server
 
 
-def _paths(file: Path) -> pa.Array:
-    """The column ``path`` of a CSV file, string [L]."""
-    convert = pyarrow.csv.ConvertOptions(
-        include_columns=["path"], column_types={"path": pa.string()}
-    )
-    parse = pyarrow.csv.ParseOptions(newlines_in_values=True)
-    try:
-        table = pyarrow.csv.read_csv(file, parse_options=parse, convert_options=convert)
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}; check its name.") from error
-    except (KeyError, ValueError, pa.ArrowException) as error:
+def _listed(file: Path, candidates: Candidates) -> pa.Array:
+    """The paths of a list of images, string [L]."""
+    folder = from_text(candidates.summary.folder).rstrip("/") + "/"
+    paths = pa.array([path.removeprefix(folder) for path in read_path_list(file)], pa.string())
+    if not pc.any(pc.is_in(paths, value_set=candidates.paths.combine_chunks())).as_py():
         raise UsageError(
-            f"{file} is no list of images; it must be a CSV file with the column path."
-        ) from error
-    return table["path"].combine_chunks()
+            f"{file} lists none of the {counted(len(candidates), 'image')} to review; its paths "
+            "must be those of predictions.csv"
+            + ("; give --all for all images." if candidates.only_new else ".")
+        )
+    return paths

@@ -18,7 +18,7 @@ from boatinfer.analysis.sampling import RANDOM, Estimate, estimate
 from boatinfer.dataset.held_back import SAMPLE, in_sample
 from boatinfer.errors import BoatinferError, UsageError
 from boatinfer.results.folder import Results
-from boatinfer.results.labels import SPECIAL, Answer, LabelFile
+from boatinfer.results.labels import SPECIAL, Answer, LabelFile, is_class
 from boatinfer.results.tables.predictions import UNKNOWN, UNSURE, network_labels
 from boatinfer.review.candidates import Candidates
 from boatinfer.review.contents import Contents, read_contents
@@ -280,12 +280,12 @@ class Session:
             not (label and label.isprintable() and len(label) <= _CLASS)
             or "/" in label
             or label.startswith((".", "("))
-            or label.casefold() in {UNSURE, UNKNOWN}
+            or not is_class(label)
         ):
             raise UsageError(
                 f"a class must have 1 to {_CLASS} printable characters without /, must not begin "
-                f"with a dot or a parenthesis, and must not be {UNSURE} or {UNKNOWN}; type another "
-                "name."
+                f"with a dot or a parenthesis, and must not be {UNSURE}, {UNKNOWN} or one of the "
+                "other answers; type another name."
             )
         known = self.classes()
         alike = [name for name in known if name.casefold() == label.casefold()]
