@@ -40,8 +40,9 @@ __all__ = ["app", "main"]
 
 ENTRY_POINTS = "boatinfer.commands"
 
-#: What the extra ``analysis`` brings, for commands of this package and ``data audit``.
+#: What the extra ``analysis`` brings, which is enough but for the groups that need TensorFlow.
 _ANALYSIS_LIBRARIES = {"joblib", "matplotlib", "scipy", "sklearn"}
+_TENSORFLOW_GROUPS = {"train", "export"}
 
 #: Settings of libraries, which must stand before these are loaded.
 _SETTINGS = {
@@ -95,7 +96,8 @@ class Commands(TyperGroup):
             raise
         except ModuleNotFoundError as error:
             name = f"{_path(ctx)}{ctx.invoked_subcommand}"
-            if error.name in _ANALYSIS_LIBRARIES:  # the smallest extra that brings it
+            enough = error.name in _ANALYSIS_LIBRARIES and name not in _TENSORFLOW_GROUPS
+            if enough:  # the smallest extra that brings it
                 raise _missing_extra(name, error, "analysis") from error
             for entry in _extras(name):
                 raise _missing_extra(name, error, ",".join(entry.extras)) from error
